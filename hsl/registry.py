@@ -1,0 +1,63 @@
+"""name -> object: one explicit dict per axis, and an error that lists the dict.
+
+An entry is the object itself or a lazy reference ``"package.module:attr"``; so listing names imports nothing
+heavy. A name with a colon that is no entry is such a reference too: users plug in their own without an edit here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Generic, TypeVar, cast
+
+from hsl.errors import HslError, UnknownNameError
+
+T = TypeVar("T")
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """Read-only mapping from names to objects of one kind.
+
+    Args:
+        kind: What an entry is, in the singular, for messages ("method", "corruption", ...).
+        entries: Objects, or lazy references to them.
+    """
+
+    def __init__(self, kind: str, entries: Mapping[str, T | str]) -> None:
+        self.kind = kind
+        self._entries = dict(entries)
+
+    def __getitem__(self, name: str) -> T:
+        """The object called `name`.
+
+        Raises:
+            UnknownNameError: If no entry has this name.
+            HslError: If a plug-in reference cannot be imported.
+        """
+        if name in self._entries:
+            entry = self._entries[name]
+            return cast(T, _import(entry, self.kind)) if isinstance(entry, str) else entry
+        if isinstance(name, str) and ":" in name:
+            return cast(T, _import(name, self.kind))
+        raise UnknownNameError(self.kind, name, self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def knows(self, name: str) -> bool:
+        """Whether `name` is an entry or has the form of a plug-in reference (which is not imported for this)."""
+        return name in self._entries or ":" in name
+
+
+def _import(reference: str, kind: str) -> object:
+    module_name, _, attribute = reference.partition(":")
+    try:
+        return getattr(import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise HslError(f"{kind} {reference!r} cannot be imported: {error}") from error
