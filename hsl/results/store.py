@@ -1,0 +1,352 @@
+"""An append-only store of results in Parquet, on a local path, ``s3://`` or ``gs://``.
+
+Every append places one new file in one step, so that a reader sees all of it or nothing, whatever dies when.
+Nothing is ever changed in place: the newest row of a key wins on reading, and `compact` only replaces many
+files by one with the same rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from hsl.errors import StoreError
+from hsl.provenance import redact
+from hsl.results import schema
+
+_LOG = logging.getLogger("hsl.results.store")
+_PART = re.compile(r"part-(?P<session>[0-9a-f]+)-(?P<number>\d+)\.parquet")
+_TEMPORARY = ".tmp-"
+_SPACE = "space.yaml"
+_READ_ATTEMPTS = 5
+
+
+class Part(NamedTuple):
+    """One file of a table; parts are ordered from old to new."""
+
+    number: int
+    session: str
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return f"part-{self.session}-{self.number}.parquet"
+
+
+class Store:
+    """Results of one sweep.
+
+    Args:
+        uri: Local path (relative, absolute or ``file://``), ``s3://bucket/path`` or ``gs://bucket/path``.
+            Nothing is created before the first append.
+
+    Raises:
+        StoreError: If the form of `uri` is not one of these, or its file system cannot be reached.
+    """
+
+    def __init__(self, uri: str | Path) -> None:
+        self.uri = redact(str(uri))
+        self._given = str(uri)
+        self._filesystem, self._root = _open(str(uri))
+        self._session = uuid4().hex
+        self._last_number = 0
+
+    def __reduce__(self) -> tuple[type[Store], tuple[str]]:
+        # A copy in another process gets its own session, so that two processes never write one file name.
+        return (Store, (self._given,))
+
+    def __repr__(self) -> str:
+        return f"Store({self.uri!r})"
+
+    def exists(self) -> bool:
+        """Whether anything was stored here: a table or a space."""
+        paths = [self._path(_SPACE), *(self._path(table) for table in schema.TABLES)]
+        with _reported(f"{self.uri}: cannot be read"):
+            found = self._filesystem.get_file_info(paths)
+        return any(info.type != fs.FileType.NotFound for info in found)
+
+    def append(self, table: str, rows: Iterable[Mapping[str, object]]) -> None:
+        """Add `rows` to `table` in one step: after a crash either all of them are there or none.
+
+        Args:
+            table: "trials", "epochs" or "cells".
+            rows: Column name to value, see `schema.check_row`. No rows: nothing happens.
+
+        Raises:
+            StoreError: If a row does not fit the columns, or the store cannot be written.
+        """
+        added = schema.to_arrow(table, rows)
+        if len(added):
+            self._last_number = max(self._last_number + 1, time.time_ns())
+            self._write(table, Part(self._last_number, self._session), added)
+
+    def read(self, table: str) -> pa.Table:
+        """All rows of `table`, one per key (the one that arrived last), in the order of arrival.
+
+        Columns that a file lacks are null, columns that this version does not know are left out, and files
+        that are damaged or not of this table are left out with a warning.
+
+        Args:
+            table: "trials", "epochs" or "cells".
+
+        Returns:
+            A table with the columns of `schema.arrow_schema(table)`.
+
+        Raises:
+            StoreError: If there is no store.
+        """
+        return _latest(table, self._read_parts(table).values())
+
+    def next_sequence(self) -> int:
+        """The sequence number that follows all stored ones; 0 for a store without rows, or for no store."""
+        if not self.exists():
+            return 0
+        last = [pc.max(self.read(table)["sequence"]).as_py() for table in ("trials", "epochs")]
+        return max((number + 1 for number in last if number is not None), default=0)
+
+    def compact(self, table: str) -> None:
+        """Replace the files of `table` by one with the same rows; what is appended meanwhile is kept.
+
+        It may die at any moment: the new file is complete before an old one goes, and until then readers find
+        rows twice and take each once. Files that cannot be read are left alone; nothing is replaced where a
+        file of a newer hsl has columns that would be lost.
+
+        Raises:
+            StoreError: If there is no store, or it cannot be written.
+        """
+        parts = self._read_parts(table)
+        known = schema.arrow_schema(table).names
+        newer = any(set(rows.column_names) - set(known) for rows in parts.values())
+        if newer:
+            _LOG.warning(
+                "%s/%s is not compacted: it has columns of a newer hsl; compact it with that", self.uri, table
+            )
+        if newer or len(parts) < 2:
+            return
+        self._write_compacted(table, parts)
+        self._delete(table, parts)
+
+    def write_space(self, text: str) -> None:
+        """Keep the search space of the sweep, as YAML text."""
+        with _reported(f"{self.uri}: cannot be written"):
+            self._place(_SPACE, text.encode())
+
+    def read_space(self) -> str | None:
+        """The YAML text of the search space, or None if none was stored."""
+        try:
+            with self._filesystem.open_input_stream(self._path(_SPACE)) as stream:
+                return str(stream.read().decode())
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise StoreError(f"{self.uri}/{_SPACE}: cannot be read: {error}") from error
+
+    def _path(self, *names: str) -> str:
+        return "/".join((self._root, *names))
+
+    def _parts(self, table: str) -> list[Part]:
+        """The files of `table`, from old to new."""
+        schema.columns(table)
+        if not self.exists():
+            raise StoreError(
+                f"{self.uri}: no result store here; give the --store of a sweep, or run `hsl sweep` first"
+            )
+        selector = fs.FileSelector(self._path(table), allow_not_found=True)
+        with _reported(f"{self.uri}/{table}: cannot be listed"):
+            names = [info.base_name for info in self._filesystem.get_file_info(selector)]
+        return sorted(part for name in names if (part := _parse(table, name)))
+
+    def _read_parts(self, table: str) -> dict[Part, pa.Table]:
+        """The readable files of `table`, listed again where a compaction took one away meanwhile."""
+        for _ in range(_READ_ATTEMPTS):
+            with contextlib.suppress(FileNotFoundError):
+                found = {part: self._read_part(table, part) for part in self._parts(table)}
+                return {part: rows for part, rows in found.items() if rows is not None}
+        raise StoreError(
+            f"{self.uri}/{table}: files vanish while they are read; try again when the sweep is idle"
+        )
+
+    def _read_part(self, table: str, part: Part) -> pa.Table | None:
+        """The columns of one file as they are, or None with a warning where it is no file of this table."""
+        try:
+            with self._filesystem.open_input_file(self._path(table, part.name)) as file:
+                found = pq.ParquetFile(file).read()
+            schema.conform(table, found)
+            return found
+        except FileNotFoundError:
+            raise
+        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+            reason = str(error).partition("\n")[0]
+            if getattr(error, "errno", None):  # set by the system, so the content is not to blame
+                raise StoreError(
+                    f"{self.uri}/{table}/{part.name}: cannot be read: {redact(reason)}"
+                ) from error
+            _LOG.warning(
+                "%s/%s/%s is left out, it is no file of this table: %s", self.uri, table, part.name, reason
+            )
+            return None
+
+    def _write_compacted(self, table: str, parts: Mapping[Part, pa.Table]) -> None:
+        # The number follows the newest replaced file, so that what is appended meanwhile stays newer. The
+        # session is a new one, so that no append of this store can have the same name.
+        self._write(table, Part(max(parts).number + 1, uuid4().hex), _latest(table, parts.values()))
+
+    def _delete(self, table: str, parts: Iterable[Part]) -> None:
+        for part in parts:
+            with (
+                _reported(f"{self.uri}/{table}: cannot be tidied up"),
+                contextlib.suppress(FileNotFoundError),
+            ):
+                self._filesystem.delete_file(self._path(table, part.name))
+
+    def _write(self, table: str, part: Part, rows: pa.Table) -> None:
+        sink = pa.BufferOutputStream()
+        pq.write_table(rows, sink, compression="zstd")
+        with _reported(f"{self.uri}/{table}: cannot be written"):
+            self._place(f"{table}/{part.name}", sink.getvalue())
+
+    def _place(self, name: str, content: bytes | pa.Buffer) -> None:
+        """Make `content` appear under `name` at once: by a rename, or the single put of an object store."""
+        if isinstance(self._filesystem, fs.LocalFileSystem):
+            _replace(Path(self._path(name)), content)
+            return
+        with self._filesystem.open_output_stream(self._path(name)) as stream:
+            stream.write(content)
+
+
+class Writer:
+    """Collects rows and appends them in few files.
+
+    Rows are checked when they are added. They are written when there are enough of them, when they are old
+    enough (seen at the next `add` or `flush_if_due`), by `flush`, and on leaving the context. Epochs go
+    before trials, so that no stored trial lacks its epochs.
+
+    Args:
+        store: Where rows go.
+        rows: Number of waiting rows that causes a flush, at least 1.
+        seconds: Age of the oldest waiting row that causes a flush.
+
+    Raises:
+        StoreError: If `rows` is below 1 or `seconds` is negative.
+    """
+
+    def __init__(self, store: Store, rows: int = 256, seconds: float = 10.0) -> None:
+        if rows < 1 or seconds < 0:
+            raise StoreError(f"rows={rows}, seconds={seconds}: give at least 1 row and no negative time")
+        self._store = store
+        self._limit, self._seconds = rows, seconds
+        self._waiting: dict[str, list[dict[str, object]]] = {"cells": [], "epochs": [], "trials": []}
+        self._oldest = 0.0
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add(self, table: str, row: Mapping[str, object]) -> None:
+        """Accept one row (see `schema.check_row`), and flush if it is time.
+
+        Raises:
+            StoreError: If the row does not fit the columns, or a flush fails (the rows then keep waiting).
+        """
+        checked = schema.check_row(table, row)
+        if not self._count():
+            self._oldest = time.monotonic()
+        self._waiting[table].append(checked)
+        self.flush_if_due()
+
+    def flush_if_due(self) -> None:
+        """Flush if there are enough rows, or old ones."""
+        count = self._count()
+        if count >= self._limit or (count and time.monotonic() - self._oldest >= self._seconds):
+            self.flush()
+
+    def flush(self) -> None:
+        """Append everything that waits.
+
+        Raises:
+            StoreError: If the store cannot be written; what was not written keeps waiting.
+        """
+        for table, rows in self._waiting.items():
+            self._store.append(table, rows)
+            rows.clear()
+
+    def close(self) -> None:
+        """Flush. The writer can be used again."""
+        self.flush()
+
+    def _count(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+
+def _open(uri: str) -> tuple[fs.FileSystem, str]:
+    try:
+        if "://" not in uri:
+            return fs.LocalFileSystem(), str(Path(uri).expanduser().absolute())
+        filesystem, root = fs.FileSystem.from_uri(uri)
+        if not root.strip("/"):
+            raise ValueError("no path or bucket")
+    except (pa.ArrowException, OSError, ValueError, RuntimeError) as error:
+        reason = redact(str(error))
+        raise StoreError(
+            f"store {redact(uri)!r}: {reason}; give a local path, s3://... or gs://..."
+        ) from error
+    return filesystem, root.rstrip("/")
+
+
+def _parse(table: str, name: str) -> Part | None:
+    match = _PART.fullmatch(name)
+    if match:
+        return Part(int(match["number"]), match["session"])
+    if not name.startswith(_TEMPORARY):
+        _LOG.warning("%s/%s is left out, it is no part of a store", table, name)
+    return None
+
+
+def _latest(table: str, parts: Iterable[pa.Table]) -> pa.Table:
+    """Of each key the row with the highest sequence, then of the newest file, in that order."""
+    rows = pa.concat_tables(
+        schema.conform(table, part) for part in (schema.arrow_schema(table).empty_table(), *parts)
+    )
+    if "sequence" in rows.column_names:
+        rows = rows.take(pc.sort_indices(rows, [("sequence", "ascending")]))
+    numbered = rows.append_column("#", pa.array(range(len(rows)), pa.int64()))
+    last = numbered.group_by(list(schema.KEYS[table])).aggregate([("#", "max")])["#_max"]
+    return rows.take(last.take(pc.sort_indices(last)))
+
+
+def _replace(path: Path, content: bytes | pa.Buffer) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{_TEMPORARY}{uuid4().hex}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def _reported(what: str) -> Iterator[None]:
+    """Turn a file system's error into a StoreError."""
+    try:
+        yield
+    except OSError as error:
+        reason = redact(str(error))
+        raise StoreError(f"{what}: {reason}; check the path, the rights and the free space") from error
