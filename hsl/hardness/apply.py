@@ -1,0 +1,157 @@
+"""The samples that a regime makes of a data set.
+
+Training samples: keep, then label noise, then corruption. So the difficulty score is that of the undamaged
+sample, the share of wrong labels holds among the samples that are kept, and no work is spent on samples that
+are not. Their draws are keyed by the seed of the trial. Validation and test samples are *matched*: the same
+part of the difficulty scale and the same severity, labels always right; their draws are the same for every
+trial, so that all are judged on the same images. An attack needs the model, and is the matter of whoever
+trains or evaluates it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from hsl.errors import DataError
+from hsl.hardness import keyed
+from hsl.hardness.corruptions import corrupt
+from hsl.hardness.difficulty import select
+from hsl.hardness.regimes import Corruption, Keep, Regime
+from hsl.hardness.registries import LABEL_NOISES
+
+EVALUATION = "evaluation"
+"""Takes the place of the seed in the keys of validation and test draws."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images with their labels and identity.
+
+    Attributes:
+        images: uint8 [N, C, H, W].
+        labels: int64 [N].
+        ids: int64 [N], unique over the whole data set, training, validation and test together.
+    """
+
+    images: Tensor
+    labels: Tensor
+    ids: Tensor
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
+            given = f"{self.images.dtype} {list(self.images.shape)}"
+            raise DataError(f"images are {given}; give torch.uint8 [N, C, H, W]")
+        for name in ("labels", "ids"):
+            tensor = getattr(self, name)
+            if tensor.dtype != torch.int64 or tensor.shape != self.images.shape[:1]:
+                given = f"{tensor.dtype} {list(tensor.shape)}"
+                raise DataError(f"{name} are {given}; give torch.int64 [{len(self.images)}]")
+        ids = self.ids.sort().values
+        if bool((ids[1:] == ids[:-1]).any()):
+            raise DataError("two samples have the same id; number the samples of the whole data set")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def where(self, mask: Tensor) -> Samples:
+        """The samples at which `mask`, bool [N], holds, in the same order."""
+        return Samples(self.images[mask], self.labels[mask], self.ids[mask])
+
+
+def training_samples(samples: Samples, regime: Regime, seed: int, scores: Tensor | None = None) -> Samples:
+    """What a trial with this seed trains on.
+
+    Args:
+        samples: The training part of the data set, as it is, with at least one sample of the last class.
+        regime: What to do.
+        seed: Seed of the trial.
+        scores: Difficulty float32 [N], aligned with `samples`; None where ``regime.needs_scores`` is.
+
+    Returns:
+        The kept samples in their old order, damaged once and for all. Where the corruption is drawn anew
+        every epoch the images are still undamaged: see `redrawn`.
+
+    Raises:
+        DataError: If scores are missing or not finite, or a selection is empty.
+    """
+    classes = int(samples.labels.max()) + 1 if len(samples) else 0
+    if regime.keep is not None:
+        samples = _kept(samples, regime.keep, scores, keyed.key(seed, "keep"))
+    if regime.label_noise is not None:
+        noise = regime.label_noise
+        mislabel = LABEL_NOISES[noise.kind]
+        key = keyed.key(seed, "label_noise", noise.kind)
+        labels, _ = mislabel(samples.labels, samples.ids, noise.rate, classes, key)
+        samples = replace(samples, labels=labels)
+    if regime.corruption is not None and not regime.corruption.redraw:
+        samples = _corrupted(samples, regime.corruption, keyed.key(seed, "corruption"))
+    return samples
+
+
+def redrawn(samples: Samples, regime: Regime, seed: int, epoch: int) -> Samples:
+    """The training samples of one epoch, where the corruption is drawn anew every epoch.
+
+    Args:
+        samples: Result of `training_samples`.
+        regime: What to do.
+        seed: Seed of the trial.
+        epoch: Number of the epoch.
+
+    Returns:
+        Samples with this epoch's damage; `samples` itself where the regime draws nothing anew.
+    """
+    if regime.corruption is None or not regime.corruption.redraw:
+        return samples
+    return _corrupted(samples, regime.corruption, keyed.key(seed, "corruption", epoch))
+
+
+def matched_samples(
+    samples: Samples, regime: Regime, scores: Tensor | None = None, *, split: Literal["val", "test"]
+) -> Samples:
+    """What a trial is judged on besides the clean samples: as hard as its training samples, labels right.
+
+    Samples kept at random are no harder than others, so this keeps all of them.
+
+    Args:
+        samples: The validation or test part of the data set, as it is.
+        regime: What to do.
+        scores: Difficulty float32 [N], aligned with `samples`; None where ``regime.needs_scores`` is.
+        split: Which part it is; the draws of the two differ.
+
+    Returns:
+        The kept samples in their old order, damaged; the same for every seed.
+
+    Raises:
+        DataError: If scores are missing or not finite, or a selection is empty.
+    """
+    if regime.keep is not None and regime.needs_scores is not None:
+        samples = _kept(samples, regime.keep, scores, keyed.key(EVALUATION, "keep", split))
+    if regime.corruption is not None:
+        samples = _corrupted(samples, regime.corruption, keyed.key(EVALUATION, "corruption", split))
+    return samples
+
+
+def _kept(samples: Samples, keep: Keep, scores: Tensor | None, key: int) -> Samples:
+    if keep.fraction == 1:
+        return samples
+    scores = None if keep.which == "random" else scores
+    ids = select(
+        scores,
+        samples.labels,
+        samples.ids,
+        keep.fraction,
+        keep.which,
+        class_balanced=keep.class_balanced,
+        key=key,
+    )
+    return samples.where(torch.isin(samples.ids, ids))
+
+
+def _corrupted(samples: Samples, corruption: Corruption, key: int) -> Samples:
+    key = keyed.key(key, corruption.name, corruption.severity)
+    images = corrupt(samples.images, samples.ids, corruption.name, corruption.severity, key)
+    return replace(samples, images=images)

@@ -1,0 +1,53 @@
+"""Names of everything a regime is made of. A new entry is one function and one line here.
+
+Listing names imports no torch: entries are references that are resolved on first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hsl.registry import Registry
+
+SCORES: Registry[Callable[..., Any]] = Registry(
+    "score",
+    {
+        "el2n": "hsl.hardness.difficulty:el2n",
+        "loss": "hsl.hardness.difficulty:loss",
+        "random": "hsl.hardness.difficulty:random",
+    },
+)
+"""(logits float [N, C], labels int64 [N]) -> difficulty float32 [N], higher = harder."""
+
+SELECTIONS: Registry[Callable[..., Any]] = Registry(
+    "selection",
+    {
+        "hardest": "hsl.hardness.difficulty:hardest",
+        "easiest": "hsl.hardness.difficulty:easiest",
+        "middle": "hsl.hardness.difficulty:middle",
+        "random": "hsl.hardness.difficulty:shuffled",
+    },
+)
+"""(scores float32 [N], ids int64 [N], key int) -> positions int64 [N], the first to keep first."""
+
+LABEL_NOISES: Registry[Callable[..., Any]] = Registry(
+    "label noise", {"symmetric": "hsl.hardness.noise:symmetric"}
+)
+"""(labels int64 [N], ids int64 [N], rate, classes, key) -> (labels int64 [N], is_wrong bool [N])."""
+
+CORRUPTIONS: Registry[Callable[..., Any]] = Registry(
+    "corruption",
+    {
+        "contrast": "hsl.hardness.corruptions:contrast",
+        "gaussian_noise": "hsl.hardness.corruptions:gaussian_noise",
+    },
+)
+"""(pixels float32 [B, C, H, W] in [0, 255], ids int64 [B], severity 1..5, key int) -> pixels, not yet
+clipped."""
+
+DETERMINISTIC_CORRUPTIONS = frozenset({"contrast"})
+"""Corruptions that draw nothing at random: to draw them anew every epoch would change nothing."""
+
+ATTACKS: Registry[Callable[..., Any]] = Registry("attack", {"pgd": "hsl.hardness.attacks:pgd"})
+"""(model, images, labels, *, eps, step, steps, norm, start, bn_mode) -> images float32 [B, C, H, W]."""
