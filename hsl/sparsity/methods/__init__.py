@@ -1,0 +1,136 @@
+"""The registry of sparse-training methods, and the checks of what a user asks of one. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Real
+
+from hsl.errors import MethodError, close_match
+from hsl.registry import Registry
+from hsl.sparsity.distributions import DISTRIBUTIONS
+from hsl.sparsity.methods.at_start import DENSE, SNIP, STATIC
+from hsl.sparsity.methods.composition import (
+    DropAndGrow,
+    Gradual,
+    Hyperparameter,
+    Method,
+    Moment,
+    Never,
+    Once,
+    OnceAfterParent,
+)
+from hsl.sparsity.methods.dynamic import RIGL, SET
+from hsl.sparsity.methods.pruning import GMP, LTH, OMP
+
+METHODS: Registry[Method] = Registry(
+    "method",
+    {
+        "dense": DENSE,
+        "static": STATIC,
+        "snip": SNIP,
+        "set": SET,
+        "rigl": RIGL,
+        "gmp": GMP,
+        "omp": OMP,
+        "lth": LTH,
+    },
+)
+
+__all__ = [
+    "METHODS",
+    "DropAndGrow",
+    "Gradual",
+    "Hyperparameter",
+    "Method",
+    "Moment",
+    "Never",
+    "Once",
+    "OnceAfterParent",
+    "check_hyperparameters",
+    "feasible",
+]
+
+
+def check_hyperparameters(method: str, given: Mapping[str, float]) -> dict[str, float]:
+    """Check what was given to a method, and fill in the defaults.
+
+    Args:
+        method: Registry name of the method.
+        given: Hyperparameter names (without ``method.``) and values.
+
+    Returns:
+        Every hyperparameter of the method with its value, in the order in which the method lists them.
+
+    Raises:
+        MethodError: If the method has no such hyperparameter, or a value is no number or out of range.
+        UnknownNameError: If there is no such method.
+    """
+    known = {parameter.name: parameter for parameter in METHODS[method].hyperparameters}
+    for name in given:
+        if name not in known:
+            allowed = f"it has {', '.join(known)}" if known else "it has none"
+            raise MethodError(
+                f"method {method!r} has no hyperparameter {name!r}{close_match(name, known)}; {allowed}"
+            )
+    values = {
+        name: _in_range(method, parameter, given.get(name, parameter.default))
+        for name, parameter in known.items()
+    }
+    _check_order(method, known, values)
+    return values
+
+
+def feasible(method: str, distribution: str | None, sparsity: float | None = None) -> str | None:
+    """Whether a combination of levels means something, before anything is trained.
+
+    Args:
+        method: Registry name of the method.
+        distribution: Name of a distribution, or None for the method's default.
+        sparsity: Sparsity in [0, 1), or None where it is not known yet.
+
+    Returns:
+        None if it does; otherwise the reason why not, fit to be printed.
+
+    Raises:
+        UnknownNameError: If there is no such method or distribution.
+    """
+    taken = METHODS[method]
+    if distribution is not None and not DISTRIBUTIONS.knows(distribution):
+        DISTRIBUTIONS[distribution]  # raises the error that lists the names
+    if not taken.distributions:
+        return _feasible_dense(method, distribution, sparsity)
+    if distribution is not None and not taken.takes(distribution):
+        return (
+            f"{method} does not take distribution {distribution}; it takes {', '.join(taken.distributions)}"
+        )
+    if sparsity == 0:
+        return f"{method} at sparsity 0 is dense training; use method dense"
+    return None
+
+
+def _feasible_dense(method: str, distribution: str | None, sparsity: float | None) -> str | None:
+    if distribution is not None:
+        return f"{method} prunes nothing, so it takes no distribution ({distribution} was given)"
+    if sparsity:
+        return f"{method} prunes nothing, so its sparsity is 0 ({sparsity:g} was given)"
+    return None
+
+
+def _in_range(method: str, parameter: Hyperparameter, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise MethodError(f"method.{parameter.name} of {method} must be a number, not {value!r}")
+    if not parameter.low <= value <= parameter.high:
+        raise MethodError(
+            f"method.{parameter.name} of {method} is {value}, "
+            f"it must be in [{parameter.low:g}, {parameter.high:g}]: {parameter.summary}"
+        )
+    return float(value)
+
+
+def _check_order(method: str, known: Mapping[str, Hyperparameter], values: Mapping[str, float]) -> None:
+    for name, parameter in known.items():
+        if parameter.below is not None and values[name] >= values[parameter.below]:
+            raise MethodError(
+                f"method.{name} of {method} is {values[name]:g}, "
+                f"it must be smaller than method.{parameter.below}, which is {values[parameter.below]:g}"
+            )

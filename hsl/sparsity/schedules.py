@@ -1,0 +1,127 @@
+"""When masks change, and how much: pure functions of the step number. Torch-free.
+
+There is one clock: the number of optimizer steps that are done. Fractions are fractions of a trial's total
+steps, so a schedule means the same at any budget.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+def to_step(fraction: float, total_steps: int) -> int:
+    """Step that lies at `fraction` of `total_steps`, halves rounded up.
+
+    Args:
+        fraction: In [0, 1].
+        total_steps: Steps of the whole training, at least 1.
+
+    Returns:
+        A step in [0, total_steps].
+    """
+    return math.floor(fraction * total_steps + 0.5)
+
+
+def cubic_progress(step: int, start: int, end: int) -> float:
+    """Fraction of the target sparsity that is due after `step` steps.
+
+    Rises from 0 at `start` to exactly 1 at `end` as 1 - (1 - x)^3 (Zhu and Gupta 2017, arXiv:1710.01878).
+
+    Args:
+        step: Steps done.
+        start: Last dense step.
+        end: Step at which the target is due, larger than `start`.
+
+    Returns:
+        A number in [0, 1].
+    """
+    if step >= end:
+        return 1.0
+    remaining = 1.0 - max(step - start, 0) / (end - start)
+    return 1.0 - remaining**3
+
+
+def cosine_drop_fraction(step: int, initial: float, end: int) -> float:
+    """Fraction of the active weights that an update at `step` drops.
+
+    Falls from `initial` to 0 at `end` along half a cosine (Evci et al. 2020, arXiv:1911.11134).
+
+    Args:
+        step: Steps done.
+        initial: Fraction at step 0, in [0, 1].
+        end: First step without updates, at least 1.
+
+    Returns:
+        A number in [0, initial].
+    """
+    if step >= end:
+        return 0.0
+    return initial / 2 * (1 + math.cos(math.pi * step / end))
+
+
+@dataclass(frozen=True)
+class GradualSchedule:
+    """Steps after which a gradual method prunes, and how far.
+
+    Attributes:
+        start: Steps before pruning begins.
+        end: Steps after which the target is reached, exactly.
+        interval: Steps between prunings, at least 1.
+    """
+
+    start: int
+    end: int
+    interval: int
+
+    @classmethod
+    def from_fractions(cls, start: float, end: float, interval: float, total_steps: int) -> GradualSchedule:
+        """Schedule of a training of `total_steps` (at least 1) from fractions of it, each in [0, 1].
+
+        However small the budget is, the target is reached within it.
+        """
+        last = max(1, to_step(end, total_steps))
+        return cls(min(to_step(start, total_steps), last - 1), last, max(1, to_step(interval, total_steps)))
+
+    def prunes_after(self, step: int) -> bool:
+        """Whether weights are removed once `step` steps are done; always so at `end`."""
+        on_grid = (step - self.start) % self.interval == 0
+        return step == self.end or (self.start < step < self.end and on_grid)
+
+    def progress(self, step: int) -> float:
+        """Fraction of the target sparsity that is due after `step` steps."""
+        return cubic_progress(step, self.start, self.end)
+
+
+@dataclass(frozen=True)
+class DropAndGrowSchedule:
+    """Steps at which a dynamic method moves its non-zeros, and how many of them.
+
+    Attributes:
+        drop_fraction: Fraction dropped at first, in [0, 1].
+        interval: Steps between updates, at least 2.
+        end: First step without updates.
+    """
+
+    drop_fraction: float
+    interval: int
+    end: int
+
+    @classmethod
+    def from_fractions(
+        cls, drop_fraction: float, interval: float, until: float, total_steps: int
+    ) -> DropAndGrowSchedule:
+        """Schedule of a training of `total_steps` (at least 1) from fractions of it, each in [0, 1].
+
+        An update replaces the optimizer step of the pruned layers. So the interval is two steps at least:
+        with one step, a small budget would train no weight at all.
+        """
+        return cls(drop_fraction, max(2, to_step(interval, total_steps)), to_step(until, total_steps))
+
+    def updates_at(self, step: int) -> bool:
+        """Whether the mask is updated when `step` steps are done; never at step 0."""
+        return 0 < step < self.end and step % self.interval == 0
+
+    def fraction(self, step: int) -> float:
+        """Fraction of the active weights of each layer that an update at `step` drops."""
+        return cosine_drop_fraction(step, self.drop_fraction, self.end)

@@ -1,0 +1,301 @@
+"""The engine: hooks a sparse-training method into any model and optimizer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from hsl.errors import MethodError
+from hsl.sparsity.distributions import Budget
+from hsl.sparsity.drivers import Loss, Network, Parent, driver_for
+from hsl.sparsity.masks import (
+    MASK,
+    active_counts,
+    attach_masks,
+    mask_of,
+    matching_layers,
+    prunable_layers,
+    weight_of,
+)
+from hsl.sparsity.methods import METHODS, DropAndGrow, Never, Once, check_hyperparameters, feasible
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """How sparse one layer is.
+
+    Attributes:
+        name: Module name.
+        shape: Shape of its weight.
+        weights: Number of weights.
+        non_zeros: Number of active weights.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    weights: int
+    non_zeros: int
+
+    @property
+    def density(self) -> float:
+        """Fraction of active weights."""
+        return self.non_zeros / self.weights
+
+
+class Sparsifier:
+    """Keeps a model sparse while an optimizer trains it; nothing else is to be called.
+
+    From here on, at every step: pruned weights are exactly zero, and so is every tensor of optimizer state that
+    belongs to them; the number of active weights is the exact integer that the method asks for, per layer and
+    over the network; weights that are grown start at zero with zero optimizer state. On steps where a dynamic
+    method moves its non-zeros, that replaces the optimizer step of the prunable weights (Evci et al. 2020,
+    arXiv:1911.11134, algorithm 1), so that weights and gradients of one point decide.
+
+    Build it after the model is on its device and before the first step. Masks are buffers of the model and
+    live in its state dict; random draws come from a generator of its own. A method that scores by gradients
+    before training (snip) scores the batch of `loss`; without one it prunes at the first ``optimizer.step()``,
+    by the gradients found there, and that step leaves the prunable weights where they are. Until
+    `mask_gradients` or the step itself zeroes them, gradients of pruned weights are there: a norm for clipping
+    counts them in unless `mask_gradients` is called first.
+
+    Args:
+        model: Any module with Linear or Conv1d/2d/3d layers.
+        optimizer: The optimizer of its weights; any that steps without a closure.
+        method: Name of a method (`METHODS`).
+        sparsity: Fraction of zeros over all prunable weights, in (0, 1); 0 for method dense.
+        total_steps: Optimizer steps of the whole training, at least 1; schedules are fractions of it.
+        distribution: Name of a distribution the method takes, or ``package.module:attr``; None for its default.
+        seed: Of everything random here, and of nothing else.
+        init: "sparse" scales the initial weights for the live fan-in (of methods that are sparse from the start
+            and have no parent), "dense" leaves them as they are.
+        parent: The trained dense network, for methods that need one and only for them.
+        loss: Function of the model that returns the loss of one batch; used by methods that score gradients
+            before training.
+        hyperparameters: Of the method, by name; the rest keep their defaults.
+        include: Globs of module names to prune.
+        exclude: Globs of module names to leave out: dense, and not counted.
+        keep_dense: Globs of module names to keep dense although they count; the others make up for them.
+
+    Raises:
+        MethodError: If the method is used without something it needs, or with something it does not take.
+        InfeasibleError: If the sparsity cannot be reached.
+        UnknownNameError: If there is no such method or distribution.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        *,
+        method: str,
+        sparsity: float,
+        total_steps: int,
+        distribution: str | None = None,
+        seed: int = 0,
+        init: Literal["sparse", "dense"] = "sparse",
+        parent: Parent | None = None,
+        loss: Loss | None = None,
+        hyperparameters: Mapping[str, float] | None = None,
+        include: Sequence[str] = ("*",),
+        exclude: Sequence[str] = (),
+        keep_dense: Sequence[str] = (),
+    ) -> None:
+        _check_request(method, distribution, sparsity, total_steps, init, parent)
+        self.method = METHODS[method]
+        self.hyperparameters = check_hyperparameters(method, hyperparameters or {})
+        self.distribution = distribution or next(iter(self.method.distributions), None)
+        self.target_sparsity = sparsity
+        self.total_steps = total_steps
+        self.step_count = 0
+        self._optimizer = optimizer
+        self._layers = prunable_layers(model, include, exclude)
+        self._masked = not isinstance(self.method.moment, Never)
+        self._generator = torch.Generator().manual_seed(seed)
+        self._held_back: list[tuple[nn.Parameter, Tensor | None]] = []
+        if self._masked:
+            _check_optimizer(optimizer, self._layers)
+        network = Network(
+            model,
+            self._layers,
+            self._budget(keep_dense),
+            self._generator,
+            scale_init=init == "sparse" and isinstance(self.method.moment, Once | DropAndGrow),
+        )
+        self._driver = driver_for(
+            self.method, network, self.hyperparameters, total_steps, parent=parent, loss=loss
+        )
+        if self._masked:
+            attach_masks(self._layers)
+            self._driver.start()
+        self._handles = [
+            optimizer.register_step_pre_hook(self._before_step),
+            optimizer.register_step_post_hook(self._after_step),
+        ]
+
+    @property
+    def target_reached(self) -> bool:
+        """Whether the network is as sparse as it is ever going to be."""
+        return not self._driver.pending and self.step_count >= self._driver.reached_at
+
+    def sparsity(self) -> float:
+        """Fraction of pruned weights over all prunable weights now, exact."""
+        rows = self.report()
+        return 1.0 - sum(row.non_zeros for row in rows) / sum(row.weights for row in rows)
+
+    def layer_densities(self) -> dict[str, float]:
+        """Fraction of active weights now, by module name."""
+        return {row.name: row.density for row in self.report()}
+
+    def report(self) -> list[LayerReport]:
+        """One row per prunable layer, in the order of the model."""
+        active = active_counts(self._layers)
+        return [
+            LayerReport(name, tuple(weight_of(layer).shape), weight_of(layer).numel(), active[name])
+            for name, layer in self._layers.items()
+        ]
+
+    @torch.no_grad()
+    def mask_gradients(self) -> None:
+        """Zero the gradients of pruned weights, so that a norm for clipping counts active weights only.
+
+        Call it before clipping. Where the coming step reads the gradients of pruned weights, they stay.
+        """
+        if self._masked and not self._driver.wants_gradients(self.step_count):
+            for layer in self._layers.values():
+                gradient = weight_of(layer).grad
+                if gradient is not None:
+                    gradient.mul_(mask_of(layer))
+
+    def remove(self) -> None:
+        """Let go of model and optimizer: no hooks, no masks. Weights stay as they are."""
+        for handle in self._handles:
+            handle.remove()
+        for layer in self._layers.values():
+            layer._buffers.pop(MASK, None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint needs beside the model's and the optimizer's state dicts.
+
+        Returns:
+            JSON-able settings and counters, and the generator state as a uint8 tensor.
+        """
+        return {
+            **self._settings(),
+            "step_count": self.step_count,
+            "pending": self._driver.pending,
+            "generator": self._generator.get_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint. The model's state dict, masks included, must be loaded as well.
+
+        Args:
+            state: What `state_dict` returned.
+
+        Raises:
+            MethodError: If it is the state of another method, sparsity, distribution or schedule.
+        """
+        for name, here in self._settings().items():
+            if state.get(name) != here:
+                raise MethodError(
+                    f"the checkpoint was written with {name} {state.get(name)!r}, this training has {here!r}; "
+                    "build the Sparsifier with the settings of the checkpoint, or start anew"
+                )
+        self.step_count = int(state["step_count"])
+        self._driver.pending = bool(state["pending"])
+        self._generator.set_state(state["generator"].cpu())
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "method": self.method.name,
+            "sparsity": self.target_sparsity,
+            "distribution": self.distribution,
+            "total_steps": self.total_steps,
+            "hyperparameters": dict(self.hyperparameters),
+        }
+
+    def _budget(self, keep_dense: Sequence[str]) -> Budget:
+        shapes = {name: tuple(weight_of(layer).shape) for name, layer in self._layers.items()}
+        pinned = matching_layers(shapes, keep_dense)
+        budget = Budget(shapes, self.target_sparsity, self.distribution or "uniform", pinned)
+        budget.check()
+        return budget
+
+    def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not self._masked:
+            return
+        # The wrapped step passes the optimizer itself as the first argument.
+        if len(args) > 1 or kwargs.get("closure") is not None:
+            raise MethodError("optimizer.step(closure) is not supported: call backward() first, then step()")
+        if self._driver.before_step(self.step_count):
+            self._hold_back()
+            self._mask_weights_and_state()
+
+    def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.step_count += 1
+        if not self._masked:
+            return
+        for weight, gradient in self._held_back:
+            weight.grad = gradient
+        self._held_back.clear()
+        self._driver.after_step(self.step_count)
+        self._mask_weights_and_state()
+
+    def _hold_back(self) -> None:
+        """Hide the gradients of the prunable weights: optimizers skip what has none."""
+        weights = [weight_of(layer) for layer in self._layers.values()]
+        self._held_back = [(weight, weight.grad) for weight in weights]
+        for weight in weights:
+            weight.grad = None
+
+    @torch.no_grad()
+    def _mask_weights_and_state(self) -> None:
+        for layer in self._layers.values():
+            weight, mask = weight_of(layer), mask_of(layer)
+            weight.mul_(mask)
+            for value in self._optimizer.state.get(weight, {}).values():
+                if isinstance(value, Tensor) and value.shape == weight.shape:
+                    value.mul_(mask)
+
+
+def _check_request(
+    method: str,
+    distribution: str | None,
+    sparsity: float,
+    total_steps: int,
+    init: str,
+    parent: Parent | None,
+) -> None:
+    reason = feasible(method, distribution, sparsity)
+    if reason is not None:
+        raise MethodError(reason)
+    if total_steps < 1 or math.isinf(total_steps):
+        raise MethodError(
+            f"total_steps is {total_steps}, it must be the number of optimizer steps, at least 1"
+        )
+    if init not in ("sparse", "dense"):
+        raise MethodError(f"init is {init!r}, it must be 'sparse' or 'dense'")
+    if parent is not None and not METHODS[method].needs_parent:
+        raise MethodError(
+            f"method {method!r} does not start from a parent, but one was given; leave parent out"
+        )
+
+
+def _check_optimizer(optimizer: Optimizer, layers: Mapping[str, nn.Module]) -> None:
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise MethodError(
+            "LBFGS keeps no state per weight, so it cannot train masked weights; use SGD or Adam"
+        )
+    owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    strangers = [name for name, layer in layers.items() if id(weight_of(layer)) not in owned]
+    if strangers:
+        raise MethodError(
+            f"the optimizer does not train the weights of {', '.join(strangers)}: "
+            "build it from model.parameters(), or exclude these layers"
+        )
