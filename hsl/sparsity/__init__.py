@@ -1,4 +1,4 @@
-"""Sparse training for any PyTorch model: methods, layer-wise distributions, and the engine that keeps masks exact.
+"""Sparse training for any PyTorch model: methods, layer-wise distributions, and exact masks.
 
 Stand-alone use is two lines::
 
@@ -18,14 +18,14 @@ from hsl.sparsity.methods import METHODS, Hyperparameter, Method, check_hyperpar
 
 if TYPE_CHECKING:
     from hsl.sparsity.criteria import CRITERIA
-    from hsl.sparsity.drivers import Parent
     from hsl.sparsity.masks import prunable_layers
+    from hsl.sparsity.network import Parent
     from hsl.sparsity.sparsifier import LayerReport, Sparsifier
 
 _NEEDS_TORCH = {
     "CRITERIA": "hsl.sparsity.criteria",
     "LayerReport": "hsl.sparsity.sparsifier",
-    "Parent": "hsl.sparsity.drivers",
+    "Parent": "hsl.sparsity.network",
     "Sparsifier": "hsl.sparsity.sparsifier",
     "prunable_layers": "hsl.sparsity.masks",
 }

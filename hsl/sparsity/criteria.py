@@ -48,7 +48,7 @@ def gradient(signals: Signals) -> Tensor:
 
 
 def snip(signals: Signals) -> Tensor:
-    """|w * gradient|: how much the loss changes as a weight is removed (Lee et al. 2019, arXiv:1810.02340)."""
+    """|w * gradient|: how much the loss changes without a weight (Lee et al. 2019, arXiv:1810.02340)."""
     return (signals.weight.detach().float() * _gradient(signals).float()).abs()
 
 

@@ -1,7 +1,7 @@
 """How the budget of non-zeros is split over layers: densities per layer, then exact integers. Torch-free.
 
-A distribution is a function ``(shapes, sparsity, *, keep_dense=()) -> densities``. `shapes` maps layer names, in
-the order of the network, to weight shapes in torch's convention (out, in, *kernel).
+A distribution is a function ``(shapes, sparsity, *, keep_dense=()) -> densities``. `shapes` maps layer names,
+in the order of the network, to weight shapes in torch's convention (out, in, *kernel).
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ def check_sparsity(sparsity: float) -> None:
     if not 0 <= sparsity < 1:
         percent = f"; for {sparsity:g} % give {sparsity / 100:g}" if 1 < sparsity < 100 else ""
         raise InfeasibleError(
-            f"sparsity {sparsity} is not in [0, 1): it is the fraction of zeros, 0.9 keeps 10 % of the weights"
+            f"sparsity {sparsity} is not in [0, 1): it is the fraction of zeros, 0.9 keeps 10 % of all"
             f"{percent}"
         )
 

@@ -2,64 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hsl.errors import MethodError
-from hsl.sparsity.criteria import CRITERIA, Criterion, Signals
-from hsl.sparsity.distributions import Budget
-from hsl.sparsity.init import scale_for_live_fan_in_
-from hsl.sparsity.masks import MASK, active_counts, drop_and_grow, mask_of, set_mask_, top_k, weight_of
+from hsl.sparsity.criteria import CRITERIA, Criterion
+from hsl.sparsity.masks import active_counts, drop_and_grow, mask_of
 from hsl.sparsity.methods import DropAndGrow, Gradual, Method, Never, Once, OnceAfterParent
+from hsl.sparsity.network import (
+    Loss,
+    Network,
+    Parent,
+    all_finite,
+    keep_top,
+    load_parent_,
+    loss_gradients,
+    set_masks_,
+    step_gradients,
+)
 from hsl.sparsity.schedules import DropAndGrowSchedule, GradualSchedule
-
-Loss = Callable[[nn.Module], Tensor]
-Layers = Mapping[str, nn.Module]
-
-
-@dataclass(frozen=True)
-class Parent:
-    """A trained dense network, as state dicts of the very model that is to be pruned.
-
-    Attributes:
-        trained: State dict at the end of its training.
-        rewind: State dict at the step to rewind to; None where the method does not rewind.
-    """
-
-    trained: Mapping[str, Tensor]
-    rewind: Mapping[str, Tensor] | None = None
-
-
-@dataclass(frozen=True)
-class Network:
-    """What a driver works on.
-
-    Attributes:
-        model: The whole model.
-        layers: Its prunable layers, each with a mask.
-        budget: What they may keep.
-        generator: CPU generator for everything random.
-        scale_init: Whether weights are scaled for the live fan-in once the first mask is made.
-    """
-
-    model: nn.Module
-    layers: Layers
-    budget: Budget
-    generator: torch.Generator
-    scale_init: bool
-
-    def signals(self, name: str, gradient: Tensor | None = None) -> Signals:
-        """What is known of one layer."""
-        return Signals(weight_of(self.layers[name]), gradient, self.generator)
-
-    def scale_init_(self) -> None:
-        """Scale the initial weights for their live fan-in, where that was asked for."""
-        if self.scale_init:
-            for layer in self.layers.values():
-                scale_for_live_fan_in_(weight_of(layer), mask_of(layer))
 
 
 class Driver:
@@ -90,7 +53,7 @@ class Driver:
 
 
 class OnceDriver(Driver):
-    """One mask at the start; by the gradients of the first step if the criterion needs some and has no loss."""
+    """One mask at the start; by the first step's gradients if the criterion needs some and has no loss."""
 
     def __init__(
         self, network: Network, criterion: Criterion, needs_gradient: bool, loss: Loss | None
@@ -105,7 +68,7 @@ class OnceDriver(Driver):
             self._make({})
         elif self._loss is not None:
             gradients = loss_gradients(self._network, self._loss)
-            if not _all_finite(gradients):
+            if not all_finite(gradients):
                 raise MethodError("the loss that weights are scored by has gradients that are not finite")
             self._make(gradients)
 
@@ -118,7 +81,7 @@ class OnceDriver(Driver):
         if not self.pending:
             return False
         gradients = step_gradients(self._network.layers)
-        if not _all_finite(gradients):
+        if not all_finite(gradients):
             return False
         self._make(gradients)
         self.pending = False
@@ -201,7 +164,7 @@ class DropAndGrowDriver(Driver):
             return False
         layers = self._network.layers
         gradients = step_gradients(layers) if self._needs_gradient else {}
-        if not _all_finite(gradients):
+        if not all_finite(gradients):
             return False
         fraction = self._schedule.fraction(step)
         set_masks_(layers, {name: self._moved(name, gradients.get(name), fraction) for name in layers})
@@ -253,93 +216,6 @@ def driver_for(
             return Driver()
 
 
-def keep_top(
-    scores: Mapping[str, Tensor],
-    budget: Budget,
-    progress: float = 1.0,
-    ceilings: Mapping[str, int] | None = None,
-) -> dict[str, Tensor]:
-    """Masks of the highest scores: per layer, or in one ranking over all layers if the budget is global.
-
-    Args:
-        scores: Layer names, in the order of the budget, and scores of the shapes of the weights.
-        budget: What may be kept.
-        progress: Fraction of the target sparsity that is due, in [0, 1].
-        ceilings: Most active weights per layer (not for a global budget); None for no limit.
-
-    Returns:
-        Layer names and boolean masks with exactly the budget's number of True.
-    """
-    if not budget.is_global:
-        counts = budget.counts(progress, ceilings)
-        return {name: top_k(layer_scores, counts[name]) for name, layer_scores in scores.items()}
-    flat = [
-        torch.full_like(layer_scores, torch.inf).flatten()
-        if name in budget.keep_dense
-        else layer_scores.flatten()
-        for name, layer_scores in scores.items()
-    ]
-    chosen = top_k(torch.cat(flat), budget.total(progress)).split([part.numel() for part in flat])
-    return {
-        name: part.view(layer_scores.shape)
-        for part, (name, layer_scores) in zip(chosen, scores.items(), strict=True)
-    }
-
-
-def set_masks_(layers: Layers, masks: Mapping[str, Tensor]) -> None:
-    """Give every layer its new mask, in place."""
-    for name, layer in layers.items():
-        set_mask_(layer, masks[name])
-
-
-def step_gradients(layers: Layers) -> dict[str, Tensor]:
-    """Gradients that the last backward pass left, per layer.
-
-    Raises:
-        MethodError: If a layer has none.
-    """
-    gradients = {name: weight_of(layer).grad for name, layer in layers.items()}
-    missing = [name for name, gradient in gradients.items() if gradient is None]
-    if missing:
-        raise MethodError(
-            f"layers {', '.join(missing)} have no gradient, and the method scores weights by it: "
-            "call backward() before optimizer.step(), or exclude these layers"
-        )
-    return {name: gradient for name, gradient in gradients.items() if gradient is not None}
-
-
-def loss_gradients(network: Network, loss: Loss) -> dict[str, Tensor]:
-    """Gradients of a loss, per layer; gradients, buffers and random state of the model stay as they are."""
-    weights = [weight_of(layer) for layer in network.layers.values()]
-    buffers = {name: buffer.clone() for name, buffer in network.model.named_buffers()}
-    devices = [weight.device for weight in weights if weight.is_cuda][:1]
-    with torch.random.fork_rng(devices=devices), torch.enable_grad():
-        gradients = torch.autograd.grad(loss(network.model), weights)
-    with torch.no_grad():
-        for name, buffer in network.model.named_buffers():
-            buffer.copy_(buffers[name])
-    return dict(zip(network.layers, gradients, strict=True))
-
-
-def load_parent_(model: nn.Module, state: Mapping[str, Tensor], which: str) -> None:
-    """Copy a parent's state dict into the model, in place; masks are the model's own.
-
-    Raises:
-        MethodError: If names or shapes do not match.
-    """
-    masks = {name for name in model.state_dict() if name.split(".")[-1] == MASK}
-    try:
-        missing, unexpected = model.load_state_dict(dict(state), strict=False)
-    except RuntimeError as error:
-        raise MethodError(f"the parent's {which} weights do not fit the model: {error}") from error
-    lost = [name for name in missing if name not in masks]
-    if lost or unexpected:
-        raise MethodError(
-            f"the parent's {which} weights do not fit the model: missing {lost or 'nothing'}, "
-            f"unknown {list(unexpected) or 'nothing'}; give state dicts of a dense model of the same architecture"
-        )
-
-
 def _checked_parent(method: Method, parent: Parent | None) -> Parent:
     if parent is None:
         raise MethodError(
@@ -352,11 +228,7 @@ def _checked_parent(method: Method, parent: Parent | None) -> Parent:
         and parent.rewind is None
     ):
         raise MethodError(
-            f"method {method.name!r} rewinds: give parent=Parent(trained=..., rewind=state_dict), the parent's "
-            "weights at the step to rewind to (its initial weights, for instance)"
+            f"method {method.name!r} rewinds: give parent=Parent(trained=..., rewind=state_dict), with "
+            "the parent's weights at the step to rewind to (its initial weights, for instance)"
         )
     return parent
-
-
-def _all_finite(gradients: Mapping[str, Tensor]) -> bool:
-    return all(bool(torch.isfinite(gradient).all()) for gradient in gradients.values())

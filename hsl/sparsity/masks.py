@@ -1,7 +1,7 @@
 """Masks: which layers have one, where it lives, and exact-k choices of weights.
 
-A mask is a boolean buffer ``weight_mask`` of its layer, so it is part of the module's state dict and moves with
-it. It is only ever changed in place, and it alone says which weights are active: a zero weight may be active.
+A mask is a boolean buffer ``weight_mask`` of its layer, so it is part of the module's state dict and moves
+with it. It is only ever changed in place, and it alone says which weights are active: a zero weight may be active.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def prunable_layers(
 ) -> dict[str, nn.Module]:
     """Linear and convolution layers of a model, by module name and in the order of the model.
 
-    Layers that share one weight are listed once, under the first name. Biases, normalisation and embeddings are
-    never pruned.
+    Layers that share one weight are listed once, under the first name. Biases, normalisation and embeddings
+    are never pruned.
 
     Args:
         model: Any module.
@@ -36,7 +36,7 @@ def prunable_layers(
         Module names and modules.
 
     Raises:
-        MethodError: If nothing is left, a glob matches no layer, or a weight is computed by a parametrisation.
+        MethodError: If nothing is left, a glob matches no layer, or a weight is parametrised.
     """
     candidates = {name: module for name, module in model.named_modules() if isinstance(module, PRUNABLE)}
     _check_globs(candidates, [*(glob for glob in include if glob != "*"), *exclude])

@@ -13,17 +13,18 @@ from torch.optim import Optimizer
 
 from hsl.errors import MethodError
 from hsl.sparsity.distributions import Budget
-from hsl.sparsity.drivers import Loss, Network, Parent, driver_for
+from hsl.sparsity.drivers import driver_for
 from hsl.sparsity.masks import (
     MASK,
     active_counts,
     attach_masks,
-    mask_of,
     matching_layers,
     prunable_layers,
     weight_of,
 )
 from hsl.sparsity.methods import METHODS, DropAndGrow, Never, Once, check_hyperparameters, feasible
+from hsl.sparsity.network import Loss, Network, Parent
+from hsl.sparsity.zeroing import Zeroing
 
 
 @dataclass(frozen=True)
@@ -51,17 +52,18 @@ class LayerReport:
 class Sparsifier:
     """Keeps a model sparse while an optimizer trains it; nothing else is to be called.
 
-    From here on, at every step: pruned weights are exactly zero, and so is every tensor of optimizer state that
-    belongs to them; the number of active weights is the exact integer that the method asks for, per layer and
-    over the network; weights that are grown start at zero with zero optimizer state. On steps where a dynamic
+    From here on, after every step: pruned weights are exactly zero, and so is every tensor of optimizer state
+    that belongs to them; the number of active weights is the exact integer that the method asks for, per layer
+    and over the network; weights that are grown start at zero with zero optimizer state. Where a dynamic
     method moves its non-zeros, that replaces the optimizer step of the prunable weights (Evci et al. 2020,
     arXiv:1911.11134, algorithm 1), so that weights and gradients of one point decide.
 
     Build it after the model is on its device and before the first step. Masks are buffers of the model and
     live in its state dict; random draws come from a generator of its own. A method that scores by gradients
-    before training (snip) scores the batch of `loss`; without one it prunes at the first ``optimizer.step()``,
-    by the gradients found there, and that step leaves the prunable weights where they are. Until
-    `mask_gradients` or the step itself zeroes them, gradients of pruned weights are there: a norm for clipping
+    before training (snip) scores the batch of `loss`; without one it prunes at the first ``optimizer.step()``
+    by the gradients found there, and that step leaves the prunable weights where they are.
+
+    Gradients of pruned weights are computed as usual, and methods read them. A gradient norm for clipping
     counts them in unless `mask_gradients` is called first.
 
     Args:
@@ -70,10 +72,10 @@ class Sparsifier:
         method: Name of a method (`METHODS`).
         sparsity: Fraction of zeros over all prunable weights, in (0, 1); 0 for method dense.
         total_steps: Optimizer steps of the whole training, at least 1; schedules are fractions of it.
-        distribution: Name of a distribution the method takes, or ``package.module:attr``; None for its default.
+        distribution: Name of a distribution the method takes, or ``package.module:attr``; None: its default.
         seed: Of everything random here, and of nothing else.
-        init: "sparse" scales the initial weights for the live fan-in (of methods that are sparse from the start
-            and have no parent), "dense" leaves them as they are.
+        init: "sparse" scales the initial weights for the live fan-in (of methods that are sparse from the
+            start and have no parent), "dense" leaves them as they are.
         parent: The trained dense network, for methods that need one and only for them.
         loss: Function of the model that returns the loss of one batch; used by methods that score gradients
             before training.
@@ -106,16 +108,18 @@ class Sparsifier:
         exclude: Sequence[str] = (),
         keep_dense: Sequence[str] = (),
     ) -> None:
-        _check_request(method, distribution, sparsity, total_steps, init, parent)
+        if reason := feasible(method, distribution, sparsity):
+            raise MethodError(reason)
+        _check_request(method, total_steps, init, parent)
         self.method = METHODS[method]
         self.hyperparameters = check_hyperparameters(method, hyperparameters or {})
         self.distribution = distribution or next(iter(self.method.distributions), None)
         self.target_sparsity = sparsity
         self.total_steps = total_steps
         self.step_count = 0
-        self._optimizer = optimizer
         self._layers = prunable_layers(model, include, exclude)
         self._masked = not isinstance(self.method.moment, Never)
+        self._zeroing = Zeroing(self._layers)
         self._generator = torch.Generator().manual_seed(seed)
         self._held_back: list[tuple[nn.Parameter, Tensor | None]] = []
         if self._masked:
@@ -160,17 +164,13 @@ class Sparsifier:
             for name, layer in self._layers.items()
         ]
 
-    @torch.no_grad()
     def mask_gradients(self) -> None:
         """Zero the gradients of pruned weights, so that a norm for clipping counts active weights only.
 
         Call it before clipping. Where the coming step reads the gradients of pruned weights, they stay.
         """
         if self._masked and not self._driver.wants_gradients(self.step_count):
-            for layer in self._layers.values():
-                gradient = weight_of(layer).grad
-                if gradient is not None:
-                    gradient.mul_(mask_of(layer))
+            self._zeroing.gradients()
 
     def remove(self) -> None:
         """Let go of model and optimizer: no hooks, no masks. Weights stay as they are."""
@@ -204,7 +204,7 @@ class Sparsifier:
         for name, here in self._settings().items():
             if state.get(name) != here:
                 raise MethodError(
-                    f"the checkpoint was written with {name} {state.get(name)!r}, this training has {here!r}; "
+                    f"the checkpoint was written with {name} {state.get(name)!r}, this one has {here!r}; "
                     "build the Sparsifier with the settings of the checkpoint, or start anew"
                 )
         self.step_count = int(state["step_count"])
@@ -235,7 +235,6 @@ class Sparsifier:
             raise MethodError("optimizer.step(closure) is not supported: call backward() first, then step()")
         if self._driver.before_step(self.step_count):
             self._hold_back()
-            self._mask_weights_and_state()
 
     def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.step_count += 1
@@ -245,7 +244,7 @@ class Sparsifier:
             weight.grad = gradient
         self._held_back.clear()
         self._driver.after_step(self.step_count)
-        self._mask_weights_and_state()
+        self._zeroing.weights_and_state(optimizer)
 
     def _hold_back(self) -> None:
         """Hide the gradients of the prunable weights: optimizers skip what has none."""
@@ -254,27 +253,8 @@ class Sparsifier:
         for weight in weights:
             weight.grad = None
 
-    @torch.no_grad()
-    def _mask_weights_and_state(self) -> None:
-        for layer in self._layers.values():
-            weight, mask = weight_of(layer), mask_of(layer)
-            weight.mul_(mask)
-            for value in self._optimizer.state.get(weight, {}).values():
-                if isinstance(value, Tensor) and value.shape == weight.shape:
-                    value.mul_(mask)
 
-
-def _check_request(
-    method: str,
-    distribution: str | None,
-    sparsity: float,
-    total_steps: int,
-    init: str,
-    parent: Parent | None,
-) -> None:
-    reason = feasible(method, distribution, sparsity)
-    if reason is not None:
-        raise MethodError(reason)
+def _check_request(method: str, total_steps: int, init: str, parent: Parent | None) -> None:
     if total_steps < 1 or math.isinf(total_steps):
         raise MethodError(
             f"total_steps is {total_steps}, it must be the number of optimizer steps, at least 1"

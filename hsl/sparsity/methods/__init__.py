@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Real
 
 from hsl.errors import MethodError, close_match
 from hsl.registry import Registry
@@ -117,7 +116,7 @@ def _feasible_dense(method: str, distribution: str | None, sparsity: float | Non
 
 
 def _in_range(method: str, parameter: Hyperparameter, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise MethodError(f"method.{parameter.name} of {method} must be a number, not {value!r}")
     if not parameter.low <= value <= parameter.high:
         raise MethodError(

@@ -1,4 +1,4 @@
-"""Methods that stay sparse and move their non-zeros while training: SET and RigL differ in the grow criterion."""
+"""Methods that move their non-zeros while training: SET and RigL differ in the grow criterion."""
 
 from hsl.sparsity.methods.composition import DropAndGrow, Hyperparameter, Method
 

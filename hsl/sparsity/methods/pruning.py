@@ -1,4 +1,4 @@
-"""Methods that go from dense to sparse by magnitude: GMP during training; OMP and LTH from a trained parent."""
+"""Methods that prune by magnitude: GMP during training; OMP and LTH from a trained parent."""
 
 from hsl.sparsity.methods.composition import Gradual, Hyperparameter, Method, OnceAfterParent
 
@@ -42,7 +42,7 @@ LTH = Method(
             0.0,
             0.0,
             1.0,
-            "fraction of the parent's steps after which the rewind weights are taken (0: its initial weights)",
+            "fraction of the parent's steps at which the rewind weights are taken (0: initial weights)",
             "Frankle and Carbin 2019, arXiv:1803.03635",
         ),
     ),

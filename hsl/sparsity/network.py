@@ -1,0 +1,152 @@
+"""The network that drivers work on: its masks, its gradients, and the parent that it may start from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hsl.errors import MethodError
+from hsl.sparsity.criteria import Signals
+from hsl.sparsity.distributions import Budget
+from hsl.sparsity.init import scale_for_live_fan_in_
+from hsl.sparsity.masks import MASK, mask_of, set_mask_, top_k, weight_of
+
+Loss = Callable[[nn.Module], Tensor]
+Layers = Mapping[str, nn.Module]
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A trained dense network, as state dicts of the very model that is to be pruned.
+
+    Attributes:
+        trained: State dict at the end of its training.
+        rewind: State dict at the step to rewind to; None where the method does not rewind.
+    """
+
+    trained: Mapping[str, Tensor]
+    rewind: Mapping[str, Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a driver works on.
+
+    Attributes:
+        model: The whole model.
+        layers: Its prunable layers, each with a mask.
+        budget: What they may keep.
+        generator: CPU generator for everything random.
+        scale_init: Whether weights are scaled for the live fan-in once the first mask is made.
+    """
+
+    model: nn.Module
+    layers: Layers
+    budget: Budget
+    generator: torch.Generator
+    scale_init: bool
+
+    def signals(self, name: str, gradient: Tensor | None = None) -> Signals:
+        """What is known of one layer."""
+        return Signals(weight_of(self.layers[name]), gradient, self.generator)
+
+    def scale_init_(self) -> None:
+        """Scale the initial weights for their live fan-in, where that was asked for."""
+        if self.scale_init:
+            for layer in self.layers.values():
+                scale_for_live_fan_in_(weight_of(layer), mask_of(layer))
+
+
+def keep_top(
+    scores: Mapping[str, Tensor],
+    budget: Budget,
+    progress: float = 1.0,
+    ceilings: Mapping[str, int] | None = None,
+) -> dict[str, Tensor]:
+    """Masks of the highest scores: per layer, or in one ranking over all layers if the budget is global.
+
+    Args:
+        scores: Layer names, in the order of the budget, and scores of the shapes of the weights.
+        budget: What may be kept.
+        progress: Fraction of the target sparsity that is due, in [0, 1].
+        ceilings: Most active weights per layer (not for a global budget); None for no limit.
+
+    Returns:
+        Layer names and boolean masks with exactly the budget's number of True.
+    """
+    if not budget.is_global:
+        counts = budget.counts(progress, ceilings)
+        return {name: top_k(layer_scores, counts[name]) for name, layer_scores in scores.items()}
+    flat = [
+        torch.full_like(layer_scores, torch.inf).flatten()
+        if name in budget.keep_dense
+        else layer_scores.flatten()
+        for name, layer_scores in scores.items()
+    ]
+    chosen = torch.split(top_k(torch.cat(flat), budget.total(progress)), [part.numel() for part in flat])
+    return {
+        name: part.view(layer_scores.shape)
+        for part, (name, layer_scores) in zip(chosen, scores.items(), strict=True)
+    }
+
+
+def set_masks_(layers: Layers, masks: Mapping[str, Tensor]) -> None:
+    """Give every layer its new mask, in place."""
+    for name, layer in layers.items():
+        set_mask_(layer, masks[name])
+
+
+def step_gradients(layers: Layers) -> dict[str, Tensor]:
+    """Gradients that the last backward pass left, per layer.
+
+    Raises:
+        MethodError: If a layer has none.
+    """
+    gradients = {name: weight_of(layer).grad for name, layer in layers.items()}
+    missing = [name for name, gradient in gradients.items() if gradient is None]
+    if missing:
+        raise MethodError(
+            f"layers {', '.join(missing)} have no gradient, and the method scores weights by it: "
+            "call backward() before optimizer.step(), or exclude these layers"
+        )
+    return {name: gradient for name, gradient in gradients.items() if gradient is not None}
+
+
+def loss_gradients(network: Network, loss: Loss) -> dict[str, Tensor]:
+    """Gradients of a loss, per layer; gradients, buffers and random state of the model stay as they are."""
+    weights = [weight_of(layer) for layer in network.layers.values()]
+    buffers = {name: buffer.clone() for name, buffer in network.model.named_buffers()}
+    devices = [weight.device for weight in weights if weight.is_cuda][:1]
+    with torch.random.fork_rng(devices=devices), torch.enable_grad():
+        gradients = torch.autograd.grad(loss(network.model), weights)
+    with torch.no_grad():
+        for name, buffer in network.model.named_buffers():
+            buffer.copy_(buffers[name])
+    return dict(zip(network.layers, gradients, strict=True))
+
+
+def load_parent_(model: nn.Module, state: Mapping[str, Tensor], which: str) -> None:
+    """Copy a parent's state dict into the model, in place; masks are the model's own.
+
+    Raises:
+        MethodError: If names or shapes do not match.
+    """
+    masks = {name for name in model.state_dict() if name.split(".")[-1] == MASK}
+    try:
+        missing, unexpected = model.load_state_dict(dict(state), strict=False)
+    except RuntimeError as error:
+        raise MethodError(f"the parent's {which} weights do not fit the model: {error}") from error
+    lost = [name for name in missing if name not in masks]
+    if lost or unexpected:
+        raise MethodError(
+            f"the parent's {which} weights do not fit the model: missing {lost or 'nothing'}, "
+            f"unknown {list(unexpected) or 'nothing'}; give state dicts of the same architecture, dense"
+        )
+
+
+def all_finite(gradients: Mapping[str, Tensor]) -> bool:
+    """Whether no gradient holds NaN or infinity."""
+    return all(bool(torch.isfinite(gradient).all()) for gradient in gradients.values())
