@@ -88,7 +88,7 @@ def _gradient(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     images = images.detach().requires_grad_()
     with torch.autocast(images.device.type, enabled=False):
         loss = functional.cross_entropy(model(images).float(), labels, reduction="sum")
-    return torch.autograd.grad(loss, images)[0]
+        return torch.autograd.grad(loss, images)[0]
 
 
 def _project(images: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:

@@ -1,0 +1,167 @@
+import pytest
+import torch
+
+from hsl.errors import DataError
+from hsl.hardness import Regime
+from hsl.hardness.apply import Samples, matched_samples, redrawn, training_samples
+
+N = 400
+NOISE = {"name": "gaussian_noise", "severity": 3}
+
+
+@pytest.fixture(scope="module")
+def samples():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (N, 3, 8, 8), dtype=torch.uint8, generator=generator)
+    return Samples(images, torch.arange(N) % 5, torch.randperm(10 * N, generator=generator)[:N])
+
+
+@pytest.fixture(scope="module")
+def scores():
+    return torch.rand(N, generator=torch.Generator().manual_seed(1))
+
+
+def regime(**parts):
+    return Regime.model_validate(parts)
+
+
+def equal(first, second):
+    return all(
+        torch.equal(getattr(first, name), getattr(second, name)) for name in ("images", "labels", "ids")
+    )
+
+
+def only(samples, ids):
+    return samples.where(torch.isin(samples.ids, ids))
+
+
+def test_a_clean_regime_changes_nothing(samples):
+    assert equal(training_samples(samples, regime(), 0), samples)
+    assert equal(matched_samples(samples, regime(), split="val"), samples)
+    attacked = regime(attack={"eps": "8/255", "step": "2/255", "steps": 3})
+    assert equal(training_samples(samples, attacked, 0), samples)
+    assert equal(matched_samples(samples, attacked, split="test"), samples)
+
+
+def test_the_hardest_quarter_is_kept_in_the_old_order(samples, scores):
+    hardest = regime(keep={"fraction": 0.25, "by": "el2n"})
+    kept = training_samples(samples, hardest, 0, scores)
+    assert len(kept) == 100
+    assert equal(kept, samples.where(scores >= scores.sort().values[-100]))
+    assert equal(training_samples(samples, hardest, 1, scores), kept)
+
+
+def test_a_random_part_follows_the_seed(samples, scores):
+    half = regime(keep={"fraction": 0.5})
+    first = training_samples(samples, half, 1)
+    assert len(first) == 200
+    assert equal(first, training_samples(samples, half, 1, scores))
+    assert not torch.equal(first.ids, training_samples(samples, half, 2).ids)
+
+
+def test_class_balance_reaches_the_selection(samples):
+    unfair = samples.labels.float()
+    kept = training_samples(
+        samples, regime(keep={"fraction": 0.5, "by": "loss", "class_balanced": True}), 0, unfair
+    )
+    assert kept.labels.bincount().tolist() == [40] * 5
+
+
+def test_labels_are_made_wrong_at_the_given_rate(samples):
+    noisy = training_samples(samples, regime(label_noise={"rate": 0.3}), 0)
+    assert torch.equal(noisy.images, samples.images) and torch.equal(noisy.ids, samples.ids)
+    assert (noisy.labels != samples.labels).float().mean().item() == pytest.approx(0.3, abs=0.1)
+    assert noisy.labels.min() >= 0 and noisy.labels.max() == 4
+    assert not torch.equal(
+        noisy.labels, training_samples(samples, regime(label_noise={"rate": 0.3}), 1).labels
+    )
+
+
+def test_wrong_labels_know_every_class_after_a_selection(samples):
+    only_first_classes = (samples.labels < 2).float() + 0.01 * torch.arange(N) / N
+    parts = regime(keep={"fraction": 0.25, "by": "el2n"}, label_noise={"rate": 0.9})
+    with pytest.warns(UserWarning, match="no sample of class 2, 3, 4"):
+        noisy = training_samples(samples, parts, 0, only_first_classes)
+    assert set(noisy.labels.tolist()) == {0, 1, 2, 3, 4}
+
+
+def test_what_happens_to_a_sample_does_not_depend_on_the_others(samples, scores):
+    parts = {"label_noise": {"rate": 0.3}, "corruption": NOISE}
+    whole = training_samples(samples, regime(**parts), 5)
+    kept = training_samples(samples, regime(keep={"fraction": 0.4, "by": "el2n"}, **parts), 5, scores)
+    assert len(kept) == 160 and equal(kept, only(whole, kept.ids))
+    order = torch.randperm(N)
+    shuffled = Samples(samples.images[order], samples.labels[order], samples.ids[order])
+    again = training_samples(shuffled, regime(**parts), 5)
+    assert equal(again, Samples(whole.images[order], whole.labels[order], whole.ids[order]))
+
+
+def test_training_damage_follows_the_seed_and_matched_damage_does_not(samples):
+    damaged = regime(corruption=NOISE)
+    first = training_samples(samples, damaged, 1)
+    assert torch.equal(first.labels, samples.labels)
+    assert equal(first, training_samples(samples, damaged, 1))
+    sets = [
+        first,
+        training_samples(samples, damaged, 2),
+        matched_samples(samples, damaged, split="val"),
+        matched_samples(samples, damaged, split="test"),
+        training_samples(samples, regime(corruption={**NOISE, "severity": 4}), 1),
+    ]
+    noises = [(s.images.float() - samples.images.float()).flatten() for s in sets]
+    between = torch.corrcoef(torch.stack(noises)).fill_diagonal_(0)
+    # Clipping depends on the image alone, and correlates all of them a little.
+    assert between.abs().max() < 0.2
+
+
+def test_matched_samples_are_as_hard_and_rightly_labelled(samples, scores):
+    parts = regime(keep={"fraction": 0.3, "by": "el2n"}, label_noise={"rate": 0.5}, corruption=NOISE)
+    matched = matched_samples(samples, parts, scores, split="val")
+    kept = training_samples(samples, regime(keep={"fraction": 0.3, "by": "el2n"}), 9, scores)
+    assert torch.equal(matched.ids, kept.ids) and torch.equal(matched.labels, kept.labels)
+    whole = matched_samples(samples, regime(corruption=NOISE), split="val")
+    assert equal(matched, only(whole, matched.ids))
+
+
+def test_a_random_part_leaves_matched_samples_whole(samples):
+    assert equal(matched_samples(samples, regime(keep={"fraction": 0.1}), split="test"), samples)
+
+
+def test_redrawn_damage_is_new_every_epoch_and_repeatable(samples):
+    anew = regime(corruption={**NOISE, "redraw": True})
+    before = training_samples(samples, anew, 3)
+    assert equal(before, samples)
+    epochs = [redrawn(before, anew, 3, epoch) for epoch in (0, 1)]
+    assert equal(epochs[1], redrawn(before, anew, 3, 1))
+    assert not torch.equal(epochs[0].images, epochs[1].images)
+    assert not torch.equal(epochs[0].images, redrawn(before, anew, 4, 0).images)
+    assert not equal(matched_samples(samples, anew, split="val"), samples)
+
+
+def test_frozen_damage_is_not_drawn_again(samples):
+    frozen = regime(corruption=NOISE)
+    before = training_samples(samples, frozen, 3)
+    assert redrawn(before, frozen, 3, 1) is before
+    assert redrawn(samples, regime(), 3, 1) is samples
+
+
+def test_missing_scores_are_refused(samples):
+    hardest = regime(keep={"fraction": 0.25, "by": "el2n"})
+    with pytest.raises(DataError, match="needs a difficulty score"):
+        training_samples(samples, hardest, 0)
+    with pytest.raises(DataError, match="needs a difficulty score"):
+        matched_samples(samples, hardest, split="val")
+    whole = regime(keep={"fraction": 1, "by": "el2n"})
+    assert equal(training_samples(samples, whole, 0), samples)
+
+
+def test_samples_check_their_parts(samples):
+    images, labels, ids = samples.images, samples.labels, samples.ids
+    with pytest.raises(DataError, match=r"torch\.uint8"):
+        Samples(images.float(), labels, ids)
+    with pytest.raises(DataError, match="labels are"):
+        Samples(images, labels.int(), ids)
+    with pytest.raises(DataError, match=r"ids are torch\.int64 \[3\]; give torch\.int64 \[400\]"):
+        Samples(images, labels, ids[:3])
+    with pytest.raises(DataError, match="same id"):
+        Samples(images, labels, ids // 2)

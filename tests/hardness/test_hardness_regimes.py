@@ -1,0 +1,178 @@
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from hsl.hardness import Regime
+
+PGD = {"eps": "16/255", "step": "4/255", "steps": 5}
+
+
+def problems(**regime):
+    with pytest.raises(ValidationError) as caught:
+        Regime.model_validate(regime)
+    return {".".join(map(str, error["loc"])): error["msg"] for error in caught.value.errors()}
+
+
+def test_schema_imports_neither_torch_nor_ray():
+    code = "import sys, hsl.hardness.regimes as r; r.Regime(); assert not {'torch', 'ray'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_empty_regime_is_clean():
+    regime = Regime.model_validate({})
+    assert regime.is_clean and regime.needs_scores is None and regime.passes_per_step == 1
+    assert Regime.model_validate({"keep": {"fraction": 1}}).is_clean
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"keep": {"fraction": 0.99}},
+        {"label_noise": {"rate": 0.01}},
+        {"corruption": {"name": "contrast", "severity": 1}},
+        {"attack": PGD},
+    ],
+)
+def test_a_regime_with_a_part_is_not_clean(part):
+    assert not Regime.model_validate(part).is_clean
+
+
+def test_properties_follow_the_parts():
+    scored = {"keep": {"fraction": 0.5, "by": "el2n"}}
+    assert Regime.model_validate(scored).needs_scores == "el2n"
+    assert Regime.model_validate({"keep": {"fraction": 1, "by": "el2n"}}).needs_scores is None
+    assert Regime.model_validate({"keep": {"fraction": 0.5}}).needs_scores is None
+    assert Regime.model_validate({"attack": PGD}).passes_per_step == 6
+
+
+def test_defaults_are_those_of_the_sources():
+    keep = Regime.model_validate({"keep": {"fraction": 0.5, "by": "el2n"}}).keep
+    assert (keep.which, keep.models, keep.epoch, keep.class_balanced) == ("hardest", 10, 0.1, False)
+    keep = Regime.model_validate({"keep": {"fraction": 0.5}}).keep
+    assert (keep.by, keep.which, keep.models, keep.epoch) == ("random", "random", None, None)
+    attack = Regime.model_validate({"attack": PGD}).attack
+    assert (attack.name, attack.norm, attack.eval_steps, attack.random_start) == ("pgd", "linf", 20, True)
+
+
+def test_equal_regimes_are_equal_values_however_written():
+    long = {"fraction": 0.5, "by": "loss", "which": "hardest", "models": 10, "epoch": None}
+    short = Regime.model_validate({"keep": {"fraction": 0.5, "by": "loss"}})
+    assert Regime.model_validate({"keep": long}) == short
+    explicit = {"keep": {"fraction": 0.5, "by": "random", "which": "random"}}
+    assert Regime.model_validate(explicit) == Regime.model_validate({"keep": {"fraction": 0.5}})
+    assert hash(short) == hash(Regime.model_validate({"keep": long}))
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"keep": {"fraction": 0.5}, "attack": PGD}, {"keep": {"fraction": 0.5, "by": "el2n"}}]
+)
+def test_a_dumped_regime_loads_again(given):
+    regime = Regime.model_validate(given)
+    assert Regime.model_validate(regime.model_dump(mode="json", exclude_defaults=True)) == regime
+    assert Regime.model_validate_json(regime.model_dump_json()) == regime
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("8/255", 8 / 255),
+        ("8 / 255", 8 / 255),
+        ("1.0/255", 1 / 255),
+        (0.03, 0.03),
+        ("0.03", 0.03),
+        ("3e-2", 0.03),
+        (0, 0.0),
+    ],
+)
+def test_pixel_units_as_numbers_and_expressions(written, value):
+    assert Regime.model_validate({"attack": {**PGD, "eps": written}}).attack.eps == value
+
+
+@given(st.integers(1, 255), st.integers(255, 1000))
+def test_every_fraction_is_the_nearest_float(numerator, denominator):
+    attack = {**PGD, "eps": f"{numerator}/{denominator}"}
+    assert Regime.model_validate({"attack": attack}).attack.eps == numerator / denominator
+
+
+@pytest.mark.parametrize("written", [8, "8", -0.1, "-1/255", "255/8", 1.5])
+def test_values_that_are_no_pixel_units_are_refused(written):
+    for name in ("eps", "step"):
+        message = problems(attack={**PGD, name: written})[f"attack.{name}"]
+        assert str(written) in message and "in pixel units, for example 8/255" in message
+
+
+@pytest.mark.parametrize("written", ["eight", "8/0", "8//255", "", None, True, [8], "nan", float("inf")])
+def test_values_that_are_no_numbers_are_refused(written):
+    assert "pixel units, for example 8/255" in problems(attack={**PGD, "eps": written})["attack.eps"]
+
+
+def test_a_step_of_zero_is_refused():
+    assert "for example 2/255" in problems(attack={**PGD, "step": 0})["attack.step"]
+
+
+def test_all_wrong_values_are_listed_with_their_places():
+    found = problems(
+        keep={"fraction": 1.5, "by": "el2m", "which": "hardst", "models": 0, "fracton": 1},
+        label_noise={"kind": "symetric", "rate": 1.0},
+        corruption={"name": "gausian_noise", "severity": 6, "redraw": "yes"},
+        attack={"name": "pdg", "norm": "l2", "eps": 8, "step": 0, "steps": 0, "eval_steps": 1.5},
+        augmentation={},
+    )
+    assert set(found) == {
+        *(f"keep.{name}" for name in ("fraction", "by", "which", "models", "fracton")),
+        *(f"label_noise.{name}" for name in ("kind", "rate")),
+        *(f"corruption.{name}" for name in ("name", "severity", "redraw")),
+        *(f"attack.{name}" for name in ("name", "norm", "eps", "step", "steps", "eval_steps")),
+        "augmentation",
+    }
+    assert "did you mean 'el2n'" in found["keep.by"] and "known: el2n, loss, random" in found["keep.by"]
+    assert "did you mean 'hardest'" in found["keep.which"]
+    assert "did you mean 'symmetric'" in found["label_noise.kind"]
+    assert "did you mean 'gaussian_noise'" in found["corruption.name"]
+    assert "did you mean 'pgd'" in found["attack.name"]
+    assert found["corruption.severity"] == "severity 6 does not exist; allowed is 1-5"
+
+
+@pytest.mark.parametrize("fraction", [0, -0.5, 1.01, "half", True, None])
+def test_fractions_outside_their_range_are_refused(fraction):
+    assert "keep.fraction" in problems(keep={"fraction": fraction})
+
+
+@pytest.mark.parametrize("rate", [0, 1, -0.1, 1.5])
+def test_noise_rates_outside_their_range_are_refused(rate):
+    assert "label_noise.rate" in problems(label_noise={"rate": rate})
+
+
+@pytest.mark.parametrize("severity", [0, 6, -1])
+def test_severities_outside_their_range_are_refused(severity):
+    found = problems(corruption={"name": "contrast", "severity": severity})
+    assert "allowed is 1-5" in found["corruption.severity"]
+
+
+def test_options_without_an_effect_are_refused():
+    assert "needs a score" in problems(keep={"fraction": 0.5, "which": "easiest"})["keep"]
+    assert "belong to a score" in problems(keep={"fraction": 0.5, "models": 3})["keep"]
+    assert (
+        "does not look at el2n" in problems(keep={"fraction": 0.5, "by": "el2n", "which": "random"})["keep"]
+    )
+    found = problems(corruption={"name": "contrast", "severity": 1, "redraw": True})
+    assert "draws nothing at random" in found["corruption"]
+
+
+def test_plug_ins_are_accepted_by_their_form():
+    regime = Regime.model_validate(
+        {
+            "keep": {"fraction": 0.5, "by": "my.package:margin"},
+            "corruption": {"name": "my.package:fog", "severity": 2, "redraw": True},
+        }
+    )
+    assert regime.needs_scores == "my.package:margin"
+
+
+def test_regimes_are_frozen():
+    with pytest.raises(ValidationError, match="frozen"):
+        Regime().keep = None
