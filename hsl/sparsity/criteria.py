@@ -31,10 +31,8 @@ class Signals:
 
 
 def random(signals: Signals) -> Tensor:
-    """A random order: distinct numbers in (0, 1)."""
-    count = signals.weight.numel()
-    ranks = torch.randperm(count, generator=signals.generator).double()
-    return ((ranks + 0.5) / count).view(signals.weight.shape).to(signals.weight.device)
+    """A random order: uniform numbers in [0, 1)."""
+    return torch.rand(signals.weight.shape, generator=signals.generator).to(signals.weight.device)
 
 
 def magnitude(signals: Signals) -> Tensor:

@@ -155,6 +155,7 @@ def allocate(
     shapes: Mapping[str, Shape],
     sparsity: float,
     *,
+    floors: Mapping[str, int] | None = None,
     ceilings: Mapping[str, int] | None = None,
 ) -> dict[str, int]:
     """Exact integer non-zeros per layer: every layer rounded down, what is missing by largest remainder.
@@ -165,27 +166,28 @@ def allocate(
         densities: Layer names and densities in [0, 1], which together leave the sparsity.
         shapes: Layer names and weight shapes.
         sparsity: Fraction of zeros over all layers, in [0, 1).
+        floors: Fewest non-zeros per layer; 0 if None.
         ceilings: Most non-zeros per layer; its number of weights if None.
 
     Returns:
         Layer names and non-zeros; their sum is ``round((1 - sparsity) * weights)``.
 
     Raises:
-        InfeasibleError: If the densities do not add up to the sparsity, or the ceilings are too low.
+        InfeasibleError: If the densities do not add up to the sparsity, or the limits leave no solution.
     """
     check_sparsity(sparsity)
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
-    room = dict(ceilings) if ceilings is not None else sizes
     total = non_zeros(sum(sizes.values()), sparsity)
+    low, high = floors or dict.fromkeys(sizes, 0), ceilings or sizes
     ideal = {name: densities[name] * size for name, size in sizes.items()}
-    counts = {name: max(0, min(math.floor(ideal[name]), room[name])) for name in sizes}
-    missing = total - sum(counts.values())
-    if abs(missing) > len(sizes) + 1 or total > sum(room.values()):
+    fits = sum(low.values()) <= total <= sum(high.values())
+    if not fits or abs(sum(ideal.values()) - total) > len(sizes):
         raise InfeasibleError(
-            f"the densities leave {sum(ideal.values()):.1f} non-zeros, sparsity {sparsity:g} asks for {total}; "
-            "scale the densities to the sparsity, or ask for the sparsity that they have"
+            f"the densities leave {sum(ideal.values()):.1f} non-zeros, sparsity {sparsity:g} asks for "
+            f"{total}; scale the densities to the sparsity, or ask for the sparsity that they have"
         )
-    return _settle(counts, missing, ideal, room)
+    counts = {name: max(low[name], min(math.floor(ideal[name]), high[name])) for name in sizes}
+    return _settle(counts, total, ideal, low, high)
 
 
 def check_sparsity(sparsity: float) -> None:
@@ -244,9 +246,19 @@ class Budget:
         return non_zeros(_weights(self.shapes), self.sparsity * progress)
 
     def counts(self, progress: float = 1.0, ceilings: Mapping[str, int] | None = None) -> dict[str, int]:
-        """Non-zeros per layer when `progress` (in [0, 1]) of every layer's own target sparsity is due."""
-        densities = {name: 1.0 - (1.0 - density) * progress for name, density in self.densities().items()}
-        return allocate(densities, self.shapes, self.sparsity * progress, ceilings=ceilings)
+        """Non-zeros per layer when a part of the target sparsity is due, the same part in every layer.
+
+        Args:
+            progress: That part, in [0, 1].
+            ceilings: Most non-zeros per layer; None for no limit.
+        """
+        densities = self.densities()
+        final = allocate(densities, self.shapes, self.sparsity)
+        if progress == 1.0:
+            return final
+        due = {name: 1.0 - (1.0 - density) * progress for name, density in densities.items()}
+        # What is gone cannot come back: a layer never falls below its final count, nor rises again.
+        return allocate(due, self.shapes, self.sparsity * progress, floors=final, ceilings=ceilings)
 
 
 def _check(shapes: Mapping[str, Shape], sparsity: float, keep_dense: Collection[str]) -> None:
@@ -315,14 +327,19 @@ def _proportional(
 
 
 def _settle(
-    counts: dict[str, int], missing: int, ideal: Mapping[str, float], room: Mapping[str, int]
+    counts: dict[str, int],
+    total: int,
+    ideal: Mapping[str, float],
+    low: Mapping[str, int],
+    high: Mapping[str, int],
 ) -> dict[str, int]:
-    """Hand out (or take back) single non-zeros by remainder until none is missing."""
+    """Hand out (or take back) single non-zeros by remainder until the total is met."""
     by_remainder = sorted(counts, key=lambda name: counts[name] - ideal[name])
+    missing = total - sum(counts.values())
+    step = 1 if missing > 0 else -1
     while missing:
-        for name in by_remainder if missing > 0 else reversed(by_remainder):
-            step = 1 if missing > 0 else -1
-            if missing and 0 <= counts[name] + step <= room[name]:
+        for name in by_remainder[::step]:
+            if missing and low[name] <= counts[name] + step <= high[name]:
                 counts[name] += step
                 missing -= step
     return counts

@@ -1,7 +1,7 @@
 """Masks: which layers have one, where it lives, and exact-k choices of weights.
 
 A mask is a boolean buffer ``weight_mask`` of its layer, so it is part of the module's state dict and moves
-with it. It is only ever changed in place, and it alone says which weights are active: a zero weight may be active.
+with it. It is only ever changed in place, and it alone says which weights are active: a zero weight may be.
 """
 
 from __future__ import annotations
@@ -123,14 +123,17 @@ def top_k_among(scores: Tensor, k: int, candidates: Tensor) -> Tensor:
     """Mask of the k largest scores among the candidates.
 
     Args:
-        scores: Any shape, floating point and finite.
+        scores: Any shape, floating point; NaN ranks as zero.
         k: How many to choose, at most the number of candidates.
         candidates: Boolean, same shape: True where a choice is allowed.
 
     Returns:
         Boolean mask of the same shape with exactly k True, all of them candidates.
     """
-    return top_k(scores.masked_fill(~candidates, -torch.inf), k)
+    among = candidates.flatten().nonzero().flatten()
+    chosen = torch.zeros_like(candidates)
+    chosen.view(-1)[among[top_k(scores.flatten()[among], k)]] = True
+    return chosen
 
 
 def drop_and_grow(mask: Tensor, drop_scores: Tensor, grow_scores: Tensor, n: int) -> Tensor:

@@ -52,10 +52,10 @@ class LayerReport:
 class Sparsifier:
     """Keeps a model sparse while an optimizer trains it; nothing else is to be called.
 
-    From here on, after every step: pruned weights are exactly zero, and so is every tensor of optimizer state
-    that belongs to them; the number of active weights is the exact integer that the method asks for, per layer
-    and over the network; weights that are grown start at zero with zero optimizer state. Where a dynamic
-    method moves its non-zeros, that replaces the optimizer step of the prunable weights (Evci et al. 2020,
+    From here on, after every step: pruned weights are exactly zero, and so is all optimizer state that
+    belongs to them; the number of active weights is the exact integer that the method asks for, per layer and
+    over the network; weights that are grown start at zero with zero optimizer state. Where a dynamic method
+    moves its non-zeros, that replaces the optimizer step of the prunable weights (Evci et al. 2020,
     arXiv:1911.11134, algorithm 1), so that weights and gradients of one point decide.
 
     Build it after the model is on its device and before the first step. Masks are buffers of the model and
