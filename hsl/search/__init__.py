@@ -1,0 +1,1 @@
+"""The search: spaces, plans, parents, sweeps on Ray Tune, early stopping."""

@@ -1,0 +1,120 @@
+"""What a plan costs at most: epochs, passes over samples, time. Pure; no torch, no ray.
+
+A pass is one forward and backward computation of one sample; a forward computation alone counts as a third.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hsl.search.axes import configuration
+from hsl.search.plan import Cell, Plan, Scores
+from hsl.training.configuration import Configuration
+from hsl.training.registries import KNOWN_SIZES
+
+FORWARD = 1 / 3
+
+NOMINAL_PASSES_PER_SECOND = {"mlp": 120_000.0, "lenet": 12_000.0, "resnet18": 25.0}
+"""Order of magnitude on one CPU core, for a first estimate; a store's own record replaces it."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Upper bound of the cost of one stage: early stopping only lowers it.
+
+    Attributes:
+        stage: ``parents``, ``search`` or ``confirm``.
+        trials: Number of trainings.
+        epochs: Sum of their epochs.
+        passes: Sum of their passes; None where the size of the data set is not known yet.
+        core_seconds: Estimated compute time in seconds of one CPU core or GPU; None where not known.
+    """
+
+    stage: str
+    trials: int
+    epochs: int
+    passes: float | None
+    core_seconds: float | None
+
+
+def training_passes(trained: Configuration, epochs: int | None = None) -> float | None:
+    """Passes of one training, evaluations included, or None where the size of the data set is not known."""
+    sizes = part_sizes(trained)
+    if sizes is None:
+        return None
+    train, evaluated = sizes
+    regime, training = trained.regime, trained.training
+    epochs = epochs or training.epochs
+    kept = round(train * regime.keep.fraction) if regime.keep else train
+    scored = round(evaluated * regime.keep.fraction) if regime.keep and regime.needs_scores else evaluated
+    matched = 0.0 if regime.is_clean else scored * FORWARD
+    if regime.attack:
+        matched = scored * (regime.attack.eval_steps + FORWARD)
+    evaluations = math.ceil(epochs / training.evaluate_every)
+    return epochs * kept * regime.passes_per_step + evaluations * (evaluated * FORWARD + matched)
+
+
+def part_sizes(trained: Configuration) -> tuple[int, int] | None:
+    """Number of training samples, and of validation and test samples together; None where not known."""
+    known = KNOWN_SIZES.get(trained.dataset)
+    if known is None:
+        return None
+    split = trained.split
+    test = known.given_test or round(known.samples * split.test)
+    val = round((known.samples - test) * split.validation)
+    train = known.samples - test - val
+    return min(train, split.limit or train), val + test
+
+
+def estimate(plan: Plan, passes_per_second: float | None = None) -> list[Cost]:
+    """Cost of each stage.
+
+    Args:
+        plan: What would run.
+        passes_per_second: Measured throughput of one trial's resources; by default a nominal one.
+    """
+    speed = passes_per_second or NOMINAL_PASSES_PER_SECOND.get(plan.space.model.name)
+    confirm = plan.space.confirm
+    search = [(cell, cell.configurations) for cell in plan.cells]
+    confirmed = [(cell, min(confirm.top, cell.configurations) * confirm.seeds) for cell in plan.cells]
+    return [
+        _cost("parents", list(_prerequisites(plan)), speed),
+        _cost("search", [_cell_item(plan, cell, count) for cell, count in search], speed),
+        _cost("confirm", [_cell_item(plan, cell, count) for cell, count in confirmed], speed),
+    ]
+
+
+Item = tuple[int, int, float | None]
+"""How many trainings, epochs of each, passes of each."""
+
+
+def _prerequisites(plan: Plan) -> Iterator[Item]:
+    for parent in plan.parents:
+        yield 1, parent.training.epochs, training_passes(parent)
+    for scores in plan.scores:
+        yield _scores_item(scores)
+
+
+def _scores_item(scores: Scores) -> Item:
+    return scores.models, scores.epochs, training_passes(scores.configuration, scores.epochs)
+
+
+def _cell_item(plan: Plan, cell: Cell, count: int) -> Item:
+    method, distributions = next(iter(cell.distributions.items()))
+    example = configuration(plan.space, {**cell.levels, "method": method, "distribution": distributions[0]})
+    return count, example.training.epochs, training_passes(example)
+
+
+def _cost(stage: str, items: list[Item], speed: float | None) -> Cost:
+    passes: float | None = 0.0
+    for count, _, each in items:
+        passes = None if passes is None or each is None else passes + count * each
+    return Cost(
+        stage=stage,
+        trials=sum(count for count, _, _ in items),
+        epochs=sum(count * epochs for count, epochs, _ in items),
+        passes=passes,
+        core_seconds=passes / speed if passes is not None and speed else None,
+    )

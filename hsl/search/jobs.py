@@ -1,0 +1,41 @@
+"""What a worker is told of a trial: JSON-able, small, and kept in the trial's own checkpoint."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from hsl.training.configuration import Configuration, Strict
+
+
+class Job(Strict):
+    """One trial to be trained.
+
+    Attributes:
+        trial_id: Identity of configuration and seed.
+        configuration: What is trained.
+        seed: Its seed.
+        cell: Name of its cell.
+        regime: Name of its regime.
+        stage: ``search`` or ``confirm``.
+        baseline: Whether the cell is a dense reference.
+        parameters: Tuned values (axis -> value).
+        parent: URI of its dense parent, where it needs one.
+        scores: URI of the difficulty scores, where its regime needs them.
+        checkpoint: URI of its checkpoint.
+        milestones: Epochs at target sparsity at which it is judged, so that it reports there.
+        objective: Name of the metric that is maximised.
+    """
+
+    trial_id: str
+    configuration: Configuration
+    seed: int
+    cell: str
+    regime: str
+    stage: Literal["search", "confirm"]
+    baseline: bool = False
+    parameters: dict[str, Any] = {}
+    parent: str | None = None
+    scores: str | None = None
+    checkpoint: str
+    milestones: tuple[int, ...] = ()
+    objective: str = "val_matched_accuracy"

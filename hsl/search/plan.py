@@ -1,0 +1,244 @@
+"""SearchSpace -> Plan: cells, what is left out and why, parents, scores, number of trials. Pure; no torch, no ray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from hsl.errors import Problem, SpaceError
+from hsl.search.axes import Values, configuration, is_sparsification
+from hsl.hardness.regimes import Regime
+from hsl.search.schema import Domain, SearchSpace
+from hsl.sparsity.methods import METHODS, feasible
+from hsl.training.configuration import Configuration, digest
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of levels, with a search of its own.
+
+    Attributes:
+        name: Its levels, joined by slashes.
+        levels: Level of every factor (axis -> value); a baseline has those that do not concern sparsification.
+        baseline: Whether it is the dense reference of its regime.
+        domains: What is tuned in it (axis -> domain).
+        distributions: Distributions that each method may be proposed with; the keys are the cell's methods.
+        configurations: How many configurations its search trains.
+    """
+
+    name: str
+    levels: dict[str, Any]
+    baseline: bool
+    domains: dict[str, Domain]
+    distributions: dict[str, tuple[str | None, ...]]
+    configurations: int
+
+
+@dataclass(frozen=True)
+class Omission:
+    """A combination that means nothing, and is therefore never trained."""
+
+    combination: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Difficulty scores that a regime needs: the mean over several models, stopped early.
+
+    Attributes:
+        score: Name of the score.
+        models: Number of scoring models.
+        epochs: Epochs after which each is asked.
+        configuration: What is trained: the dense network on clean data.
+    """
+
+    score: str
+    models: int
+    epochs: int
+    configuration: Configuration
+
+    @property
+    def id(self) -> str:
+        """Address of the result: the same request is never computed twice."""
+        return digest([self.score, self.models, self.epochs, self.configuration.id])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep would run.
+
+    Attributes:
+        space: The space it was made of.
+        cells: In the order of the factors' levels, baselines first.
+        omissions: What is left out.
+        parents: Dense configurations that some method of the search needs, trained once per seed.
+        scores: Difficulty scores that the regimes need.
+    """
+
+    space: SearchSpace
+    cells: tuple[Cell, ...]
+    omissions: tuple[Omission, ...]
+    parents: tuple[Configuration, ...]
+    scores: tuple[Scores, ...]
+
+    @property
+    def search_trials(self) -> int:
+        """Trials of the search stage, if none is a duplicate."""
+        return sum(cell.configurations for cell in self.cells)
+
+    @property
+    def confirm_trials(self) -> int:
+        """Trials of the confirm stage."""
+        confirm = self.space.confirm
+        return sum(min(confirm.top, cell.configurations) * confirm.seeds for cell in self.cells)
+
+
+def make_plan(space: SearchSpace) -> Plan:
+    """Cross the factors and say what each cell needs.
+
+    Raises:
+        SpaceError: If no cell is left, or the space names no method or sparsity where one is needed.
+    """
+    omissions: dict[str, Omission] = {}
+    cells = [*_baselines(space), *_sparse_cells(space, omissions)]
+    if not cells:
+        reasons = [Problem("factors", f"{o.combination}: {o.reason}") for o in omissions.values()]
+        raise SpaceError(space.name, reasons or [Problem("", "neither a method nor a baseline is given")])
+    configurations = [_example(space, cell) for cell in cells]
+    return Plan(
+        space=space,
+        cells=tuple(cells),
+        omissions=tuple(omissions.values()),
+        parents=_unique(_parents(space, cells)),
+        scores=tuple({s.id: s for c in configurations if (s := scores_for(c, space))}.values()),
+    )
+
+
+def _baselines(space: SearchSpace) -> Iterator[Cell]:
+    if space.baseline is None:
+        return
+    factors = {axis: levels for axis, levels in space.factors.items() if not is_sparsification(axis)}
+    domains = {axis: domain for axis, domain in space.search.items() if not is_sparsification(axis)}
+    for levels in _crossed(factors):
+        yield Cell(
+            name="/".join([*(str(level) for level in levels.values()), "dense"]),
+            levels=levels,
+            baseline=True,
+            domains=domains,
+            distributions={"dense": (None,)},
+            configurations=_count(space, domains),
+        )
+
+
+def _sparse_cells(space: SearchSpace, omissions: dict[str, Omission]) -> Iterator[Cell]:
+    methods = _options(space, "method")
+    if not any(METHODS[name].distributions for name in methods):
+        return
+    _check_sparsity_is_given(space)
+    for levels in _crossed(space.factors):
+        if levels.get("method") == "dense":
+            continue  # the baseline is this cell
+        own = (levels["method"],) if "method" in levels else methods
+        taken = {name: _distributions(space, levels, name, omissions) for name in own}
+        taken = {name: choices for name, choices in taken.items() if choices}
+        if not taken:
+            continue
+        domains = {axis: domain for axis, domain in space.search.items() if _applies(axis, taken)}
+        yield Cell(
+            name="/".join(str(level) for level in levels.values()) or space.name,
+            levels=levels,
+            baseline=False,
+            domains=domains,
+            distributions=taken,
+            configurations=_count(space, domains),
+        )
+
+
+def _distributions(
+    space: SearchSpace, levels: Values, method: str, omissions: dict[str, Omission]
+) -> tuple[str | None, ...]:
+    """Distributions with which `method` means something at these levels; records what is left out."""
+    offered = (levels["distribution"],) if "distribution" in levels else _options(space, "distribution")
+    sparsity = levels.get("sparsity", space.sparsity)
+    kept: list[str | None] = []
+    for distribution in offered or (None,):
+        reason = feasible(method, distribution, sparsity)
+        if reason is None:
+            kept.append(distribution)
+        else:
+            combination = " x ".join([method, *([distribution] if distribution else [])])
+            omissions.setdefault(reason, Omission(combination, reason))
+    return tuple(kept)
+
+
+def _options(space: SearchSpace, axis: str) -> tuple[Any, ...]:
+    """All values that `axis` can take somewhere in the space."""
+    domain = space.search.get(axis)
+    fixed = getattr(space, axis)
+    return space.factors.get(axis) or (domain.choice if domain else None) or ((fixed,) if fixed else ())
+
+
+def _applies(axis: str, methods: dict[str, Any]) -> bool:
+    """Whether a tuned axis concerns any of these methods."""
+    group, _, name = axis.partition(".")
+    if group != "method" or not name:
+        return True
+    return any(h.name == name for method in methods for h in METHODS[method].hyperparameters)
+
+
+def _check_sparsity_is_given(space: SearchSpace) -> None:
+    if "sparsity" not in space.factors and space.sparsity is None:
+        message = "missing; a sparse method needs it: add sparsity to factors, or set sparsity: 0.9"
+        raise SpaceError(space.name, [Problem("factors.sparsity", message)])
+
+
+def _crossed(factors: dict[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
+    for levels in product(*factors.values()):
+        yield dict(zip(factors, levels, strict=True))
+
+
+def _count(space: SearchSpace, domains: dict[str, Domain]) -> int:
+    """Configurations of a cell: the budget, or all there are."""
+    size = 1.0
+    for domain in domains.values():
+        size *= domain.size
+    return int(min(space.budget.configurations_per_cell, size))
+
+
+def _example(space: SearchSpace, cell: Cell) -> Configuration:
+    """Some configuration of the cell, for what does not depend on the tuned values."""
+    method, distributions = next(iter(cell.distributions.items()))
+    return configuration(space, {**cell.levels, "method": method, "distribution": distributions[0]})
+
+
+def parent_of(child: Configuration, space: SearchSpace) -> Configuration | None:
+    """The dense network whose trained weights `child` starts from, or None."""
+    return child.dense_twin(space.training, child.regime) if METHODS[child.method].needs_parent else None
+
+
+def scores_for(child: Configuration, space: SearchSpace) -> Scores | None:
+    """The difficulty scores that `child` selects its samples by, or None."""
+    keep = child.regime.keep
+    score = child.regime.needs_scores
+    if keep is None or score is None:
+        return None
+    clean = child.dense_twin(space.training, Regime())
+    epochs = max(1, round((keep.epoch or 1) * space.training.epochs))
+    return Scores(score, keep.models or 1, epochs, clean)
+
+
+def _parents(space: SearchSpace, cells: list[Cell]) -> Iterator[Configuration]:
+    for cell in cells:
+        for method, distributions in cell.distributions.items():
+            child = configuration(
+                space, {**cell.levels, "method": method, "distribution": distributions[0]}
+            )
+            if parent := parent_of(child, space):
+                yield parent
+
+
+def _unique(configurations: Iterator[Configuration]) -> tuple[Configuration, ...]:
+    return tuple({configuration.id: configuration for configuration in configurations}.values())

@@ -1,0 +1,122 @@
+"""configuration + seed -> Trainer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hsl.errors import HslError
+from hsl.hardness import keyed
+from hsl.sparsity import Parent, Sparsifier
+from hsl.sparsity.methods import METHODS, check_hyperparameters
+from hsl.training import checkpoint
+from hsl.training.augmentation import SMALLEST_SIDE
+from hsl.training.configuration import Configuration, ModelSpec
+from hsl.training.data import Data, load_data, sets_of, training_attack
+from hsl.training.evaluation import to_float
+from hsl.training.models import Normalized, Shape
+from hsl.training.optimizers import make_optimizer
+from hsl.training.registries import MODELS
+from hsl.training.trainer import Trainer, TrainingSet, batches
+
+SCORING_BATCH = 128
+"""Samples on which SNIP scores weights, as in the paper's CIFAR experiments (arXiv 1810.02340)."""
+
+
+def default_device() -> str:
+    """``cuda`` where torch sees a GPU, else ``cpu``."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def build_trainer(
+    configuration: Configuration,
+    seed: int,
+    *,
+    parent: str | None = None,
+    scores: str | None = None,
+    device: str = "cpu",
+) -> Trainer:
+    """A trainer at epoch 0.
+
+    Args:
+        configuration: What to train.
+        seed: Seed of initial weights, batch order and everything else that is random.
+        parent: URI of the trained dense parent, for methods that need one.
+        scores: URI of the difficulty scores, for regimes that need them.
+        device: Torch device.
+    """
+    data = load_data(configuration.dataset, configuration.split, device)
+    train, sets = sets_of(configuration, seed, scores, device)
+    training = configuration.training
+    if training.augment is None:
+        large = min(data.shape[1:]) >= SMALLEST_SIDE
+        training = training.model_copy(update={"augment": large})
+    model = _model(configuration, data, seed, device)
+    optimizer = make_optimizer(training, model.parameters())
+    steps = training.epochs * train.steps_per_epoch(training.batch_size)
+    sparsifier = Sparsifier(
+        model,
+        optimizer,
+        method=configuration.method,
+        sparsity=configuration.sparsity,
+        distribution=configuration.distribution,
+        total_steps=steps,
+        seed=keyed.key(seed, "sparsity") >> 1,
+        init=configuration.init,
+        parent=_parent(configuration, seed, parent, scores, steps, device),
+        loss=_scoring_loss(train, seed),
+        hyperparameters=configuration.hyperparameters,
+    )
+    attack = training_attack(configuration.regime.attack, seed)
+    return Trainer(model, optimizer, sparsifier, training, train, sets, seed, attack)
+
+
+def _model(configuration: Configuration, data: Data, seed: int, device: str) -> nn.Module:
+    torch.manual_seed(keyed.key(seed, "initial weights") >> 1)
+    network = make_network(configuration.model, data.shape, data.classes)
+    model = Normalized(network, data.mean, data.std).to(device)
+    if configuration.training.channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
+
+
+def make_network(spec: ModelSpec, shape: Shape, classes: int) -> nn.Module:
+    """The network that `spec` names.
+
+    Raises:
+        HslError: If its builder does not take the options.
+    """
+    try:
+        return MODELS[spec.name](shape=shape, classes=classes, **spec.options)
+    except TypeError as error:
+        raise HslError(f"model {spec.name!r} with {spec.options}: {error}") from error
+
+
+def _parent(
+    configuration: Configuration, seed: int, uri: str | None, scores: str | None, steps: int, device: str
+) -> Parent | None:
+    if uri is None or not METHODS[configuration.method].needs_parent:
+        return None
+    state = checkpoint.read(uri)
+    if state is None:
+        raise HslError(f"the dense parent {uri} is gone; run the same command again to train it anew")
+    trained = {name: tensor.to(device) for name, tensor in state["model"].items()}
+    fraction = check_hyperparameters(configuration.method, configuration.hyperparameters).get("rewind", 0)
+    twin = build_trainer(Configuration.model_validate(state["configuration"]), seed, scores=scores, device=device)
+    twin.train_steps(round(float(fraction) * twin.total_steps))
+    return Parent(trained=trained, rewind=twin.model.state_dict())
+
+
+def _scoring_loss(train: TrainingSet, seed: int) -> Any:
+    """Loss on one batch of the regime's training samples, not attacked (as in the hard-sample paper's code)."""
+
+    def loss(model: nn.Module) -> Tensor:
+        samples = train.at(1)
+        order = keyed.permutation(keyed.key(seed, "scoring batch"), len(train)).to(samples.labels.device)
+        batch = batches(order, SCORING_BATCH)[0]
+        return functional.cross_entropy(model(to_float(samples.images[batch])), samples.labels[batch])
+
+    return loss

@@ -1,0 +1,214 @@
+"""Everything that determines a trial's result: the configuration, its validation and its identity.
+
+Torch-free, so that spaces can be checked and planned without importing torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from hsl.errors import MethodError, UnknownNameError
+from hsl.hardness.regimes import Regime
+from hsl.sparsity.distributions import DISTRIBUTIONS
+from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
+from hsl.training.registries import DATASETS, MODELS, NEEDS_PATH
+
+
+class Strict(BaseModel):
+    """Base of every schema: unknown keys are refused, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def method_name(name: str) -> str:
+    """`name`, if a sparse-training method has it."""
+    return _known(name, METHODS)
+
+
+def distribution_name(name: str) -> str:
+    """`name`, if a layer-wise distribution has it."""
+    return _known(name, DISTRIBUTIONS)
+
+
+def dataset_name(name: str) -> str:
+    """`name`, if it is a data set: ``digits``, ``parquet:PATH``, ..."""
+    kind, _, path = name.partition(":")
+    if kind in NEEDS_PATH and not path:
+        raise ValueError(f"{name!r} needs a path, for example {kind}:data/{kind}")
+    if kind not in DATASETS:
+        raise ValueError(str(UnknownNameError(DATASETS.kind, kind, DATASETS)))
+    return name
+
+
+def _known(name: str, registry: Any) -> str:
+    if not registry.knows(name):
+        raise ValueError(str(UnknownNameError(registry.kind, name, registry)))
+    return name
+
+
+MethodName = Annotated[str, AfterValidator(method_name)]
+DistributionName = Annotated[str, AfterValidator(distribution_name)]
+DatasetName = Annotated[str, AfterValidator(dataset_name)]
+
+
+def sparsity_value(value: object) -> float:
+    """`value`, if it is a sparsity."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise ValueError(
+            "sparsity is the fraction of zeros among prunable weights, a number in [0, 1); for 90 % write 0.9"
+        )
+    return float(value)
+
+
+Sparsity = Annotated[float, BeforeValidator(sparsity_value)]
+
+
+class Training(Strict):
+    """Optimisation of one network.
+
+    Attributes:
+        epochs: Passes over the training samples, at least 1.
+        batch_size: Samples per step; the last batch of an epoch may be smaller.
+        optimizer: ``sgd`` or ``adamw``.
+        lr: Peak learning rate.
+        momentum: SGD momentum, in [0, 1).
+        nesterov: SGD with Nesterov momentum.
+        weight_decay: L2 penalty (SGD) or decoupled decay (AdamW).
+        schedule: Learning rate over the run, per step; milestones are fractions of the run.
+        milestones: Where ``step``-like schedules multiply the rate by `gamma`, as fractions of the run.
+        gamma: Factor at each milestone.
+        warmup: Fraction of the run over which the rate rises linearly (``one_cycle`` rises over it too).
+        augment: Random crop (padding 4) and horizontal flip; by default where images are at least 32 px.
+        amp: Forward and loss in bfloat16 autocast.
+        channels_last: NHWC memory format for convolutional networks.
+        evaluate_every: Epochs between evaluations; the last epoch is always evaluated.
+        checkpoint_every: Epochs between checkpoints.
+    """
+
+    epochs: Annotated[int, Field(ge=1)] = 30
+    batch_size: Annotated[int, Field(ge=1)] = 128
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: Annotated[float, Field(gt=0)] = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = False
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    schedule: Literal["constant", "cosine", "step", "multistep", "one_cycle"] = "cosine"
+    milestones: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1)] = (0.5, 0.75)
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    augment: bool | None = None
+    amp: bool = False
+    channels_last: bool = False
+    evaluate_every: Annotated[int, Field(ge=1)] = 1
+    checkpoint_every: Annotated[int, Field(ge=1)] = 10
+
+
+class Split(Strict):
+    """How samples are divided: stratified by class, seeded, disjoint; the same for every trial of a space.
+
+    Attributes:
+        validation: Fraction of the non-test samples held out for choosing, in (0, 1).
+        test: Fraction held out for reporting, in (0, 1), where the data set brings no test set of its own.
+        seed: Seed of the division.
+        limit: Use at most this many training samples, stratified (for small studies); all by default.
+    """
+
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    seed: Annotated[int, Field(ge=0)] = 0
+    limit: Annotated[int, Field(ge=1)] | None = None
+
+
+class ModelSpec(Strict):
+    """A model by name, with options of its builder (for example ``widths`` of the mlp)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+
+    @field_validator("name")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        return _known(name, MODELS)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments of the builder."""
+        return dict(self.model_extra or {})
+
+
+class Configuration(Strict):
+    """Everything that determines a result except the seed.
+
+    Attributes:
+        dataset: Data set by name, for example ``digits`` or ``parquet:PATH``.
+        model: Network and its options.
+        split: How samples are divided.
+        training: Optimisation.
+        regime: What makes the training data hard.
+        method: How the mask is found and changed.
+        hyperparameters: Of the method; only those that differ from its defaults are kept.
+        distribution: How the non-zeros are split over layers; by default the method's first; None for dense.
+        sparsity: Fraction of zeros among prunable weights, in [0, 1); 0 for dense, and for dense alone.
+        init: ``sparse`` scales initial weights for the live fan-in, ``dense`` leaves them as they are.
+    """
+
+    dataset: DatasetName
+    model: ModelSpec
+    split: Split = Split()
+    training: Training = Training()
+    regime: Regime = Regime()
+    method: MethodName = "dense"
+    hyperparameters: dict[str, float] = {}
+    distribution: DistributionName | None = None
+    sparsity: Sparsity = 0.0
+    init: Literal["sparse", "dense"] = "sparse"
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Configuration:
+        method = METHODS[self.method]
+        if self.distribution is None and method.distributions:
+            object.__setattr__(self, "distribution", method.distributions[0])
+        if reason := feasible(self.method, self.distribution, self.sparsity):
+            raise ValueError(reason)
+        try:
+            full = check_hyperparameters(self.method, self.hyperparameters)
+        except MethodError as error:
+            raise ValueError(str(error)) from error
+        defaults = check_hyperparameters(self.method, {})
+        given = {name: value for name, value in full.items() if value != defaults[name]}
+        object.__setattr__(self, "hyperparameters", given)
+        return self
+
+    @property
+    def id(self) -> str:
+        """Ten hexadecimal digits: hash of what differs from the defaults, so that new options keep old ids."""
+        return digest(self.model_dump(mode="json", exclude_defaults=True))
+
+    def dense_twin(self, training: Training, regime: Regime) -> Configuration:
+        """The dense network on the same data set and split, trained as given."""
+        return Configuration(
+            dataset=self.dataset, model=self.model, split=self.split, training=training, regime=regime
+        )
+
+    def trial_id(self, seed: int) -> str:
+        """Identity of this configuration trained with `seed`."""
+        return f"{self.id}-{seed}"
+
+
+def digest(value: Any) -> str:
+    """Ten hexadecimal digits that identify a JSON-able value, whatever the order of its keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
+
+
+def model_spec(value: str | dict[str, Any] | ModelSpec) -> ModelSpec:
+    """A model given by name alone or with options."""
+    if isinstance(value, ModelSpec):
+        return value
+    return ModelSpec(name=value) if isinstance(value, str) else ModelSpec(**value)
+

@@ -1,0 +1,155 @@
+"""A data set on the device, and what a regime makes of it; kept per process, so that trials share it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from pyarrow import fs
+from torch import Tensor, nn
+
+from hsl.hardness import keyed
+from hsl.hardness.apply import EVALUATION, Samples, matched_samples, redrawn, training_samples
+from hsl.hardness.attacks import random_start
+from hsl.hardness.regimes import Attack, Regime
+from hsl.hardness.registries import ATTACKS
+from hsl.training.configuration import Configuration, Split
+from hsl.training.datasets import Arrays, divide, load
+from hsl.training.trainer import EvaluationSets, TrainingSet
+
+STATISTICS_CHUNK = 10_000
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set, divided, on one device.
+
+    Attributes:
+        train: Training samples as they are.
+        val: Validation samples.
+        test: Test samples.
+        shape: Channels, height, width.
+        classes: Number of classes.
+        mean: Mean of each channel of the training images, in [0, 1].
+        std: Standard deviation of each channel.
+    """
+
+    train: Samples
+    val: Samples
+    test: Samples
+    shape: tuple[int, int, int]
+    classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@lru_cache(maxsize=2)
+def load_data(dataset: str, split: Split, device: str) -> Data:
+    """The data set on the device; loaded once per process.
+
+    Args:
+        dataset: Name, for example ``digits`` or ``parquet:PATH``.
+        split: How it is divided.
+        device: Torch device.
+    """
+    arrays = load(dataset)
+    division = divide(arrays, split)
+    parts = [_samples(arrays, ids, device) for ids in (division.train, division.val, division.test)]
+    mean, std = _statistics(parts[0].images)
+    return Data(*parts, shape=arrays.shape, classes=arrays.classes, mean=mean, std=std)
+
+
+def _samples(arrays: Arrays, ids: np.ndarray, device: str) -> Samples:
+    images, labels = torch.from_numpy(arrays.images[ids]), torch.from_numpy(arrays.labels[ids])
+    return Samples(images.to(device), labels.to(device), torch.from_numpy(ids).to(device))
+
+
+def _statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel; exact sums, so the same whatever the chunk."""
+    total = torch.zeros(images.shape[1], dtype=torch.int64, device=images.device)
+    squares = torch.zeros_like(total)
+    for chunk in images.split(STATISTICS_CHUNK):
+        values = chunk.long()
+        total += values.sum((0, 2, 3))
+        squares += values.square().sum((0, 2, 3))
+    count = images.numel() / images.shape[1]
+    mean = total.double() / count
+    std = (squares.double() / count - mean.square()).clamp(min=1e-6).sqrt()
+    return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
+
+
+@lru_cache(maxsize=16)
+def regime_sets(
+    dataset: str, split: Split, device: str, regime: Regime, seed: int, scores: str | None
+) -> tuple[TrainingSet, EvaluationSets]:
+    """Training and evaluation samples of a regime for one seed.
+
+    Args:
+        dataset: Name of the data set.
+        split: How it is divided.
+        device: Torch device.
+        regime: What makes the training data hard.
+        seed: Seed of the trial.
+        scores: URI of the difficulty scores, where the regime needs them.
+    """
+    data = load_data(dataset, split, device)
+    difficulty = read_scores(scores, device) if scores else None
+
+    def of(samples: Samples) -> Tensor | None:
+        return None if difficulty is None else difficulty[samples.ids]
+
+    train = training_samples(data.train, regime, seed, of(data.train))
+    redraws = regime.corruption is not None and regime.corruption.redraw
+    clean = regime.is_clean or (regime.corruption is None and regime.needs_scores is None)
+    val = data.val if clean else matched_samples(data.val, regime, of(data.val), split="val")
+    test = data.test if clean else matched_samples(data.test, regime, of(data.test), split="test")
+    sets = EvaluationSets(data.val, val, data.test, test, _evaluation_attack(regime.attack))
+    return TrainingSet(train, partial(redrawn, train, regime, seed) if redraws else None), sets
+
+
+def sets_of(
+    configuration: Configuration, seed: int, scores: str | None, device: str
+) -> tuple[TrainingSet, EvaluationSets]:
+    """`regime_sets` of a configuration."""
+    c = configuration
+    return regime_sets(c.dataset, c.split, device, c.regime, seed, scores)
+
+
+def read_scores(uri: str, device: str) -> Tensor:
+    """Difficulty float32 [N] of all samples of a data set, in order of their ids."""
+    filesystem, path = fs.FileSystem.from_uri(uri) if "://" in uri else (fs.LocalFileSystem(), uri)
+    table = pq.read_table(path, filesystem=filesystem).sort_by("id")
+    return torch.from_numpy(table.column("score").to_numpy().astype(np.float32)).to(device)
+
+
+def _attacked(
+    attack: Attack, steps: int, key: int, model: nn.Module, images: Tensor, labels: Tensor, ids: Tensor
+) -> Tensor:
+    start = random_start(key, ids, tuple(images.shape[1:]), attack.eps) if attack.random_start else None
+    run = ATTACKS[attack.name]
+    return run(
+        model, images, labels, eps=attack.eps, step=attack.step, steps=steps, norm=attack.norm, start=start
+    )
+
+
+def training_attack(attack: Attack | None, seed: int) -> Callable[..., Tensor] | None:
+    """The attack on training batches: ``(model, images, labels, ids, epoch) -> images``."""
+    if attack is None:
+        return None
+
+    def perturb(model: nn.Module, images: Tensor, labels: Tensor, ids: Tensor, epoch: int) -> Tensor:
+        key = keyed.key(seed, "attack", epoch)
+        return _attacked(attack, attack.steps, key, model, images, labels, ids)
+
+    return perturb
+
+
+def _evaluation_attack(attack: Attack | None) -> Callable[..., Tensor] | None:
+    """The attack on matched samples; its starting points are the same for every trial."""
+    if attack is None:
+        return None
+    return partial(_attacked, attack, attack.eval_steps, keyed.key(EVALUATION, "attack"))

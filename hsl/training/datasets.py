@@ -1,0 +1,132 @@
+"""Data sets: one memory-mapped uint8 copy per node, divided once into training, validation and test samples.
+
+Torch-free; `hsl.training.build` puts the samples on the device.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+from filelock import FileLock
+
+from hsl.errors import DataError
+from hsl.training.configuration import Split, digest
+from hsl.training.registries import DATASETS
+
+CACHE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """All samples of a data set; a sample's id is its index.
+
+    Attributes:
+        images: uint8 [N, C, H, W], values 0 to 255.
+        labels: int64 [N], classes counted from 0.
+        is_test: bool [N], the publisher's own test samples (may be all False).
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    is_test: np.ndarray
+
+    @cached_property
+    def classes(self) -> int:
+        """Number of classes."""
+        return int(self.labels.max()) + 1
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        _, channels, height, width = self.images.shape
+        return channels, height, width
+
+
+@dataclass(frozen=True)
+class Division:
+    """Disjoint ids (int64, ascending) of the three parts of a data set."""
+
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+
+
+def cache_folder() -> Path:
+    """``HSL_CACHE``, or the user's cache folder."""
+    return Path(os.environ.get("HSL_CACHE") or platformdirs.user_cache_dir("hsl"))
+
+
+def load(dataset: str) -> Arrays:
+    """The samples of a data set, memory-mapped from the node's cache, which is filled under a lock at first use.
+
+    Args:
+        dataset: Name, for example ``digits`` or ``parquet:PATH``.
+
+    Raises:
+        DataError: If it is missing, empty or unreadable.
+    """
+    from hsl.training.sources import fingerprint  # noqa: PLC0415  sources build Arrays
+
+    kind, _, path = dataset.partition(":")
+    read = DATASETS[dataset if kind not in DATASETS else kind]
+    folder = cache_folder() / "datasets" / digest([CACHE_VERSION, dataset, fingerprint(kind, path)])
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not folder.is_dir():
+                _write(read(path), folder, dataset)
+    return Arrays(*(np.load(folder / f"{part}.npy", mmap_mode="r") for part in ("images", "labels", "is_test")))
+
+
+def _write(arrays: Arrays, folder: Path, dataset: str) -> None:
+    if not len(arrays.images):
+        raise DataError(f"the data set {dataset!r} is empty")
+    scratch = Path(tempfile.mkdtemp(dir=folder.parent))
+    try:
+        for part in ("images", "labels", "is_test"):
+            np.save(scratch / f"{part}.npy", getattr(arrays, part))
+        (scratch / "about.json").write_text(json.dumps({"dataset": dataset, "shape": arrays.images.shape}))
+        scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def divide(arrays: Arrays, split: Split) -> Division:
+    """Stratified, seeded, disjoint training, validation and test ids.
+
+    Raises:
+        DataError: If a class has too few samples to be in every part.
+    """
+    ids = np.arange(len(arrays.labels))
+    own_test = arrays.is_test.any()
+    rest, test = (
+        (ids[~arrays.is_test], ids[arrays.is_test])
+        if own_test
+        else _part(ids, arrays.labels, split.test, split.seed, "test")
+    )
+    train, val = _part(rest, arrays.labels, split.validation, split.seed + 1, "validation")
+    if split.limit and split.limit < len(train):
+        _, train = _part(train, arrays.labels, split.limit, split.seed + 2, "limit")
+    return Division(np.sort(train), np.sort(val), np.sort(test))
+
+
+def _part(
+    ids: np.ndarray, labels: np.ndarray, size: float, seed: int, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.model_selection import train_test_split  # noqa: PLC0415  an import of half a second
+
+    try:
+        rest, part = train_test_split(ids, test_size=size, stratify=labels[ids], random_state=seed)
+    except ValueError as error:
+        raise DataError(
+            f"split.{name}={size} is not possible with {len(ids)} samples of {len(set(labels[ids]))} classes: {error}"
+        ) from error
+    return rest, part

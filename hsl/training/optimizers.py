@@ -1,0 +1,67 @@
+"""Optimizers and learning-rate schedules by name; the rate is a pure function of the step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import nn
+
+from hsl.training.configuration import Training
+
+
+def make_optimizer(training: Training, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimizer that `training` describes, in its fused form (one kernel per step)."""
+    if training.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, lr=training.lr, weight_decay=training.weight_decay, fused=True)
+    return torch.optim.SGD(
+        parameters,
+        lr=training.lr,
+        momentum=training.momentum,
+        nesterov=training.nesterov,
+        weight_decay=training.weight_decay,
+        fused=True,
+    )
+
+
+def learning_rate(training: Training, step: int, total_steps: int) -> float:
+    """Learning rate of one step.
+
+    Args:
+        training: Peak rate, schedule, warm-up, milestones.
+        step: Steps already taken, from 0.
+        total_steps: Steps of the whole run.
+    """
+    warmup = training.warmup or (0.3 if training.schedule == "one_cycle" else 0.0)
+    warmup_steps = round(warmup * total_steps)
+    if step < warmup_steps:
+        return training.lr * (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
+    return training.lr * _FACTORS[training.schedule](training, progress, step / total_steps)
+
+
+def _constant(_: Training, __: float, ___: float) -> float:
+    return 1.0
+
+
+def _cosine(_: Training, progress: float, __: float) -> float:
+    return (1 + math.cos(math.pi * progress)) / 2
+
+
+def _multistep(training: Training, _: float, elapsed: float) -> float:
+    return training.gamma ** sum(elapsed >= milestone for milestone in training.milestones)
+
+
+def _step(training: Training, _: float, elapsed: float) -> float:
+    """Every as many epochs as the first milestone marks."""
+    return training.gamma ** int(elapsed / training.milestones[0])
+
+
+_FACTORS: dict[str, Callable[[Training, float, float], float]] = {
+    "constant": _constant,
+    "cosine": _cosine,
+    "one_cycle": _cosine,
+    "multistep": _multistep,
+    "step": _step,
+}

@@ -1,0 +1,263 @@
+"""The training loop: one network, one regime, one seed. Knows nothing of where it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hsl.hardness import keyed
+from hsl.hardness.apply import Samples
+from hsl.sparsity import Sparsifier
+from hsl.training.augmentation import crop_and_flip
+from hsl.training.configuration import Training
+from hsl.training.evaluation import Metrics, Perturb, evaluate, to_float
+from hsl.training.optimizers import learning_rate
+
+
+class DivergedError(ArithmeticError):
+    """The training loss is not a finite number."""
+
+
+@dataclass(frozen=True)
+class EvaluationSets:
+    """What is evaluated, and how.
+
+    Attributes:
+        val_clean: Validation samples as they are.
+        val_matched: Validation samples of the regime's difficulty; may be the same object.
+        test_clean: Test samples as they are.
+        test_matched: Test samples of the regime's difficulty; may be the same object.
+        perturb: Attack on the matched samples, or None.
+    """
+
+    val_clean: Samples
+    val_matched: Samples
+    test_clean: Samples
+    test_matched: Samples
+    perturb: Perturb | None = None
+
+    def measure(self, model: nn.Module) -> dict[str, float]:
+        """``{split}_{clean|matched}_{accuracy|loss}`` of `model`; what is equal is computed once."""
+        row: dict[str, float] = {}
+        for split in ("val", "test"):
+            clean, matched = getattr(self, f"{split}_clean"), getattr(self, f"{split}_matched")
+            on_clean = evaluate(model, clean)
+            same = matched is clean and self.perturb is None
+            on_matched = on_clean if same else evaluate(model, matched, self.perturb)
+            row |= _named(f"{split}_clean", on_clean) | _named(f"{split}_matched", on_matched)
+        return row
+
+
+def _named(prefix: str, metrics: Metrics) -> dict[str, float]:
+    return {f"{prefix}_{field.name}": getattr(metrics, field.name) for field in fields(metrics)}
+
+
+class TrainingSet:
+    """Training samples on the device; a regime that redraws its corruption does so at every epoch."""
+
+    def __init__(self, samples: Samples, redraw: Any = None) -> None:
+        self._samples = samples
+        self._redraw = redraw
+
+    def __len__(self) -> int:
+        return len(self._samples.labels)
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Number of batches in an epoch."""
+        return steps_per_epoch(len(self), batch_size)
+
+    def at(self, epoch: int) -> Samples:
+        """The samples of one epoch, counted from 1."""
+        return self._redraw(epoch) if self._redraw else self._samples
+
+
+class Trainer:
+    """Trains a network epoch by epoch; everything random is a function of (seed, epoch, sample id).
+
+    Args:
+        model: Maps images in [0, 1] to logits; already on the device.
+        optimizer: Over the model's parameters.
+        sparsifier: Hooked into `optimizer`.
+        training: Epochs, batch size, schedule, precision.
+        train: Training samples.
+        sets: What is evaluated.
+        seed: Seed of the batch order, the augmentation and the attack's starting points.
+        perturb: Attack on every training batch for the given epoch, or None.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        sparsifier: Sparsifier,
+        training: Training,
+        train: TrainingSet,
+        sets: EvaluationSets,
+        seed: int,
+        perturb: Any = None,
+    ) -> None:
+        self.model = model
+        self.sparsifier = sparsifier
+        self.training = training
+        self.epoch = 0
+        self.seconds = 0.0
+        self.history: list[dict[str, Any]] = []
+        self._optimizer = optimizer
+        self._train = train
+        self._sets = sets
+        self._seed = seed
+        self._perturb = perturb
+        self._step = 0
+        self._target_step: int | None = None
+        self.total_steps = training.epochs * train.steps_per_epoch(training.batch_size)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all epochs are trained."""
+        return self.epoch >= self.training.epochs
+
+    @property
+    def epochs_at_target(self) -> int:
+        """Whole epochs since the target sparsity was reached."""
+        if self._target_step is None:
+            return 0
+        return (self._step - self._target_step) * self.training.epochs // self.total_steps
+
+    def train_epoch(self) -> dict[str, Any]:
+        """Train one epoch and evaluate it where it is due.
+
+        Returns:
+            One row of the `epochs` table, without the columns that say which trial it is of; metrics that were
+            not evaluated are None.
+
+        Raises:
+            DivergedError: If the loss is not finite.
+        """
+        began = time.perf_counter()
+        self.epoch += 1
+        rate = learning_rate(self.training, self._step, self.total_steps)
+        loss, accuracy = self._train_batches()
+        self.seconds += time.perf_counter() - began
+        if not math.isfinite(loss):
+            raise DivergedError(f"the training loss is {loss} in epoch {self.epoch}; try a smaller training.lr")
+        row = {
+            "epoch": self.epoch,
+            "epochs_at_target": self.epochs_at_target,
+            "lr": rate,
+            "train_loss": loss,
+            "train_accuracy": accuracy,
+            "sparsity": self.sparsifier.sparsity(),
+            **self._measured(),
+            "seconds": self.seconds,
+        }
+        self.history.append(row)
+        return row
+
+    def train_steps(self, count: int) -> None:
+        """Take the first `count` steps only, without evaluation: how a rewinding point is made again."""
+        while self._step < count:
+            self.epoch += 1
+            self._train_batches(last_step=count)
+
+    def _measured(self) -> dict[str, float]:
+        due = self.is_done or self.epoch % self.training.evaluate_every == 0
+        return self._sets.measure(self.model) if due else {}
+
+    def _train_batches(self, last_step: int | None = None) -> tuple[float, float]:
+        self.model.train()
+        samples = self._train.at(self.epoch)
+        device = samples.labels.device
+        loss_sum = torch.zeros((), device=device)
+        correct = torch.zeros((), dtype=torch.int64, device=device)
+        for batch in self._batches():
+            images, labels, ids = to_float(samples.images[batch]), samples.labels[batch], samples.ids[batch]
+            logits, loss = self._train_batch(images, labels, ids)
+            loss_sum += loss * len(labels)
+            correct += (logits.argmax(1) == labels).sum()
+            if self._step == last_step:
+                break
+        return loss_sum.item() / len(self._train), correct.item() / len(self._train)
+
+    def _batches(self) -> Iterator[Tensor]:
+        order = keyed.permutation(keyed.key(self._seed, "order", self.epoch), len(self._train))
+        yield from batches(order, self.training.batch_size)
+
+    def _train_batch(self, images: Tensor, labels: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        if self.training.augment:
+            images = crop_and_flip(images, ids, keyed.key(self._seed, "augment", self.epoch))
+        if self.training.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        if self._perturb is not None:
+            images = self._perturb(self.model, images, labels, ids, self.epoch)
+        self._optimizer.zero_grad(set_to_none=True)
+        with self._precision(images.device):
+            logits = self.model(images)
+            loss = functional.cross_entropy(logits, labels)
+        loss.backward()
+        self._set_learning_rate()
+        self._optimizer.step()
+        self._step += 1
+        if self._target_step is None and self.sparsifier.target_reached:
+            self._target_step = self._step if self._step > 1 else 0
+        return logits.detach(), loss.detach()
+
+    def _precision(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+        if not self.training.amp:
+            return contextlib.nullcontext()
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+
+    def _set_learning_rate(self) -> None:
+        rate = learning_rate(self.training, self._step, self.total_steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that continuing needs: tensors and JSON-able values, nested by strings."""
+        optimizer = self._optimizer.state_dict()["state"]
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": {str(index): state for index, state in optimizer.items()},
+            "sparsifier": self.sparsifier.state_dict(),
+            "generator": torch.get_rng_state(),
+            "epoch": self.epoch,
+            "step": self._step,
+            "target_step": self._target_step,
+            "seconds": self.seconds,
+            "history": self.history,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a state of `state_dict`, on CPU to the last bit as if there had been no interruption."""
+        self.model.load_state_dict(state["model"])
+        groups = self._optimizer.state_dict()["param_groups"]
+        moments = {int(index): dict(values) for index, values in state["optimizer"].items()}
+        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.sparsifier.load_state_dict(state["sparsifier"])
+        torch.set_rng_state(state["generator"])
+        self.epoch = state["epoch"]
+        self._step = state["step"]
+        self._target_step = state["target_step"]
+        self.seconds = state["seconds"]
+        self.history = list(state["history"])
+
+
+def batches(order: Tensor, batch_size: int) -> list[Tensor]:
+    """Cut positions into batches; a last batch of one sample joins the one before (batch norm needs two)."""
+    parts = list(order.split(batch_size))
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts
+
+
+def steps_per_epoch(samples: int, batch_size: int) -> int:
+    """Number of batches that `batches` cuts."""
+    full, rest = divmod(samples, batch_size)
+    return max(1, full + (rest > (1 if full else 0)))
