@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -25,10 +24,10 @@ from pyarrow import fs
 from hsl.errors import StoreError
 from hsl.provenance import redact
 from hsl.results import schema
+from hsl.results.files import TEMPORARY, open_filesystem, replace, reported
 
 _LOG = logging.getLogger("hsl.results.store")
 _PART = re.compile(r"part-(?P<session>[0-9a-f]+)-(?P<number>\d+)\.parquet")
-_TEMPORARY = ".tmp-"
 _SPACE = "space.yaml"
 _READ_ATTEMPTS = 5
 
@@ -59,7 +58,7 @@ class Store:
     def __init__(self, uri: str | Path) -> None:
         self.uri = redact(str(uri))
         self._given = str(uri)
-        self._filesystem, self._root = _open(str(uri))
+        self._filesystem, self._root = open_filesystem(str(uri))
         self._session = uuid4().hex
         self._last_number = 0
 
@@ -73,7 +72,7 @@ class Store:
     def exists(self) -> bool:
         """Whether anything was stored here: a table or a space."""
         paths = [self._path(_SPACE), *(self._path(table) for table in schema.TABLES)]
-        with _reported(f"{self.uri}: cannot be read"):
+        with reported(f"{self.uri}: cannot be read"):
             found = self._filesystem.get_file_info(paths)
         return any(info.type != fs.FileType.NotFound for info in found)
 
@@ -140,7 +139,7 @@ class Store:
 
     def write_space(self, text: str) -> None:
         """Keep the search space of the sweep, as YAML text."""
-        with _reported(f"{self.uri}: cannot be written"):
+        with reported(f"{self.uri}: cannot be written"):
             self._place(_SPACE, text.encode())
 
     def read_space(self) -> str | None:
@@ -164,7 +163,7 @@ class Store:
                 f"{self.uri}: no result store here; give the --store of a sweep, or run `hsl sweep` first"
             )
         selector = fs.FileSelector(self._path(table), allow_not_found=True)
-        with _reported(f"{self.uri}/{table}: cannot be listed"):
+        with reported(f"{self.uri}/{table}: cannot be listed"):
             names = [info.base_name for info in self._filesystem.get_file_info(selector)]
         return sorted(part for name in names if (part := _parse(table, name)))
 
@@ -206,7 +205,7 @@ class Store:
     def _delete(self, table: str, parts: Iterable[Part]) -> None:
         for part in parts:
             with (
-                _reported(f"{self.uri}/{table}: cannot be tidied up"),
+                reported(f"{self.uri}/{table}: cannot be tidied up"),
                 contextlib.suppress(FileNotFoundError),
             ):
                 self._filesystem.delete_file(self._path(table, part.name))
@@ -214,13 +213,13 @@ class Store:
     def _write(self, table: str, part: Part, rows: pa.Table) -> None:
         sink = pa.BufferOutputStream()
         pq.write_table(rows, sink, compression="zstd")
-        with _reported(f"{self.uri}/{table}: cannot be written"):
+        with reported(f"{self.uri}/{table}: cannot be written"):
             self._place(f"{table}/{part.name}", sink.getvalue())
 
     def _place(self, name: str, content: bytes | pa.Buffer) -> None:
         """Make `content` appear under `name` at once: by a rename, or the single put of an object store."""
         if isinstance(self._filesystem, fs.LocalFileSystem):
-            _replace(Path(self._path(name)), content)
+            replace(Path(self._path(name)), content)
             return
         with self._filesystem.open_output_stream(self._path(name)) as stream:
             stream.write(content)
@@ -292,26 +291,11 @@ class Writer:
         return sum(map(len, self._waiting.values()))
 
 
-def _open(uri: str) -> tuple[fs.FileSystem, str]:
-    try:
-        if "://" not in uri:
-            return fs.LocalFileSystem(), str(Path(uri).expanduser().absolute())
-        filesystem, root = fs.FileSystem.from_uri(uri)
-        if not root.strip("/"):
-            raise ValueError("no path or bucket")
-    except (pa.ArrowException, OSError, ValueError, RuntimeError) as error:
-        reason = redact(str(error))
-        raise StoreError(
-            f"store {redact(uri)!r}: {reason}; give a local path, s3://... or gs://..."
-        ) from error
-    return filesystem, root.rstrip("/")
-
-
 def _parse(table: str, name: str) -> Part | None:
     match = _PART.fullmatch(name)
     if match:
         return Part(int(match["number"]), match["session"])
-    if not name.startswith(_TEMPORARY):
+    if not name.startswith(TEMPORARY):
         _LOG.warning("%s/%s is left out, it is no part of a store", table, name)
     return None
 
@@ -326,27 +310,3 @@ def _latest(table: str, parts: Iterable[pa.Table]) -> pa.Table:
     numbered = rows.append_column("#", pa.array(range(len(rows)), pa.int64()))
     last = numbered.group_by(list(schema.KEYS[table])).aggregate([("#", "max")])["#_max"]
     return rows.take(last.take(pc.sort_indices(last)))
-
-
-def _replace(path: Path, content: bytes | pa.Buffer) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{_TEMPORARY}{uuid4().hex}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-@contextlib.contextmanager
-def _reported(what: str) -> Iterator[None]:
-    """Turn a file system's error into a StoreError."""
-    try:
-        yield
-    except OSError as error:
-        reason = redact(str(error))
-        raise StoreError(f"{what}: {reason}; check the path, the rights and the free space") from error

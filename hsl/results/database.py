@@ -1,0 +1,70 @@
+"""A DuckDB that holds the tables of a store and reaches nothing else: no file, no network, no extension."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import duckdb
+import pyarrow as pa
+
+from hsl.errors import HslError
+from hsl.results import schema
+
+_SANDBOX = {
+    "enable_external_access": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "python_enable_replacements": "false",
+}
+
+
+def sandbox(tables: Mapping[str, pa.Table]) -> duckdb.DuckDBPyConnection:
+    """A database of `tables` from which SQL reaches nothing else."""
+    connection = duckdb.connect(":memory:", config=_SANDBOX)
+    for name, table in tables.items():
+        connection.register(name, table)
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def require_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Refuse everything but one SELECT (which DESCRIBE and SHOW are as well).
+
+    Raises:
+        HslError: If `sql` is anything else, or does not parse.
+    """
+    try:
+        statements = connection.extract_statements(sql)
+    except duckdb.Error as error:
+        raise HslError(one_line(error)) from error
+    kinds = [statement.type.name for statement in statements]
+    if kinds != ["SELECT"]:
+        given = ", ".join(kinds) or "nothing"
+        raise HslError(f"a query is one SELECT over trials, epochs and cells, it only reads; given: {given}")
+
+
+def table_names(connection: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
+    """The tables that `sql` reads (others need not be loaded), or all where that cannot be told."""
+    try:
+        named = {name.casefold() for name in connection.get_table_names(sql)}
+    except duckdb.Error:
+        named = set()
+    return named & set(schema.TABLES) or set(schema.TABLES)
+
+
+def run(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
+    """The rows that `sql` returns.
+
+    Raises:
+        HslError: If it is wrong, or asks for something outside the tables.
+    """
+    try:
+        return connection.sql(sql).to_arrow_table()
+    except duckdb.Error as error:
+        raise HslError(one_line(error)) from error
+
+
+def one_line(error: duckdb.Error) -> str:
+    """DuckDB's reason without its drawing of the place, and where to look next."""
+    reason = str(error).partition("\n")[0].rstrip(" .")
+    return f"{reason}; tables are trials, epochs and cells, `DESCRIBE trials` lists columns"

@@ -1,0 +1,35 @@
+"""Questions to a store: any SQL that only reads, and which configuration is best."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from hsl.results import schema
+from hsl.results.best import best
+from hsl.results.database import require_select, run, sandbox, table_names
+from hsl.results.store import Store
+
+__all__ = ["best", "query"]
+
+
+def query(store: Store, sql: str) -> pa.Table:
+    """What one SELECT over the views trials, epochs and cells returns.
+
+    Args:
+        store: Where to read.
+        sql: One statement of DuckDB's SQL that only reads; ``DESCRIBE trials`` lists the columns.
+
+    Returns:
+        The result, column by column.
+
+    Raises:
+        HslError: If the statement is not a single SELECT, needs files, the network or an extension, or is
+            wrong.
+        StoreError: If there is no store.
+    """
+    empty = {name: schema.arrow_schema(name).empty_table() for name in schema.TABLES}
+    with sandbox(empty) as parser:
+        require_select(parser, sql)
+        named = table_names(parser, sql)
+    with sandbox({name: store.read(name) for name in named}) as connection:
+        return run(connection, sql)

@@ -1,0 +1,115 @@
+"""Values and answers as text for people: percent, few digits, and the summary of `best`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+
+
+def percent(value: float | None, width: float | None = None, sign: bool = False) -> str:
+    """A fraction as percent: one decimal, or two where the interval is narrower than half a percent.
+
+    Args:
+        value: Fraction; None gives "-".
+        width: Width of its interval, as a fraction.
+        sign: Whether to write a plus.
+    """
+    if value is None:
+        return "-"
+    digits = 2 if width is not None and width < 0.005 else 1
+    return f"{100 * value:{'+' if sign else ''}.{digits}f}"
+
+
+def is_accuracy(name: str) -> bool:
+    """Whether a column of this name holds accuracies, which are fractions."""
+    return name.endswith("_accuracy")
+
+
+def cell(name: str, value: object) -> str:
+    """A value for people."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return percent(value) if is_accuracy(name) else f"{value:.4g}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ", timespec="seconds")
+    return value if isinstance(value, str) else json.dumps(plain(value), default=str, ensure_ascii=False)
+
+
+def plain(value: object) -> object:
+    """`value` in the types of JSON."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def summary(answer: pa.Table) -> pa.Table:
+    """The result of `best` in few columns of text, which fit 100 characters."""
+    names = answer.column_names
+    keys = names[: names.index("baseline")]
+    rows = answer.to_pylist()
+    if any(row["rank"] > 1 for row in rows):
+        keys = [*keys, "rank"]
+    return pa.Table.from_pylist([_summary(row, keys) for row in rows])
+
+
+def caption(answer: pa.Table) -> str:
+    """What the marks in `summary` of this answer mean."""
+    rows = answer.to_pylist()
+    metric = rows[0]["metric"] if rows else ""
+    kinds = {row["difference_kind"] for row in rows}
+    lines = [f"Chosen on validation; {metric} test accuracy as mean [95 % t interval] and number of seeds n."]
+    if "paired" in kinds:
+        lines.append("difference: to dense of the same regime, paired by seed.")
+    if "unpaired" in kinds:
+        lines.append("~ difference to dense of the same regime, seeds not shared (Welch).")
+    if not all(row["confirmed"] for row in rows):
+        lines.append("unconfirmed: best trial of the search, not retrained with fresh seeds, so optimistic.")
+    if any(row["seeds_lost"] for row in rows):
+        lines.append("lost: seeds that did not finish and are not in the mean.")
+    return "\n".join(lines)
+
+
+def _summary(row: Mapping[str, Any], keys: list[str]) -> dict[str, str]:
+    named = " ".join(row[name] for name in ("method", "distribution") if name not in keys and row[name])
+    return {
+        **{key: cell(key, row[key]) for key in keys},
+        "configuration": named,
+        "test % [95 % CI] n": _test(row),
+        "dense %": "" if row["baseline"] else percent(row["dense_mean"]),
+        "difference [CI]": _difference(row),
+    }
+
+
+def _test(row: Mapping[str, Any]) -> str:
+    lost = f" ({row['seeds_lost']} lost)" if row["seeds_lost"] else ""
+    interval = _interval(row["test_mean"], row["test_low"], row["test_high"])
+    return f"{interval} {row['seeds']}{lost}" if row["confirmed"] else f"{interval} unconfirmed"
+
+
+def _difference(row: Mapping[str, Any]) -> str:
+    if row["difference"] is None:
+        return "" if row["baseline"] else "no dense result"
+    text = _interval(row["difference"], row["difference_low"], row["difference_high"], sign=True)
+    return text + {"paired": "", "unpaired": " ~", "point": " no interval"}[row["difference_kind"]]
+
+
+def _interval(mean: float | None, low: float | None, high: float | None, sign: bool = False) -> str:
+    if low is None or high is None:
+        return percent(mean, sign=sign)
+    mean_text, low_text, high_text = (percent(value, high - low, sign) for value in (mean, low, high))
+    return f"{mean_text} [{low_text}, {high_text}]"
