@@ -38,6 +38,7 @@ def prunable_layers(
     Raises:
         MethodError: If nothing is left, a glob matches no layer, or a weight is parametrised.
     """
+    include, exclude = _as_globs(include), _as_globs(exclude)
     candidates = {name: module for name, module in model.named_modules() if isinstance(module, PRUNABLE)}
     _check_globs(candidates, [*(glob for glob in include if glob != "*"), *exclude])
     chosen: dict[str, nn.Module] = {}
@@ -49,7 +50,7 @@ def prunable_layers(
     if not chosen:
         raise MethodError(
             f"no prunable layer is left of {len(candidates)}: only Linear and Conv1d/2d/3d are prunable; "
-            f"include is {list(include)}, exclude is {list(exclude)}"
+            f"include is {include}, exclude is {exclude}"
         )
     return chosen
 
@@ -60,7 +61,7 @@ def matching_layers(names: Iterable[str], globs: Sequence[str]) -> frozenset[str
     Raises:
         MethodError: If a glob matches none.
     """
-    names = list(names)
+    names, globs = list(names), _as_globs(globs)
     _check_globs(names, globs)
     return frozenset(name for name in names if _matches(name, globs))
 
@@ -164,6 +165,11 @@ def set_mask_(layer: nn.Module, mask: Tensor) -> None:
 
 def _matches(name: str, globs: Iterable[str]) -> bool:
     return any(fnmatchcase(name, glob) for glob in globs)
+
+
+def _as_globs(globs: Sequence[str]) -> list[str]:
+    """A lone string is one glob, not a list of letters."""
+    return [globs] if isinstance(globs, str) else list(globs)
 
 
 def _check_globs(names: Iterable[str], globs: Iterable[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -25,6 +24,9 @@ from hsl.sparsity.masks import (
 from hsl.sparsity.methods import METHODS, DropAndGrow, Never, Once, check_hyperparameters, feasible
 from hsl.sparsity.network import Loss, Network, Parent
 from hsl.sparsity.zeroing import Zeroing
+
+Arguments = tuple[Any, ...]
+Keywords = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Sparsifier:
 
     Args:
         model: Any module with Linear or Conv1d/2d/3d layers.
-        optimizer: The optimizer of its weights; any that steps without a closure.
+        optimizer: The optimizer of its weights; any but LBFGS. A closure given to its step is called once.
         method: Name of a method (`METHODS`).
         sparsity: Fraction of zeros over all prunable weights, in (0, 1); 0 for method dense.
         total_steps: Optimizer steps of the whole training, at least 1; schedules are fractions of it.
@@ -227,16 +229,17 @@ class Sparsifier:
         budget.check()
         return budget
 
-    def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _before_step(
+        self, optimizer: Optimizer, args: Arguments, kwargs: Keywords
+    ) -> tuple[Arguments, Keywords]:
         if not self._masked:
-            return
-        # The wrapped step passes the optimizer itself as the first argument.
-        if len(args) > 1 or kwargs.get("closure") is not None:
-            raise MethodError("optimizer.step(closure) is not supported: call backward() first, then step()")
+            return args, kwargs
+        arguments = _with_evaluated_closure(args, kwargs)
         if self._driver.before_step(self.step_count):
             self._hold_back()
+        return arguments
 
-    def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _after_step(self, optimizer: Optimizer, args: Arguments, kwargs: Keywords) -> None:
         self.step_count += 1
         if not self._masked:
             return
@@ -255,16 +258,28 @@ class Sparsifier:
 
 
 def _check_request(method: str, total_steps: int, init: str, parent: Parent | None) -> None:
-    if total_steps < 1 or math.isinf(total_steps):
-        raise MethodError(
-            f"total_steps is {total_steps}, it must be the number of optimizer steps, at least 1"
-        )
+    if isinstance(total_steps, bool) or not isinstance(total_steps, int) or total_steps < 1:
+        raise MethodError(f"total_steps is {total_steps!r}, it must be a whole number of steps, at least 1")
     if init not in ("sparse", "dense"):
         raise MethodError(f"init is {init!r}, it must be 'sparse' or 'dense'")
     if parent is not None and not METHODS[method].needs_parent:
         raise MethodError(
             f"method {method!r} does not start from a parent, but one was given; leave parent out"
         )
+
+
+def _with_evaluated_closure(args: Arguments, kwargs: Keywords) -> tuple[Arguments, Keywords]:
+    """Call the closure of an optimizer step, if there is one, and put its result in its place.
+
+    Masks are updated from gradients, so these must be there before the step itself begins.
+    """
+    # The first positional argument of the step is the optimizer itself.
+    closure = args[1] if len(args) > 1 else kwargs.get("closure")
+    if closure is None:
+        return args, kwargs
+    with torch.enable_grad():
+        loss = closure()
+    return args[:1], {**kwargs, "closure": lambda: loss}
 
 
 def _check_optimizer(optimizer: Optimizer, layers: Mapping[str, nn.Module]) -> None:

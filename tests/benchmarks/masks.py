@@ -1,7 +1,6 @@
 """Cost of keeping a network sparse: time of a masked step over time of a dense step, in turn, on one thread.
 
-A step that changes the mask is timed apart from the others. Run it as ``python -m tests.benchmarks.masks`` or as
-``PYTHONPATH=. python tests/benchmarks/masks.py``.
+A step that changes the mask is timed apart from the others. Run it as ``python tests/benchmarks/masks.py``.
 """
 
 import statistics
