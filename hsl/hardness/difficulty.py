@@ -92,26 +92,62 @@ def mean_over_models(scores: Sequence[Tensor]) -> Tensor:
 
 
 def hardest(scores: Tensor, ids: Tensor, key: int = 0) -> Tensor:
-    """Positions from the highest score to the lowest, ties by id: int64 [N]. `key` is not read."""
+    """Order from the highest score to the lowest.
+
+    Args:
+        scores: float32 [N].
+        ids: int64 [N], all different; they decide ties.
+        key: Not read.
+
+    Returns:
+        Positions int64 [N], the first to keep first.
+    """
     by_id = torch.argsort(ids)
     return by_id[torch.argsort(scores[by_id], descending=True, stable=True)]
 
 
 def easiest(scores: Tensor, ids: Tensor, key: int = 0) -> Tensor:
-    """Positions from the lowest score to the highest, ties by id: int64 [N]. `key` is not read."""
+    """Order from the lowest score to the highest.
+
+    Args:
+        scores: float32 [N].
+        ids: int64 [N], all different; they decide ties.
+        key: Not read.
+
+    Returns:
+        Positions int64 [N], the first to keep first.
+    """
     by_id = torch.argsort(ids)
     return by_id[torch.argsort(scores[by_id], stable=True)]
 
 
 def middle(scores: Tensor, ids: Tensor, key: int = 0) -> Tensor:
-    """Positions by distance to the median rank, the harder of two first: int64 [N]. `key` is not read."""
+    """Order by distance to the median rank, the harder of two first: its head is a centred window.
+
+    Args:
+        scores: float32 [N].
+        ids: int64 [N], all different; they decide ties.
+        key: Not read.
+
+    Returns:
+        Positions int64 [N], the first to keep first.
+    """
     ranked = hardest(scores, ids)
     ranks = torch.arange(len(ranked), device=ranked.device)
     return ranked[torch.argsort((2 * ranks - (len(ranked) - 1)).abs(), stable=True)]
 
 
 def shuffled(scores: Tensor, ids: Tensor, key: int) -> Tensor:
-    """Positions in an order that depends on `key` and the ids alone: int64 [N]."""
+    """Order by chance.
+
+    Args:
+        scores: float32 [N], not read.
+        ids: int64 [N], all different; a sample's place depends on its id and the key alone.
+        key: Stream of the draws.
+
+    Returns:
+        Positions int64 [N], the first to keep first.
+    """
     by_id = torch.argsort(ids)
     return by_id[torch.argsort(keyed.hashed(key, ids[by_id]), stable=True)]
 
