@@ -313,16 +313,15 @@ def _proportional(
 ) -> dict[str, float]:
     """Densities proportional to `ratios`, where a layer that would exceed 1 is dense and the rest make up."""
     dense = dict.fromkeys(keep_dense, 1.0)
+    _check_left(shapes, sparsity, dense, _budget_left(shapes, sparsity, dense))
     while len(dense) < len(shapes):
         left = _budget_left(shapes, sparsity, dense)
-        _check_left(shapes, sparsity, dense, left)
         others = {name: ratio for name, ratio in ratios.items() if name not in dense}
         scale = left / sum(ratio * math.prod(shapes[name]) for name, ratio in others.items())
         largest = max(others.values())
         if scale * largest <= 1.0:
             return {name: 1.0 if name in dense else scale * ratios[name] for name in shapes}
         dense |= {name: 1.0 for name, ratio in others.items() if ratio == largest}
-    _check_left(shapes, sparsity, dense, _budget_left(shapes, sparsity, dense))
     return dict.fromkeys(shapes, 1.0)
 
 

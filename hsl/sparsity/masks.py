@@ -82,6 +82,12 @@ def attach_masks(layers: Mapping[str, nn.Module]) -> None:
         layer.register_buffer(MASK, torch.ones_like(weight_of(layer), dtype=torch.bool))
 
 
+def detach_masks(layers: Mapping[str, nn.Module]) -> None:
+    """Remove the mask buffers of layers; weights stay as they are."""
+    for layer in layers.values():
+        layer._buffers.pop(MASK, None)
+
+
 def weight_of(layer: nn.Module) -> nn.Parameter:
     """Weight of a prunable layer, shape (out, in, *kernel)."""
     return cast(nn.Parameter, layer._parameters["weight"])

@@ -138,7 +138,8 @@ def load_parent_(model: nn.Module, state: Mapping[str, Tensor], which: str) -> N
     try:
         missing, unexpected = model.load_state_dict(dict(state), strict=False)
     except RuntimeError as error:
-        raise MethodError(f"the parent's {which} weights do not fit the model: {error}") from error
+        reason = " ".join(str(error).split())
+        raise MethodError(f"the parent's {which} weights do not fit the model: {reason}") from error
     lost = [name for name in missing if name not in masks]
     if lost or unexpected:
         raise MethodError(

@@ -14,9 +14,9 @@ from hsl.errors import MethodError
 from hsl.sparsity.distributions import Budget
 from hsl.sparsity.drivers import driver_for
 from hsl.sparsity.masks import (
-    MASK,
     active_counts,
     attach_masks,
+    detach_masks,
     matching_layers,
     prunable_layers,
     weight_of,
@@ -137,8 +137,7 @@ class Sparsifier:
             self.method, network, self.hyperparameters, total_steps, parent=parent, loss=loss
         )
         if self._masked:
-            attach_masks(self._layers)
-            self._driver.start()
+            self._start()
         self._handles = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
@@ -178,8 +177,7 @@ class Sparsifier:
         """Let go of model and optimizer: no hooks, no masks. Weights stay as they are."""
         for handle in self._handles:
             handle.remove()
-        for layer in self._layers.values():
-            layer._buffers.pop(MASK, None)
+        detach_masks(self._layers)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint needs beside the model's and the optimizer's state dicts.
@@ -221,6 +219,14 @@ class Sparsifier:
             "total_steps": self.total_steps,
             "hyperparameters": dict(self.hyperparameters),
         }
+
+    def _start(self) -> None:
+        attach_masks(self._layers)
+        try:
+            self._driver.start()
+        except Exception:
+            detach_masks(self._layers)
+            raise
 
     def _budget(self, keep_dense: Sequence[str]) -> Budget:
         shapes = {name: tuple(weight_of(layer).shape) for name, layer in self._layers.items()}

@@ -1,0 +1,154 @@
+"""What holds for every method of the registry with every distribution it takes, at every step."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from hsl.sparsity import DISTRIBUTIONS, METHODS, Parent, Sparsifier, allocate, prunable_layers
+
+STEPS, SPARSITY = 12, 0.9
+COMBINATIONS = [
+    (name, distribution) for name in METHODS for distribution in METHODS[name].distributions or (None,)
+]
+OPTIMIZERS = {
+    "sgd": lambda parameters: torch.optim.SGD(
+        parameters, lr=0.05, momentum=0.9, weight_decay=1e-2, nesterov=True
+    ),
+    "adam": lambda parameters: torch.optim.Adam(parameters, lr=1e-3, amsgrad=True),
+    "adamw": lambda parameters: torch.optim.AdamW(parameters, lr=1e-3, foreach=False),
+    "adamax": lambda parameters: torch.optim.Adamax(parameters, lr=1e-3),
+}
+
+
+def parent_of(model):
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    generator = torch.Generator().manual_seed(5)
+    trained = {
+        name: value + 0.1 * torch.randn(value.shape, generator=generator)
+        if value.is_floating_point()
+        else value
+        for name, value in state.items()
+    }
+    return Parent(trained=trained, rewind=state)
+
+
+def build(model, optimizer, name, **options):
+    method = METHODS[name]
+    return Sparsifier(
+        model,
+        optimizer,
+        method=name,
+        sparsity=0.0 if name == "dense" else SPARSITY,
+        total_steps=STEPS,
+        parent=parent_of(model) if method.needs_parent else None,
+        **options,
+    )
+
+
+def train(model, optimizer, digits, steps):
+    images, classes = digits
+    for step in steps:
+        batch = slice(32 * step, 32 * step + 32)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(images[batch]), classes[batch]).backward()
+        optimizer.step()
+        yield step
+
+
+def assert_nothing_lives_where_pruned(layers, optimizer):
+    for layer in layers.values():
+        pruned = ~layer.weight_mask
+        assert layer.weight[pruned].count_nonzero() == 0
+        shaped = [value for value in optimizer.state[layer.weight].values() if value.shape == pruned.shape]
+        for value in shaped:
+            assert value[pruned].count_nonzero() == 0
+
+
+@pytest.mark.parametrize(("name", "distribution"), COMBINATIONS)
+def test_every_method_with_every_distribution(name, distribution, cnn, digits):
+    optimizer = OPTIMIZERS["sgd"](cnn.parameters())
+    rng_state = torch.get_rng_state()
+    sparsifier = build(cnn, optimizer, name, distribution=distribution)
+    assert torch.equal(torch.get_rng_state(), rng_state)
+    if name == "dense":
+        assert not [key for key in cnn.state_dict() if "mask" in key]
+        assert sparsifier.sparsity() == 0
+        return
+    layers = prunable_layers(cnn)
+    weights = sum(layer.weight.numel() for layer in layers.values())
+    pointers = [(layer.weight.data_ptr(), layer.weight_mask.data_ptr()) for layer in layers.values()]
+    before = weights
+    for step in train(cnn, optimizer, digits, range(STEPS)):
+        counts = [int(layer.weight_mask.sum()) for layer in layers.values()]
+        assert sum(counts) <= before
+        before = sum(counts)
+        assert sparsifier.step_count == step + 1
+        assert sparsifier.sparsity() == pytest.approx(1 - before / weights)
+        assert_nothing_lives_where_pruned(layers, optimizer)
+        if sparsifier.target_reached:
+            assert before == round((1 - SPARSITY) * weights)
+        else:
+            assert before > round((1 - SPARSITY) * weights)
+    assert sparsifier.target_reached
+    assert pointers == [(layer.weight.data_ptr(), layer.weight_mask.data_ptr()) for layer in layers.values()]
+    if distribution != "global":
+        shapes = {layer: tuple(module.weight.shape) for layer, module in layers.items()}
+        expected = allocate(DISTRIBUTIONS[distribution](shapes, SPARSITY), shapes, SPARSITY)
+        assert [row.non_zeros for row in sparsifier.report()] == list(expected.values())
+
+
+@pytest.mark.parametrize("optimizer_name", list(OPTIMIZERS))
+@pytest.mark.parametrize("name", ["snip", "rigl", "set", "gmp"])
+def test_optimizer_state_is_zero_where_pruned(name, optimizer_name, cnn, digits):
+    optimizer = OPTIMIZERS[optimizer_name](cnn.parameters())
+    build(cnn, optimizer, name)
+    layers = prunable_layers(cnn)
+    for _ in train(cnn, optimizer, digits, range(STEPS)):
+        assert_nothing_lives_where_pruned(layers, optimizer)
+    assert all(len(optimizer.state[layer.weight]) > 0 for layer in layers.values())
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "dense"])
+def test_layers_kept_dense_stay_dense_and_are_made_up_for(name, cnn, digits):
+    optimizer = OPTIMIZERS["sgd"](cnn.parameters())
+    sparsifier = build(cnn, optimizer, name, keep_dense=["1"])
+    list(train(cnn, optimizer, digits, range(STEPS)))
+    assert sparsifier.layer_densities()["1"] == 1.0
+    weights = sum(row.weights for row in sparsifier.report())
+    assert sum(row.non_zeros for row in sparsifier.report()) == round((1 - SPARSITY) * weights)
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("optimizer_name", ["sgd", "adamw"])
+def test_a_fresh_object_continues_to_the_last_bit(name, optimizer_name, cnn, digits):
+    fresh = copy.deepcopy(cnn)
+    optimizer, fresh_optimizer = (OPTIMIZERS[optimizer_name](model.parameters()) for model in (cnn, fresh))
+    sparsifier = build(cnn, optimizer, name)
+    list(train(cnn, optimizer, digits, range(5)))
+    saved = [copy.deepcopy(thing.state_dict()) for thing in (cnn, optimizer, sparsifier)]
+    other = build(fresh, fresh_optimizer, name, seed=17)
+    for thing, state in zip((fresh, fresh_optimizer, other), saved, strict=True):
+        thing.load_state_dict(state)
+    assert other.step_count == 5
+    list(train(cnn, optimizer, digits, range(5, STEPS)))
+    list(train(fresh, fresh_optimizer, digits, range(5, STEPS)))
+    for key, value in cnn.state_dict().items():
+        assert torch.equal(value, fresh.state_dict()[key]), key
+    assert other.target_reached == sparsifier.target_reached
+
+
+@pytest.mark.parametrize("total_steps", [1, 2, 3])
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "dense"])
+def test_the_smallest_budgets_reach_the_target(name, total_steps, mlp, digits):
+    optimizer = OPTIMIZERS["sgd"](mlp.parameters())
+    parent = parent_of(mlp) if METHODS[name].needs_parent else None
+    sparsifier = Sparsifier(
+        mlp, optimizer, method=name, sparsity=SPARSITY, total_steps=total_steps, parent=parent
+    )
+    list(train(mlp, optimizer, digits, range(total_steps)))
+    weights = sum(math.prod(row.shape) for row in sparsifier.report())
+    assert sparsifier.target_reached
+    assert sum(row.non_zeros for row in sparsifier.report()) == round((1 - SPARSITY) * weights)
