@@ -70,8 +70,9 @@ def show_best(answer: pa.Table, format: str = "table", stream: TextIO | None = N
 
 def _terminal(table: pa.Table, stream: TextIO, caption: str) -> None:
     console = Console(file=stream, width=None if stream.isatty() else _UNLIMITED, highlight=False)
-    grid = _grid(table, _printable, box.SIMPLE_HEAD)
-    if Measurement.get(console, console.options, grid).minimum > console.width:
+    grid = _grid(table, _printable, Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False))
+    unlimited = console.options.update(max_width=_UNLIMITED)
+    if Measurement.get(console, unlimited, grid).minimum > console.width:
         _records(table, console)
     else:
         console.print(grid)
@@ -90,13 +91,13 @@ def _records(table: pa.Table, console: Console) -> None:
 
 def _markdown(table: pa.Table, stream: TextIO, caption: str) -> None:
     console = Console(file=stream, width=_UNLIMITED, highlight=False, color_system=None)
-    console.print(_grid(table, _harmless, box.MARKDOWN))
+    console.print(_grid(table, _harmless, Table(box=box.MARKDOWN)))
     if caption:
         console.print(Text("\n" + caption.replace("\n", "  \n")))
 
 
-def _grid(table: pa.Table, clean: Callable[[str], str], style: box.Box) -> Table:
-    grid = Table(box=style)
+def _grid(table: pa.Table, clean: Callable[[str], str], grid: Table) -> Table:
+    """`grid`, filled with the columns and rows of `table`."""
     for field in table.schema:
         number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
         unit = " %" if text.is_accuracy(field.name) else ""

@@ -283,6 +283,11 @@ class Writer:
             self._store.append(table, rows)
             rows.clear()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits: all that was added is durable."""
+        return not self._count()
+
     def close(self) -> None:
         """Flush. The writer can be used again."""
         self.flush()

@@ -80,7 +80,7 @@ def caption(answer: pa.Table) -> str:
     if not all(row["confirmed"] for row in rows):
         lines.append("unconfirmed: best trial of the search, not retrained with fresh seeds, so optimistic.")
     if any(row["seeds_lost"] for row in rows):
-        lines.append("lost: seeds that did not finish and are not in the mean.")
+        lines.append("n of m seeds as n/m: the others did not finish and are not in the mean.")
     return "\n".join(lines)
 
 
@@ -96,7 +96,7 @@ def _summary(row: Mapping[str, Any], keys: list[str]) -> dict[str, str]:
 
 
 def _test(row: Mapping[str, Any]) -> str:
-    lost = f" ({row['seeds_lost']} lost)" if row["seeds_lost"] else ""
+    lost = f"/{row['seeds'] + row['seeds_lost']}" if row["seeds_lost"] else ""
     interval = _interval(row["test_mean"], row["test_low"], row["test_high"])
     return f"{interval} {row['seeds']}{lost}" if row["confirmed"] else f"{interval} unconfirmed"
 

@@ -1,0 +1,271 @@
+import csv
+import io
+import json
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from results_rows import cell_row, filled, trial_row
+from rich.text import Text
+
+from hsl.errors import HslError, UnknownNameError
+from hsl.results.output import FORMATS, show, show_best
+from hsl.results.query import best, query
+from hsl.results.text import percent, summary
+
+HOSTILE = [
+    "'; DROP TABLE trials; --",
+    "<script>alert(1)</script>",
+    "[red]x[/red] :smile:",
+    "a|b",
+    "\x1b[2J\x1b]0;t\x07",
+]
+HOSTILE += [
+    "line\nbreak",
+    "\u202eright to left",
+    "[text](javascript:alert(1))",
+    "![i](http://example.org/i)",
+    "=1+1",
+    'q"',
+]
+
+
+WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+NULLS = pyarrow.csv.ConvertOptions(strings_can_be_null=True)
+
+
+class Stream(io.TextIOWrapper):
+    """Standard output in a pipe, or a terminal of a given width."""
+
+    def __init__(self, terminal=False):
+        super().__init__(io.BytesIO(), encoding="utf-8", write_through=True, newline="")
+        self.terminal = terminal
+
+    def isatty(self):
+        return self.terminal
+
+    def binary(self):
+        self.flush()
+        return self.buffer.getvalue()
+
+
+def shown(table, format, terminal=False, **options):
+    stream = Stream(terminal)
+    show(table, format, stream, **options)
+    return stream.binary() if format == "parquet" else stream.binary().decode()
+
+
+@pytest.fixture(autouse=True)
+def known_terminal(monkeypatch):
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+
+
+@pytest.fixture
+def table():
+    return pa.table(
+        {
+            "name": ["a", None, "c,d"],
+            "seed": [1, None, 3],
+            "test_clean_accuracy": [0.91239, None, 1.0],
+            "sparsity": [0.9, 0.123456789, None],
+            "ok": [True, False, None],
+            "when": pa.array([WHEN, None, None], pa.timestamp("us", tz="UTC")),
+        }
+    )  # fmt: skip
+
+
+def test_parquet_round_trip(table):
+    assert pq.read_table(io.BytesIO(shown(table, "parquet"))).equals(table)
+
+
+def test_parquet_is_refused_by_a_terminal(table):
+    with pytest.raises(HslError, match="redirect"):
+        shown(table, "parquet", terminal=True)
+
+
+def test_json_round_trip(table):
+    rows = json.loads(shown(table, "json"))
+    expected = table.to_pylist()
+    expected[0]["when"] = "2026-01-02T03:04:05+00:00"
+    assert rows == expected
+
+
+def test_csv_round_trip(table):
+    read = pyarrow.csv.read_csv(io.BytesIO(shown(table, "csv").encode()), convert_options=NULLS)
+    assert read.drop_columns("when").equals(table.drop_columns("when"))
+
+
+def test_json_has_no_number_that_json_lacks():
+    text = shown(pa.table({"x": [float("nan"), float("inf"), 0.5]}), "json")
+    rows = json.loads(text, parse_constant=pytest.fail)
+    assert rows == [{"x": None}, {"x": None}, {"x": 0.5}]
+
+
+def test_types_of_any_query(tmp_path):
+    store = filled(tmp_path, [trial_row()])
+    sql = """SELECT [1, 2] AS l, {'a': 0.5} AS s, sum(seed) AS h, 1.5::DECIMAL(5, 2) AS d,
+      date '2026-01-01' AS day, map {'k': 1} AS m, count(*) AS n, NULL AS nothing FROM trials"""
+    answer = query(store, sql)
+    (row,) = json.loads(shown(answer, "json"))
+    assert (row["l"], row["s"], row["h"], row["d"], row["day"]) == ([1, 2], {"a": 0.5}, 0, 1.5, "2026-01-01")
+    (row,) = csv.DictReader(io.StringIO(shown(answer, "csv")))
+    assert (row["l"], json.loads(row["s"]), row["n"], row["nothing"]) == ("[1, 2]", {"a": 0.5}, "1", "")
+    assert pq.read_table(io.BytesIO(shown(answer, "parquet"))).num_rows == 1
+    for format in ("table", "markdown"):
+        assert "[1, 2]" in shown(answer, format)
+
+
+def test_a_type_that_a_format_lacks(tmp_path):
+    answer = query(filled(tmp_path, [trial_row()]), "SELECT INTERVAL 1 DAY AS i FROM trials")
+    with pytest.raises(HslError, match="parquet cannot hold"):
+        shown(answer, "parquet")
+
+
+def test_unknown_format(table):
+    with pytest.raises(UnknownNameError, match=r"did you mean 'json'"):
+        show(table, "jsonl", Stream())
+
+
+@pytest.mark.parametrize("format", ["table", "markdown"])
+def test_people_read_percent_and_few_digits(table, format):
+    text = shown(table, format, caption="what it means")
+    assert "test_clean_accuracy %" in text
+    assert " 91.2 " in text and "100.0" in text and "0.91239" not in text
+    assert "0.1235" in text and "0.123456789" not in text
+    assert "2026-01-02 03:04:05" in text and " yes " in text
+    assert text.rstrip().endswith("what it means")
+
+
+def test_markdown_is_a_table(table):
+    lines = shown(table, "markdown").strip().splitlines()
+    cells = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
+    assert cells[0] == ["name", "seed", "test_clean_accuracy %", "sparsity", "ok", "when"]
+    assert all(set(cell) <= set("-:") for cell in cells[1])
+    assert cells[2][:4] == ["a", "1", "91.2", "0.9"]
+    assert [len(row) for row in cells] == [6] * 5
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("terminal", [False, True])
+def test_hostile_names_do_nothing_on_a_terminal(name, terminal, monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")  # so that every escape code is the name's
+    text = shown(pa.table({"name": [name], name: ["value"]}), "table", terminal)
+    assert all(character.isprintable() or character == "\n" for character in text)
+    visible = name if name.isprintable() else name.encode("unicode_escape").decode()
+    assert visible.split("]")[0] in text
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_do_nothing_in_markdown(name):
+    lines = shown(pa.table({"name": [name], name: ["value"]}), "markdown").strip().splitlines()
+    assert len(lines) == 3
+    assert all(line.strip().strip("|").count("|") == 1 for line in lines)
+    assert not any(mark in "".join(lines) for mark in ("<", "](", "\x1b"))
+
+
+@pytest.mark.parametrize("format", ["json", "csv"])
+def test_hostile_names_survive_for_programs(format):
+    text = shown(pa.table({"name": HOSTILE}), format)
+    rows = json.loads(text) if format == "json" else csv.DictReader(io.StringIO(text, newline=""))
+    assert [row["name"] for row in rows] == HOSTILE
+
+
+def test_hostile_names_pass_through_the_store(tmp_path):
+    rows = [
+        trial_row(regime=name, method=name, cell=name, trial_id=name, configuration_id=name)
+        for name in HOSTILE
+    ]
+    answer = best(filled(tmp_path, rows), by=("regime", "method"))
+    assert sorted(answer["regime"].to_pylist()) == sorted(HOSTILE)
+    for format in FORMATS:
+        show_best(answer, format, Stream())
+
+
+def test_rows_wider_than_the_terminal_become_records(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    answer = query(filled(tmp_path, [trial_row(regime="noisy"), trial_row()]), "SELECT * FROM trials")
+    lines = Text.from_ansi(shown(answer, "table", terminal=True)).plain.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.split() for line in lines if line.startswith("regime ")] == [
+        ["regime", "noisy"],
+        ["regime", "clean"],
+    ]
+
+
+@pytest.fixture
+def answer(tmp_path):
+    """Three regimes: paired with a lost seed, unpaired, and never confirmed; names as long as they get."""
+    cells, rows = [], []
+    for regime, seeds in (("noisy-quarter", 5), ("pgd", 3), ("hardest-half", 0)):
+        for sparsity in (0.0, 0.9):
+            cell = f"{regime}/{sparsity}"
+            cells.append(
+                cell_row(cell=cell, regime=regime, baseline=sparsity == 0.0, levels={"sparsity": sparsity})
+            )
+            own = {"cell": cell, "regime": regime, "sparsity": sparsity, "configuration_id": cell}
+            own |= {"distribution": "uniform_plus"} if sparsity else {"method": "dense", "distribution": None}
+            rows.append(trial_row(test_matched_accuracy=0.5, **own))
+            first = 10 if regime == "pgd" and sparsity else 0
+            for seed in range(first, first + seeds):
+                test = 0.9 + 0.01 * seed % 0.03 + (0.02 if sparsity else 0.0)
+                rows.append(trial_row(stage="confirm", seed=seed, test_matched_accuracy=test, **own))
+    lost = {
+        "cell": "noisy-quarter/0.9",
+        "configuration_id": "noisy-quarter/0.9",
+        "stage": "confirm",
+        "seed": 9,
+    }
+    rows.append(trial_row(regime="noisy-quarter", status="failed", objective=None, **lost))
+    return best(filled(tmp_path, rows, cells))
+
+
+def test_summary_of_best(answer):
+    rows = {(row["regime"], row["sparsity"]): row for row in summary(answer).to_pylist()}
+    noisy, pgd, half = (rows[regime, "0.9"] for regime in ("noisy-quarter", "pgd", "hardest-half"))
+    assert noisy["configuration"] == "rigl uniform_plus"
+    assert noisy["test % [95 % CI] n"].endswith(" 5/6")
+    assert noisy["difference [CI]"].startswith("+2.0") and noisy["difference [CI]"].endswith("]")
+    assert pgd["difference [CI]"].endswith("~")
+    assert half["test % [95 % CI] n"] == "50.0 unconfirmed"
+    assert half["difference [CI]"] == "+0.0 no interval"
+    assert rows["pgd", "0"]["dense %"] == rows["pgd", "0"]["difference [CI]"] == ""
+
+
+def test_table_of_best_fits_100_columns_and_explains_its_marks(answer, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    stream = Stream(terminal=True)
+    show_best(answer, "table", stream)
+    lines = Text.from_ansi(stream.binary().decode()).plain.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert (
+        len([line for line in lines if line.strip().startswith(("noisy-quarter", "pgd", "hardest-half"))])
+        == 6
+    )
+    assert any("rigl uniform_plus" in line and "5/6" in line for line in lines)  # nothing is folded
+    legend = "\n".join(lines)
+    assert all(f"\n{mark}" in legend for mark in ("~ ", "unconfirmed:", "n of m seeds", "difference:"))
+
+
+def test_programs_get_every_column_of_best(answer):
+    stream = Stream()
+    show_best(answer, "parquet", stream)
+    assert pq.read_table(io.BytesIO(stream.binary())).equals(answer)
+
+
+@pytest.mark.parametrize(
+    ("value", "options", "text"),
+    [
+        (0.91239, {}, "91.2"),
+        (0.91239, {"width": 0.004}, "91.24"),
+        (0.91239, {"width": 0.02}, "91.2"),
+        (0.0, {"sign": True}, "+0.0"),
+        (-0.015, {"sign": True}, "-1.5"),
+        (None, {}, "-"),
+    ],
+)
+def test_percent(value, options, text):
+    assert percent(value, **options) == text

@@ -1,0 +1,132 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from results_rows import cell_row, epoch_row, filled, trial_row
+
+from hsl.errors import HslError, StoreError
+from hsl.results.query import query
+from hsl.results.store import Store
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = filled(tmp_path / "store", [trial_row(seed=seed) for seed in range(4)], [cell_row()])
+    store.append("epochs", [epoch_row(epoch=epoch, lr=0.5**epoch) for epoch in (1, 2)])
+    return store
+
+
+@pytest.mark.parametrize(
+    ("sql", "answer"),
+    [
+        ("SELECT count(*) AS n, max(seed) AS last FROM trials", [{"n": 4, "last": 3}]),
+        ("select sum(lr) as total from EPOCHS", [{"total": 0.75}]),
+        ("WITH x AS (SELECT * FROM cells) SELECT configurations AS n FROM x", [{"n": 8}]),
+        ("select count(*) as n from trials join cells using (cell)", [{"n": 4}]),
+        ("select parameters->>'training.lr' as lr from trials limit 1", [{"lr": "0.1"}]),
+        ("from query('select count(*) as n from trials')", [{"n": 4}]),
+        ("select 1 as one;", [{"one": 1}]),
+        ("select list(name order by name) as t from (show tables)", [{"t": ["cells", "epochs", "trials"]}]),
+        ("select column_type from (describe trials) where column_name = 'seed'", [{"column_type": "BIGINT"}]),
+    ],
+)  # fmt: skip
+def test_select(store, sql, answer):
+    assert query(store, sql).to_pylist() == answer
+
+
+@pytest.fixture
+def outside(tmp_path):
+    (tmp_path / "secret.csv").write_text("password\nhunter2\n")
+    return tmp_path
+
+
+FORBIDDEN = [
+    "INSERT INTO trials SELECT * FROM trials",
+    "UPDATE trials SET seed = 1",
+    "DELETE FROM trials",
+    "DROP VIEW trials",
+    "TRUNCATE trials",
+    "CREATE TABLE mine AS SELECT 1",
+    "CREATE MACRO f(x) AS x",
+    "ALTER TABLE trials ADD COLUMN x INT",
+    "COPY trials TO '{folder}/out.csv'",
+    "COPY (SELECT 1) TO '{folder}/out.parquet'",
+    "EXPORT DATABASE '{folder}/out'",
+    "ATTACH '{folder}/out.db'",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "SET enable_external_access = true",
+    "RESET lock_configuration",
+    "PRAGMA enable_profiling",
+    "CALL pragma_version()",
+    "PREPARE q AS SELECT 1",
+    "BEGIN",
+    "SELECT 1; SELECT 2",
+    "SELECT 1; DROP VIEW trials",
+    "WITH x AS MATERIALIZED (DELETE FROM trials) SELECT 1",
+    "SELECT * FROM '{folder}/secret.csv'",
+    "SELECT * FROM read_csv('{folder}/secret.csv')",
+    "SELECT * FROM read_text('{folder}/secret.csv')",
+    "SELECT * FROM sniff_csv('{folder}/secret.csv')",
+    "SELECT * FROM glob('{folder}/*')",
+    "SELECT * FROM read_parquet('https://example.org/x.parquet')",
+    "SELECT * FROM read_parquet('s3://bucket/x.parquet')",
+    "SELECT (SELECT content FROM read_text('{folder}/secret.csv')) FROM trials",
+    "SELECT * FROM store",
+    "SELECT nothing FROM trials",
+    "SELECT",
+    "SELEC 1",
+    "",
+    "-- nothing",
+    "'; DROP TABLE trials; --",
+]
+
+
+@pytest.mark.parametrize("sql", FORBIDDEN)
+def test_anything_but_reading_the_tables_is_refused(store, outside, sql):
+    before = sorted(outside.rglob("*"))
+    with pytest.raises(HslError) as caught:
+        query(store, sql.format(folder=outside))
+    message = str(caught.value)
+    assert message
+    assert "\n" not in message
+    assert "hunter2" not in message
+    assert sorted(outside.rglob("*")) == before
+    assert query(store, "SELECT count(*) AS n FROM trials").to_pylist() == [{"n": 4}]
+
+
+def test_wrong_sql_says_where_to_look(store):
+    with pytest.raises(HslError, match=r"tables are trials, epochs and cells, `DESCRIBE trials`"):
+        query(store, "SELECT accuracy FROM trials")
+
+
+def test_only_named_tables_are_loaded(store, monkeypatch):
+    read, loaded = Store.read, []
+    monkeypatch.setattr(Store, "read", lambda self, table: loaded.append(table) or read(self, table))
+    query(store, "SELECT count(*) FROM trials")
+    assert loaded == ["trials"]
+
+
+def test_missing_store(tmp_path):
+    with pytest.raises(StoreError, match="no result store"):
+        query(Store(tmp_path / "none"), "SELECT 1 FROM trials")
+
+
+@pytest.mark.parametrize("module", ["query", "output", "store", "schema", "stats"])
+def test_start_up_imports_nothing_heavy(module):
+    heavy = {
+        "torch",
+        "ray",
+        "optuna",
+        "pandas",
+        "scipy",
+        "sklearn",
+        "hsl.search",
+        "hsl.training",
+        "hsl.sparsity",
+    }
+    code = f"import sys, hsl.results.{module}; print(*sorted({heavy!r} & set(sys.modules)))"
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
+    assert done.stdout.strip() == ""

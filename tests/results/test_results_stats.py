@@ -1,0 +1,91 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from hsl.errors import HslError
+from hsl.results.stats import mean_interval, paired_difference
+
+VALUES = st.lists(st.floats(0, 1), min_size=2, max_size=10)
+
+# Two-sided 95 % quantiles of Student's t, from the printed table.
+T_4, T_2 = 2.776, 4.303
+
+
+def test_interval_of_a_worked_example():
+    found = mean_interval([1.0, 2.0, 3.0, 4.0, 5.0])
+    half = T_4 * math.sqrt(2.5 / 5)
+    assert found == (3.0, pytest.approx(3 - half, abs=1e-3), pytest.approx(3 + half, abs=1e-3), 5)
+
+
+@given(values=VALUES)
+def test_interval_is_that_of_the_t_distribution(values):
+    found = mean_interval(values)
+    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
+    mean = np.mean(values)
+    assert found == pytest.approx((mean, mean - half, mean + half, len(values)), abs=1e-9)
+
+
+def test_single_value_has_no_interval():
+    assert mean_interval([0.5]) == (0.5, None, None, 1)
+
+
+def test_equal_values_have_an_interval_without_width():
+    assert mean_interval([0.9, 0.9, 0.9]) == pytest.approx((0.9, 0.9, 0.9, 3))
+
+
+@pytest.mark.parametrize("act", [lambda: mean_interval([]), lambda: paired_difference({}, {1: 0.5})])
+def test_nothing_to_average(act):
+    with pytest.raises(HslError, match="at least one"):
+        act()
+
+
+def test_interval_covers_the_true_mean_as_often_as_it_says():
+    samples = np.random.default_rng(0).normal(0.7, 0.02, (1000, 5))
+    covered = sum(low <= 0.7 <= high for _, low, high, _ in map(mean_interval, samples.tolist()))
+    assert 0.93 < covered / 1000 < 0.97  # three standard errors around 0.95
+
+
+def test_shared_seeds_are_paired():
+    a = {1: 0.75, 2: 0.50, 3: 0.625}
+    b = {1: 0.50, 2: 0.25, 3: 0.25}
+    found = paired_difference(a, b)  # differences 0.25, 0.25, 0.375
+    half = T_2 * np.std([0.25, 0.25, 0.375], ddof=1) / math.sqrt(3)
+    mean = 0.875 / 3
+    expected = (mean, mean - half, mean + half, 3, "paired")
+    assert found[:4] == pytest.approx(expected[:4], abs=1e-4)
+    assert found.kind == "paired"
+
+
+def test_seeds_of_one_side_are_left_out_of_pairs():
+    a, b = {1: 0.5, 2: 0.6, 3: 0.9}, {1: 0.4, 2: 0.5, 4: 0.0}
+    assert paired_difference(a, b)[:4] == pytest.approx((0.1, 0.1, 0.1, 2))
+
+
+@given(a=VALUES, b=VALUES)
+def test_other_seeds_are_compared_by_welch(a, b):
+    found = paired_difference(dict(enumerate(a)), dict(enumerate(b, start=100)))
+    va, vb = np.var(a, ddof=1) / len(a), np.var(b, ddof=1) / len(b)
+    assert found.kind == "unpaired"
+    assert found.n == min(len(a), len(b))
+    assert found.difference == pytest.approx(np.mean(a) - np.mean(b))
+    if va + vb > 1e-12:
+        df = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
+        half = stats.t.ppf(0.975, df) * math.sqrt(va + vb)
+        assert found.high - found.low == pytest.approx(2 * half, rel=1e-6)
+
+
+@pytest.mark.parametrize("b", [{1: 0.25}, {2: 0.25}, {2: 0.5, 3: 0.0}])
+def test_one_seed_gives_a_point(b):
+    assert paired_difference({1: 0.5}, b) == (0.25, None, None, 1, "point")
+
+
+def test_pairing_takes_out_what_the_seeds_share():
+    shared = np.random.default_rng(1).normal(0, 0.1, 5)
+    a = {seed: 0.6 + value for seed, value in enumerate(shared.tolist())}
+    b = {seed: 0.5 + value for seed, value in enumerate(shared.tolist())}
+    paired, unpaired = paired_difference(a, b), paired_difference(a, {k + 10: v for k, v in b.items()})
+    assert paired.low > 0 > unpaired.low
