@@ -196,9 +196,13 @@ def conform(table: str, found: pa.Table) -> pa.Table:
     """A file's columns as those of `table`: missing ones are null, unknown ones are left out.
 
     Raises:
-        ValueError: If a key column is absent or has nulls, or a column cannot be converted to its type.
+        ValueError: If `found` was written as another table, if a key column is absent or has nulls, or if a
+            column cannot be converted to its type.
     """
     schema = arrow_schema(table)
+    written_as = (found.schema.metadata or {}).get(TABLE_KEY, table.encode())
+    if written_as != table.encode():
+        raise ValueError(f"written as {written_as.decode(errors='replace')}")
     needed = [*KEYS[table], *(["sequence"] if "sequence" in schema.names else [])]
     if missing := [name for name in needed if name not in found.column_names]:
         raise ValueError(f"no column {', '.join(missing)}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -57,14 +58,16 @@ class Store:
 
     def __init__(self, uri: str | Path) -> None:
         self.uri = redact(str(uri))
-        self._given = str(uri)
         self._filesystem, self._root = open_filesystem(str(uri))
+        # Where another process finds it: a relative path would depend on the working directory.
+        self._address = self._root if isinstance(self._filesystem, fs.LocalFileSystem) else str(uri)
         self._session = uuid4().hex
+        self._lock = threading.Lock()
         self._last_number = 0
 
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
         # A copy in another process gets its own session, so that two processes never write one file name.
-        return (Store, (self._given,))
+        return (Store, (self._address,))
 
     def __repr__(self) -> str:
         return f"Store({self.uri!r})"
@@ -88,8 +91,7 @@ class Store:
         """
         added = schema.to_arrow(table, rows)
         if len(added):
-            self._last_number = max(self._last_number + 1, time.time_ns())
-            self._write(table, Part(self._last_number, self._session), added)
+            self._write(table, Part(self._next_number(), self._session), added)
 
     def read(self, table: str) -> pa.Table:
         """All rows of `table`, one per key (the one that arrived last), in the order of arrival.
@@ -143,14 +145,23 @@ class Store:
             self._place(_SPACE, text.encode())
 
     def read_space(self) -> str | None:
-        """The YAML text of the search space, or None if none was stored."""
+        """The YAML text of the search space, or None if none was stored.
+
+        Raises:
+            StoreError: If it cannot be read.
+        """
         try:
-            with self._filesystem.open_input_stream(self._path(_SPACE)) as stream:
-                return str(stream.read().decode())
+            return self._content(_SPACE).to_pybytes().decode()
         except FileNotFoundError:
             return None
-        except (OSError, UnicodeDecodeError) as error:
-            raise StoreError(f"{self.uri}/{_SPACE}: cannot be read: {error}") from error
+        except UnicodeDecodeError as error:
+            raise StoreError(f"{self.uri}/{_SPACE}: is no text: {error}; restore it or remove it") from error
+
+    def _next_number(self) -> int:
+        """A number that no other thread gets; by the clock, so that files of all sessions are in order."""
+        with self._lock:
+            self._last_number = max(self._last_number + 1, time.time_ns())
+            return self._last_number
 
     def _path(self, *names: str) -> str:
         return "/".join((self._root, *names))
@@ -179,23 +190,26 @@ class Store:
 
     def _read_part(self, table: str, part: Part) -> pa.Table | None:
         """The columns of one file as they are, or None with a warning where it is no file of this table."""
+        content = self._content(f"{table}/{part.name}")
         try:
-            with self._filesystem.open_input_file(self._path(table, part.name)) as file:
-                found = pq.ParquetFile(file).read()
+            found = pq.ParquetFile(pa.BufferReader(content)).read()
             schema.conform(table, found)
-            return found
-        except FileNotFoundError:
-            raise
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             reason = str(error).partition("\n")[0]
-            if getattr(error, "errno", None):  # set by the system, so the content is not to blame
-                raise StoreError(
-                    f"{self.uri}/{table}/{part.name}: cannot be read: {redact(reason)}"
-                ) from error
-            _LOG.warning(
-                "%s/%s/%s is left out, it is no file of this table: %s", self.uri, table, part.name, reason
-            )
+            where = f"{self.uri}/{table}/{part.name}"
+            _LOG.warning("%s is left out, it is no file of this table: %s", where, reason)
             return None
+        return found
+
+    def _content(self, name: str) -> pa.Buffer:
+        """The bytes of a file. Unreachable is an error, never a reason to go on without its rows."""
+        try:
+            with self._filesystem.open_input_file(self._path(name)) as file:
+                return file.read_buffer()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise StoreError(f"{self.uri}/{name}: cannot be read: {redact(str(error))}; try again") from error
 
     def _write_compacted(self, table: str, parts: Mapping[Part, pa.Table]) -> None:
         # The number follows the newest replaced file, so that what is appended meanwhile stays newer. The

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import fs
 from results_rows import cell_row, epoch_row, trial_row
 
 from hsl.errors import StoreError
@@ -124,6 +125,23 @@ def test_copy_in_another_process_writes_other_files(store):
     assert len({part.name.split("-")[1] for part in parts(store)}) == 2
 
 
+def test_relative_path_is_the_same_store_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = Store("runs")
+    store.append("epochs", [epoch_row()])
+    copy = pickle.dumps(store)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert len(store.read("epochs")) == len(pickle.loads(copy).read("epochs")) == 1
+
+
+def test_files_of_one_instant_have_different_names(store, monkeypatch):
+    monkeypatch.setattr("hsl.results.store.time.time_ns", lambda: 7)
+    for epoch in (1, 2, 3):
+        store.append("epochs", [epoch_row(epoch=epoch)])
+    assert [row["epoch"] for row in rows(store, "epoch")] == [1, 2, 3]
+
+
 def damage_truncate(part):
     part.write_bytes(part.read_bytes()[:-20])
 
@@ -149,6 +167,12 @@ def damage_nulls(part):
     pq.write_table(pa.table({"sequence": pa.nulls(1, pa.int64()), "trial_id": ["a"], "epoch": [1]}), part)
 
 
+def damage_other_table(part):
+    pq.write_table(
+        pa.table({"sequence": [1], "trial_id": ["a"], "epoch": [1]}, metadata={"hsl.table": "trials"}), part
+    )
+
+
 def damage_twins(part):
     twins = pa.Table.from_arrays(
         [pa.array(["a"])] * 2 + [pa.array([1])] * 2, ["trial_id", "trial_id", "sequence", "epoch"]
@@ -158,7 +182,16 @@ def damage_twins(part):
 
 @pytest.mark.parametrize(
     "damage",
-    [damage_truncate, damage_empty, damage_middle, damage_foreign, damage_types, damage_nulls, damage_twins],
+    [
+        damage_truncate,
+        damage_empty,
+        damage_middle,
+        damage_foreign,
+        damage_types,
+        damage_nulls,
+        damage_other_table,
+        damage_twins,
+    ],
 )
 def test_damaged_file_costs_only_its_rows(store, caplog, damage):
     store.append("epochs", [epoch_row(epoch=1)])
@@ -267,6 +300,43 @@ def test_appends_of_threads_and_compactions_lose_nothing(store):
         thread.join()
     expected = [epoch for first in (0, 100, 200) for epoch in range(first, first + 20)]
     assert [row["epoch"] for row in rows(store, "epoch")] == expected
+
+
+def test_unreachable_file_is_an_error_not_a_missing_row(store, monkeypatch):
+    store.append("epochs", [epoch_row()])
+
+    class Unreachable:
+        def __init__(self, real):
+            self.real = real
+
+        def __getattr__(self, name):
+            return getattr(self.real, name)
+
+        def open_input_file(self, path):
+            raise OSError("network is down")
+
+    monkeypatch.setattr(store, "_filesystem", Unreachable(store._filesystem))
+    for act in (lambda: store.read("epochs"), store.read_space):
+        with pytest.raises(StoreError, match="network is down"):
+            act()
+
+
+def test_object_store_takes_single_puts(tmp_path, monkeypatch):
+    """A file system that is not the local one gets no temporary file and no rename."""
+    for table in schema.TABLES:
+        (tmp_path / "bucket" / table).mkdir(parents=True)
+    bucket = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+    monkeypatch.setattr("hsl.results.store.open_filesystem", lambda uri: (bucket, "bucket"))
+    monkeypatch.setattr("hsl.results.store.replace", lambda *_: pytest.fail("renamed"))
+    store = Store("s3://key:secret@bucket")
+    for epoch in (1, 2):
+        store.append("epochs", [epoch_row(epoch=epoch)])
+    store.write_space("name: a\n")
+    store.compact("epochs")
+    assert [row["epoch"] for row in rows(store, "epoch")] == [1, 2]
+    assert store.read_space() == "name: a\n"
+    assert len(list((tmp_path / "bucket" / "epochs").iterdir())) == 1
+    assert repr(store) == "Store('s3://***@bucket')"
 
 
 class Crash(Exception):
