@@ -244,3 +244,14 @@ def test_gradual_budgets_only_fall_and_end_at_the_target(shapes, sparsity, progr
         assert all(counts[name] <= before[name] for name in shapes)
         before = counts
     assert before == allocate(erk(shapes, sparsity), shapes, sparsity)
+
+
+def test_gradual_budgets_never_fall_below_the_final_ones():
+    # Without that floor, conv1 (9 of 72 weights due, 8 at the end) would be cut to 7 on the way.
+    shapes = {"conv1": (8, 1, 3, 3), "conv2": (16, 8, 3, 3), "fc1": (32, 256), "fc2": (10, 32)}
+    budget = Budget(shapes, 0.9, "uniform")
+    before = {name: math.prod(shape) for name, shape in shapes.items()}
+    for step in range(1, 201):
+        counts = budget.counts(1 - (1 - step / 200) ** 3, ceilings=before)
+        assert all(budget.counts()[name] <= counts[name] <= before[name] for name in shapes)
+        before = counts

@@ -233,6 +233,34 @@ def test_gmp_removes_the_smallest_active_weights(mlp, digits):
     assert dense[chosen].min() >= dense[~chosen].max()
 
 
+def test_gmp_brings_nothing_back(mlp, digits):
+    optimizer = sgd(mlp, lr=0.0)
+    Sparsifier(mlp, optimizer, method="gmp", sparsity=0.9, total_steps=STEPS)
+    mask = mlp[0].weight_mask.clone()
+    for step in range(STEPS):
+        take_step(mlp, optimizer, digits, step)
+        assert not (mlp[0].weight_mask & ~mask).any()
+        mask = mlp[0].weight_mask.clone()
+        if step == STEPS // 2:  # from here on, pruned and active weights are equally small
+            torch._foreach_zero_([weight.data for weight in weights_of(mlp)])
+    assert mask.sum() < 0.2 * mask.numel()
+
+
+def test_rigl_leaves_out_updates_without_finite_gradients(mlp, digits):
+    optimizer = sgd(mlp, lr=0.0)
+    Sparsifier(mlp, optimizer, method="rigl", sparsity=0.8, total_steps=10, hyperparameters={"interval": 0.2})
+    mask, weight = mlp[0].weight_mask.clone(), mlp[0].weight.detach().clone()
+    for step, moved in enumerate([False, False, False, False, True]):
+        optimizer.zero_grad()
+        loss_of(mlp, digits, step).backward()
+        if step == 2:
+            mlp[0].weight.grad[~mask] = torch.inf
+        optimizer.step()
+        assert torch.equal(mlp[0].weight_mask, mask) != moved
+        mlp[0].weight.data.copy_(weight * mlp[0].weight_mask)
+        optimizer.state.clear()
+
+
 def test_a_closure_is_called_once_and_its_loss_returned(mlp, digits):
     plain = copy.deepcopy(mlp)
     optimizers = [sgd(mlp), sgd(plain)]
