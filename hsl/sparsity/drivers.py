@@ -47,9 +47,8 @@ class Driver:
         """Change masks before step `step`; True if that replaces the step for the prunable weights."""
         return False
 
-    def after_step(self, step: int) -> bool:
-        """Change masks when `step` steps are done; True if some did."""
-        return False
+    def after_step(self, step: int) -> None:
+        """Change masks when `step` steps are done."""
 
 
 class OnceDriver(Driver):
@@ -120,20 +119,18 @@ class GradualDriver(Driver):
         self._network, self._criterion, self._schedule = network, criterion, schedule
         self.reached_at = schedule.end
 
-    def after_step(self, step: int) -> bool:
+    def after_step(self, step: int) -> None:
         """Remove the lowest active weights where the schedule says so."""
         if not self._schedule.prunes_after(step):
-            return False
+            return
         network = self._network
         scores = {
             name: self._criterion(network.signals(name)).masked_fill(~mask_of(layer), -torch.inf)
             for name, layer in network.layers.items()
         }
         ceilings = active_counts(network.layers)
-        set_masks_(
-            network.layers, keep_top(scores, network.budget, self._schedule.progress(step), ceilings=ceilings)
-        )
-        return True
+        masks = keep_top(scores, network.budget, self._schedule.progress(step), ceilings=ceilings)
+        set_masks_(network.layers, masks)
 
 
 class DropAndGrowDriver(Driver):

@@ -105,27 +105,24 @@ def step_gradients(layers: Layers) -> dict[str, Tensor]:
     Raises:
         MethodError: If a layer has none.
     """
-    gradients = {name: weight_of(layer).grad for name, layer in layers.items()}
-    missing = [name for name, gradient in gradients.items() if gradient is None]
-    if missing:
-        raise MethodError(
-            f"layers {', '.join(missing)} have no gradient, and the method scores weights by it: "
-            "call backward() before optimizer.step(), or exclude these layers"
-        )
-    return {name: gradient for name, gradient in gradients.items() if gradient is not None}
+    return _complete({name: weight_of(layer).grad for name, layer in layers.items()})
 
 
 def loss_gradients(network: Network, loss: Loss) -> dict[str, Tensor]:
-    """Gradients of a loss, per layer; gradients, buffers and random state of the model stay as they are."""
+    """Gradients of a loss, per layer; gradients, buffers and random state of the model stay as they are.
+
+    Raises:
+        MethodError: If the loss does not depend on a layer.
+    """
     weights = [weight_of(layer) for layer in network.layers.values()]
     buffers = {name: buffer.clone() for name, buffer in network.model.named_buffers()}
     devices = [weight.device for weight in weights if weight.is_cuda][:1]
     with torch.random.fork_rng(devices=devices), torch.enable_grad():
-        gradients = torch.autograd.grad(loss(network.model), weights)
+        gradients = torch.autograd.grad(loss(network.model), weights, allow_unused=True)
     with torch.no_grad():
         for name, buffer in network.model.named_buffers():
             buffer.copy_(buffers[name])
-    return dict(zip(network.layers, gradients, strict=True))
+    return _complete(dict(zip(network.layers, gradients, strict=True)))
 
 
 def load_parent_(model: nn.Module, state: Mapping[str, Tensor], which: str) -> None:
@@ -151,3 +148,13 @@ def load_parent_(model: nn.Module, state: Mapping[str, Tensor], which: str) -> N
 def all_finite(gradients: Mapping[str, Tensor]) -> bool:
     """Whether no gradient holds NaN or infinity."""
     return all(bool(torch.isfinite(gradient).all()) for gradient in gradients.values())
+
+
+def _complete(gradients: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
+    missing = [name for name, gradient in gradients.items() if gradient is None]
+    if missing:
+        raise MethodError(
+            f"layers {', '.join(missing)} have no gradient, and the method scores weights by it: "
+            "call backward() before optimizer.step(), or exclude these layers"
+        )
+    return {name: gradient for name, gradient in gradients.items() if gradient is not None}

@@ -475,3 +475,15 @@ def test_missing_gradients_are_said(method, mlp):
     with pytest.raises(MethodError, match="layers 0, 2, 4 have no gradient"):
         for _ in range(3):
             optimizer.step()
+
+
+def test_a_loss_that_leaves_a_layer_out_is_refused(mlp):
+    with pytest.raises(MethodError, match="layers 2, 4 have no gradient"):
+        Sparsifier(
+            mlp,
+            sgd(mlp),
+            method="snip",
+            sparsity=0.9,
+            total_steps=10,
+            loss=lambda model: model[0].weight.square().sum(),
+        )
