@@ -13,6 +13,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from hsl.sparsity.budget import Budget
 from hsl.sparsity.distributions import DISTRIBUTIONS, allocate, non_zeros
 from hsl.sparsity.methods import METHODS, Hyperparameter, Method, check_hyperparameters, feasible
 
@@ -34,6 +35,7 @@ __all__ = [
     "CRITERIA",
     "DISTRIBUTIONS",
     "METHODS",
+    "Budget",
     "Hyperparameter",
     "LayerReport",
     "Method",

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from hsl.errors import MethodError
+from hsl.sparsity.budget import Budget
 from hsl.sparsity.criteria import Signals
-from hsl.sparsity.distributions import Budget
 from hsl.sparsity.init import scale_for_live_fan_in_
 from hsl.sparsity.masks import MASK, mask_of, set_mask_, top_k, weight_of
 

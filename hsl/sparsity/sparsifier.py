@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hsl.errors import MethodError
-from hsl.sparsity.distributions import Budget
+from hsl.sparsity.budget import Budget
 from hsl.sparsity.drivers import driver_for
 from hsl.sparsity.masks import (
     active_counts,

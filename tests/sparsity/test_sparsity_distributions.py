@@ -7,17 +7,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hsl.errors import InfeasibleError, UnknownNameError
-from hsl.sparsity.distributions import (
-    DISTRIBUTIONS,
-    Budget,
-    allocate,
-    er,
-    erk,
-    global_,
-    non_zeros,
-    uniform,
-    uniform_plus,
-)
+from hsl.sparsity.budget import Budget
+from hsl.sparsity.densities import er, erk, global_, uniform, uniform_plus
+from hsl.sparsity.distributions import DISTRIBUTIONS, allocate, non_zeros
 
 SMALL = {"conv1": (16, 3, 3, 3), "conv2": (32, 16, 3, 3), "fc": (10, 32)}
 
