@@ -138,9 +138,9 @@ def top_k_among(scores: Tensor, k: int, candidates: Tensor) -> Tensor:
         Boolean mask of the same shape with exactly k True, all of them candidates.
     """
     among = candidates.flatten().nonzero().flatten()
-    chosen = torch.zeros_like(candidates)
-    chosen.view(-1)[among[top_k(scores.flatten()[among], k)]] = True
-    return chosen
+    chosen = torch.zeros(candidates.numel(), dtype=torch.bool, device=candidates.device)
+    chosen[among[top_k(scores.flatten()[among], k)]] = True
+    return chosen.view(candidates.shape)
 
 
 def drop_and_grow(mask: Tensor, drop_scores: Tensor, grow_scores: Tensor, n: int) -> Tensor:

@@ -140,6 +140,18 @@ def test_a_fresh_object_continues_to_the_last_bit(name, optimizer_name, cnn, dig
     assert other.target_reached == sparsifier.target_reached
 
 
+@pytest.mark.parametrize("name", list(METHODS))
+def test_memory_format_plays_no_part(name, cnn, digits):
+    masks = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        model = copy.deepcopy(cnn).to(memory_format=memory_format)
+        optimizer = OPTIMIZERS["sgd"](model.parameters())
+        build(model, optimizer, name)
+        list(train(model, optimizer, digits, range(3)))
+        masks.append([value for key, value in model.state_dict().items() if "mask" in key])
+    assert all(torch.equal(first, second) for first, second in zip(*masks, strict=True))
+
+
 @pytest.mark.parametrize("total_steps", [1, 2, 3])
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "dense"])
 def test_the_smallest_budgets_reach_the_target(name, total_steps, mlp, digits):
