@@ -8,7 +8,7 @@ from hsl.results.best import best
 from hsl.results.database import require_select, run, sandbox, table_names
 from hsl.results.store import Store
 
-__all__ = ["best", "query"]
+__all__ = ["best", "passes_per_second", "query"]
 
 
 def query(store: Store, sql: str) -> pa.Table:
@@ -31,3 +31,12 @@ def query(store: Store, sql: str) -> pa.Table:
         named = table_names(parser, sql)
     with sandbox({name: store.read(name) for name in named}) as connection:
         return run(connection, sql)
+
+
+def passes_per_second(store: Store) -> float | None:
+    """Forward-backward passes per second of training over all trials; None where nothing is recorded."""
+    if not store.exists():
+        return None
+    answer = query(store, "SELECT sum(passes) / sum(seconds) AS speed FROM trials WHERE seconds > 0")
+    speed = answer["speed"][0].as_py()
+    return None if speed is None else float(speed)

@@ -1,20 +1,15 @@
-"""What a plan costs at most: epochs, passes over samples, time. Pure; no torch, no ray.
-
-A pass is one forward and backward computation of one sample; a forward computation alone counts as a third.
-"""
+"""What a plan costs at most: epochs, passes over samples, time. Pure; no torch, no ray."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hsl.search.axes import configuration
 from hsl.search.plan import Cell, Plan, Scores
 from hsl.training.configuration import Configuration
+from hsl.training.passes import count_passes
 from hsl.training.registries import KNOWN_SIZES
-
-FORWARD = 1 / 3
 
 NOMINAL_PASSES_PER_SECOND = {"mlp": 120_000.0, "lenet": 12_000.0, "resnet18": 25.0}
 """Order of magnitude on one CPU core, for a first estimate; a store's own record replaces it."""
@@ -45,15 +40,10 @@ def training_passes(trained: Configuration, epochs: int | None = None) -> float 
     if sizes is None:
         return None
     train, evaluated = sizes
-    regime, training = trained.regime, trained.training
-    epochs = epochs or training.epochs
+    regime = trained.regime
     kept = round(train * regime.keep.fraction) if regime.keep else train
-    scored = round(evaluated * regime.keep.fraction) if regime.keep and regime.needs_scores else evaluated
-    matched = 0.0 if regime.is_clean else scored * FORWARD
-    if regime.attack:
-        matched = scored * (regime.attack.eval_steps + FORWARD)
-    evaluations = math.ceil(epochs / training.evaluate_every)
-    return epochs * kept * regime.passes_per_step + evaluations * (evaluated * FORWARD + matched)
+    matched = round(evaluated * regime.keep.fraction) if regime.keep and regime.needs_scores else evaluated
+    return count_passes(trained, epochs or trained.training.epochs, kept, evaluated, matched)
 
 
 def part_sizes(trained: Configuration) -> tuple[int, int] | None:

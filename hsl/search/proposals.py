@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,9 @@ from hsl.search.plan import Cell
 from hsl.search.schema import Domain, SearchSpace
 from hsl.sparsity.methods import METHODS
 from hsl.training.configuration import Configuration, digest
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 ATTEMPTS = 50
 """Proposals in a row that may be duplicates before a cell counts as exhausted."""

@@ -11,9 +11,10 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from hsl.search.jobs import Job
 from hsl.search.rungs import Rungs
+from hsl.search.unsaved import Unsaved
 
 
-class StratifiedASHA(FIFOScheduler):
+class StratifiedASHA(Unsaved, FIFOScheduler):
     """Early stopping within cells.
 
     Args:

@@ -10,6 +10,7 @@ from ray.tune.search import Searcher
 
 from hsl.search.jobs import Job
 from hsl.search.proposals import CellStudy, Outcome, Proposal
+from hsl.search.unsaved import Unsaved
 
 
 class JobMaker(Protocol):
@@ -20,7 +21,7 @@ class JobMaker(Protocol):
         ...
 
 
-class JobSearcher(Searcher):
+class JobSearcher(Unsaved, Searcher):
     """Hands out jobs: those of a queue first, then what the studies propose, the cells served evenly.
 
     Args:

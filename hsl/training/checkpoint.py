@@ -67,11 +67,16 @@ def _split(state: Tree, path: tuple[str, ...], tensors: dict[str, Tensor]) -> di
 
 
 def write(uri: str, state: Tree) -> None:
-    """Write atomically: locally to a scratch name and then by rename, in object stores by one put.
+    """Write a state of tensors and JSON-able values atomically to a path or URI."""
+    place(uri, to_bytes(state))
+
+
+def place(uri: str, content: bytes) -> None:
+    """Write a file atomically: locally to a scratch name and then by rename, in object stores by one put.
 
     Args:
         uri: Path or URI (``s3://``, ``gs://``) of the file.
-        state: Tensors and JSON-able values.
+        content: What it shall hold.
     """
     filesystem, path = _locate(uri)
     local = isinstance(filesystem, fs.LocalFileSystem)
@@ -79,7 +84,7 @@ def write(uri: str, state: Tree) -> None:
         filesystem.create_dir(path.rpartition("/")[0], recursive=True)
     target = f"{path}.part" if local else path
     with filesystem.open_output_stream(target) as stream:
-        stream.write(to_bytes(state))
+        stream.write(content)
     if local:
         filesystem.move(target, path)
 

@@ -18,7 +18,8 @@ from hsl.hardness.attacks import random_start
 from hsl.hardness.regimes import Attack, Regime
 from hsl.hardness.registries import ATTACKS
 from hsl.training.configuration import Configuration, Split
-from hsl.training.datasets import Arrays, divide, load
+from hsl.training.arrays import Arrays
+from hsl.training.datasets import divide, load
 from hsl.training.trainer import EvaluationSets, TrainingSet
 
 STATISTICS_CHUNK = 10_000
@@ -120,10 +121,13 @@ def sets_of(
 
 
 def read_scores(uri: str, device: str) -> Tensor:
-    """Difficulty float32 [N] of all samples of a data set, in order of their ids."""
+    """Difficulty float32 [highest id + 1] by sample id; NaN for samples that were not scored."""
     filesystem, path = fs.FileSystem.from_uri(uri) if "://" in uri else (fs.LocalFileSystem(), uri)
-    table = pq.read_table(path, filesystem=filesystem).sort_by("id")
-    return torch.from_numpy(table.column("score").to_numpy().astype(np.float32)).to(device)
+    table = pq.read_table(path, filesystem=filesystem)
+    ids = torch.from_numpy(table.column("id").to_numpy().copy())
+    scores = torch.full((int(ids.max()) + 1,), torch.nan)
+    scores[ids] = torch.from_numpy(table.column("score").to_numpy().astype(np.float32))
+    return scores.to(device)
 
 
 def _attacked(

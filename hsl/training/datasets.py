@@ -6,48 +6,21 @@ Torch-free; `hsl.training.build` puts the samples on the device.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 from filelock import FileLock
 
 from hsl.errors import DataError
+from hsl.training.arrays import Arrays, cache_folder
 from hsl.training.configuration import Split, digest
 from hsl.training.registries import DATASETS
+from hsl.training.sources import fingerprint
 
 CACHE_VERSION = 1
-
-
-@dataclass(frozen=True)
-class Arrays:
-    """All samples of a data set; a sample's id is its index.
-
-    Attributes:
-        images: uint8 [N, C, H, W], values 0 to 255.
-        labels: int64 [N], classes counted from 0.
-        is_test: bool [N], the publisher's own test samples (may be all False).
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    is_test: np.ndarray
-
-    @cached_property
-    def classes(self) -> int:
-        """Number of classes."""
-        return int(self.labels.max()) + 1
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of an image."""
-        _, channels, height, width = self.images.shape
-        return channels, height, width
 
 
 @dataclass(frozen=True)
@@ -59,11 +32,6 @@ class Division:
     test: np.ndarray
 
 
-def cache_folder() -> Path:
-    """``HSL_CACHE``, or the user's cache folder."""
-    return Path(os.environ.get("HSL_CACHE") or platformdirs.user_cache_dir("hsl"))
-
-
 def load(dataset: str) -> Arrays:
     """The samples of a data set, memory-mapped from the node's cache, which is filled under a lock at first use.
 
@@ -73,8 +41,6 @@ def load(dataset: str) -> Arrays:
     Raises:
         DataError: If it is missing, empty or unreadable.
     """
-    from hsl.training.sources import fingerprint  # noqa: PLC0415  sources build Arrays
-
     kind, _, path = dataset.partition(":")
     read = DATASETS[dataset if kind not in DATASETS else kind]
     folder = cache_folder() / "datasets" / digest([CACHE_VERSION, dataset, fingerprint(kind, path)])

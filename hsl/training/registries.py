@@ -11,7 +11,7 @@ from hsl.registry import Registry
 if TYPE_CHECKING:
     from torch import nn
 
-    from hsl.training.datasets import Arrays
+    from hsl.training.arrays import Arrays
 
 MODELS: Registry[Callable[..., nn.Module]] = Registry(
     "model",

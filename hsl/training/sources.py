@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from hsl.errors import DataError
-from hsl.training.datasets import Arrays
+from hsl.training.arrays import Arrays, cache_folder
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp", ".tif", ".tiff"})
 
@@ -38,8 +38,6 @@ def cifar100(path: str) -> Arrays:
 
 def _cifar(name: str, path: str) -> Arrays:
     from torchvision import datasets  # noqa: PLC0415  imports torch
-
-    from hsl.training.datasets import cache_folder  # noqa: PLC0415
 
     root = path or str(cache_folder() / "downloads")
     try:

@@ -44,6 +44,11 @@ class EvaluationSets:
     test_matched: Samples
     perturb: Perturb | None = None
 
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Number of clean, and of matched, validation and test samples."""
+        return len(self.val_clean) + len(self.test_clean), len(self.val_matched) + len(self.test_matched)
+
     def measure(self, model: nn.Module) -> dict[str, float]:
         """``{split}_{clean|matched}_{accuracy|loss}`` of `model`; what is equal is computed once."""
         row: dict[str, float] = {}
@@ -68,7 +73,7 @@ class TrainingSet:
         self._redraw = redraw
 
     def __len__(self) -> int:
-        return len(self._samples.labels)
+        return len(self._samples)
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Number of batches in an epoch."""
@@ -111,8 +116,8 @@ class Trainer:
         self.seconds = 0.0
         self.history: list[dict[str, Any]] = []
         self._optimizer = optimizer
-        self._train = train
-        self._sets = sets
+        self.train_samples = train
+        self.sets = sets
         self._seed = seed
         self._perturb = perturb
         self._step = 0
@@ -145,9 +150,11 @@ class Trainer:
         self.epoch += 1
         rate = learning_rate(self.training, self._step, self.total_steps)
         loss, accuracy = self._train_batches()
-        self.seconds += time.perf_counter() - began
         if not math.isfinite(loss):
             raise DivergedError(f"the training loss is {loss} in epoch {self.epoch}; try a smaller training.lr")
+        measured = self._measured()
+        seconds = time.perf_counter() - began
+        self.seconds += seconds
         row = {
             "epoch": self.epoch,
             "epochs_at_target": self.epochs_at_target,
@@ -155,8 +162,8 @@ class Trainer:
             "train_loss": loss,
             "train_accuracy": accuracy,
             "sparsity": self.sparsifier.sparsity(),
-            **self._measured(),
-            "seconds": self.seconds,
+            **measured,
+            "seconds": seconds,
         }
         self.history.append(row)
         return row
@@ -169,11 +176,11 @@ class Trainer:
 
     def _measured(self) -> dict[str, float]:
         due = self.is_done or self.epoch % self.training.evaluate_every == 0
-        return self._sets.measure(self.model) if due else {}
+        return self.sets.measure(self.model) if due else {}
 
     def _train_batches(self, last_step: int | None = None) -> tuple[float, float]:
         self.model.train()
-        samples = self._train.at(self.epoch)
+        samples = self.train_samples.at(self.epoch)
         device = samples.labels.device
         loss_sum = torch.zeros((), device=device)
         correct = torch.zeros((), dtype=torch.int64, device=device)
@@ -184,10 +191,10 @@ class Trainer:
             correct += (logits.argmax(1) == labels).sum()
             if self._step == last_step:
                 break
-        return loss_sum.item() / len(self._train), correct.item() / len(self._train)
+        return loss_sum.item() / len(self.train_samples), correct.item() / len(self.train_samples)
 
     def _batches(self) -> Iterator[Tensor]:
-        order = keyed.permutation(keyed.key(self._seed, "order", self.epoch), len(self._train))
+        order = keyed.permutation(keyed.key(self._seed, "order", self.epoch), len(self.train_samples))
         yield from batches(order, self.training.batch_size)
 
     def _train_batch(self, images: Tensor, labels: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:

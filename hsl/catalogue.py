@@ -1,0 +1,70 @@
+"""Everything that a search space can name. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from hsl.errors import UnknownNameError
+from hsl.hardness.registries import ATTACKS, CORRUPTIONS, LABEL_NOISES, SCORES, SELECTIONS
+from hsl.search.schema import SearchSpace
+from hsl.sparsity.distributions import DISTRIBUTIONS
+from hsl.sparsity.methods import METHODS
+from hsl.training.registries import DATASETS, MODELS, NEEDS_PATH
+
+Row = dict[str, Any]
+
+
+def entries(kind: str | None = None) -> list[Row]:
+    """Rows of kind, name and details.
+
+    Args:
+        kind: One of the kinds, in the plural; all by default.
+
+    Raises:
+        UnknownNameError: If there is no such kind.
+    """
+    if kind is not None and kind not in KINDS:
+        raise UnknownNameError("kind", kind, KINDS)
+    chosen = [kind] if kind else list(KINDS)
+    return [{"kind": name, **row} for name in chosen for row in KINDS[name]()]
+
+
+def _methods() -> Iterator[Row]:
+    for name, method in METHODS.items():
+        tuned = ", ".join(f"method.{h.name}={h.default:g}" for h in method.hyperparameters)
+        takes = ", ".join(method.distributions)
+        yield {"name": name, "details": "; ".join(part for part in (method.summary, takes, tuned) if part)}
+
+
+def _distributions() -> Iterator[Row]:
+    for name, distribution in DISTRIBUTIONS.items():
+        yield {"name": name, "details": (distribution.__doc__ or "").partition("\n")[0]}
+
+
+def _datasets() -> Iterator[Row]:
+    for name in DATASETS:
+        yield {"name": f"{name}:PATH" if name in NEEDS_PATH else name, "details": ""}
+
+
+def _spaces() -> Iterator[Row]:
+    for name, field in SearchSpace.model_fields.items():
+        yield {"name": name, "details": "required" if field.is_required() else ""}
+
+
+def _names(registry: Any) -> Callable[[], Iterator[Row]]:
+    return lambda: ({"name": name, "details": ""} for name in registry)
+
+
+KINDS: dict[str, Callable[[], Iterator[Row]]] = {
+    "methods": _methods,
+    "distributions": _distributions,
+    "scores": _names(SCORES),
+    "selections": _names(SELECTIONS),
+    "label-noises": _names(LABEL_NOISES),
+    "corruptions": _names(CORRUPTIONS),
+    "attacks": _names(ATTACKS),
+    "datasets": _datasets,
+    "models": _names(MODELS),
+    "space-keys": _spaces,
+}

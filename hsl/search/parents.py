@@ -1,0 +1,173 @@
+"""Parents and difficulty scores: content-addressed files of a store, made once, shared by all trials.
+
+The work itself is ordinary functions; `make_all` runs them as Ray tasks, `make_here` in this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hsl.errors import HslError
+from hsl.search.plan import Scores
+from hsl.training.configuration import Configuration
+
+if TYPE_CHECKING:
+    from hsl.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Library:
+    """Where the parents, scores and checkpoints of a store lie.
+
+    Attributes:
+        root: Absolute path or URI of the store.
+    """
+
+    root: str
+
+    def parent(self, parent: Configuration, seed: int) -> str:
+        """URI of a trained dense network."""
+        return f"{self.root}/parents/{parent.trial_id(seed)}.safetensors"
+
+    def scores(self, scores: Scores) -> str:
+        """URI of the difficulty scores of a whole data set."""
+        return f"{self.root}/scores/{scores.id}.parquet"
+
+    def checkpoint(self, trial_id: str) -> str:
+        """URI of a trial's checkpoint."""
+        return f"{self.root}/checkpoints/{trial_id}.safetensors"
+
+
+@dataclass(frozen=True)
+class ParentTask:
+    """One dense network to be trained.
+
+    Attributes:
+        configuration: What is trained.
+        seed: Its seed, which is that of its children.
+        scores: URI of the scores that its regime needs, or None.
+        target: URI of the result.
+    """
+
+    configuration: Configuration
+    seed: int
+    scores: str | None
+    target: str
+
+    def run(self, device: str) -> None:
+        """Train the network and put its checkpoint in place."""
+        from hsl.training import checkpoint  # noqa: PLC0415  torch only where something is trained
+
+        trainer = _trained(self.configuration, self.seed, self.scores, device)
+        state = {
+            "model": trainer.model.state_dict(),
+            "configuration": self.configuration.model_dump(mode="json", exclude_defaults=True),
+            "seed": self.seed,
+        }
+        checkpoint.write(self.target, state)
+
+
+@dataclass(frozen=True)
+class ScoresTask:
+    """Difficulty scores to be computed, the mean over several models.
+
+    Attributes:
+        scores: What is asked for.
+        target: URI of the result.
+    """
+
+    scores: Scores
+    target: str
+
+    def run(self, device: str) -> None:
+        """Train the scoring models, score every sample, put the table in place."""
+        from hsl.training.scoring import mean_scores, write_scores  # noqa: PLC0415
+
+        trainers = (
+            _trained(self.scores.configuration, seed, None, device, self.scores.epochs)
+            for seed in range(self.scores.models)
+        )
+        values = mean_scores(self.scores.score, trainers, self.scores.configuration, device)
+        about = {
+            "score": self.scores.score,
+            "models": self.scores.models,
+            "epochs": self.scores.epochs,
+            "configuration": self.scores.configuration.model_dump(mode="json", exclude_defaults=True),
+        }
+        write_scores(self.target, values, about)
+
+
+Task = ParentTask | ScoresTask
+
+
+def _trained(
+    configuration: Configuration, seed: int, scores: str | None, device: str, epochs: int | None = None
+) -> Trainer:
+    from hsl.training.build import build_trainer  # noqa: PLC0415  torch only where something is trained
+
+    trainer = build_trainer(configuration, seed, scores=scores, device=device)
+    while not trainer.is_done and trainer.epoch != epochs:
+        trainer.train_epoch()
+    return trainer
+
+
+def make_here(tasks: Iterable[Task], device: str) -> None:
+    """Run tasks in this process, one after the other."""
+    for task in tasks:
+        task.run(device)
+
+
+def make_all(tasks: Iterable[Task], resources: dict[str, float]) -> None:
+    """Run tasks that do not depend on each other as Ray tasks, with retries where a worker is lost.
+
+    Args:
+        tasks: What to make.
+        resources: ``cpu`` and ``gpu`` of each.
+
+    Raises:
+        HslError: If a task fails; what is done stays.
+    """
+    import ray  # noqa: PLC0415  the work can be done without ray
+
+    from hsl.search.trial import run_task  # noqa: PLC0415  imports torch
+
+    remote = ray.remote(num_cpus=resources["cpu"], num_gpus=resources["gpu"], max_retries=3)(run_task)
+    waiting = {remote.remote(task): task for task in tasks}
+    while waiting:
+        finished, _ = ray.wait(list(waiting), num_returns=1)
+        for reference in finished:
+            task = waiting.pop(reference)
+            try:
+                ray.get(reference)
+            except ray.exceptions.RayTaskError as error:
+                raise HslError(f"{describe(task)} failed: {error.cause or error}") from error
+
+
+def describe(task: Task) -> str:
+    """What a task makes, in words."""
+    if isinstance(task, ParentTask):
+        return f"the dense parent of seed {task.seed}"
+    return f"the {task.scores.score} scores"
+
+
+def missing(tasks: Iterable[Task], exists: Callable[[str], bool] | None = None) -> Iterator[Task]:
+    """The tasks whose result is not there yet, each once."""
+    there = exists or _exists
+    seen: set[str] = set()
+    for task in tasks:
+        if task.target not in seen and not there(task.target):
+            yield task
+        seen.add(task.target)
+
+
+def _exists(uri: str) -> bool:
+    if "://" not in uri:
+        return Path(uri).exists()
+    from pyarrow import fs  # noqa: PLC0415  only for object stores
+
+    filesystem, path = fs.FileSystem.from_uri(uri)
+    info: Any = filesystem.get_file_info(path)
+    return bool(info.type != fs.FileType.NotFound)

@@ -1,0 +1,53 @@
+"""What can only be checked with the data set and the network at hand, before anything is started."""
+
+from __future__ import annotations
+
+import torch
+
+from hsl.errors import HslError, Problem, SpaceError
+from hsl.search.axes import configuration
+from hsl.search.plan import Cell, Plan
+from hsl.search.schema import SearchSpace
+from hsl.sparsity.budget import Budget
+from hsl.sparsity.masks import prunable_layers, weight_of
+from hsl.training.build import make_network
+from hsl.training.configuration import Configuration
+from hsl.training.datasets import divide, load
+
+
+def preflight(plan: Plan) -> None:
+    """Read the data set and try every combination of network, distribution and sparsity.
+
+    Raises:
+        DataError: If the data set is missing, empty, unreadable, or too small for its split.
+        SpaceError: With every combination that is infeasible.
+    """
+    arrays = load(plan.space.dataset)
+    divide(arrays, plan.space.split)
+    problems: dict[str, Problem] = {}
+    for cell in plan.cells:
+        for configuration_ in combinations(plan.space, cell):
+            try:
+                check_feasible(configuration_, arrays.shape, arrays.classes)
+            except HslError as error:
+                problems.setdefault(str(error), Problem(f"cell {cell.name}", str(error)))
+    if problems:
+        raise SpaceError(plan.space.name, list(problems.values()))
+
+
+def combinations(space: SearchSpace, cell: Cell) -> list[Configuration]:
+    """One configuration for each method and distribution that the cell may try."""
+    return [
+        configuration(space, {**cell.levels, "method": method, "distribution": distribution})
+        for method, distributions in cell.distributions.items()
+        for distribution in distributions
+    ]
+
+
+def check_feasible(checked: Configuration, shape: tuple[int, int, int], classes: int) -> None:
+    """Raise unless the layers of the network permit the sparsity; nothing is allocated for this."""
+    with torch.device("meta"):
+        network = make_network(checked.model, shape, classes)
+    if checked.distribution is not None:
+        shapes = {name: tuple(weight_of(layer).shape) for name, layer in prunable_layers(network).items()}
+        Budget(shapes, checked.sparsity, checked.distribution).check()

@@ -1,0 +1,92 @@
+"""The state of a sweep, read back from its store: what has ended, what was under way, what the rungs have seen."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pyarrow import fs
+
+from hsl.errors import StoreError
+from hsl.results.files import open_filesystem
+from hsl.results.store import Store
+from hsl.search.jobs import Job
+from hsl.search.parents import Library
+from hsl.search.proposals import CellStudy, Outcome
+from hsl.search.rungs import Rungs
+
+LOG = logging.getLogger(__name__)
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Past:
+    """What earlier runs of a sweep left.
+
+    Attributes:
+        trials: Rows of ended trials, in the order in which they ended.
+        under_way: Jobs of trials that have a checkpoint but no end.
+    """
+
+    trials: list[dict[str, Any]]
+    under_way: list[Job]
+
+    def ended(self) -> set[str]:
+        """Ids of ended trials."""
+        return {row["trial_id"] for row in self.trials}
+
+    def stage(self, stage: str) -> list[dict[str, Any]]:
+        """Ended trials of one stage."""
+        return [row for row in self.trials if row["stage"] == stage]
+
+
+def read_past(store: Store, library: Library) -> Past:
+    """Read the store and the checkpoints beside it."""
+    trials = store.read("trials").to_pylist() if store.exists() else []
+    ended = {row["trial_id"] for row in trials}
+    return Past(trials, [job for job in _checkpointed(library) if job.trial_id not in ended])
+
+
+def _checkpointed(library: Library) -> Iterator[Job]:
+    from hsl.training import checkpoint  # noqa: PLC0415  imports torch: only where checkpoints are
+
+    filesystem, root = open_filesystem(library.root)
+    selector = fs.FileSelector(f"{root}/checkpoints", allow_not_found=True)
+    for info in sorted(filesystem.get_file_info(selector), key=lambda info: info.path):
+        if not info.base_name.endswith(".safetensors"):
+            continue
+        uri = library.checkpoint(info.base_name.removesuffix(".safetensors"))
+        try:
+            state = checkpoint.read(uri)
+            yield Job.model_validate((state or {})["job"])
+        except (StoreError, KeyError, ValidationError) as error:
+            LOG.warning("%s is not used: %s", uri, error)
+
+
+def teach(studies: Iterable[CellStudy], past: Past) -> None:
+    """Feed the studies what has ended, in the order in which it did, and what is still under way."""
+    by_cell = {study.cell.name: study for study in studies}
+    for row in past.stage("search"):
+        if study := by_cell.get(row["cell"]):
+            study.remember(json.loads(row["parameters"]), row["configuration_id"])
+            study.tell(row["configuration_id"], Outcome(row["status"], row["epochs"], row["objective"]))
+    for job in past.under_way:
+        if job.stage == "search" and job.cell in by_cell:
+            by_cell[job.cell].remember(job.parameters, job.configuration.id)
+
+
+def refill(rungs: Rungs, store: Store, past: Past, objective: str) -> None:
+    """Enter all recorded epochs of the search stage, in their order of arrival."""
+    known = {row["trial_id"] for row in past.stage("search")}
+    if not known:
+        return
+    names = ["trial_id", "cell", "epoch", "epochs_at_target", objective]
+    epochs = store.read("epochs").sort_by("sequence").select(names)
+    for row in epochs.to_pylist():
+        if row["trial_id"] in known:
+            rungs.report(row["cell"], row["trial_id"], row, objective)

@@ -1,0 +1,87 @@
+"""Ray as a sweep wants it: quiet, without its own loggers and snapshots, bound to this machine unless told otherwise."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+from hsl.errors import HslError
+from hsl.search.schema import Resources
+
+SETTINGS = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths in a space mean the same everywhere
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C must reach the driver, which then flushes the store
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # the store is the truth; Tune's snapshot is never read
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+}
+
+OBJECT_STORE_BYTES = 128 * 1024 * 1024
+"""Data sets are memory-mapped files; next to nothing travels through Ray's object store."""
+
+
+@contextlib.contextmanager
+def ray_session(address: str | None = None) -> Iterator[None]:
+    """Connect to Ray, and leave it in the end.
+
+    Args:
+        address: Address of a cluster; by default ``RAY_ADDRESS``, else a new local instance of this machine's size.
+
+    Raises:
+        HslError: If there is no cluster at the address.
+    """
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    import ray  # noqa: PLC0415  its settings must be in the environment first
+
+    address = address or os.environ.get("RAY_ADDRESS")
+    local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+    try:
+        ray.init(
+            address=address or "local", logging_level="ERROR", log_to_driver=False, **({} if address else local)
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise HslError(f"cannot start or reach Ray at {address or 'this machine'}: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def slots(resources: Resources) -> int:
+    """How many trials fit on the cluster as it is now, at least one.
+
+    Raises:
+        HslError: If a local machine can never run a trial.
+    """
+    import ray  # noqa: PLC0415
+
+    there = ray.cluster_resources()
+    cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
+    fits = int(cpus / resources.cpu)
+    if resources.gpu:
+        fits = min(fits, int(gpus / resources.gpu))
+    if fits < 1 and not os.environ.get("RAY_ADDRESS"):
+        raise HslError(
+            f"a trial asks for {resources.cpu:g} CPU and {resources.gpu:g} GPU, "
+            f"this machine has {cpus:g} CPU and {gpus:g} GPU; lower resources"
+        )
+    return max(1, fits)
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[str]:
+    """A folder for what Tune insists on writing; removed in the end."""
+    folder = tempfile.mkdtemp(prefix="hsl-tune-")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,83 @@
+"""One configuration of a space, trained in this process without Ray."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hsl.errors import Problem, SpaceError
+from hsl.search.axes import configuration
+from hsl.search.parents import Library, ParentTask, ScoresTask, Task, make_here, missing
+from hsl.search.plan import parent_of, scores_for
+from hsl.search.schema import SearchSpace
+from hsl.training.arrays import cache_folder
+from hsl.training.configuration import Configuration
+
+
+def only_configuration(space: SearchSpace) -> Configuration:
+    """The configuration that is left when every axis is pinned.
+
+    A tuned number that is not pinned has the space's own default (``training.*``) or its method's.
+
+    Raises:
+        SpaceError: With every axis that has several values left.
+    """
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for axis, options in _options(space):
+        if len(options) == 1:
+            values[axis] = options[0]
+        elif not axis.startswith(("training.", "method.", "distribution")):
+            listed = ", ".join(str(option) for option in options)
+            problems.append(Problem(axis, f"has {len(options)} values ({listed}); choose one, for example {axis}={options[0]}"))
+    if problems:
+        raise SpaceError(space.name, problems)
+    return configuration(space, values)
+
+
+def _options(space: SearchSpace) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    yield from space.factors.items()
+    for axis, domain in space.search.items():
+        yield axis, domain.choice or ()
+
+
+def train_once(
+    space: SearchSpace, chosen: Configuration, seed: int, device: str, on_epoch: Callable[[Mapping[str, Any]], None]
+) -> Any:
+    """Train one configuration to the end; its parent and scores are made first and kept in the cache.
+
+    Args:
+        space: Whose defaults the parent is trained with.
+        chosen: What to train.
+        seed: Seed.
+        device: Torch device.
+        on_epoch: Called with the row of every epoch.
+
+    Returns:
+        The trainer.
+    """
+    from hsl.training.build import build_trainer  # noqa: PLC0415  imports torch
+
+    library = Library(str(Path(cache_folder()) / "prerequisites"))
+    scores, parent = scores_for(chosen, space), parent_of(chosen, space)
+    scores_uri = library.scores(scores) if scores else None
+    tasks: list[Task] = [ScoresTask(scores, library.scores(scores))] if scores else []
+    if parent:
+        tasks.append(ParentTask(parent, seed, scores_uri, library.parent(parent, seed)))
+    make_here(missing(tasks), device)
+    trainer = build_trainer(
+        chosen, seed, parent=library.parent(parent, seed) if parent else None, scores=scores_uri, device=device
+    )
+    while not trainer.is_done:
+        on_epoch(trainer.train_epoch())
+    return trainer
+
+
+def evaluated(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """The metrics of the last row that was evaluated."""
+    last: Mapping[str, Any] = {}
+    for row in rows:
+        last = row if "val_clean_accuracy" in row else last
+    return {name: v for name, v in last.items() if isinstance(v, float) and not math.isnan(v)}

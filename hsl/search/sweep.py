@@ -1,0 +1,291 @@
+"""Plan -> Ray Tune. The only module that builds a Tuner.
+
+A sweep is idempotent: the store is the truth. What it lacks is trained, and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from hsl.errors import StoreError
+from hsl.results.store import Store
+from hsl.search.compatible import check_continues, space_text
+from hsl.search.jobs import Job
+from hsl.search.ledger import Ledger
+from hsl.search.parents import Library, ParentTask, ScoresTask, Task, describe, make_all, missing
+from hsl.search.plan import Plan, make_plan, parent_of, scores_for
+from hsl.search.preflight import preflight
+from hsl.search.progress import CellTally, Progress, Tally
+from hsl.search.proposals import CellStudy, Proposal
+from hsl.search.resume import Past, read_past, refill, teach
+from hsl.search.rungs import Rungs
+from hsl.search.runtime import ray_session, scratch_folder, slots
+from hsl.search.schema import SearchSpace
+from hsl.search.winners import confirm_jobs
+from hsl.training import checkpoint
+from hsl.training.configuration import Configuration, digest
+
+MAX_WORKER_LOSSES = 3
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """How a sweep ended.
+
+    Attributes:
+        trained: Trials that ended in this run.
+        failed: Failed trials in the store, those of earlier runs included.
+    """
+
+    trained: int
+    failed: int
+
+
+class Sweep:
+    """One run of the driver over one store.
+
+    Args:
+        space: What is searched.
+        uri: Path or URI of the store.
+        console: Where progress is shown.
+        address: Address of a Ray cluster; by default this machine.
+    """
+
+    def __init__(self, space: SearchSpace, uri: str, console: Console, address: str | None = None) -> None:
+        self.space = space
+        self.plan = make_plan(space)
+        self.store = Store(uri)
+        self.library = Library(uri if "://" in uri else str(Path(uri).absolute()))
+        self.objective = f"val_{space.objective}_accuracy"
+        self._console = console
+        self._address = address
+        self._trained = 0
+
+    def run(self) -> SweepReport:
+        """Train what the store lacks.
+
+        Raises:
+            HslError: If the data, the space or the store do not permit it; nothing was started then.
+        """
+        check_continues(self.store.read_space(), self.space, self.store.uri)
+        preflight(self.plan)
+        with lease(self.library.root), contextlib.ExitStack() as stack:
+            self._describe()
+            self._run_search(stack)
+            self._run_confirm(stack)
+            self._compact()
+        failed = sum(row["status"] == "failed" for row in self.store.read("trials").to_pylist())
+        return SweepReport(self._trained, failed)
+
+    def _describe(self) -> None:
+        self.store.write_space(space_text(self.space))
+        known = set(self.store.read("cells")["cell"].to_pylist()) if self.store.exists() else set()
+        self.store.append(
+            "cells",
+            [
+                {
+                    "cell": cell.name,
+                    "regime": cell.levels.get("regime", self.space.regime or next(iter(self.space.regimes))),
+                    "levels": cell.levels,
+                    "baseline": cell.baseline,
+                    "configurations": cell.configurations,
+                    "space_hash": digest(self.space.model_dump(mode="json")),
+                }
+                for cell in self.plan.cells
+                if cell.name not in known
+            ],
+        )
+
+    def _run_search(self, stack: contextlib.ExitStack) -> None:
+        past = read_past(self.store, self.library)
+        studies = [CellStudy(self.space, cell) for cell in self.plan.cells]
+        teach(studies, past)
+        rungs = Rungs(self.space.early_stopping, self.space.training.epochs, self.space.seed)
+        refill(rungs, self.store, past, self.objective)
+        queue = [job for job in past.under_way if job.stage == "search"]
+        if not queue and all(study.is_finished for study in studies):
+            return
+        planned = {cell.name: cell.configurations for cell in self.plan.cells}
+        self._connect(stack)
+        self._prepare(self._search_prerequisites())
+        self._run_stage("search", planned, past, queue, studies, rungs)
+
+    def _run_confirm(self, stack: contextlib.ExitStack) -> None:
+        past = read_past(self.store, self.library)
+        jobs = confirm_jobs(self.space, self.plan, past.stage("search"), self._job)
+        queue = [job for job in jobs if job.trial_id not in past.ended()]
+        if not queue:
+            return
+        planned: dict[str, int] = {}
+        for job in jobs:
+            planned[job.cell] = planned.get(job.cell, 0) + 1
+        self._connect(stack)
+        self._prepare(task for job in queue for task in self._prerequisites(job.configuration, job.seed))
+        self._run_stage("confirm", planned, past, queue, [], Rungs(None, 1, 0))
+
+    def _connect(self, stack: contextlib.ExitStack) -> None:
+        import ray  # noqa: PLC0415  most commands do without
+
+        if not ray.is_initialized():
+            stack.enter_context(ray_session(self._address))
+
+    def _search_prerequisites(self) -> Iterator[Task]:
+        for scores in self.plan.scores:
+            yield ScoresTask(scores, self.library.scores(scores))
+        for parent in self.plan.parents:
+            yield self._parent_task(parent, self.space.seed)
+
+    def _prerequisites(self, configuration: Configuration, seed: int) -> Iterator[Task]:
+        if scores := scores_for(configuration, self.space):
+            yield ScoresTask(scores, self.library.scores(scores))
+        if parent := parent_of(configuration, self.space):
+            yield self._parent_task(parent, seed)
+
+    def _parent_task(self, parent: Configuration, seed: int) -> ParentTask:
+        scores = scores_for(parent, self.space)
+        uri = self.library.scores(scores) if scores else None
+        return ParentTask(parent, seed, uri, self.library.parent(parent, seed))
+
+    def _prepare(self, tasks: Iterable[Task]) -> None:
+        """Make parents and scores; parents may need scores, so scores come first."""
+        wanted = list(missing(tasks))
+        resources = self.space.resources.model_dump()
+        for kind in (ScoresTask, ParentTask):
+            now = [task for task in wanted if isinstance(task, kind)]
+            if now:
+                self._say(f"parents: {len(now)} to make, first {describe(now[0])}")
+                make_all(now, resources)
+
+    def _job(
+        self, cell: str, stage: Any, configuration: Configuration, seed: int, parameters: dict[str, Any]
+    ) -> Job:
+        """The job that trains `configuration` with `seed`."""
+        planned = next(item for item in self.plan.cells if item.name == cell)
+        parent, scores = parent_of(configuration, self.space), scores_for(configuration, self.space)
+        trial_id = configuration.trial_id(seed)
+        stops = stage == "search"
+        return Job(
+            trial_id=trial_id,
+            configuration=configuration,
+            seed=seed,
+            cell=cell,
+            regime=planned.levels.get("regime", self.space.regime or next(iter(self.space.regimes))),
+            stage=stage,
+            baseline=planned.baseline,
+            parameters=parameters,
+            parent=self.library.parent(parent, seed) if parent else None,
+            scores=self.library.scores(scores) if scores else None,
+            checkpoint=self.library.checkpoint(trial_id),
+            milestones=self._milestones if stops else (),
+            objective=self.objective,
+        )
+
+    @property
+    def _milestones(self) -> tuple[int, ...]:
+        return Rungs(self.space.early_stopping, self.space.training.epochs, self.space.seed).milestones
+
+    def _proposed(self, study: CellStudy, proposal: Proposal) -> Job:
+        return self._job(
+            study.cell.name, "search", proposal.configuration, self.space.seed, proposal.values
+        )
+
+    def _run_stage(
+        self,
+        stage: str,
+        planned: dict[str, int],
+        past: Past,
+        queue: list[Job],
+        studies: list[CellStudy],
+        rungs: Rungs,
+    ) -> None:
+        import ray  # noqa: PLC0415
+
+        from hsl.search.recorder import Recorder  # noqa: PLC0415  imports ray
+        from hsl.search.scheduler import StratifiedASHA  # noqa: PLC0415
+        from hsl.search.searcher import JobSearcher  # noqa: PLC0415
+
+        tally = Tally(stage, {name: CellTally(planned=count) for name, count in planned.items()})
+        for row in past.stage(stage):
+            if row["cell"] in tally.cells:
+                tally.count(row["cell"], row["status"], row["objective"])
+        before = tally.ended
+        searcher = JobSearcher(queue, studies, self._proposed)
+        progress = Progress(self._console, ray.cluster_resources)
+        ledger = Ledger(self.store, rungs.is_exempt, self._forget, tally)
+        recorder = Recorder(ledger, progress, searcher.jobs)
+        try:
+            with progress.showing(tally):
+                tune_jobs(searcher, StratifiedASHA(rungs, searcher.jobs), recorder, self.space)
+        finally:
+            ledger.close()
+            self._trained += tally.ended - before
+
+    def _forget(self, job: Job) -> None:
+        """A search trial needs no checkpoint once it is recorded; confirmed networks are kept."""
+        if job.stage == "search":
+            checkpoint.remove(job.checkpoint)
+
+    def _compact(self) -> None:
+        for table in ("epochs", "trials", "cells"):
+            self.store.compact(table)
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def tune_jobs(searcher: Any, scheduler: Any, recorder: Any, space: SearchSpace) -> None:
+    """Let Ray Tune train whatever the searcher hands out."""
+    from ray import tune  # noqa: PLC0415
+
+    from hsl.search.trial import SweepTrial  # noqa: PLC0415  imports torch
+
+    resources = {"cpu": space.resources.cpu, "gpu": space.resources.gpu}
+    with scratch_folder() as folder:
+        tune.Tuner(
+            tune.with_resources(SweepTrial, resources),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=-1,
+                max_concurrent_trials=slots(space.resources),
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name=space.name,
+                storage_path=folder,
+                verbose=0,
+                callbacks=[recorder],
+                failure_config=tune.FailureConfig(max_failures=MAX_WORKER_LOSSES),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            ),
+        ).fit()
+
+
+@contextlib.contextmanager
+def lease(root: str) -> Iterator[None]:
+    """Keep a second driver off a local store.
+
+    Raises:
+        StoreError: If another driver has it.
+    """
+    if "://" in root:
+        yield
+        return
+    Path(root).mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{root}/.lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise StoreError(f"another sweep is writing to {root}; wait for it, or use another --store") from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,159 @@
+"""One trial on a worker: a job becomes a Trainer that reports. The only seam between Ray and training."""
+
+from __future__ import annotations
+
+import platform
+import time
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+from ray import tune
+
+from hsl.errors import HslError
+from hsl.search.jobs import Job
+from hsl.search.parents import Task
+from hsl.training import checkpoint
+from hsl.training.build import build_trainer, default_device
+from hsl.training.passes import count_passes
+from hsl.training.trainer import DivergedError, Trainer
+
+REPORT_SECONDS = 2.0
+"""A trial reports at least this often (and at every rung): every report costs the driver a round trip."""
+
+
+class TrialRun:
+    """Trains one job, from its checkpoint if there is one, and sums it up.
+
+    Args:
+        job: What to train.
+        device: Torch device.
+    """
+
+    def __init__(self, job: Job, device: str) -> None:
+        self._job = job
+        self._device = device
+        self._started_at = datetime.now(UTC)
+        self._trainer = build_trainer(
+            job.configuration, job.seed, parent=job.parent, scores=job.scores, device=device
+        )
+        state = checkpoint.read(job.checkpoint)
+        if state is not None:
+            self._trainer.load_state_dict(state["trainer"])
+        self._unreported = list(self._trainer.history)
+
+    def advance(self) -> dict[str, Any]:
+        """Train until the next rung, the end, or for `REPORT_SECONDS`.
+
+        Returns:
+            ``rows`` of the epochs table, ``summary`` for the trials table, and what searcher and scheduler read.
+        """
+        until = time.monotonic() + REPORT_SECONDS
+        while not self._trainer.is_done:
+            row = self._trainer.train_epoch()
+            self._unreported.append(row)
+            due = self._trainer.epoch % self._trainer.training.checkpoint_every == 0
+            if due or self._trainer.is_done:
+                self._save()
+            if row["epochs_at_target"] in self._job.milestones or time.monotonic() > until:
+                break
+        rows, self._unreported = self._unreported, []
+        return report(rows, self._summary(), status="completed" if self._trainer.is_done else "running")
+
+    def _save(self) -> None:
+        job = self._job.model_dump(mode="json", exclude_defaults=True)
+        checkpoint.write(self._job.checkpoint, {"job": job, "trainer": self._trainer.state_dict()})
+
+    def _summary(self) -> dict[str, Any]:
+        """Columns of the trials table that only the worker knows."""
+        trainer = self._trainer
+        layers = trainer.sparsifier.report()
+        evaluated = [row for row in trainer.history if "val_clean_accuracy" in row]
+        metrics = {
+            name: value
+            for name, value in (evaluated[-1] if evaluated else {}).items()
+            if name.startswith(("val_", "test_"))
+        }
+        return {
+            **metrics,
+            "objective": metrics.get(self._job.objective),
+            "train_loss": trainer.history[-1]["train_loss"] if trainer.history else None,
+            "epochs": trainer.epoch,
+            "realised_sparsity": trainer.sparsifier.sparsity(),
+            "parameters_total": sum(layer.weights for layer in layers),
+            "nonzeros": sum(layer.non_zeros for layer in layers),
+            "layer_densities": {layer.name: layer.density for layer in layers},
+            "seconds": trainer.seconds,
+            "passes": passes_so_far(self._job, trainer),
+            "device": device_name(self._device),
+            "node": platform.node(),
+            "started_at": self._started_at,
+        }
+
+
+def passes_so_far(job: Job, trainer: Trainer) -> float:
+    """Forward-backward passes of single samples that a trainer has spent."""
+    return count_passes(job.configuration, trainer.epoch, len(trainer.train_samples), *trainer.sets.sizes)
+
+
+def device_name(device: str) -> str:
+    """Name of the GPU, or the kind of CPU."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name()
+    return f"cpu {platform.machine()}"
+
+
+def report(
+    rows: list[dict[str, Any]], summary: Mapping[str, Any], status: str, reason: str | None = None
+) -> dict[str, Any]:
+    """What a trial tells the driver; ``status`` is ``running``, ``completed`` or ``failed``."""
+    return {
+        "rows": rows,
+        "summary": summary,
+        "epoch": summary.get("epochs", 0),
+        "objective": summary.get("objective"),
+        "status": status,
+        "reason": reason,
+        "done": status != "running",
+    }
+
+
+class SweepTrial(tune.Trainable):
+    """A worker that trains one job after the other; a job that fails is a result, never the end of the worker."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Called by Ray with the first job."""
+        resources = self.trial_resources.required_resources if self.trial_resources else {}
+        torch.set_num_threads(max(1, int(resources.get("CPU", 1))))
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Called by Ray with every further job."""
+        self._job = Job.model_validate_json(new_config["job"])
+        self._run: TrialRun | None = None
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train a while and report."""
+        try:
+            if self._run is None:
+                self._run = TrialRun(self._job, default_device())
+            return self._run.advance()
+        except Exception as error:  # noqa: BLE001  whatever happens to one trial, the sweep goes on
+            return report([], {}, status="failed", reason=reason_of(error))
+
+
+def run_task(task: Task) -> None:
+    """Make a parent or scores, as a Ray task; Ray has set ``OMP_NUM_THREADS`` to the cores that it was given."""
+    task.run(default_device())
+
+
+def reason_of(error: Exception) -> str:
+    """One line for a mistake or a known condition; the traceback for anything else."""
+    if isinstance(error, HslError | DivergedError):
+        return str(error)
+    if isinstance(error, torch.OutOfMemoryError):
+        return f"out of memory: {error}; try a smaller training.batch_size or fewer trials per GPU"
+    return "".join(traceback.format_exception(error))

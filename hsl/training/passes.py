@@ -1,0 +1,30 @@
+"""How much computing a training takes, in passes: one forward and backward computation of one sample."""
+
+from __future__ import annotations
+
+import math
+
+from hsl.training.configuration import Configuration
+
+FORWARD = 1 / 3
+"""A forward computation alone, as a share of a pass."""
+
+
+def count_passes(trained: Configuration, epochs: int, kept: int, clean: int, matched: int) -> float:
+    """Passes of the first epochs of a training, its evaluations included.
+
+    Args:
+        trained: What is trained.
+        epochs: How many epochs.
+        kept: Number of training samples.
+        clean: Number of clean validation and test samples.
+        matched: Number of matched validation and test samples.
+    """
+    regime = trained.regime
+    per_evaluation = clean * FORWARD
+    if regime.attack:
+        per_evaluation += matched * (regime.attack.eval_steps + FORWARD)
+    elif not regime.is_clean:
+        per_evaluation += matched * FORWARD
+    evaluations = math.ceil(epochs / trained.training.evaluate_every)
+    return epochs * kept * regime.passes_per_step + evaluations * per_evaluation
