@@ -1,11 +1,11 @@
 """Parents and difficulty scores: content-addressed files of a store, made once, shared by all trials.
 
-The work itself is ordinary functions; `make_all` runs them as Ray tasks, `make_here` in this process.
+The work itself is ordinary functions; `make_all` runs them on Ray workers, `make_here` in this process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,30 +120,44 @@ def make_here(tasks: Iterable[Task], device: str) -> None:
         task.run(device)
 
 
-def make_all(tasks: Iterable[Task], resources: dict[str, float]) -> None:
-    """Run tasks that do not depend on each other as Ray tasks, with retries where a worker is lost.
+class Maker:
+    """A worker that makes one thing after the other; it and its memory are gone when all are made."""
+
+    def make(self, task: Task) -> None:
+        """Run `task`; Ray has set ``OMP_NUM_THREADS`` to the cores that this worker was given."""
+        from hsl.training.build import default_device  # noqa: PLC0415  torch is wanted on the worker only
+
+        task.run(default_device())
+
+
+def make_all(tasks: Iterable[Task], resources: Mapping[str, float], workers: int) -> None:
+    """Run tasks that do not depend on each other on Ray workers, with retries where a worker is lost.
 
     Args:
         tasks: What to make.
-        resources: ``cpu`` and ``gpu`` of each.
+        resources: ``cpu`` and ``gpu`` of each worker.
+        workers: Number of workers, at most.
 
     Raises:
         HslError: If a task fails; what is done stays.
     """
     import ray  # noqa: PLC0415  the work can be done without ray
+    from ray.util import ActorPool  # noqa: PLC0415
 
-    from hsl.search.trial import run_task  # noqa: PLC0415  imports torch
-
-    remote = ray.remote(num_cpus=resources["cpu"], num_gpus=resources["gpu"], max_retries=3)(run_task)
-    waiting = {remote.remote(task): task for task in tasks}
-    while waiting:
-        finished, _ = ray.wait(list(waiting), num_returns=1)
-        for reference in finished:
-            task = waiting.pop(reference)
-            try:
-                ray.get(reference)
-            except ray.exceptions.RayTaskError as error:
-                raise HslError(f"{describe(task)} failed: {error.cause or error}") from error
+    tasks = list(tasks)
+    maker = ray.remote(Maker).options(
+        num_cpus=resources["cpu"], num_gpus=resources["gpu"], max_restarts=3, max_task_retries=3
+    )
+    makers = [maker.remote() for _ in range(min(workers, len(tasks)))]
+    try:
+        for _ in ActorPool(makers).map_unordered(lambda actor, task: actor.make.remote(task), tasks):
+            pass
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause or error
+        raise HslError(f"{describe(tasks[0])} or one beside it failed: {cause}") from error
+    finally:
+        for actor in makers:
+            ray.kill(actor)
 
 
 def describe(task: Task) -> str:

@@ -12,7 +12,7 @@ from hsl.sparsity.budget import Budget
 from hsl.sparsity.masks import prunable_layers, weight_of
 from hsl.training.build import make_network
 from hsl.training.configuration import Configuration
-from hsl.training.datasets import divide, load
+from hsl.training.datasets import load_divided
 
 
 def preflight(plan: Plan) -> None:
@@ -22,8 +22,7 @@ def preflight(plan: Plan) -> None:
         DataError: If the data set is missing, empty, unreadable, or too small for its split.
         SpaceError: With every combination that is infeasible.
     """
-    arrays = load(plan.space.dataset)
-    divide(arrays, plan.space.split)
+    arrays, _ = load_divided(plan.space.dataset, plan.space.split)
     problems: dict[str, Problem] = {}
     for cell in plan.cells:
         for configuration_ in combinations(plan.space, cell):

@@ -161,7 +161,7 @@ class Sweep:
             now = [task for task in wanted if isinstance(task, kind)]
             if now:
                 self._say(f"parents: {len(now)} to make, first {describe(now[0])}")
-                make_all(now, resources)
+                make_all(now, resources, slots(self.space.resources))
 
     def _job(
         self, cell: str, stage: Any, configuration: Configuration, seed: int, parameters: dict[str, Any]

@@ -14,7 +14,6 @@ from ray import tune
 
 from hsl.errors import HslError
 from hsl.search.jobs import Job
-from hsl.search.parents import Task
 from hsl.training import checkpoint
 from hsl.training.build import build_trainer, default_device
 from hsl.training.passes import count_passes
@@ -143,11 +142,6 @@ class SweepTrial(tune.Trainable):
             return self._run.advance()
         except Exception as error:  # noqa: BLE001  whatever happens to one trial, the sweep goes on
             return report([], {}, status="failed", reason=reason_of(error))
-
-
-def run_task(task: Task) -> None:
-    """Make a parent or scores, as a Ray task; Ray has set ``OMP_NUM_THREADS`` to the cores that it was given."""
-    task.run(default_device())
 
 
 def reason_of(error: Exception) -> str:

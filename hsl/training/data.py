@@ -19,7 +19,7 @@ from hsl.hardness.regimes import Attack, Regime
 from hsl.hardness.registries import ATTACKS
 from hsl.training.configuration import Configuration, Split
 from hsl.training.arrays import Arrays
-from hsl.training.datasets import divide, load
+from hsl.training.datasets import load_divided
 from hsl.training.trainer import EvaluationSets, TrainingSet
 
 STATISTICS_CHUNK = 10_000
@@ -57,8 +57,7 @@ def load_data(dataset: str, split: Split, device: str) -> Data:
         split: How it is divided.
         device: Torch device.
     """
-    arrays = load(dataset)
-    division = divide(arrays, split)
+    arrays, division = load_divided(dataset, split)
     parts = [_samples(arrays, ids, device) for ids in (division.train, division.val, division.test)]
     mean, std = _statistics(parts[0].images)
     return Data(*parts, shape=arrays.shape, classes=arrays.classes, mean=mean, std=std)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from hsl.training.registries import DATASETS
 from hsl.training.sources import fingerprint
 
 CACHE_VERSION = 1
+PARTS = ("images", "labels", "is_test")
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,45 @@ def load(dataset: str) -> Arrays:
     """
     kind, _, path = dataset.partition(":")
     read = DATASETS[dataset if kind not in DATASETS else kind]
-    folder = cache_folder() / "datasets" / digest([CACHE_VERSION, dataset, fingerprint(kind, path)])
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
-            if not folder.is_dir():
-                _write(read(path), folder, dataset)
-    return Arrays(*(np.load(folder / f"{part}.npy", mmap_mode="r") for part in ("images", "labels", "is_test")))
+    folder = _folder(dataset)
+    with _first_to_make(folder) as is_first:
+        if is_first:
+            _write(read(path), folder, dataset)
+    return Arrays(*(np.load(folder / f"{part}.npy", mmap_mode="r") for part in PARTS))
+
+
+def load_divided(dataset: str, split: Split) -> tuple[Arrays, Division]:
+    """`load`, and how `divide` divides it, which is kept beside it.
+
+    Raises:
+        DataError: As `load` and `divide`.
+    """
+    arrays = load(dataset)
+    file = _folder(dataset) / f"division-{digest(split.model_dump(mode='json'))}.npz"
+    with _first_to_make(file) as is_first:
+        if is_first:
+            division = divide(arrays, split)
+            scratch = file.with_suffix(".part.npz")
+            np.savez(scratch, train=division.train, val=division.val, test=division.test)
+            scratch.rename(file)
+    with np.load(file) as parts:
+        return arrays, Division(**{name: parts[name] for name in ("train", "val", "test")})
+
+
+def _folder(dataset: str) -> Path:
+    kind, _, path = dataset.partition(":")
+    return cache_folder() / "datasets" / digest([CACHE_VERSION, dataset, fingerprint(kind, path)])
+
+
+@contextmanager
+def _first_to_make(target: Path) -> Iterator[bool]:
+    """Whether `target` is still to be made; if so, nobody else on this node makes it meanwhile."""
+    if target.exists():
+        yield False
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{target}.lock"):
+        yield not target.exists()
 
 
 def _write(arrays: Arrays, folder: Path, dataset: str) -> None:
@@ -57,7 +92,7 @@ def _write(arrays: Arrays, folder: Path, dataset: str) -> None:
         raise DataError(f"the data set {dataset!r} is empty")
     scratch = Path(tempfile.mkdtemp(dir=folder.parent))
     try:
-        for part in ("images", "labels", "is_test"):
+        for part in PARTS:
             np.save(scratch / f"{part}.npy", getattr(arrays, part))
         (scratch / "about.json").write_text(json.dumps({"dataset": dataset, "shape": arrays.images.shape}))
         scratch.rename(folder)
