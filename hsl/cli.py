@@ -38,16 +38,22 @@ class Format(StrEnum):
     MARKDOWN = "markdown"
 
 
-SpaceFile = Annotated[str, typer.Argument(metavar="SPACE", help="Search space, a YAML file.", show_default=False)]
+SpaceFile = Annotated[
+    str, typer.Argument(metavar="SPACE", help="Search space, a YAML file.", show_default=False)
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, for example sparsity=0.9 training.epochs=10."),
 ]
-StoreUri = Annotated[str, typer.Argument(metavar="STORE", help="Result store of a sweep.", show_default=False)]
+StoreUri = Annotated[
+    str, typer.Argument(metavar="STORE", help="Result store of a sweep.", show_default=False)
+]
 OutFormat = Annotated[Format, typer.Option("--format", "-f", help="Output format.")]
 StoreOption = Annotated[
     str | None,
-    typer.Option("--store", envvar="HSL_STORE", help="Result store: path or s3://, gs://.", show_default="runs/NAME"),
+    typer.Option(
+        "--store", envvar="HSL_STORE", help="Result store: path or s3://, gs://.", show_default="runs/NAME"
+    ),
 ]
 
 
@@ -93,7 +99,8 @@ def sweep(
     overrides: Overrides = None,
     store: StoreOption = None,
     address: Annotated[
-        str | None, typer.Option(help="Address of a Ray cluster.", envvar="RAY_ADDRESS", show_default="this machine")
+        str | None,
+        typer.Option(help="Address of a Ray cluster.", envvar="RAY_ADDRESS", show_default="this machine"),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan instead.")] = False,
 ) -> None:
@@ -126,7 +133,9 @@ def train(
     space: SpaceFile,
     overrides: Overrides = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed.")] = 0,
-    device: Annotated[str | None, typer.Option(help="Torch device.", show_default="cuda if there is one")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Torch device.", show_default="cuda if there is one")
+    ] = None,
     out: Annotated[str | None, typer.Option(help="Write the trained network here (safetensors).")] = None,
     format: OutFormat = Format.TABLE,
 ) -> None:
@@ -141,14 +150,18 @@ def train(
 
     trainer = train_once(loaded, chosen, seed, device or default_device(), _narrate_epoch)
     if out:
-        checkpoint.write(out, {"trainer": trainer.state_dict(), "configuration": chosen.model_dump(mode="json")})
+        checkpoint.write(
+            out, {"trainer": trainer.state_dict(), "configuration": chosen.model_dump(mode="json")}
+        )
     _show(_table(trainer.history), format)
 
 
 @app.command()
 def best(
     store: StoreUri,
-    by: Annotated[str, typer.Option(help="Columns that make the groups, separated by commas.")] = "regime,sparsity",
+    by: Annotated[
+        str, typer.Option(help="Columns that make the groups, separated by commas.")
+    ] = "regime,sparsity",
     where: Annotated[str | None, typer.Option(help="SQL condition on the columns of trials.")] = None,
     top: Annotated[int, typer.Option(min=1, help="Configurations per group.")] = 1,
     metric: Annotated[str, typer.Option(help="matched or clean accuracy.")] = "matched",
@@ -166,7 +179,9 @@ def best(
 @app.command()
 def query(
     store: StoreUri,
-    sql: Annotated[str, typer.Argument(metavar="SQL", help="A SELECT over trials, epochs, cells.", show_default=False)],
+    sql: Annotated[
+        str, typer.Argument(metavar="SQL", help="A SELECT over trials, epochs, cells.", show_default=False)
+    ],
     format: OutFormat = Format.TABLE,
 ) -> None:
     """Ask a store in SQL; it only reads."""
@@ -178,7 +193,9 @@ def query(
 
 @app.command("list")
 def list_names(
-    kind: Annotated[str | None, typer.Argument(help="methods, distributions, ...", show_default="all")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(help="methods, distributions, ...", show_default="all")
+    ] = None,
     format: OutFormat = Format.TABLE,
 ) -> None:
     """List methods, distributions, scores, corruptions, attacks, data sets, models: whatever a space can name."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -83,7 +83,7 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "distribution": TypeAdapter(DistributionName).validate_python,
     "sparsity": TypeAdapter(Sparsity).validate_python,
     "model": model_spec,
-    "init": TypeAdapter(SearchSpace.model_fields["init"].annotation).validate_python,
+    "init": TypeAdapter(Literal["sparse", "dense"]).validate_python,
 }
 
 

@@ -72,7 +72,9 @@ def _lost(path: str, old: Any, new: Any) -> Iterator[str]:
             else:
                 yield from _lost(f"{path}.{key}", value, new[key])
         if path in {"factors", "search"}:
-            yield from (f"{path}.{key}: new, but stored trials have no value of it" for key in set(new) - set(old))
+            yield from (
+                f"{path}.{key}: new, but stored trials have no value of it" for key in set(new) - set(old)
+            )
     elif isinstance(old, list) and isinstance(new, list) and not path.endswith(("uniform", "int")):
         gone = [value for value in old if value not in new]
         if gone:

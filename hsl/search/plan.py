@@ -8,8 +8,8 @@ from itertools import product
 from typing import Any
 
 from hsl.errors import Problem, SpaceError
-from hsl.search.axes import Values, configuration, is_sparsification
 from hsl.hardness.regimes import Regime
+from hsl.search.axes import Values, configuration, is_sparsification
 from hsl.search.schema import Domain, SearchSpace
 from hsl.sparsity.methods import METHODS, feasible
 from hsl.training.configuration import Configuration, digest
@@ -233,9 +233,7 @@ def scores_for(child: Configuration, space: SearchSpace) -> Scores | None:
 def _parents(space: SearchSpace, cells: list[Cell]) -> Iterator[Configuration]:
     for cell in cells:
         for method, distributions in cell.distributions.items():
-            child = configuration(
-                space, {**cell.levels, "method": method, "distribution": distributions[0]}
-            )
+            child = configuration(space, {**cell.levels, "method": method, "distribution": distributions[0]})
             if parent := parent_of(child, space):
                 yield parent
 

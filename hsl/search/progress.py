@@ -132,9 +132,16 @@ def duration(seconds: float) -> str:
 def table_of(tally: Tally, resources: Mapping[str, float]) -> Group:
     """The live view: a line on the whole, a row for each cell."""
     table = Table(box=None, pad_edge=False)
-    for name, justify in (("cell", "left"), *((n, "right") for n in ("running", "done", "stopped", "of", "best"))):
+    for name, justify in (
+        ("cell", "left"),
+        *((n, "right") for n in ("running", "done", "stopped", "of", "best")),
+    ):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    cells = sorted(tally.cells.items(), key=lambda item: -item[1].running) if len(tally.cells) > MAX_CELLS else None
+    cells = (
+        sorted(tally.cells.items(), key=lambda item: -item[1].running)
+        if len(tally.cells) > MAX_CELLS
+        else None
+    )
     for name, cell in (cells or list(tally.cells.items()))[:MAX_CELLS]:
         best = "" if cell.best is None else f"{100 * cell.best:.1f} %"
         done = f"{cell.completed}" + (f" [red]+{cell.failed} failed[/red]" if cell.failed else "")

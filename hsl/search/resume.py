@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
 from pyarrow import fs
+from pydantic import ValidationError
 
 from hsl.errors import StoreError
 from hsl.results.files import open_filesystem

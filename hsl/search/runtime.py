@@ -1,4 +1,4 @@
-"""Ray as a sweep wants it: quiet, without its own loggers and snapshots, bound to this machine unless told otherwise."""
+"""Ray as a sweep wants it: quiet, without its own loggers and snapshots, on this machine unless told otherwise."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     try:
         ray.init(
-            address=address or "local", logging_level="ERROR", log_to_driver=False, **({} if address else local)
+            address=address or "local",
+            logging_level="ERROR",
+            log_to_driver=False,
+            **({} if address else local),
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise HslError(f"cannot start or reach Ray at {address or 'this machine'}: {error}") from error

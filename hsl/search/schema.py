@@ -121,7 +121,6 @@ class Resources(Strict):
     gpu: Annotated[float, Field(ge=0)] = 0
 
 
-
 def _none(value: Any) -> Any:
     """``early_stopping: none`` as well as YAML's own null."""
     return None if value == "none" else value

@@ -31,7 +31,11 @@ def only_configuration(space: SearchSpace) -> Configuration:
             values[axis] = options[0]
         elif not axis.startswith(("training.", "method.", "distribution")):
             listed = ", ".join(str(option) for option in options)
-            problems.append(Problem(axis, f"has {len(options)} values ({listed}); choose one, for example {axis}={options[0]}"))
+            problems.append(
+                Problem(
+                    axis, f"has {len(options)} values ({listed}); choose one, for example {axis}={options[0]}"
+                )
+            )
     if problems:
         raise SpaceError(space.name, problems)
     return configuration(space, values)
@@ -44,7 +48,11 @@ def _options(space: SearchSpace) -> Iterator[tuple[str, tuple[Any, ...]]]:
 
 
 def train_once(
-    space: SearchSpace, chosen: Configuration, seed: int, device: str, on_epoch: Callable[[Mapping[str, Any]], None]
+    space: SearchSpace,
+    chosen: Configuration,
+    seed: int,
+    device: str,
+    on_epoch: Callable[[Mapping[str, Any]], None],
 ) -> Any:
     """Train one configuration to the end; its parent and scores are made first and kept in the cache.
 
@@ -68,7 +76,11 @@ def train_once(
         tasks.append(ParentTask(parent, seed, scores_uri, library.parent(parent, seed)))
     make_here(missing(tasks), device)
     trainer = build_trainer(
-        chosen, seed, parent=library.parent(parent, seed) if parent else None, scores=scores_uri, device=device
+        chosen,
+        seed,
+        parent=library.parent(parent, seed) if parent else None,
+        scores=scores_uri,
+        device=device,
     )
     while not trainer.is_done:
         on_epoch(trainer.train_epoch())

@@ -53,7 +53,9 @@ def make_space(
     except ValidationError as error:
         problems = [*_schema_problems(error), *problems]
     if problems or space is None:
-        raise SpaceError(source, [_with_line(problem, location, lines or {}) for location, problem in problems])
+        raise SpaceError(
+            source, [_with_line(problem, location, lines or {}) for location, problem in problems]
+        )
     return space
 
 
@@ -72,7 +74,9 @@ def _parse(path: Path) -> tuple[dict[str, Any], dict[Location, int]]:
         line = mark.line + 1 if mark else None
         raise SpaceError(str(path), [Problem("", message, line)]) from error
     if not isinstance(raw, dict):
-        raise SpaceError(str(path), [Problem("", "a search space is a mapping of keys to values; see the README")])
+        raise SpaceError(
+            str(path), [Problem("", "a search space is a mapping of keys to values; see the README")]
+        )
     return raw, lines
 
 
@@ -83,7 +87,9 @@ def _node_lines(node: yaml.Node | None, location: Location) -> Iterator[tuple[Lo
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             yield (*location, key.value), key.start_mark.line + 1
-            yield from ((at, line) for at, line in _node_lines(value, (*location, key.value)) if at != location)
+            yield from (
+                (at, line) for at, line in _node_lines(value, (*location, key.value)) if at != location
+            )
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             yield from _node_lines(value, (*location, index))
@@ -93,7 +99,9 @@ def _override(raw: dict[str, Any], override: str) -> None:
     """Apply one ``dotted.key=value``; one that names an axis pins it, so that it is neither compared nor tuned."""
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise SpaceError(f"override {override!r}", [Problem("", "write key=value, for example training.epochs=10")])
+        raise SpaceError(
+            f"override {override!r}", [Problem("", "write key=value, for example training.epochs=10")]
+        )
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -196,7 +204,10 @@ def _cross_problems(raw: Mapping[str, Any]) -> Iterator[tuple[Location, Problem]
         values = next((v for v in domain.values() if isinstance(v, list)), [])
         yield from _axis_problems(("search", axis), axis, values, names)
         if axis in levels:
-            yield ("search", axis), Problem(f"search.{axis}", "also a factor; an axis is compared or tuned, not both")
+            yield (
+                ("search", axis),
+                Problem(f"search.{axis}", "also a factor; an axis is compared or tuned, not both"),
+            )
     if (regime := raw.get("regime")) is not None and names and regime not in names:
         yield ("regime",), Problem("regime", _unknown_regime(regime, names))
 
@@ -209,7 +220,12 @@ def _axis_problems(
         yield location, Problem(where, message)
         return
     if location[0] == "search" and axis in {"regime", "sparsity"}:
-        yield location, Problem(where, f"{axis} is compared, never tuned: the search would pick the easiest; use factors")
+        yield (
+            location,
+            Problem(
+                where, f"{axis} is compared, never tuned: the search would pick the easiest; use factors"
+            ),
+        )
     if len({repr(value) for value in values}) != len(values):
         yield location, Problem(where, "a value is listed twice")
     for index, value in enumerate(values):
@@ -235,7 +251,10 @@ def _twins(regimes: Mapping[str, Any]) -> Iterator[tuple[Location, Problem]]:
     for name, content in regimes.items():
         first = seen.setdefault(repr(content), name)
         if first != name:
-            yield ("regimes", name), Problem(f"regimes.{name}", f"the same as regime {first!r}; a level is listed once")
+            yield (
+                ("regimes", name),
+                Problem(f"regimes.{name}", f"the same as regime {first!r}; a level is listed once"),
+            )
 
 
 def _with_line(problem: Problem, location: Location, lines: Mapping[Location, int]) -> Problem:

@@ -20,7 +20,7 @@ from hsl.search.compatible import check_continues, space_text
 from hsl.search.jobs import Job
 from hsl.search.ledger import Ledger
 from hsl.search.parents import Library, ParentTask, ScoresTask, Task, describe, make_all, missing
-from hsl.search.plan import Plan, make_plan, parent_of, scores_for
+from hsl.search.plan import make_plan, parent_of, scores_for
 from hsl.search.preflight import preflight
 from hsl.search.progress import CellTally, Progress, Tally
 from hsl.search.proposals import CellStudy, Proposal
@@ -192,9 +192,7 @@ class Sweep:
         return Rungs(self.space.early_stopping, self.space.training.epochs, self.space.seed).milestones
 
     def _proposed(self, study: CellStudy, proposal: Proposal) -> Job:
-        return self._job(
-            study.cell.name, "search", proposal.configuration, self.space.seed, proposal.values
-        )
+        return self._job(study.cell.name, "search", proposal.configuration, self.space.seed, proposal.values)
 
     def _run_stage(
         self,
@@ -284,7 +282,9 @@ def lease(root: str) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout as error:
-        raise StoreError(f"another sweep is writing to {root}; wait for it, or use another --store") from error
+        raise StoreError(
+            f"another sweep is writing to {root}; wait for it, or use another --store"
+        ) from error
     try:
         yield
     finally:

@@ -70,8 +70,16 @@ def build_trainer(
         loss=_scoring_loss(train, seed),
         hyperparameters=configuration.hyperparameters,
     )
-    attack = training_attack(configuration.regime.attack, seed)
-    return Trainer(model, optimizer, sparsifier, training, train, sets, seed, attack)
+    return Trainer(
+        model=model,
+        optimizer=optimizer,
+        sparsifier=sparsifier,
+        training=training,
+        train=train,
+        sets=sets,
+        seed=seed,
+        perturb=training_attack(configuration.regime.attack, seed),
+    )
 
 
 def _model(configuration: Configuration, data: Data, seed: int, device: str) -> nn.Module:
@@ -79,7 +87,7 @@ def _model(configuration: Configuration, data: Data, seed: int, device: str) -> 
     network = make_network(configuration.model, data.shape, data.classes)
     model = Normalized(network, data.mean, data.std).to(device)
     if configuration.training.channels_last:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = model.to(memory_format=torch.channels_last)
     return model
 
 
@@ -105,7 +113,9 @@ def _parent(
         raise HslError(f"the dense parent {uri} is gone; run the same command again to train it anew")
     trained = {name: tensor.to(device) for name, tensor in state["model"].items()}
     fraction = check_hyperparameters(configuration.method, configuration.hyperparameters).get("rewind", 0)
-    twin = build_trainer(Configuration.model_validate(state["configuration"]), seed, scores=scores, device=device)
+    twin = build_trainer(
+        Configuration.model_validate(state["configuration"]), seed, scores=scores, device=device
+    )
     twin.train_steps(round(float(fraction) * twin.total_steps))
     return Parent(trained=trained, rewind=twin.model.state_dict())
 

@@ -9,7 +9,15 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from hsl.errors import MethodError, UnknownNameError
 from hsl.hardness.regimes import Regime
@@ -211,4 +219,3 @@ def model_spec(value: str | dict[str, Any] | ModelSpec) -> ModelSpec:
     if isinstance(value, ModelSpec):
         return value
     return ModelSpec(name=value) if isinstance(value, str) else ModelSpec(**value)
-

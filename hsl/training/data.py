@@ -17,10 +17,11 @@ from hsl.hardness.apply import EVALUATION, Samples, matched_samples, redrawn, tr
 from hsl.hardness.attacks import random_start
 from hsl.hardness.regimes import Attack, Regime
 from hsl.hardness.registries import ATTACKS
-from hsl.training.configuration import Configuration, Split
 from hsl.training.arrays import Arrays
+from hsl.training.configuration import Configuration, Split
 from hsl.training.datasets import load_divided
-from hsl.training.trainer import EvaluationSets, TrainingSet
+from hsl.training.evaluation import EvaluationSets
+from hsl.training.trainer import TrainingSet
 
 STATISTICS_CHUNK = 10_000
 
@@ -58,9 +59,17 @@ def load_data(dataset: str, split: Split, device: str) -> Data:
         device: Torch device.
     """
     arrays, division = load_divided(dataset, split)
-    parts = [_samples(arrays, ids, device) for ids in (division.train, division.val, division.test)]
-    mean, std = _statistics(parts[0].images)
-    return Data(*parts, shape=arrays.shape, classes=arrays.classes, mean=mean, std=std)
+    train = _samples(arrays, division.train, device)
+    mean, std = _statistics(train.images)
+    return Data(
+        train=train,
+        val=_samples(arrays, division.val, device),
+        test=_samples(arrays, division.test, device),
+        shape=arrays.shape,
+        classes=arrays.classes,
+        mean=mean,
+        std=std,
+    )
 
 
 def _samples(arrays: Arrays, ids: np.ndarray, device: str) -> Samples:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +57,45 @@ def evaluate(model: nn.Module, samples: Samples, perturb: Perturb | None = None)
         loss += functional.cross_entropy(logits, labels, reduction="sum")
     model.train(was_training)
     return Metrics(correct.item() / len(samples.labels), loss.item() / len(samples.labels))
+
+
+@dataclass(frozen=True)
+class EvaluationSets:
+    """What is evaluated, and how.
+
+    Attributes:
+        val_clean: Validation samples as they are.
+        val_matched: Validation samples of the regime's difficulty; may be the same object.
+        test_clean: Test samples as they are.
+        test_matched: Test samples of the regime's difficulty; may be the same object.
+        perturb: Attack on the matched samples, or None.
+    """
+
+    val_clean: Samples
+    val_matched: Samples
+    test_clean: Samples
+    test_matched: Samples
+    perturb: Perturb | None = None
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Number of clean, and of matched, validation and test samples."""
+        return len(self.val_clean) + len(self.test_clean), len(self.val_matched) + len(self.test_matched)
+
+    def measure(self, model: nn.Module) -> dict[str, float]:
+        """``{split}_{clean|matched}_{accuracy|loss}`` of `model`; what is equal is computed once."""
+        row: dict[str, float] = {}
+        for split in ("val", "test"):
+            clean, matched = getattr(self, f"{split}_clean"), getattr(self, f"{split}_matched")
+            on_clean = evaluate(model, clean)
+            same = matched is clean and self.perturb is None
+            on_matched = on_clean if same else evaluate(model, matched, self.perturb)
+            row |= _named(f"{split}_clean", on_clean) | _named(f"{split}_matched", on_matched)
+        return row
+
+
+def _named(prefix: str, metrics: Metrics) -> dict[str, float]:
+    return {f"{prefix}_{field.name}": getattr(metrics, field.name) for field in fields(metrics)}
 
 
 def all_logits(model: nn.Module, samples: Samples) -> Tensor:

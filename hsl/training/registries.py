@@ -21,7 +21,7 @@ MODELS: Registry[Callable[..., nn.Module]] = Registry(
         "resnet18": "hsl.training.models:resnet18",
     },
 )
-"""``build(shape=(channels, height, width), classes=n, **options) -> nn.Module`` that maps images to logits."""
+"""``build(shape=(channels, height, width), classes=n, **options)``: a module that maps images to logits."""
 
 DATASETS: Registry[Callable[[str], Arrays]] = Registry(
     "data set",

@@ -24,7 +24,7 @@ from hsl.training.trainer import Trainer
 def mean_scores(
     score: str, trainers: Iterable[Trainer], configuration: Configuration, device: str
 ) -> dict[int, float]:
-    """Score every sample, validation and test samples included, by networks that saw the training samples only.
+    """Score every sample, validation and test samples too, by networks that saw training samples only.
 
     Args:
         score: Name of a difficulty score.
@@ -47,7 +47,7 @@ def mean_scores(
 
 
 def write_scores(uri: str, values: Mapping[int, float], about: Mapping[str, Any]) -> None:
-    """Write scores as Parquet with the columns ``id`` and ``score``; how they were made is in the metadata."""
+    """Write scores as Parquet, columns ``id`` and ``score``; the metadata says how they were made."""
     table = pa.table(
         {"id": pa.array(list(values), pa.int64()), "score": pa.array(list(values.values()), pa.float32())},
         metadata={"hsl": json.dumps(about)},

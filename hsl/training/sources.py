@@ -85,12 +85,14 @@ def parquet_files(path: str) -> list[Path]:
 
 def _columns(table: Any, file: Path) -> tuple[str, str]:
     kinds = {field.name: field.type for field in table.schema}
-    image = next((n for n, kind in kinds.items() if str(kind).startswith("struct") and "bytes" in str(kind)), None)
+    image = next(
+        (n for n, kind in kinds.items() if str(kind).startswith("struct") and "bytes" in str(kind)), None
+    )
     label = next((n for n in ("label", "labels", "fine_label") if n in kinds), None)
     if image is None or label is None:
         raise DataError(
-            f"{file} has the columns {', '.join(kinds)}; needed are an image column (struct of bytes and path) "
-            f"and an integer column named label"
+            f"{file} has the columns {', '.join(kinds)}; needed are an image column (struct of bytes and "
+            f"path) and an integer column named label"
         )
     return image, label
 
@@ -142,14 +144,16 @@ def _stacked(images: list[np.ndarray], labels: list[int], is_test: list[bool], p
     shapes = {image.shape for image in images}
     if len(shapes) > 1:
         listed = ", ".join(str(shape) for shape in sorted(shapes)[:3])
-        raise DataError(f"images at {path!r} differ in shape (channels, height, width): {listed}; make them equal")
+        raise DataError(
+            f"images at {path!r} differ in shape (channels, height, width): {listed}; make them equal"
+        )
     if any(label is None or label < 0 for label in labels):
         raise DataError(f"labels at {path!r} must be whole numbers from 0")
     return Arrays(np.stack(images), np.asarray(labels, np.int64), np.asarray(is_test, bool))
 
 
 def fingerprint(kind: str, path: str) -> str:
-    """What identifies the content of a source: names, sizes and times of its files; "" for packaged sources."""
+    """What identifies the content of a source: names, sizes and times of its files."""
     if kind not in {"parquet", "imagefolder"}:
         return path
     root = Path(path).expanduser().resolve()

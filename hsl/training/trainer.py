@@ -6,7 +6,6 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -18,51 +17,12 @@ from hsl.hardness.apply import Samples
 from hsl.sparsity import Sparsifier
 from hsl.training.augmentation import crop_and_flip
 from hsl.training.configuration import Training
-from hsl.training.evaluation import Metrics, Perturb, evaluate, to_float
+from hsl.training.evaluation import EvaluationSets, to_float
 from hsl.training.optimizers import learning_rate
 
 
 class DivergedError(ArithmeticError):
     """The training loss is not a finite number."""
-
-
-@dataclass(frozen=True)
-class EvaluationSets:
-    """What is evaluated, and how.
-
-    Attributes:
-        val_clean: Validation samples as they are.
-        val_matched: Validation samples of the regime's difficulty; may be the same object.
-        test_clean: Test samples as they are.
-        test_matched: Test samples of the regime's difficulty; may be the same object.
-        perturb: Attack on the matched samples, or None.
-    """
-
-    val_clean: Samples
-    val_matched: Samples
-    test_clean: Samples
-    test_matched: Samples
-    perturb: Perturb | None = None
-
-    @property
-    def sizes(self) -> tuple[int, int]:
-        """Number of clean, and of matched, validation and test samples."""
-        return len(self.val_clean) + len(self.test_clean), len(self.val_matched) + len(self.test_matched)
-
-    def measure(self, model: nn.Module) -> dict[str, float]:
-        """``{split}_{clean|matched}_{accuracy|loss}`` of `model`; what is equal is computed once."""
-        row: dict[str, float] = {}
-        for split in ("val", "test"):
-            clean, matched = getattr(self, f"{split}_clean"), getattr(self, f"{split}_matched")
-            on_clean = evaluate(model, clean)
-            same = matched is clean and self.perturb is None
-            on_matched = on_clean if same else evaluate(model, matched, self.perturb)
-            row |= _named(f"{split}_clean", on_clean) | _named(f"{split}_matched", on_matched)
-        return row
-
-
-def _named(prefix: str, metrics: Metrics) -> dict[str, float]:
-    return {f"{prefix}_{field.name}": getattr(metrics, field.name) for field in fields(metrics)}
 
 
 class TrainingSet:
@@ -100,6 +60,7 @@ class Trainer:
 
     def __init__(
         self,
+        *,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         sparsifier: Sparsifier,
@@ -140,8 +101,8 @@ class Trainer:
         """Train one epoch and evaluate it where it is due.
 
         Returns:
-            One row of the `epochs` table, without the columns that say which trial it is of; metrics that were
-            not evaluated are None.
+            One row of the `epochs` table, without the columns that say which trial it is of, and without
+            metrics where they were not evaluated.
 
         Raises:
             DivergedError: If the loss is not finite.
@@ -151,7 +112,9 @@ class Trainer:
         rate = learning_rate(self.training, self._step, self.total_steps)
         loss, accuracy = self._train_batches()
         if not math.isfinite(loss):
-            raise DivergedError(f"the training loss is {loss} in epoch {self.epoch}; try a smaller training.lr")
+            raise DivergedError(
+                f"the training loss is {loss} in epoch {self.epoch}; try a smaller training.lr"
+            )
         measured = self._measured()
         seconds = time.perf_counter() - began
         self.seconds += seconds
@@ -242,7 +205,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state of `state_dict`, on CPU to the last bit as if there had been no interruption."""
+        """Continue from a state of `state_dict`; on CPU to the last bit as if never interrupted."""
         self.model.load_state_dict(state["model"])
         groups = self._optimizer.state_dict()["param_groups"]
         moments = {int(index): dict(values) for index, values in state["optimizer"].items()}
