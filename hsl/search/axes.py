@@ -106,7 +106,7 @@ def configuration(space: SearchSpace, values: Values) -> Configuration:
         dataset=space.dataset,
         model=model_spec(values.get("model", space.model)),
         split=space.split,
-        training=space.training.model_copy(update=training) if training else space.training,
+        training=Training.model_validate({**space.training.model_dump(), **training}),
         regime=space.regimes[values.get("regime", space.regime) or next(iter(space.regimes))],
         method=method,
         hyperparameters={name: value for name, value in given.items() if name in takes},

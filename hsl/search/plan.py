@@ -139,8 +139,11 @@ def _sparse_cells(space: SearchSpace, omissions: dict[str, Omission]) -> Iterato
         return
     _check_sparsity_is_given(space)
     for levels in _crossed(space.factors):
-        if levels.get("method") == "dense":
-            continue  # the baseline is this cell
+        if levels.get("method") == "dense":  # the baseline is this cell
+            if space.baseline is None:
+                reason = "dense has cells of its own, without a sparsity; set baseline: dense to have them"
+                omissions.setdefault(reason, Omission("dense", reason))
+            continue
         own = (levels["method"],) if "method" in levels else methods
         taken = {name: _distributions(space, levels, name, omissions) for name in own}
         taken = {name: choices for name, choices in taken.items() if choices}

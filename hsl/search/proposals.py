@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.trial import Trial, TrialState
+from pydantic import ValidationError
 
 from hsl.search.axes import Values, configuration
 from hsl.search.plan import Cell
@@ -90,10 +92,10 @@ class CellStudy:
         for _ in range(ATTEMPTS if not self.is_finished else 0):
             trial = self._next_trial({"method": self._untried[0]} if self._untried else {})
             proposal = self._propose(trial)
-            if proposal.configuration.id not in self._trials:
+            if proposal and proposal.configuration.id not in self._trials:
                 self._add(proposal, trial)
                 return proposal
-            self._tell(trial, self._outcomes.get(proposal.configuration.id))
+            self._tell(trial, self._outcomes.get(proposal.configuration.id) if proposal else None)
         self._exhausted = True
         return None
 
@@ -108,9 +110,9 @@ class CellStudy:
         """Take over a configuration that was proposed in an earlier run; `tell` its outcome where it has one."""
         if configuration_id in self._trials:
             return
-        trial = self._next_trial(_parameters(values))
+        trial = self._next_trial(_parameters(values, self.cell))
         proposal = self._propose(trial)
-        if proposal.configuration.id == configuration_id:
+        if proposal and proposal.configuration.id == configuration_id:
             self._add(proposal, trial)
         else:  # the space has changed: it counts as tried, but teaches the sampler nothing
             self._trials[configuration_id] = None
@@ -126,7 +128,8 @@ class CellStudy:
         method = proposal.configuration.method
         self._untried = [other for other in self._untried if other != method]
 
-    def _propose(self, trial: Trial) -> Proposal:
+    def _propose(self, trial: Trial) -> Proposal | None:
+        """What the sampler suggests; None if the values, each valid by itself, do not fit together."""
         values: dict[str, Any] = {}
         method = next(iter(self.cell.distributions))
         if "method" in self.cell.domains:
@@ -140,24 +143,35 @@ class CellStudy:
                 continue
             values[axis] = _suggest(trial, axis, domain)
         fixed = {"method": method, "distribution": distributions[0], **self.cell.levels}
-        return Proposal(values, configuration(self._space, {**fixed, **values}))
+        try:
+            return Proposal(values, configuration(self._space, {**fixed, **values}))
+        except ValidationError:
+            return None
 
     def _tell(self, trial: Trial, outcome: Outcome | None) -> None:
         """Early-stopped trials are told as pruned at the epoch they got to: their value is not a final one."""
-        if outcome is None or outcome.objective is None or outcome.status == "failed":
+        value = math.nan if outcome is None or outcome.objective is None else outcome.objective
+        if outcome is None or math.isnan(value) or outcome.status == "failed":
             self._study.tell(trial, state=TrialState.FAIL)
         elif outcome.status == "stopped":
-            trial.report(outcome.objective, outcome.epochs)
+            trial.report(value, outcome.epochs)
             self._study.tell(trial, state=TrialState.PRUNED)
         else:
-            self._study.tell(trial, outcome.objective)
+            self._study.tell(trial, value)
+
+
+class _Exhaustive(optuna.samplers.BruteForceSampler):
+    """Every combination once. Optuna's own stops the study after the last, which only ``optimize`` permits."""
+
+    def after_trial(self, *_: Any) -> None:
+        """Nothing: `CellStudy` sees by itself when nothing new comes."""
 
 
 def make_sampler(space: SearchSpace, cell: Cell, seed: int) -> optuna.samplers.BaseSampler:
     """The sampler of one cell, its arguments spelled out because Optuna's defaults change between versions."""
     size = np.prod([domain.size for domain in cell.domains.values()])
     if size <= cell.configurations:
-        return optuna.samplers.BruteForceSampler(seed=seed)
+        return _Exhaustive(seed=seed)
     if space.sampler == "random":
         return optuna.samplers.RandomSampler(seed=seed)
     startup = min(10, max(2, cell.configurations // 3))
@@ -177,13 +191,12 @@ def _suggest(trial: Trial, axis: str, domain: Domain) -> Any:
     return min(max(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), low), high)
 
 
-def _parameters(values: Values) -> dict[str, Any]:
-    """Tuned values under the names that `CellStudy` gives them in Optuna."""
-    method = values.get("method", "")
-    named = dict(values)
-    if "distribution" in named and method:
-        named[f"distribution[{method}]"] = named.pop("distribution")
-    return {name: _label(v) if isinstance(v, dict | list | bool) else v for name, v in named.items()}
+def _parameters(values: Values, cell: Cell) -> dict[str, Any]:
+    """Tuned values under the names, and as the labels, that `CellStudy` gives them in Optuna."""
+    method = values.get("method") or next(iter(cell.distributions))
+    named = {f"distribution[{method}]" if axis == "distribution" else axis: axis for axis in values}
+    chosen = {axis for axis, domain in cell.domains.items() if domain.choice}
+    return {name: _label(values[axis]) if axis in chosen else values[axis] for name, axis in named.items()}
 
 
 def _label(value: Any) -> str:

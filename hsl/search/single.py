@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from hsl.errors import Problem, SpaceError
 from hsl.search.axes import configuration
 from hsl.search.parents import Library, ParentTask, ScoresTask, Task, make_here, missing
@@ -22,14 +24,14 @@ def only_configuration(space: SearchSpace) -> Configuration:
     A tuned number that is not pinned has the space's own default (``training.*``) or its method's.
 
     Raises:
-        SpaceError: With every axis that has several values left.
+        SpaceError: With every axis that has several values left, or if the values do not fit together.
     """
     values: dict[str, Any] = {}
     problems: list[Problem] = []
-    for axis, options in _options(space):
+    for axis, options, is_compared in _options(space):
         if len(options) == 1:
             values[axis] = options[0]
-        elif not axis.startswith(("training.", "method.", "distribution")):
+        elif is_compared or not axis.startswith(("training.", "method.", "distribution")):
             listed = ", ".join(str(option) for option in options)
             problems.append(
                 Problem(
@@ -38,13 +40,19 @@ def only_configuration(space: SearchSpace) -> Configuration:
             )
     if problems:
         raise SpaceError(space.name, problems)
-    return configuration(space, values)
+    try:
+        return configuration(space, values)
+    except ValidationError as error:
+        reasons = [item["msg"].removeprefix("Value error, ") for item in error.errors()]
+        raise SpaceError(space.name, [Problem("", reason) for reason in reasons]) from error
 
 
-def _options(space: SearchSpace) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    yield from space.factors.items()
+def _options(space: SearchSpace) -> Iterator[tuple[str, tuple[Any, ...], bool]]:
+    """Every axis, the values it may have (none for a range), and whether it is compared."""
+    for axis, levels in space.factors.items():
+        yield axis, levels, True
     for axis, domain in space.search.items():
-        yield axis, domain.choice or ()
+        yield axis, domain.choice or (), False
 
 
 def train_once(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -201,7 +202,7 @@ def _cross_problems(raw: Mapping[str, Any]) -> Iterator[tuple[Location, Problem]
     for axis, values in levels.items():
         yield from _axis_problems(("factors", axis), axis, values, names)
     for axis, domain in domains.items():
-        values = next((v for v in domain.values() if isinstance(v, list)), [])
+        values = _probes(domain)
         yield from _axis_problems(("search", axis), axis, values, names)
         if axis in levels:
             yield (
@@ -210,6 +211,16 @@ def _cross_problems(raw: Mapping[str, Any]) -> Iterator[tuple[Location, Problem]
             )
     if (regime := raw.get("regime")) is not None and names and regime not in names:
         yield ("regime",), Problem("regime", _unknown_regime(regime, names))
+
+
+def _probes(domain: Mapping[str, Any]) -> list[Any]:
+    """Values that a domain offers: its choices, or its bounds and, of a real range, a value between them."""
+    kind, values = next(((k, v) for k, v in domain.items() if isinstance(v, list)), ("", []))
+    is_range = kind in {"uniform", "loguniform"} and all(isinstance(v, int | float) for v in values)
+    if not is_range or len(values) != 2:
+        return values
+    between = values[0] + (values[1] - values[0]) / math.e  # never a whole number
+    return [*values, float(f"{between:.6g}")]
 
 
 def _axis_problems(

@@ -6,7 +6,9 @@ Whatever is no tensor travels as JSON inside the same file, so that weights and 
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -40,16 +42,20 @@ def from_bytes(content: bytes) -> dict[str, Any]:
     """
     try:
         tensors = load(content)
-        state = json.loads(bytes(tensors.pop(JSON_ENTRY).tolist()))
-    except (SafetensorError, KeyError, ValueError) as error:
+        state = dict(json.loads(tensors.pop(JSON_ENTRY).numpy().tobytes()))
+        for path, tensor in tensors.items():
+            _insert(state, path, tensor)
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise StoreError(f"the checkpoint is damaged ({error}); it is not used") from error
-    for path, tensor in tensors.items():
-        *parents, last = path.split(SEPARATOR)
-        node = state
-        for part in parents:
-            node = node.setdefault(part, {})
-        node[last] = tensor
     return state
+
+
+def _insert(state: dict[str, Any], path: str, tensor: Tensor) -> None:
+    *parents, last = (_unescaped(part) for part in path.split(SEPARATOR))
+    node = state
+    for part in parents:
+        node = node.setdefault(part, {})
+    node[last] = tensor
 
 
 def _split(state: Tree, path: tuple[str, ...], tensors: dict[str, Tensor]) -> dict[str, Any]:
@@ -58,12 +64,21 @@ def _split(state: Tree, path: tuple[str, ...], tensors: dict[str, Tensor]) -> di
     for key, value in state.items():
         here = (*path, str(key))
         if isinstance(value, Tensor):
-            tensors[SEPARATOR.join(here)] = value.detach().cpu().contiguous().clone()
+            tensors[SEPARATOR.join(map(_escaped, here))] = value.detach().cpu().contiguous().clone()
         elif isinstance(value, Mapping):
             rest[str(key)] = _split(value, here, tensors)
         else:
             rest[str(key)] = value
     return rest
+
+
+def _escaped(key: str) -> str:
+    """A key without separator, as in a JSON pointer (RFC 6901)."""
+    return key.replace("~", "~0").replace(SEPARATOR, "~1")
+
+
+def _unescaped(part: str) -> str:
+    return part.replace("~1", SEPARATOR).replace("~0", "~")
 
 
 def write(uri: str, state: Tree) -> None:
@@ -79,14 +94,22 @@ def place(uri: str, content: bytes) -> None:
         content: What it shall hold.
     """
     filesystem, path = _locate(uri)
-    local = isinstance(filesystem, fs.LocalFileSystem)
-    if local:
-        filesystem.create_dir(path.rpartition("/")[0], recursive=True)
-    target = f"{path}.part" if local else path
-    with filesystem.open_output_stream(target) as stream:
+    if not isinstance(filesystem, fs.LocalFileSystem):
+        _put(filesystem, path, content)
+        return
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    scratch = f"{path}.{uuid.uuid4().hex}.part"  # several processes may make the same file
+    try:
+        _put(filesystem, scratch, content)
+        filesystem.move(scratch, path)
+    except BaseException:
+        Path(scratch).unlink(missing_ok=True)
+        raise
+
+
+def _put(filesystem: fs.FileSystem, path: str, content: bytes) -> None:
+    with filesystem.open_output_stream(path) as stream:
         stream.write(content)
-    if local:
-        filesystem.move(target, path)
 
 
 def read(uri: str) -> dict[str, Any] | None:

@@ -107,7 +107,7 @@ def divide(arrays: Arrays, split: Split) -> Division:
         DataError: If a class has too few samples to be in every part.
     """
     ids = np.arange(len(arrays.labels))
-    own_test = arrays.is_test.any()
+    own_test = arrays.is_test.any() and not arrays.is_test.all()
     rest, test = (
         (ids[~arrays.is_test], ids[arrays.is_test])
         if own_test
@@ -128,6 +128,7 @@ def _part(
         rest, part = train_test_split(ids, test_size=size, stratify=labels[ids], random_state=seed)
     except ValueError as error:
         raise DataError(
-            f"split.{name}={size} is not possible with {len(ids)} samples of {len(set(labels[ids]))} classes: {error}"
+            f"split.{name}={size} is not possible with {len(ids)} samples of {len(set(labels[ids]))} classes: "
+            f"{error}"
         ) from error
     return rest, part

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from hsl.errors import DataError
 from hsl.training.arrays import Arrays, cache_folder
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp", ".tif", ".tiff"})
+
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What Pillow raises on damaged files, whichever format they pretend to have."""
 
 
 def digits(_: str) -> Arrays:
@@ -57,21 +60,28 @@ def parquet(path: str) -> Arrays:
     """Images in the Hugging Face layout: an image column (struct of `bytes` and `path`) and a label column.
 
     Args:
-        path: One file, or a folder of them; files whose name begins with "test" or "val" are the test set.
+        path: One file, or a folder of them; those whose name, or folder, begins with "test" or "val" are the
+            test set.
     """
     import pyarrow.parquet as pq  # noqa: PLC0415  only this source needs it
 
     images: list[np.ndarray] = []
     labels: list[int] = []
     is_test: list[bool] = []
+    origins: list[str] = []
     for file in parquet_files(path):
-        table = pq.read_table(file)
+        try:
+            table = pq.read_table(file)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{file}: not a readable Parquet file ({error}); repair or replace it") from error
         image_column, label_column = _columns(table, file)
         rows = table.column(image_column).to_pylist()
-        images += _decoded(((f"{file} row {i}", row) for i, row in enumerate(rows)), file.parent)
+        places = [f"{file} row {i}" for i in range(len(rows))]
+        images += _decoded(zip(places, rows, strict=True), file.parent)
         labels += table.column(label_column).to_pylist()
-        is_test += [file.stem.startswith(("test", "val"))] * len(rows)
-    return _stacked(images, labels, is_test, path)
+        is_test += [_is_test_file(file, Path(path).expanduser())] * len(rows)
+        origins += places
+    return _stacked(images, labels, is_test, origins, path)
 
 
 def parquet_files(path: str) -> list[Path]:
@@ -83,27 +93,37 @@ def parquet_files(path: str) -> list[Path]:
     return files
 
 
+def _is_test_file(file: Path, root: Path) -> bool:
+    """Whether a file of the folder `root` belongs to a test set; a file given by itself never does."""
+    return file != root and any(part.startswith(("test", "val")) for part in file.relative_to(root).parts)
+
+
 def _columns(table: Any, file: Path) -> tuple[str, str]:
-    kinds = {field.name: field.type for field in table.schema}
-    image = next(
-        (n for n, kind in kinds.items() if str(kind).startswith("struct") and "bytes" in str(kind)), None
-    )
+    kinds = {field.name: str(field.type) for field in table.schema}
+    image = next((n for n, kind in kinds.items() if kind.startswith("struct") and "bytes" in kind), None)
     label = next((n for n in ("label", "labels", "fine_label") if n in kinds), None)
-    if image is None or label is None:
+    if image is None or label is None or not kinds[label].startswith(("int", "uint")):
+        listed = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
         raise DataError(
-            f"{file} has the columns {', '.join(kinds)}; needed are an image column (struct of bytes and "
-            f"path) and an integer column named label"
+            f"{file} has the columns {listed}; needed are an image column (struct of bytes and path) "
+            f"and an integer column named label"
         )
     return image, label
 
 
 def _decoded(rows: Iterable[tuple[str, Any]], folder: Path) -> Iterator[np.ndarray]:
     for where, row in rows:
-        content = row["bytes"] if row and row.get("bytes") else None
-        try:
-            yield _pixels(io.BytesIO(content) if content else folder / row["path"])
-        except (OSError, UnidentifiedImageError, TypeError) as error:
-            raise DataError(f"{where}: not a readable image ({error}); remove or repair it") from error
+        given = row or {}
+        content = given.get("bytes") or b""
+        yield _readable(where, folder / given["path"] if given.get("path") and not content else content)
+
+
+def _readable(where: str, source: Path | bytes) -> np.ndarray:
+    """The pixels of an image; `where` it is goes into the message if it cannot be read."""
+    try:
+        return _pixels(io.BytesIO(source) if isinstance(source, bytes) else source)
+    except UNREADABLE as error:
+        raise DataError(f"{where}: not a readable image ({error}); remove or repair it") from error
 
 
 def imagefolder(path: str) -> Arrays:
@@ -113,15 +133,11 @@ def imagefolder(path: str) -> Arrays:
     found = list(_labelled_files(parts or {"train": root}))
     if not found:
         raise DataError(f"no images at {path!r}; expected {path}/CLASS/IMAGE or {path}/train/CLASS/IMAGE")
-    classes = sorted({file.parent.name for _, file in found})
-    images: list[np.ndarray] = []
-    for _, file in found:
-        try:
-            images.append(_pixels(file))
-        except (OSError, UnidentifiedImageError) as error:
-            raise DataError(f"{file}: not a readable image ({error}); remove or repair it") from error
-    labels = [classes.index(file.parent.name) for _, file in found]
-    return _stacked(images, labels, [part != "train" for part, _ in found], path)
+    classes = {name: label for label, name in enumerate(sorted({file.parent.name for _, file in found}))}
+    images = [_readable(str(file), file) for _, file in found]
+    labels = [classes[file.parent.name] for _, file in found]
+    is_test = [part != "train" for part, _ in found]
+    return _stacked(images, labels, is_test, [str(file) for _, file in found], path)
 
 
 def _labelled_files(parts: dict[str, Path]) -> Iterator[tuple[str, Path]]:
@@ -138,17 +154,19 @@ def _pixels(source: Any) -> np.ndarray:
     return pixels[None] if grey else pixels.transpose(2, 0, 1)
 
 
-def _stacked(images: list[np.ndarray], labels: list[int], is_test: list[bool], path: str) -> Arrays:
+def _stacked(
+    images: list[np.ndarray], labels: list[int], is_test: list[bool], origins: list[str], path: str
+) -> Arrays:
     if not images:
         raise DataError(f"the data set at {path!r} is empty")
-    shapes = {image.shape for image in images}
-    if len(shapes) > 1:
-        listed = ", ".join(str(shape) for shape in sorted(shapes)[:3])
-        raise DataError(
-            f"images at {path!r} differ in shape (channels, height, width): {listed}; make them equal"
-        )
-    if any(label is None or label < 0 for label in labels):
-        raise DataError(f"labels at {path!r} must be whole numbers from 0")
+    for image, label, origin in zip(images, labels, origins, strict=True):
+        if image.shape != images[0].shape:
+            raise DataError(
+                f"{origin} has the shape {image.shape} (channels, height, width), {origins[0]} has "
+                f"{images[0].shape}; make all images equal"
+            )
+        if label is None or label < 0:
+            raise DataError(f"{origin}: the label is {label}; labels are whole numbers from 0")
     return Arrays(np.stack(images), np.asarray(labels, np.int64), np.asarray(is_test, bool))
 
 

@@ -208,7 +208,11 @@ class Trainer:
         """Continue from a state of `state_dict`; on CPU to the last bit as if never interrupted."""
         self.model.load_state_dict(state["model"])
         groups = self._optimizer.state_dict()["param_groups"]
-        moments = {int(index): dict(values) for index, values in state["optimizer"].items()}
+        parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
+        moments = {
+            int(index): {name: _laid_out(value, parameters[int(index)]) for name, value in values.items()}
+            for index, values in state["optimizer"].items()
+        }
         self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self.sparsifier.load_state_dict(state["sparsifier"])
         torch.set_rng_state(state["generator"])
@@ -217,6 +221,13 @@ class Trainer:
         self._target_step = state["target_step"]
         self.seconds = state["seconds"]
         self.history = list(state["history"])
+
+
+def _laid_out(value: Any, parameter: Tensor) -> Any:
+    """Optimizer state in the memory layout of its parameter: fused kernels walk both side by side."""
+    if not isinstance(value, Tensor) or value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
 
 
 def batches(order: Tensor, batch_size: int) -> list[Tensor]:
