@@ -116,7 +116,11 @@ def sweep(
 
     from hsl.search.sweep import Sweep  # noqa: PLC0415
 
-    report = Sweep(loaded, uri, Console(stderr=True), address).run()
+    try:
+        report = Sweep(loaded, uri, Console(stderr=True), address).run()
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; everything so far is in {uri}, the same command continues", err=True)
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
     best(uri, metric=loaded.objective)
     typer.echo(f"{report.trained} trials trained in this run; results in {uri}", err=True)
     if report.failed:
@@ -239,9 +243,6 @@ def main() -> None:
             raise
         typer.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; run the same command again to continue", err=True)
-        sys.exit(ExitCode.INTERRUPTED)
 
 
 if __name__ == "__main__":

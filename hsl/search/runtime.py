@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 
@@ -54,9 +55,24 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise HslError(f"cannot start or reach Ray at {address or 'this machine'}: {error}") from error
     try:
-        yield
+        with _terminated_like_interrupted():
+            yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM, by which schedulers and shells end a driver, flushes the store as Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def slots(resources: Resources) -> int:

@@ -208,6 +208,7 @@ class Sweep:
         from hsl.search.recorder import Recorder  # noqa: PLC0415  imports ray
         from hsl.search.scheduler import StratifiedASHA  # noqa: PLC0415
         from hsl.search.searcher import JobSearcher  # noqa: PLC0415
+        from hsl.search.trial import SweepTrial  # noqa: PLC0415
 
         tally = Tally(stage, {name: CellTally(planned=count) for name, count in planned.items()})
         for row in past.stage(stage):
@@ -220,7 +221,7 @@ class Sweep:
         recorder = Recorder(ledger, progress, searcher.jobs)
         try:
             with progress.showing(tally):
-                tune_jobs(searcher, StratifiedASHA(rungs, searcher.jobs), recorder, self.space)
+                tune_jobs(SweepTrial, searcher, StratifiedASHA(rungs, searcher.jobs), recorder, self.space)
         finally:
             ledger.close()
             self._trained += tally.ended - before
@@ -238,16 +239,14 @@ class Sweep:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def tune_jobs(searcher: Any, scheduler: Any, recorder: Any, space: SearchSpace) -> None:
+def tune_jobs(trainable: Any, searcher: Any, scheduler: Any, recorder: Any, space: SearchSpace) -> None:
     """Let Ray Tune train whatever the searcher hands out."""
     from ray import tune  # noqa: PLC0415
-
-    from hsl.search.trial import SweepTrial  # noqa: PLC0415  imports torch
 
     resources = {"cpu": space.resources.cpu, "gpu": space.resources.gpu}
     with scratch_folder() as folder:
         tune.Tuner(
-            tune.with_resources(SweepTrial, resources),
+            tune.with_resources(trainable, resources),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=scheduler,

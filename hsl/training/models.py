@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -44,8 +45,12 @@ def mlp(shape: Shape, classes: int, widths: Sequence[int] = (256, 256)) -> nn.Mo
         widths: Units of the hidden layers.
     """
     sizes = [shape[0] * shape[1] * shape[2], *widths]
-    hidden = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
-    return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(sizes[-1], classes))
+    layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
+    for number, (inputs, units) in enumerate(pairwise(sizes), start=1):
+        layers[f"hidden{number}"] = nn.Linear(inputs, units)
+        layers[f"relu{number}"] = nn.ReLU()
+    layers["output"] = nn.Linear(sizes[-1], classes)
+    return nn.Sequential(layers)
 
 
 def lenet(shape: Shape, classes: int, width: int = 16) -> nn.Module:
@@ -63,20 +68,21 @@ def lenet(shape: Shape, classes: int, width: int = 16) -> nn.Module:
     if min(shape[1:]) < 8:
         raise DataError(f"lenet needs images of at least 8x8 pixels, got {shape[1]}x{shape[2]}; use mlp")
     stride = 2 if height >= 16 else 1
-    return nn.Sequential(
-        nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False),
-        nn.BatchNorm2d(width),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(width, 2 * width, 3, padding=1, bias=False),
-        nn.BatchNorm2d(2 * width),
-        nn.ReLU(),
-        nn.AdaptiveMaxPool2d(4),
-        nn.Flatten(),
-        nn.Linear(2 * width * 16, 120),
-        nn.ReLU(),
-        nn.Linear(120, classes),
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        conv1=nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False),
+        norm1=nn.BatchNorm2d(width),
+        relu1=nn.ReLU(),
+        pool1=nn.MaxPool2d(2),
+        conv2=nn.Conv2d(width, 2 * width, 3, padding=1, bias=False),
+        norm2=nn.BatchNorm2d(2 * width),
+        relu2=nn.ReLU(),
+        pool2=nn.AdaptiveMaxPool2d(4),
+        flatten=nn.Flatten(),
+        hidden=nn.Linear(2 * width * 16, 120),
+        relu3=nn.ReLU(),
+        output=nn.Linear(120, classes),
     )
+    return nn.Sequential(layers)
 
 
 def resnet18(shape: Shape, classes: int) -> nn.Module:
