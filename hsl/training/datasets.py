@@ -115,8 +115,19 @@ def divide(arrays: Arrays, split: Split) -> Division:
     )
     train, val = _part(rest, arrays.labels, split.validation, split.seed + 1, "validation")
     if split.limit and split.limit < len(train):
-        _, train = _part(train, arrays.labels, split.limit, split.seed + 2, "limit")
+        train = _limited(train, arrays.labels, split.limit, split.seed + 2)
     return Division(np.sort(train), np.sort(val), np.sort(test))
+
+
+def _limited(ids: np.ndarray, labels: np.ndarray, limit: int, seed: int) -> np.ndarray:
+    from sklearn.utils import resample  # noqa: PLC0415  an import of half a second
+
+    if limit < (classes := len(set(labels[ids]))):
+        raise DataError(f"split.limit={limit} leaves no sample of some of the {classes} classes; raise it")
+    chosen: np.ndarray = resample(
+        ids, replace=False, n_samples=limit, stratify=labels[ids], random_state=seed
+    )
+    return chosen
 
 
 def _part(
