@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from hsl.errors import HslError
 from hsl.hardness import keyed
-from hsl.hardness.regimes import NORMS
+from hsl.hardness.fields import NORMS
 
 BNMode = Literal["eval", "train"]
 

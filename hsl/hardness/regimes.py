@@ -6,23 +6,12 @@ places.
 
 from __future__ import annotations
 
-from fractions import Fraction
-from typing import Annotated, Any, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictBool,
-    StrictInt,
-    StrictStr,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import Field, StrictBool, StrictInt, ValidationInfo, field_validator, model_validator
 
-from hsl.errors import UnknownNameError, close_match
+from hsl.hardness.constants import EXTRAPOLATED, EXTRAPOLATED_SEVERITY
+from hsl.hardness.fields import CorruptionName, Count, Name, Norm, Part, Pixels, Share, Step, known, problem
 from hsl.hardness.registries import (
     ATTACKS,
     CORRUPTIONS,
@@ -31,74 +20,13 @@ from hsl.hardness.registries import (
     SCORES,
     SELECTIONS,
 )
-from hsl.registry import Registry
-
-NORMS = ("linf",)
-"""Norms in which an attack is bounded."""
 
 SCORING_MODELS = 10
 SCORING_EPOCH = 0.1
 """Data Diet (Paul et al., NeurIPS 2021, arXiv 2107.07075): ten models, epoch 20 of 200."""
 
 
-def _problem(kind: str, message: str) -> PydanticCustomError:
-    return PydanticCustomError(kind, "{message}", {"message": message})
-
-
-def _known(registry: Registry[Any]) -> AfterValidator:
-    def check(name: str) -> str:
-        if not registry.knows(name):
-            raise _problem("unknown_name", str(UnknownNameError(registry.kind, name, registry)))
-        return name
-
-    return AfterValidator(check)
-
-
-def _norm(name: str) -> str:
-    if name not in NORMS:
-        message = f"unknown norm {name!r}{close_match(name, NORMS)}; known: {', '.join(NORMS)}"
-        raise _problem("unknown_name", message)
-    return name
-
-
-def _severity(value: int) -> int:
-    if not 1 <= value <= 5:
-        raise _problem("severity", f"severity {value} does not exist; allowed is 1-5")
-    return value
-
-
-def _pixels(value: object) -> float:
-    """Number or expression such as ``"8/255"``, as a fraction of the range of a pixel."""
-    try:
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise ValueError
-        numerator, *denominator = str(value).split("/")
-        number = Fraction(numerator.strip())
-        for divisor in denominator:
-            number /= Fraction(divisor.strip())
-    except (ValueError, ZeroDivisionError) as error:
-        raise _problem("pixels", f"{value!r} is no number; write pixel units, for example 8/255") from error
-    if not 0 <= number <= 1:
-        raise _problem("pixels", f"{value} is outside 0-1; write it in pixel units, for example 8/255")
-    return float(number)
-
-
-def _positive(value: float) -> float:
-    if value <= 0:
-        raise _problem("pixels", "a step of 0 moves nothing; write it in pixel units, for example 2/255")
-    return value
-
-
-Pixels = Annotated[float, BeforeValidator(_pixels)]
-Share = Annotated[float, Field(gt=0, le=1, strict=True)]
-Count = Annotated[StrictInt, Field(ge=1)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Keep(_Part):
+class Keep(Part):
     """Which part of the samples is kept.
 
     Attributes:
@@ -111,8 +39,8 @@ class Keep(_Part):
     """
 
     fraction: Share
-    by: Annotated[StrictStr, _known(SCORES)] = "random"
-    which: Annotated[StrictStr, _known(SELECTIONS)] = "hardest"
+    by: Annotated[Name, known(SCORES)] = "random"
+    which: Annotated[Name, known(SELECTIONS)] = "hardest"
     class_balanced: StrictBool = False
     models: Count | None = None
     epoch: Share | None = None
@@ -132,15 +60,15 @@ class Keep(_Part):
     def _consistent(self) -> Self:
         if self.by == "random" and self.which != "random":
             message = f"which: {self.which} needs a score; add by, for example by: el2n, or leave which out"
-            raise _problem("keep", message)
+            raise problem("keep", message)
         if self.by == "random" and not (self.models is None and self.epoch is None):
-            raise _problem("keep", "models and epoch belong to a score; add by, for example by: el2n")
+            raise problem("keep", "models and epoch belong to a score; add by, for example by: el2n")
         if self.by != "random" and self.which == "random":
-            raise _problem("keep", f"which: random does not look at {self.by}; leave by and which out")
+            raise problem("keep", f"which: random does not look at {self.by}; leave by and which out")
         return self
 
 
-class LabelNoise(_Part):
+class LabelNoise(Part):
     """Wrong labels in the training set.
 
     Attributes:
@@ -148,31 +76,87 @@ class LabelNoise(_Part):
         rate: Probability that a sample gets one, in (0, 1).
     """
 
-    kind: Annotated[StrictStr, _known(LABEL_NOISES)] = "symmetric"
+    kind: Annotated[Name, known(LABEL_NOISES)] = "symmetric"
     rate: Annotated[float, Field(gt=0, lt=1, strict=True)]
 
 
-class Corruption(_Part):
-    """Damaged images, with the constants of CIFAR-C.
+class Corruption(Part):
+    """Damaged images, with the constants of CIFAR-C or Tiny-ImageNet-C, by the side of the images.
 
     Attributes:
-        name: Kind of damage.
-        severity: 1 (slight) to 5 (severe).
+        name: Kind of damage. Of several, each sample gets one, all being equally likely.
+        allow_extrapolated: Permit severity 6, which the published data sets do not have, for the corruptions
+            of `hsl.hardness.constants.EXTRAPOLATED`.
+        severity: 1 (slight) to 5 (severe), of training and matched samples.
+        test_severity: Severity of the matched samples, where it differs.
+        where: What is damaged: training samples, matched validation and test samples, or both.
         redraw: Draw the damage of a training image anew every epoch instead of once.
     """
 
-    name: Annotated[StrictStr, _known(CORRUPTIONS)]
-    severity: Annotated[StrictInt, AfterValidator(_severity)]
+    name: CorruptionName
+    allow_extrapolated: StrictBool = False
+    severity: StrictInt
+    test_severity: StrictInt | None = None
+    where: Literal["train", "test", "both"] = "both"
     redraw: StrictBool = False
 
+    @field_validator("severity", "test_severity")
+    @classmethod
+    def _exists(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is None or 1 <= value < EXTRAPOLATED_SEVERITY:
+            return value
+        message = f"severity {value} does not exist; allowed is 1-5"
+        if value != EXTRAPOLATED_SEVERITY:
+            raise problem("severity", message)
+        if not info.data.get("allow_extrapolated", False):
+            raise problem("severity", f"{message}, and 6 by extrapolation with allow_extrapolated: true")
+        missing = [name for name in _names(info.data.get("name", ())) if not _reaches_six(name)]
+        if missing:
+            known = ", ".join(sorted(EXTRAPOLATED))
+            raise problem(
+                "severity", f"severity 6 of {', '.join(missing)} does not exist; it does of: {known}"
+            )
+        return value
+
     @model_validator(mode="after")
-    def _redraw_has_an_effect(self) -> Self:
+    def _every_option_has_an_effect(self) -> Self:
         if self.redraw and self.name in DETERMINISTIC_CORRUPTIONS:
-            raise _problem("redraw", f"{self.name} draws nothing at random; leave redraw out")
+            raise problem("redraw", f"{self.name} draws nothing at random; leave redraw out")
+        if self.redraw and self.where == "test":
+            raise problem(
+                "redraw", "redraw is about training images, and where: test damages none; leave it out"
+            )
+        if self.test_severity is not None and self.where != "both":
+            advice = "severity is that of the test" if self.where == "test" else "no test image is damaged"
+            raise problem("test_severity", f"where: {self.where}, so {advice}; leave test_severity out")
+        if self.allow_extrapolated and EXTRAPOLATED_SEVERITY not in (self.severity, self.test_severity):
+            raise problem(
+                "severity", "allow_extrapolated permits severity 6, and none is given; leave it out"
+            )
+        if self.test_severity == self.severity:
+            object.__setattr__(self, "test_severity", None)
         return self
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The corruptions that are mixed, or the one there is."""
+        return _names(self.name)
 
-class Attack(_Part):
+    @property
+    def matched_severity(self) -> int:
+        """Severity of matched samples."""
+        return self.test_severity or self.severity
+
+
+def _names(name: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (name,) if isinstance(name, str) else name
+
+
+def _reaches_six(name: str) -> bool:
+    return name in EXTRAPOLATED or name not in CORRUPTIONS
+
+
+class Attack(Part):
     """Adversarial training: every training batch is attacked before the step.
 
     Attributes:
@@ -185,16 +169,16 @@ class Attack(_Part):
         random_start: Start from a random point of the ball instead of the image.
     """
 
-    name: Annotated[StrictStr, _known(ATTACKS)] = "pgd"
-    norm: Annotated[StrictStr, AfterValidator(_norm)] = "linf"
+    name: Annotated[Name, known(ATTACKS)] = "pgd"
+    norm: Norm = "linf"
     eps: Pixels
-    step: Annotated[Pixels, AfterValidator(_positive)]
+    step: Step
     steps: Count
     eval_steps: Count = 20
     random_start: StrictBool = True
 
 
-class Regime(_Part):
+class Regime(Part):
     """What makes the data hard; ``{}`` is clean. The parts apply in the order in which they are listed here.
 
     Attributes:
@@ -217,7 +201,7 @@ class Regime(_Part):
 
     @property
     def is_clean(self) -> bool:
-        """Whether the training data is the data set as it is."""
+        """Whether every sample, for training and for evaluation, is that of the data set as it is."""
         all_kept = self.keep is None or self.keep.fraction == 1
         return all_kept and self.label_noise is None and self.corruption is None and self.attack is None
 

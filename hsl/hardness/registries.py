@@ -39,14 +39,42 @@ LABEL_NOISES: Registry[Callable[..., Any]] = Registry(
 CORRUPTIONS: Registry[Callable[..., Any]] = Registry(
     "corruption",
     {
-        "contrast": "hsl.hardness.corruptions:contrast",
-        "gaussian_noise": "hsl.hardness.corruptions:gaussian_noise",
+        "brightness": "hsl.hardness.corruptions.digital:brightness",
+        "contrast": "hsl.hardness.corruptions.digital:contrast",
+        "defocus_blur": "hsl.hardness.corruptions.blur:defocus_blur",
+        "elastic_transform": "hsl.hardness.corruptions.blur:elastic_transform",
+        "fog": "hsl.hardness.corruptions.weather:fog",
+        "frost_procedural": "hsl.hardness.corruptions.weather:frost_procedural",
+        "gaussian_blur": "hsl.hardness.corruptions.blur:gaussian_blur",
+        "gaussian_noise": "hsl.hardness.corruptions.noise:gaussian_noise",
+        "glass_blur": "hsl.hardness.corruptions.blur:glass_blur",
+        "impulse_noise": "hsl.hardness.corruptions.noise:impulse_noise",
+        "jpeg_compression": "hsl.hardness.corruptions.digital:jpeg_compression",
+        "motion_blur": "hsl.hardness.corruptions.blur:motion_blur",
+        "pixelate": "hsl.hardness.corruptions.digital:pixelate",
+        "saturate": "hsl.hardness.corruptions.digital:saturate",
+        "shot_noise": "hsl.hardness.corruptions.noise:shot_noise",
+        "snow": "hsl.hardness.corruptions.weather:snow",
+        "spatter": "hsl.hardness.corruptions.spatter:spatter",
+        "speckle_noise": "hsl.hardness.corruptions.noise:speckle_noise",
+        "zoom_blur": "hsl.hardness.corruptions.blur:zoom_blur",
     },
 )
-"""(pixels float32 [B, C, H, W] in [0, 255], ids int64 [B], severity 1..5, key int) -> pixels, not yet
+"""(pixels float32 [B, C, H, W] in [0, 255], ids int64 [B], severity 1..6, key int) -> pixels, not yet
 clipped."""
 
-DETERMINISTIC_CORRUPTIONS = frozenset({"contrast"})
+DETERMINISTIC_CORRUPTIONS = frozenset(
+    {
+        "brightness",
+        "contrast",
+        "defocus_blur",
+        "gaussian_blur",
+        "jpeg_compression",
+        "pixelate",
+        "saturate",
+        "zoom_blur",
+    }
+)
 """Corruptions that draw nothing at random: to draw them anew every epoch would change nothing."""
 
 ATTACKS: Registry[Callable[..., Any]] = Registry("attack", {"pgd": "hsl.hardness.attacks:pgd"})

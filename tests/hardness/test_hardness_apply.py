@@ -3,7 +3,7 @@ import torch
 
 from hsl.errors import DataError
 from hsl.hardness import Regime
-from hsl.hardness.apply import Samples, matched_samples, redrawn, training_samples
+from hsl.hardness.apply import Samples, check_regime, matched_samples, redrawn, training_samples
 
 N = 400
 NOISE = {"name": "gaussian_noise", "severity": 3}
@@ -143,6 +143,53 @@ def test_frozen_damage_is_not_drawn_again(samples):
     before = training_samples(samples, frozen, 3)
     assert redrawn(before, frozen, 3, 1) is before
     assert redrawn(samples, regime(), 3, 1) is samples
+
+
+def test_a_corruption_damages_what_it_says(samples):
+    only_train, only_test = (regime(corruption={**NOISE, "where": where}) for where in ("train", "test"))
+    both = regime(corruption=NOISE)
+    assert equal(training_samples(samples, only_train, 1), training_samples(samples, both, 1))
+    assert equal(
+        matched_samples(samples, only_test, split="val"), matched_samples(samples, both, split="val")
+    )
+    assert equal(training_samples(samples, only_test, 1), samples)
+    assert equal(matched_samples(samples, only_train, split="val"), samples)
+
+
+def test_matched_samples_have_the_severity_of_the_test(samples):
+    harder = regime(corruption={**NOISE, "test_severity": 5})
+    assert equal(training_samples(samples, harder, 1), training_samples(samples, regime(corruption=NOISE), 1))
+    five = regime(corruption={**NOISE, "severity": 5})
+    matched = matched_samples(samples, harder, split="test")
+    assert equal(matched, matched_samples(samples, five, split="test"))
+    assert not equal(matched, matched_samples(samples, regime(corruption=NOISE), split="test"))
+
+
+def test_a_mix_damages_a_sample_as_its_corruption_alone_does(samples):
+    names = ["gaussian_noise", "contrast", "shot_noise"]
+    mixed = training_samples(samples, regime(corruption={"name": names, "severity": 3}), 1).images
+    plain = training_samples(samples, regime(corruption={"name": "contrast", "severity": 3}), 1).images
+    shared = (mixed == plain).flatten(1).all(dim=1)
+    assert 0.2 < shared.float().mean() < 0.5
+    again = regime(corruption={"name": names, "severity": 3, "redraw": True})
+    first, second = (redrawn(samples, again, 1, epoch).images for epoch in (1, 2))
+    assert ((first == second).flatten(1).all(dim=1)).float().mean() < 0.3
+
+
+@pytest.mark.parametrize("where", ["train", "test", "both"])
+def test_a_corruption_that_is_undefined_on_the_images_is_refused_before_anything_runs(samples, where):
+    fog = regime(corruption={"name": ["contrast", "fog"], "severity": 1, "where": where})
+    for make in (
+        lambda: training_samples(samples, fog, 0),
+        lambda: matched_samples(samples, fog, split="val"),
+        lambda: check_regime((3, 8, 8), fog),
+    ):
+        with pytest.raises(DataError, match="fog is not defined on images of 8 x 8"):
+            make()
+    six = {"name": "contrast", "severity": 1, "test_severity": 6, "allow_extrapolated": True, "where": "both"}
+    check_regime((3, 32, 32), regime(corruption=six))
+    with pytest.raises(DataError, match="severity 6 of contrast does not exist at 64 pixels"):
+        check_regime((3, 64, 64), regime(corruption=six))
 
 
 def test_missing_scores_are_refused(samples):

@@ -134,7 +134,7 @@ def test_all_wrong_values_are_listed_with_their_places():
     assert "did you mean 'symmetric'" in found["label_noise.kind"]
     assert "did you mean 'gaussian_noise'" in found["corruption.name"]
     assert "did you mean 'pgd'" in found["attack.name"]
-    assert found["corruption.severity"] == "severity 6 does not exist; allowed is 1-5"
+    assert found["corruption.severity"].startswith("severity 6 does not exist; allowed is 1-5, and 6 by")
 
 
 @pytest.mark.parametrize("fraction", [0, -0.5, 1.01, "half", True, None])
@@ -151,6 +151,66 @@ def test_noise_rates_outside_their_range_are_refused(rate):
 def test_severities_outside_their_range_are_refused(severity):
     found = problems(corruption={"name": "contrast", "severity": severity})
     assert "allowed is 1-5" in found["corruption.severity"]
+
+
+FOG = {"name": "fog", "severity": 2}
+
+
+def corruption(**given):
+    return Regime.model_validate({"corruption": given}).corruption
+
+
+def test_corruptions_are_mixed_in_whatever_order_they_are_listed():
+    mix = corruption(name=["fog", "contrast"], severity=2)
+    assert mix == corruption(name=("contrast", "fog"), severity=2)
+    assert mix.names == ("contrast", "fog") and corruption(**FOG).names == ("fog",)
+    assert corruption(name=["fog"], severity=2) == corruption(**FOG)
+    assert corruption(name=["contrast", "brightness"], severity=1, redraw=True).redraw
+    regime = Regime(corruption=mix)
+    assert Regime.model_validate_json(regime.model_dump_json()) == regime and isinstance(hash(regime), int)
+
+
+@pytest.mark.parametrize("name", [[], ["fog", 3], 3, None, {"fog": 1}])
+def test_values_that_are_no_corruptions_are_refused(name):
+    found = problems(corruption={"name": name, "severity": 1})
+    assert "give a name, or a list of names" in found["corruption.name"]
+
+
+def test_wrong_names_in_a_mix_are_refused():
+    unknown = problems(corruption={"name": ["fog", "contrats"], "severity": 1})
+    assert "did you mean 'contrast'" in unknown["corruption.name"]
+    twice = problems(corruption={"name": ["fog", "fog"], "severity": 1})
+    assert "names a corruption twice" in twice["corruption.name"]
+
+
+def test_a_severity_of_its_own_for_the_test():
+    assert corruption(**FOG).matched_severity == 2
+    assert corruption(**FOG, test_severity=4).matched_severity == 4
+    assert corruption(**FOG, test_severity=2) == corruption(**FOG)
+    for where in ("train", "test"):
+        found = problems(corruption={**FOG, "where": where, "test_severity": 4})
+        assert f"where: {where}" in found["corruption"] and "leave test_severity out" in found["corruption"]
+    assert "allowed is 1-5" in problems(corruption={**FOG, "test_severity": 0})["corruption.test_severity"]
+
+
+def test_severity_six_must_be_permitted_and_exist():
+    six = {"severity": 6, "allow_extrapolated": True}
+    assert corruption(name="contrast", **six).severity == 6
+    assert corruption(name=["contrast", "shot_noise"], **six).severity == 6
+    assert corruption(name="contrast", severity=2, test_severity=6, allow_extrapolated=True).severity == 2
+    refused = problems(corruption={"name": ["contrast", "fog"], **six})["corruption.severity"]
+    assert "severity 6 of fog does not exist; it does of: brightness, contrast" in refused
+    assert "allowed is 1-5" in problems(corruption={**six, **FOG, "severity": 7})["corruption.severity"]
+    needless = problems(corruption={**FOG, "allow_extrapolated": True})
+    assert "none is given; leave it out" in needless["corruption"]
+
+
+def test_a_regime_that_damages_test_images_alone_is_not_clean():
+    regime = Regime.model_validate({"corruption": {**FOG, "where": "test"}})
+    assert not regime.is_clean
+    found = problems(corruption={**FOG, "where": "test", "redraw": True})
+    assert "where: test damages none" in found["corruption"]
+    assert "corruption.where" in problems(corruption={**FOG, "where": "val"})
 
 
 def test_options_without_an_effect_are_refused():

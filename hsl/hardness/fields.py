@@ -1,0 +1,96 @@
+"""Types of the values in a regime, and the messages for values that are none. Free of torch."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt
+from pydantic_core import PydanticCustomError
+
+from hsl.errors import UnknownNameError, close_match
+from hsl.hardness.registries import CORRUPTIONS
+from hsl.registry import Registry
+
+NORMS = ("linf",)
+"""Norms in which an attack is bounded."""
+
+
+def problem(kind: str, message: str) -> PydanticCustomError:
+    """A validation error with this message."""
+    return PydanticCustomError(kind, "{message}", {"message": message})
+
+
+def known(registry: Registry[Any]) -> AfterValidator:
+    """Validator that accepts the names of a registry, and plug-ins."""
+
+    def check(name: str) -> str:
+        _check_known(name, registry)
+        return name
+
+    return AfterValidator(check)
+
+
+def _check_known(name: str, registry: Registry[Any]) -> None:
+    if not registry.knows(name):
+        raise problem("unknown_name", str(UnknownNameError(registry.kind, name, registry)))
+
+
+def _corruption_name(value: object) -> str | tuple[str, ...]:
+    """One name, or several different ones in alphabetical order."""
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
+        raise problem(
+            "corruption", f"{value!r} is no corruption; give a name, or a list of names to be mixed"
+        )
+    for name in names:
+        _check_known(name, CORRUPTIONS)
+    if len(set(names)) < len(names):
+        raise problem(
+            "corruption", f"{value!r} names a corruption twice; name each once, all are equally likely"
+        )
+    return names[0] if len(names) == 1 else tuple(sorted(names))
+
+
+def _norm(name: str) -> str:
+    if name not in NORMS:
+        message = f"unknown norm {name!r}{close_match(name, NORMS)}; known: {', '.join(NORMS)}"
+        raise problem("unknown_name", message)
+    return name
+
+
+def _pixels(value: object) -> float:
+    """Number or expression such as ``"8/255"``, as a fraction of the range of a pixel."""
+    try:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ValueError
+        numerator, *denominator = str(value).split("/")
+        number = Fraction(numerator.strip())
+        for divisor in denominator:
+            number /= Fraction(divisor.strip())
+    except (ValueError, ZeroDivisionError) as error:
+        raise problem("pixels", f"{value!r} is no number; write pixel units, for example 8/255") from error
+    if not 0 <= number <= 1:
+        raise problem("pixels", f"{value} is outside 0-1; write it in pixel units, for example 8/255")
+    return float(number)
+
+
+def _positive(value: float) -> float:
+    if value <= 0:
+        raise problem("pixels", "a step of 0 moves nothing; write it in pixel units, for example 2/255")
+    return value
+
+
+Pixels = Annotated[float, BeforeValidator(_pixels)]
+Share = Annotated[float, Field(gt=0, le=1, strict=True)]
+Count = Annotated[StrictInt, Field(ge=1)]
+Name = Annotated[str, Field(strict=True)]
+CorruptionName = Annotated[str | tuple[str, ...], BeforeValidator(_corruption_name)]
+Norm = Annotated[Name, AfterValidator(_norm)]
+Step = Annotated[Pixels, AfterValidator(_positive)]
+
+
+class Part(BaseModel):
+    """Base of every part of a regime: unknown keys are refused, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
