@@ -21,7 +21,7 @@ from hsl.hardness import keyed
 from hsl.hardness.constants import check_corruption
 from hsl.hardness.corruptions import corrupt, mixed
 from hsl.hardness.difficulty import select
-from hsl.hardness.regimes import Corruption, Keep, Regime
+from hsl.hardness.regimes import Corruption, Keep, LabelNoise, Regime
 from hsl.hardness.registries import LABEL_NOISES
 
 EVALUATION = "evaluation"
@@ -85,15 +85,34 @@ def training_samples(samples: Samples, regime: Regime, seed: int, scores: Tensor
     if regime.keep is not None:
         samples = _kept(samples, regime.keep, scores, keyed.key(seed, "keep"))
     if regime.label_noise is not None:
-        noise = regime.label_noise
-        mislabel = LABEL_NOISES[noise.kind]
-        key = keyed.key(seed, "label_noise", noise.kind)
-        labels, _ = mislabel(samples.labels, samples.ids, noise.rate, classes, key)
+        labels, _ = mislabelled(samples, regime.label_noise, classes, seed)
         samples = replace(samples, labels=labels)
     corruption = regime.corruption
     if corruption is not None and corruption.where != "test" and not corruption.redraw:
         samples = _corrupted(samples, corruption, corruption.severity, keyed.key(seed, "corruption"))
     return samples
+
+
+def mislabelled(samples: Samples, noise: LabelNoise, classes: int, seed: int) -> tuple[Tensor, Tensor]:
+    """The labels of a trial's training samples, and which of them are wrong.
+
+    Args:
+        samples: The kept samples with their right labels.
+        noise: What to do.
+        classes: Number of classes.
+        seed: Seed of the trial.
+
+    Returns:
+        Labels int64 [N], and bool [N]: which of them are wrong.
+
+    Raises:
+        DataError: If there are too few classes, or the map names others.
+    """
+    options = {} if noise.map is None else {"mapping": noise.map}
+    key = keyed.key(seed, "label_noise", noise.kind)
+    mislabel = LABEL_NOISES[noise.kind]
+    labels, is_wrong = mislabel(samples.labels, samples.ids, noise.rate, classes, key, **options)
+    return labels, is_wrong
 
 
 def redrawn(samples: Samples, regime: Regime, seed: int, epoch: int) -> Samples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Annotated, Any
 
@@ -52,6 +53,34 @@ def _corruption_name(value: object) -> str | tuple[str, ...]:
     return names[0] if len(names) == 1 else tuple(sorted(names))
 
 
+CLASS_MAPS = {"cifar10": {9: 1, 2: 0, 4: 7, 3: 5, 5: 3}}
+"""Which class of a data set is mistaken for which: truck for automobile, bird for airplane, deer for horse,
+cat for dog and dog for cat."""
+
+
+def _class_map(value: object) -> tuple[tuple[int, int], ...]:
+    """Pairs of different classes in ascending order: of a mapping, of pairs, or of a data set's name."""
+    if isinstance(value, str):
+        if value not in CLASS_MAPS:
+            message = f"unknown map {value!r}{close_match(value, CLASS_MAPS)}; known: {', '.join(CLASS_MAPS)}"
+            raise problem("unknown_name", message)
+        value = CLASS_MAPS[value]
+    items = value.items() if isinstance(value, dict) else value
+    pairs = [*items] if isinstance(items, Iterable) else []
+    if not pairs or not all(_is_class_pair(pair) for pair in pairs):
+        message = f"{value!r} is no map of classes; write {{3: 5, 5: 3}}, or the name of a data set"
+        raise problem("class_map", message)
+    if len({pair[0] for pair in pairs}) < len(pairs):
+        raise problem("class_map", f"{value!r} has a class twice; give each class one other class")
+    return tuple(sorted((pair[0], pair[1]) for pair in pairs))
+
+
+def _is_class_pair(pair: object) -> bool:
+    if not isinstance(pair, list | tuple) or len(pair) != 2 or pair[0] == pair[1]:
+        return False
+    return all(isinstance(label, int) and not isinstance(label, bool) and label >= 0 for label in pair)
+
+
 def _norm(name: str) -> str:
     if name not in NORMS:
         message = f"unknown norm {name!r}{close_match(name, NORMS)}; known: {', '.join(NORMS)}"
@@ -86,6 +115,7 @@ Share = Annotated[float, Field(gt=0, le=1, strict=True)]
 Count = Annotated[StrictInt, Field(ge=1)]
 Name = Annotated[str, Field(strict=True)]
 CorruptionName = Annotated[str | tuple[str, ...], BeforeValidator(_corruption_name)]
+ClassMap = Annotated[tuple[tuple[int, int], ...], BeforeValidator(_class_map)]
 Norm = Annotated[Name, AfterValidator(_norm)]
 Step = Annotated[Pixels, AfterValidator(_positive)]
 

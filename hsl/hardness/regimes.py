@@ -11,7 +11,19 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StrictBool, StrictInt, ValidationInfo, field_validator, model_validator
 
 from hsl.hardness.constants import EXTRAPOLATED, EXTRAPOLATED_SEVERITY
-from hsl.hardness.fields import CorruptionName, Count, Name, Norm, Part, Pixels, Share, Step, known, problem
+from hsl.hardness.fields import (
+    ClassMap,
+    CorruptionName,
+    Count,
+    Name,
+    Norm,
+    Part,
+    Pixels,
+    Share,
+    Step,
+    known,
+    problem,
+)
 from hsl.hardness.registries import (
     ATTACKS,
     CORRUPTIONS,
@@ -73,11 +85,22 @@ class LabelNoise(Part):
 
     Attributes:
         kind: How the wrong label is found.
-        rate: Probability that a sample gets one, in (0, 1).
+        rate: Probability that a sample gets one, in (0, 1); of `permutation` that it takes part, of
+            `asymmetric` within the classes of the map.
+        map: Class that each class is mistaken for, for `asymmetric` alone: ``{3: 5, 5: 3}``, or ``cifar10``.
     """
 
     kind: Annotated[Name, known(LABEL_NOISES)] = "symmetric"
     rate: Annotated[float, Field(gt=0, lt=1, strict=True)]
+    map: ClassMap | None = None
+
+    @model_validator(mode="after")
+    def _map_belongs_to_asymmetric(self) -> Self:
+        if self.kind == "asymmetric" and self.map is None:
+            raise problem("map", "asymmetric needs a map of classes, for example map: {3: 5, 5: 3}")
+        if self.kind != "asymmetric" and self.map is not None:
+            raise problem("map", f"{self.kind} reads no map; leave it out, or set kind: asymmetric")
+        return self
 
 
 class Corruption(Part):

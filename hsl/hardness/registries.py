@@ -32,9 +32,16 @@ SELECTIONS: Registry[Callable[..., Any]] = Registry(
 """(scores float32 [N], ids int64 [N], key int) -> positions int64 [N], the first to keep first."""
 
 LABEL_NOISES: Registry[Callable[..., Any]] = Registry(
-    "label noise", {"symmetric": "hsl.hardness.noise:symmetric"}
+    "label noise",
+    {
+        "asymmetric": "hsl.hardness.noise:asymmetric",
+        "pair": "hsl.hardness.noise:pair",
+        "permutation": "hsl.hardness.noise:permutation",
+        "symmetric": "hsl.hardness.noise:symmetric",
+    },
 )
-"""(labels int64 [N], ids int64 [N], rate, classes, key) -> (labels int64 [N], is_wrong bool [N])."""
+"""(labels int64 [N], ids int64 [N], rate, classes, key) -> (labels int64 [N], is_wrong bool [N]);
+`asymmetric` takes ``mapping`` as well, pairs of classes."""
 
 CORRUPTIONS: Registry[Callable[..., Any]] = Registry(
     "corruption",

@@ -3,7 +3,7 @@ import torch
 
 from hsl.errors import DataError
 from hsl.hardness import Regime
-from hsl.hardness.apply import Samples, check_regime, matched_samples, redrawn, training_samples
+from hsl.hardness.apply import Samples, check_regime, matched_samples, mislabelled, redrawn, training_samples
 
 N = 400
 NOISE = {"name": "gaussian_noise", "severity": 3}
@@ -75,6 +75,23 @@ def test_labels_are_made_wrong_at_the_given_rate(samples):
     assert not torch.equal(
         noisy.labels, training_samples(samples, regime(label_noise={"rate": 0.3}), 1).labels
     )
+
+
+def test_every_kind_of_label_noise_reaches_the_samples_and_is_known_of_them(samples):
+    for kind, options in (("pair", {}), ("permutation", {}), ("asymmetric", {"map": {1: 3}})):
+        parts = regime(label_noise={"kind": kind, "rate": 0.4, **options})
+        noisy = training_samples(samples, parts, 2).labels
+        labels, is_wrong = mislabelled(samples, parts.label_noise, 5, 2)
+        assert torch.equal(noisy, labels) and torch.equal(is_wrong, labels != samples.labels)
+        if kind == "pair":
+            assert torch.equal(noisy[is_wrong], (samples.labels[is_wrong] + 1) % 5)
+        if kind == "permutation":
+            assert torch.equal(noisy.bincount(), samples.labels.bincount())
+        if kind == "asymmetric":
+            assert set(noisy[is_wrong].tolist()) == {3} and set(samples.labels[is_wrong].tolist()) == {1}
+    unknown = regime(label_noise={"kind": "asymmetric", "rate": 0.4, "map": {1: 7}})
+    with pytest.raises(DataError, match="the classes are 0-4"):
+        training_samples(samples, unknown, 0)
 
 
 def test_wrong_labels_know_every_class_after_a_selection(samples):

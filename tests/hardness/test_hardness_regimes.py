@@ -153,6 +153,34 @@ def test_severities_outside_their_range_are_refused(severity):
     assert "allowed is 1-5" in found["corruption.severity"]
 
 
+def label_noise(**given):
+    return Regime.model_validate({"label_noise": {"rate": 0.2, **given}}).label_noise
+
+
+def test_a_map_of_classes_in_every_form_is_the_same_value():
+    mapped = label_noise(kind="asymmetric", map={5: 3, 3: 5})
+    assert mapped.map == ((3, 5), (5, 3)) and isinstance(hash(mapped), int)
+    assert label_noise(kind="asymmetric", map=[[5, 3], (3, 5)]) == mapped
+    assert label_noise(kind="asymmetric", map="cifar10").map == ((2, 0), (3, 5), (4, 7), (5, 3), (9, 1))
+    regime = Regime(label_noise=mapped)
+    assert Regime.model_validate_json(regime.model_dump_json()) == regime
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, {3: 3}, {-1: 2}, {"a": 1}, [[1, 2, 3]], 5, [1, 2], {1: True}, [[1, 2], [1, 3]]]
+)
+def test_values_that_are_no_maps_are_refused(wrong):
+    found = problems(label_noise={"kind": "asymmetric", "rate": 0.2, "map": wrong})
+    assert "map of classes" in found["label_noise.map"] or "a class twice" in found["label_noise.map"]
+
+
+def test_a_map_belongs_to_asymmetric_noise():
+    assert "needs a map" in problems(label_noise={"kind": "asymmetric", "rate": 0.2})["label_noise"]
+    assert "reads no map" in problems(label_noise={"kind": "pair", "rate": 0.2, "map": {1: 2}})["label_noise"]
+    unknown = problems(label_noise={"kind": "asymmetric", "rate": 0.2, "map": "cifar01"})
+    assert "did you mean 'cifar10'" in unknown["label_noise.map"]
+
+
 FOG = {"name": "fog", "severity": 2}
 
 
