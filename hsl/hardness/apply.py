@@ -20,9 +20,9 @@ from hsl.errors import DataError
 from hsl.hardness import keyed
 from hsl.hardness.constants import check_corruption
 from hsl.hardness.corruptions import corrupt, mixed
-from hsl.hardness.difficulty import select
 from hsl.hardness.regimes import Corruption, Keep, LabelNoise, Regime
 from hsl.hardness.registries import LABEL_NOISES
+from hsl.hardness.selection import long_tail, select
 
 EVALUATION = "evaluation"
 """Takes the place of the seed in the keys of validation and test draws."""
@@ -181,17 +181,22 @@ def check_regime(shape: tuple[int, int, int], regime: Regime) -> None:
 
 
 def _kept(samples: Samples, keep: Keep, scores: Tensor | None, key: int) -> Samples:
-    if keep.fraction == 1:
+    if keep.keeps_all:
         return samples
-    scores = None if keep.which == "random" else scores
+    if keep.long_tail is not None:
+        tail = keep.long_tail
+        ids = long_tail(samples.labels, samples.ids, tail.imbalance, tail.profile, key=key)
+        return samples.where(torch.isin(samples.ids, ids))
     ids = select(
-        scores,
+        None if keep.which == "random" else scores,
         samples.labels,
         samples.ids,
         keep.fraction,
         keep.which,
+        count=keep.count,
         class_balanced=keep.class_balanced,
         key=key,
+        options=keep.options,
     )
     return samples.where(torch.isin(samples.ids, ids))
 

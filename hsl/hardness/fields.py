@@ -53,9 +53,32 @@ def _corruption_name(value: object) -> str | tuple[str, ...]:
     return names[0] if len(names) == 1 else tuple(sorted(names))
 
 
+PROFILES = ("exponential", "step")
+"""How the sizes of the classes of a long tail fall."""
+
 CLASS_MAPS = {"cifar10": {9: 1, 2: 0, 4: 7, 3: 5, 5: 3}}
 """Which class of a data set is mistaken for which: truck for automobile, bird for airplane, deer for horse,
 cat for dog and dog for cat."""
+
+
+def as_window(given: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a kept part with its percentiles, easiest first, written as the window they are."""
+    others = [name for name in ("fraction", "count", "which", "offset") if name in given]
+    bounds = given["percentiles"]
+    if others:
+        raise problem("percentiles", f"percentiles say what stays; leave {', '.join(others)} out")
+    if not isinstance(bounds, list | tuple) or len(bounds) != 2 or not all(_is_number(b) for b in bounds):
+        raise problem("percentiles", f"percentiles {bounds!r}: give the lower and the upper, as in [20, 80]")
+    lower, upper = (Fraction(str(bound)) / 100 for bound in bounds)
+    if not 0 <= lower < upper <= 1:
+        raise problem("percentiles", f"percentiles {bounds!r}: allowed is 0 <= lower < upper <= 100")
+    rest = {name: value for name, value in given.items() if name != "percentiles"}
+    place = {"which": "window", "offset": float(1 - upper)} if upper < 1 else {"which": "hardest"}
+    return {**rest, "fraction": float(upper - lower), **place}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _class_map(value: object) -> tuple[tuple[int, int], ...]:

@@ -20,16 +20,22 @@ SCORES: Registry[Callable[..., Any]] = Registry(
 )
 """(logits float [N, C], labels int64 [N]) -> difficulty float32 [N], higher = harder."""
 
+SIGNED_SCORES = frozenset[str]()
+"""Scores that can be negative."""
+
 SELECTIONS: Registry[Callable[..., Any]] = Registry(
     "selection",
     {
-        "hardest": "hsl.hardness.difficulty:hardest",
-        "easiest": "hsl.hardness.difficulty:easiest",
-        "middle": "hsl.hardness.difficulty:middle",
-        "random": "hsl.hardness.difficulty:shuffled",
+        "easiest": "hsl.hardness.orders:easiest",
+        "hardest": "hsl.hardness.orders:hardest",
+        "middle": "hsl.hardness.orders:middle",
+        "probabilistic": "hsl.hardness.orders:probabilistic",
+        "random": "hsl.hardness.orders:shuffled",
+        "stratified": "hsl.hardness.orders:stratified",
+        "window": "hsl.hardness.orders:window",
     },
 )
-"""(scores float32 [N], ids int64 [N], key int) -> positions int64 [N], the first to keep first."""
+"""(scores float32 [N], ids int64 [N], key int, **options) -> positions int64 [N], the first to keep first."""
 
 LABEL_NOISES: Registry[Callable[..., Any]] = Registry(
     "label noise",

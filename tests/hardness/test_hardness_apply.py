@@ -59,6 +59,35 @@ def test_a_random_part_follows_the_seed(samples, scores):
     assert not torch.equal(first.ids, training_samples(samples, half, 2).ids)
 
 
+def test_every_way_to_keep_reaches_the_samples(samples, scores):
+    order = scores.argsort(descending=True)
+    window = regime(keep={"by": "el2n", "percentiles": [50, 75]})
+    expected = samples.ids[order[100:200]].sort().values
+    assert torch.equal(training_samples(samples, window, 0, scores).ids.sort().values, expected)
+    matched = matched_samples(samples, window, scores, split="val")
+    assert torch.equal(matched.ids.sort().values, expected)
+    cut = regime(keep={"by": "el2n", "fraction": 0.5, "which": "stratified", "mislabel_cut": 0.25})
+    strata = training_samples(samples, cut, 3, scores)
+    assert len(strata) == 200 and not bool(torch.isin(strata.ids, samples.ids[order[:100]]).any())
+    drawn = regime(keep={"by": "el2n", "fraction": 0.5, "which": "probabilistic", "power": 4.0})
+    first, second = (training_samples(samples, drawn, seed, scores) for seed in (1, 2))
+    assert len(first) == 200 and not torch.equal(first.ids, second.ids)
+    assert scores[torch.isin(samples.ids, first.ids)].mean() > scores.mean() + 0.1
+
+
+def test_a_count_or_a_long_tail_is_kept_by_chance_and_leaves_matched_samples_whole(samples):
+    counted = regime(keep={"count": 33})
+    assert len(training_samples(samples, counted, 1)) == 33
+    tail = regime(keep={"long_tail": {"imbalance": 0.1, "profile": "step"}})
+    assert training_samples(samples, tail, 1).labels.bincount().tolist() == [80, 80, 80, 8, 8]
+    for parts in (counted, tail):
+        first, second = (training_samples(samples, parts, seed).ids for seed in (1, 2))
+        assert not torch.equal(first, second)
+        assert matched_samples(samples, parts, split="test") is samples
+    with pytest.raises(DataError, match=r"keep\.count 401 of 400 samples is not possible"):
+        training_samples(samples, regime(keep={"count": 401}), 1)
+
+
 def test_class_balance_reaches_the_selection(samples):
     unfair = samples.labels.float()
     kept = training_samples(

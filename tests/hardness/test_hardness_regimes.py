@@ -153,6 +153,73 @@ def test_severities_outside_their_range_are_refused(severity):
     assert "allowed is 1-5" in found["corruption.severity"]
 
 
+def keep(**given):
+    return Regime.model_validate({"keep": given}).keep
+
+
+SCORED = {"by": "el2n", "fraction": 0.3}
+
+
+def test_percentiles_are_a_window_of_the_order():
+    window = keep(by="el2n", percentiles=[20, 80])
+    assert (window.fraction, window.which, window.options) == (0.6, "window", {"offset": 0.2})
+    assert window == keep(by="el2n", fraction=0.6, which="window", offset=0.2)
+    assert keep(by="el2n", percentiles=[62.5, 100]) == keep(by="el2n", fraction=0.375)
+    assert keep(by="el2n", percentiles=(0, 10)).offset == 0.9
+    regime = Regime(keep=window)
+    assert Regime.model_validate_json(regime.model_dump_json()) == regime and isinstance(hash(regime), int)
+
+
+@pytest.mark.parametrize("bounds", [[80, 20], [20], 20, [-1, 20], [20, 101], ["a", 3], [True, 3], [20, 20]])
+def test_values_that_are_no_percentiles_are_refused(bounds):
+    assert f"percentiles {bounds!r}" in problems(keep={"by": "el2n", "percentiles": bounds})["keep"]
+
+
+def test_percentiles_need_a_score_and_stand_alone():
+    assert "needs a score" in problems(keep={"percentiles": [20, 80]})["keep"]
+    found = problems(keep={**SCORED, "percentiles": [20, 80]})
+    assert "leave fraction out" in found["keep"]
+
+
+def test_options_of_a_selection_have_defaults_and_belong_to_it():
+    assert keep(**SCORED, which="stratified").options == {"mislabel_cut": 0.0}
+    assert keep(**SCORED, which="probabilistic").options == {"power": 1.0}
+    assert keep(**SCORED, which="probabilistic", power=2.0).options == {"power": 2.0}
+    assert keep(**SCORED).options == keep(fraction=0.3).options == {}
+    for option in ({"offset": 0.1}, {"mislabel_cut": 0.1}, {"power": 2.0}):
+        found = problems(keep={**SCORED, **option})["keep"]
+        assert f"{next(iter(option))} belongs to which: " in found
+    assert "needs an offset" in problems(keep={**SCORED, "which": "window"})["keep"]
+
+
+@pytest.mark.parametrize(
+    "left_out", [{"which": "window", "offset": 0.8}, {"which": "stratified", "mislabel_cut": 0.71}]
+)
+def test_more_than_there_is_cannot_stay(left_out):
+    assert "left out, so no 0.3 can stay" in problems(keep={**SCORED, **left_out})["keep"]
+    assert keep(by="el2n", fraction=0.2, which="window", offset=0.8).offset == 0.8
+
+
+def test_amounts_besides_a_fraction():
+    counted, tail = keep(count=500), keep(long_tail={"imbalance": 0.01})
+    for part in (counted, tail):
+        regime = Regime(keep=part)
+        assert part.fraction == 1 and not part.keeps_all
+        assert not regime.is_clean and regime.needs_scores is None
+        assert Regime.model_validate(regime.model_dump(mode="json", exclude_defaults=True)) == regime
+    assert (tail.long_tail.imbalance, tail.long_tail.profile) == (0.01, "exponential")
+    assert keep(count=10, class_balanced=True).class_balanced
+    assert "keep.fraction" in problems(keep={}) and "keep.count" in problems(keep={"count": 0})
+    assert "give a fraction" in problems(keep={"count": 5, "by": "el2n"})["keep"]
+    assert "give one of them" in problems(keep={"count": 5, "fraction": 0.5})["keep"]
+    assert (
+        "leave by and class_balanced out"
+        in problems(keep={"long_tail": {"imbalance": 0.1}, "class_balanced": True})["keep"]
+    )
+    found = problems(keep={"long_tail": {"imbalance": 1, "profile": "linear"}})
+    assert set(found) == {"keep.long_tail.imbalance", "keep.long_tail.profile"}
+
+
 def label_noise(**given):
     return Regime.model_validate({"label_noise": {"rate": 0.2, **given}}).label_noise
 
