@@ -20,7 +20,8 @@ from hsl.errors import DataError
 from hsl.hardness import keyed
 from hsl.hardness.constants import check_corruption
 from hsl.hardness.corruptions import corrupt, mixed
-from hsl.hardness.regimes import Corruption, Keep, LabelNoise, Regime
+from hsl.hardness.keep import Keep
+from hsl.hardness.regimes import Corruption, LabelNoise, Regime
 from hsl.hardness.registries import LABEL_NOISES
 from hsl.hardness.selection import long_tail, select
 

@@ -13,7 +13,7 @@ from hsl.errors import UnknownNameError, close_match
 from hsl.hardness.registries import CORRUPTIONS
 from hsl.registry import Registry
 
-NORMS = ("linf",)
+NORMS = ("linf", "l2")
 """Norms in which an attack is bounded."""
 
 
@@ -111,7 +111,7 @@ def _norm(name: str) -> str:
     return name
 
 
-def _pixels(value: object) -> float:
+def pixels(value: object) -> float:
     """Number or expression such as ``"8/255"``, as a fraction of the range of a pixel."""
     try:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -133,7 +133,7 @@ def _positive(value: float) -> float:
     return value
 
 
-Pixels = Annotated[float, BeforeValidator(_pixels)]
+Pixels = Annotated[float, BeforeValidator(pixels)]
 Share = Annotated[float, Field(gt=0, le=1, strict=True)]
 Count = Annotated[StrictInt, Field(ge=1)]
 Name = Annotated[str, Field(strict=True)]

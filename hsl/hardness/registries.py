@@ -90,5 +90,12 @@ DETERMINISTIC_CORRUPTIONS = frozenset(
 )
 """Corruptions that draw nothing at random: to draw them anew every epoch would change nothing."""
 
-ATTACKS: Registry[Callable[..., Any]] = Registry("attack", {"pgd": "hsl.hardness.attacks:pgd"})
+ATTACKS: Registry[Callable[..., Any]] = Registry(
+    "attack",
+    {
+        "fgsm_rs": "hsl.hardness.attacks:fgsm_rs",
+        "pgd": "hsl.hardness.attacks:pgd",
+        "pgd_margin": "hsl.hardness.attacks:pgd_margin",
+    },
+)
 """(model, images, labels, *, eps, step, steps, norm, start, bn_mode) -> images float32 [B, C, H, W]."""

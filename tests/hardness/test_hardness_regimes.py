@@ -119,7 +119,7 @@ def test_all_wrong_values_are_listed_with_their_places():
         keep={"fraction": 1.5, "by": "el2m", "which": "hardst", "models": 0, "fracton": 1},
         label_noise={"kind": "symetric", "rate": 1.0},
         corruption={"name": "gausian_noise", "severity": 6, "redraw": "yes"},
-        attack={"name": "pdg", "norm": "l2", "eps": 8, "step": 0, "steps": 0, "eval_steps": 1.5},
+        attack={"name": "pdg", "norm": "l3", "eps": 8, "step": 0, "steps": 0, "eval_steps": 1.5},
         augmentation={},
     )
     assert set(found) == {
@@ -151,6 +151,30 @@ def test_noise_rates_outside_their_range_are_refused(rate):
 def test_severities_outside_their_range_are_refused(severity):
     found = problems(corruption={"name": "contrast", "severity": severity})
     assert "allowed is 1-5" in found["corruption.severity"]
+
+
+def attack(**given):
+    return Regime.model_validate({"attack": given}).attack
+
+
+def test_attacks_have_the_usual_strength_of_their_norm():
+    linf, l2 = attack(), attack(norm="l2")
+    assert (linf.eps, linf.step, linf.steps) == (8 / 255, 2 / 255, 10)
+    assert (l2.eps, l2.step, l2.steps) == (0.5, 15 / 255, 10)
+    assert attack(eps="8/255", step="2/255", steps=10, norm="linf") == linf
+    assert attack(name="pgd_margin", norm="l2", steps=3).step == l2.step
+    fast = attack(name="fgsm_rs", eps="8/255")
+    assert (fast.step, fast.steps, fast.random_start) == (pytest.approx(10 / 255), 1, True)
+    assert attack(name="fgsm_rs") == fast and attack(name="fgsm_rs", eps=1).step == 1
+    assert attack(name="fgsm_rs", eps="8/255", step="8/255").step == 8 / 255
+    assert Regime(attack=fast).passes_per_step == 2
+    assert Regime.model_validate_json(Regime(attack=fast).model_dump_json()).attack == fast
+
+
+@pytest.mark.parametrize("other", [{"norm": "l2"}, {"steps": 2}, {"random_start": False}])
+def test_fgsm_rs_is_one_step_from_a_random_start(other):
+    assert "one step in linf from a random start" in problems(attack={"name": "fgsm_rs", **other})["attack"]
+    assert "pixel units" in problems(attack={"name": "fgsm_rs", "eps": 8})["attack.eps"]
 
 
 def keep(**given):
