@@ -1,10 +1,11 @@
 """What makes samples hard, and the samples a regime makes of a data set. Usable without the rest of hsl.
 
-This package itself imports no torch; the modules `keyed`, `difficulty`, `noise`, `corruptions`, `attacks` and
-`apply` do.
+This package itself imports no torch, nor do the schema (`regimes`, `keep`, `fields`), the names
+(`registries`) and the tables (`constants`). All other modules do.
 """
 
-from hsl.hardness.regimes import Attack, Corruption, Keep, LabelNoise, Regime
+from hsl.hardness.keep import Keep, LongTail
+from hsl.hardness.regimes import Attack, Corruption, LabelNoise, Regime
 from hsl.hardness.registries import ATTACKS, CORRUPTIONS, LABEL_NOISES, SCORES, SELECTIONS
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "Corruption",
     "Keep",
     "LabelNoise",
+    "LongTail",
     "Regime",
 ]

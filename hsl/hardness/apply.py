@@ -3,9 +3,9 @@
 Training samples: keep, then label noise, then corruption. So the difficulty score is that of the undamaged
 sample, the share of wrong labels holds among the samples that are kept, and no work is spent on samples that
 are not. Their draws are keyed by the seed of the trial. Validation and test samples are *matched*: the same
-part of the difficulty scale and the same severity, labels always right; their draws are the same for every
-trial, so that all are judged on the same images. An attack needs the model, and is the matter of whoever
-trains or evaluates it.
+part of the difficulty scale and the same severity (unless the corruption says otherwise), labels always
+right; their draws are the same for every trial, so that all are judged on the same images. An attack needs
+the model, and is the matter of whoever trains or evaluates it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from torch import Tensor
 
 from hsl.errors import DataError
 from hsl.hardness import keyed
-from hsl.hardness.corruptions import corrupt
-from hsl.hardness.difficulty import select
-from hsl.hardness.regimes import Corruption, Keep, Regime
+from hsl.hardness.constants import check_corruption
+from hsl.hardness.corruptions import corrupt, mixed
+from hsl.hardness.keep import Keep
+from hsl.hardness.regimes import Corruption, LabelNoise, Regime
 from hsl.hardness.registries import LABEL_NOISES
+from hsl.hardness.selection import long_tail, select
 
 EVALUATION = "evaluation"
 """Takes the place of the seed in the keys of validation and test draws."""
@@ -76,20 +78,42 @@ def training_samples(samples: Samples, regime: Regime, seed: int, scores: Tensor
         every epoch the images are still undamaged: see `redrawn`.
 
     Raises:
-        DataError: If scores are missing or not finite, or a selection is empty.
+        DataError: If scores are missing or not finite, a selection is empty, or a corruption is not defined
+            on such images.
     """
+    check_regime(_shape(samples), regime)
     classes = int(samples.labels.max()) + 1 if len(samples) else 0
     if regime.keep is not None:
         samples = _kept(samples, regime.keep, scores, keyed.key(seed, "keep"))
     if regime.label_noise is not None:
-        noise = regime.label_noise
-        mislabel = LABEL_NOISES[noise.kind]
-        key = keyed.key(seed, "label_noise", noise.kind)
-        labels, _ = mislabel(samples.labels, samples.ids, noise.rate, classes, key)
+        labels, _ = mislabelled(samples, regime.label_noise, classes, seed)
         samples = replace(samples, labels=labels)
-    if regime.corruption is not None and not regime.corruption.redraw:
-        samples = _corrupted(samples, regime.corruption, keyed.key(seed, "corruption"))
+    corruption = regime.corruption
+    if corruption is not None and corruption.where != "test" and not corruption.redraw:
+        samples = _corrupted(samples, corruption, corruption.severity, keyed.key(seed, "corruption"))
     return samples
+
+
+def mislabelled(samples: Samples, noise: LabelNoise, classes: int, seed: int) -> tuple[Tensor, Tensor]:
+    """The labels of a trial's training samples, and which of them are wrong.
+
+    Args:
+        samples: The kept samples with their right labels.
+        noise: What to do.
+        classes: Number of classes.
+        seed: Seed of the trial.
+
+    Returns:
+        Labels int64 [N], and bool [N]: which of them are wrong.
+
+    Raises:
+        DataError: If there are too few classes, or the map names others.
+    """
+    options = {} if noise.map is None else {"mapping": noise.map}
+    key = keyed.key(seed, "label_noise", noise.kind)
+    mislabel = LABEL_NOISES[noise.kind]
+    labels, is_wrong = mislabel(samples.labels, samples.ids, noise.rate, classes, key, **options)
+    return labels, is_wrong
 
 
 def redrawn(samples: Samples, regime: Regime, seed: int, epoch: int) -> Samples:
@@ -106,7 +130,8 @@ def redrawn(samples: Samples, regime: Regime, seed: int, epoch: int) -> Samples:
     """
     if regime.corruption is None or not regime.corruption.redraw:
         return samples
-    return _corrupted(samples, regime.corruption, keyed.key(seed, "corruption", epoch))
+    key = keyed.key(seed, "corruption", epoch)
+    return _corrupted(samples, regime.corruption, regime.corruption.severity, key)
 
 
 def matched_samples(
@@ -126,32 +151,65 @@ def matched_samples(
         The kept samples in their old order, damaged; the same for every seed.
 
     Raises:
-        DataError: If scores are missing or not finite, or a selection is empty.
+        DataError: If scores are missing or not finite, a selection is empty, or a corruption is not defined
+            on such images.
     """
+    check_regime(_shape(samples), regime)
     if regime.keep is not None and regime.needs_scores is not None:
         samples = _kept(samples, regime.keep, scores, keyed.key(EVALUATION, "keep", split))
-    if regime.corruption is not None:
-        samples = _corrupted(samples, regime.corruption, keyed.key(EVALUATION, "corruption", split))
+    corruption = regime.corruption
+    if corruption is not None and corruption.where != "train":
+        key = keyed.key(EVALUATION, "corruption", split)
+        samples = _corrupted(samples, corruption, corruption.matched_severity, key)
     return samples
 
 
+def check_regime(shape: tuple[int, int, int], regime: Regime) -> None:
+    """Refuse a regime that is not defined on images of this shape.
+
+    Args:
+        shape: (C, H, W).
+        regime: What is to be done with them.
+
+    Raises:
+        DataError: If a corruption is not defined for the size, the number of channels or its severity.
+    """
+    if regime.corruption is None:
+        return
+    for name in regime.corruption.names:
+        for severity in (regime.corruption.severity, regime.corruption.matched_severity):
+            check_corruption(name, shape, severity)
+
+
 def _kept(samples: Samples, keep: Keep, scores: Tensor | None, key: int) -> Samples:
-    if keep.fraction == 1:
+    if keep.keeps_all:
         return samples
-    scores = None if keep.which == "random" else scores
+    if keep.long_tail is not None:
+        tail = keep.long_tail
+        ids = long_tail(samples.labels, samples.ids, tail.imbalance, tail.profile, key=key)
+        return samples.where(torch.isin(samples.ids, ids))
     ids = select(
-        scores,
+        None if keep.which == "random" else scores,
         samples.labels,
         samples.ids,
         keep.fraction,
         keep.which,
+        count=keep.count,
         class_balanced=keep.class_balanced,
         key=key,
+        options=keep.options,
     )
     return samples.where(torch.isin(samples.ids, ids))
 
 
-def _corrupted(samples: Samples, corruption: Corruption, key: int) -> Samples:
-    key = keyed.key(key, corruption.name, corruption.severity)
-    images = corrupt(samples.images, samples.ids, corruption.name, corruption.severity, key)
+def _corrupted(samples: Samples, corruption: Corruption, severity: int, key: int) -> Samples:
+    if isinstance(corruption.name, tuple):
+        images = mixed(samples.images, samples.ids, corruption.name, severity, key)
+    else:
+        stream = keyed.key(key, corruption.name, severity)
+        images = corrupt(samples.images, samples.ids, corruption.name, severity, stream)
     return replace(samples, images=images)
+
+
+def _shape(samples: Samples) -> tuple[int, int, int]:
+    return samples.images.shape[1], samples.images.shape[2], samples.images.shape[3]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from hsl.errors import HslError
 from hsl.hardness import keyed
-from hsl.hardness.regimes import NORMS
+from hsl.hardness.fields import NORMS
 
 BNMode = Literal["eval", "train"]
 
@@ -39,12 +39,14 @@ def pgd(
         model: Maps float32 [B, C, H, W] in [0, 1] to logits [B, classes].
         images: Floating point [B, C, H, W] in [0, 1].
         labels: int64 [B].
-        eps: Largest change of a value, in [0, 1]; 0 returns the images.
-        step: Change per step, above 0.
+        eps: Largest change, of every value (``linf``) or of an image as a vector (``l2``), in [0, 1]; 0
+            returns the images. Usual are 8/255, and 0.5 for ``l2``.
+        step: Change per step in the same norm, above 0.
         steps: Number of steps, at least 1.
-        norm: Norm that `eps` bounds.
-        start: First perturbation [B, C, H, W] in [-eps, eps], for example of `random_start`; None starts at
-            the image.
+        norm: Norm that `eps` bounds: ``linf`` steps along the sign of the gradient, ``l2`` along the gradient
+            scaled to length 1.
+        start: First perturbation [B, C, H, W], for example of `random_start`, taken back into the ball; None
+            starts at the image.
         bn_mode: Mode of the model while the attack runs. ``train`` normalises by the batch under attack, and
             moves the running statistics of batch normalisation with every step; ``eval`` leaves them alone.
 
@@ -57,19 +59,107 @@ def pgd(
     Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018, arXiv 1706.06083.
     """
     _check(eps, step, steps, norm, bn_mode)
-    with torch.inference_mode(mode=False), torch.enable_grad(), _mode(model, bn_mode == "train"):
-        clean = images.detach().float().clone()
-        labels = labels.clone()
-        lowest, highest = (clean - eps).clamp_(min=0), (clean + eps).clamp_(max=1)
-        attacked = clean if start is None or eps == 0 else _project(clean + start.detach(), lowest, highest)
-        for _ in range(steps if eps > 0 else 0):
-            ascent = _gradient(model, attacked, labels).sign_()
-            attacked = _project(attacked + step * ascent, lowest, highest)
-        return attacked
+    ball = Ball(images, eps, norm)
+    return _ascend(model, ball, labels, _cross_entropy, step=step, steps=steps, start=start, bn_mode=bn_mode)
+
+
+def pgd_margin(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    eps: float,
+    step: float,
+    steps: int,
+    norm: str = "linf",
+    start: Tensor | None = None,
+    bn_mode: BNMode = "eval",
+) -> Tensor:
+    """Projected gradient ascent on the margin: the largest logit of a wrong class less that of the right one.
+
+    Unlike that of the cross-entropy, its gradient does not vanish where the model is sure. At least two
+    classes.
+
+    Args:
+        model: As for `pgd`.
+        images: As for `pgd`.
+        labels: As for `pgd`.
+        eps: As for `pgd`.
+        step: As for `pgd`.
+        steps: As for `pgd`.
+        norm: As for `pgd`.
+        start: As for `pgd`.
+        bn_mode: As for `pgd`.
+
+    Returns:
+        float32 [B, C, H, W] in [0, 1], nowhere further than eps from `images`.
+
+    Raises:
+        HslError: If a parameter is outside its range.
+
+    Carlini & Wagner, Towards Evaluating the Robustness of Neural Networks, S&P 2017, arXiv 1608.04644.
+    """
+    _check(eps, step, steps, norm, bn_mode)
+    ball = Ball(images, eps, norm)
+    return _ascend(model, ball, labels, _margin, step=step, steps=steps, start=start, bn_mode=bn_mode)
+
+
+def fgsm_rs(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    eps: float,
+    step: float,
+    steps: int = 1,
+    norm: str = "linf",
+    start: Tensor | None = None,
+    bn_mode: BNMode = "eval",
+) -> Tensor:
+    """One large step along the sign of the gradient, from a random start: the fast attack for training.
+
+    A model trained with it can learn to withstand this attack alone. So whoever evaluates asks for more
+    steps, and gets `pgd` with steps of 2.5 * eps / steps.
+
+    Args:
+        model: As for `pgd`.
+        images: As for `pgd`.
+        labels: As for `pgd`.
+        eps: As for `pgd`.
+        step: Length of the one step; 1.25 * eps is usual. Not read where there are more steps.
+        steps: 1, or more for an evaluation.
+        norm: ``linf``; there is no other form.
+        start: Random perturbation, for example of `random_start`.
+        bn_mode: As for `pgd`.
+
+    Returns:
+        float32 [B, C, H, W] in [0, 1], nowhere further than eps from `images`.
+
+    Raises:
+        HslError: If a parameter is outside its range.
+
+    Wong, Rice & Kolter, Fast is Better than Free, ICLR 2020, arXiv 2001.03994.
+    """
+    if norm != "linf":
+        raise HslError(f"fgsm_rs is defined for norm linf, not for {norm!r}; use pgd")
+    _check(eps, step, steps, norm, bn_mode)
+    length = step if steps == 1 else 2.5 * eps / steps
+    return _ascend(
+        model,
+        Ball(images, eps, norm),
+        labels,
+        _cross_entropy,
+        step=length,
+        steps=steps,
+        start=start,
+        bn_mode=bn_mode,
+    )
 
 
 def random_start(key: int, ids: Tensor, shape: tuple[int, ...], eps: float) -> Tensor:
     """First perturbation of an attack: uniform in the ball of the maximum norm.
+
+    An attack in ``l2`` takes it back into its own, smaller ball: to a random point of the sphere.
 
     Args:
         key: Stream of the draws.
@@ -83,16 +173,89 @@ def random_start(key: int, ids: Tensor, shape: tuple[int, ...], eps: float) -> T
     return keyed.uniform(key, ids, shape).mul_(2).sub_(1).mul_(eps)
 
 
-def _gradient(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Gradient of the summed cross-entropy with respect to the images alone."""
+class Ball:
+    """The images that an attack may reach.
+
+    Args:
+        images: Clean images, floating point [B, C, H, W] in [0, 1].
+        eps: Radius.
+        norm: Norm of the radius.
+    """
+
+    def __init__(self, images: Tensor, eps: float, norm: str) -> None:
+        self.clean = images.detach().float().clone()
+        self._eps = eps
+        self._norm = norm
+
+    @property
+    def is_a_point(self) -> bool:
+        """Whether there is nothing but the clean image."""
+        return self._eps == 0
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """The step of length 1 along which the loss grows fastest; none where there is no gradient."""
+        if self._norm == "linf":
+            return gradient.sign()
+        return gradient / _lengths(gradient).clamp(min=1e-30)
+
+    def project(self, images: Tensor) -> Tensor:
+        """The images, taken to the ball and then to [0, 1].
+
+        The clean image is in both, so the second brings an image no further from it.
+        """
+        change = images - self.clean
+        if self._norm == "linf":
+            change = change.clamp(-self._eps, self._eps)
+        else:
+            change = change * (self._eps / _lengths(change).clamp(min=1e-30)).clamp(max=1)
+        return (self.clean + change).clamp(0, 1)
+
+
+def _lengths(vectors: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(vectors, dim=(1, 2, 3), keepdim=True)
+
+
+Objective = Callable[[Tensor, Tensor], Tensor]
+"""(logits float32 [B, classes], labels int64 [B]) -> what the attack makes large, summed over the images."""
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    return functional.cross_entropy(logits, labels, reduction="sum")
+
+
+def _margin(logits: Tensor, labels: Tensor) -> Tensor:
+    right = functional.one_hot(labels, logits.shape[1]).bool()
+    return (logits.masked_fill(right, -torch.inf).amax(dim=1) - logits[right]).sum()
+
+
+def _ascend(
+    model: nn.Module,
+    ball: Ball,
+    labels: Tensor,
+    objective: Objective,
+    *,
+    step: float,
+    steps: int,
+    start: Tensor | None,
+    bn_mode: str,
+) -> Tensor:
+    with torch.inference_mode(mode=False), torch.enable_grad(), _mode(model, bn_mode == "train"):
+        attacked, labels = ball.clean.clone(), labels.clone()
+        if ball.is_a_point:
+            return attacked
+        if start is not None:
+            attacked = ball.project(attacked + start.detach())
+        for _ in range(steps):
+            ascent = ball.direction(_gradient(model, attacked, labels, objective))
+            attacked = ball.project(attacked + step * ascent)
+        return attacked
+
+
+def _gradient(model: nn.Module, images: Tensor, labels: Tensor, objective: Objective) -> Tensor:
+    """Gradient of the objective with respect to the images alone."""
     images = images.detach().requires_grad_()
     with torch.autocast(images.device.type, enabled=False):
-        loss = functional.cross_entropy(model(images).float(), labels, reduction="sum")
-        return torch.autograd.grad(loss, images)[0]
-
-
-def _project(images: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
-    return torch.minimum(torch.maximum(images, lowest), highest)
+        return torch.autograd.grad(objective(model(images).float(), labels), images)[0]
 
 
 @contextmanager

@@ -1,6 +1,8 @@
-"""Wrong labels."""
+"""Wrong labels. Every kind returns the labels and which of them are wrong."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -27,12 +29,114 @@ def symmetric(labels: Tensor, ids: Tensor, rate: float, classes: int, key: int) 
     Raises:
         DataError: If there is only one class, or a label is none of them.
     """
+    _check(labels, classes)
+    is_wrong = _chosen(ids, rate, key)
+    shift = 1 + keyed.integers(keyed.key(key, "class"), ids, (), classes - 1)
+    return torch.where(is_wrong, (labels + shift) % classes, labels), is_wrong
+
+
+def pair(labels: Tensor, ids: Tensor, rate: float, classes: int, key: int) -> tuple[Tensor, Tensor]:
+    """Give each sample, with probability `rate`, the label of the next class; that of the last is the first.
+
+    Args:
+        labels: int64 [N] in [0, classes).
+        ids: Sample ids, int64 [N]. What happens to a sample depends on its id and the key alone.
+        rate: Probability of a wrong label, in [0, 1].
+        classes: Number of classes C, at least 2.
+        key: Stream of the draws.
+
+    Returns:
+        Labels int64 [N], and bool [N]: which of them are wrong.
+
+    Raises:
+        DataError: If there is only one class, or a label is none of them.
+
+    Han et al., Co-teaching, NeurIPS 2018, arXiv 1804.06872.
+    """
+    _check(labels, classes)
+    is_wrong = _chosen(ids, rate, key)
+    return torch.where(is_wrong, (labels + 1) % classes, labels), is_wrong
+
+
+def asymmetric(
+    labels: Tensor,
+    ids: Tensor,
+    rate: float,
+    classes: int,
+    key: int,
+    *,
+    mapping: Iterable[tuple[int, int]] = (),
+) -> tuple[Tensor, Tensor]:
+    """Give each sample of certain classes, with probability `rate`, the label of a class it is mistaken for.
+
+    Args:
+        labels: int64 [N] in [0, classes).
+        ids: Sample ids, int64 [N]. What happens to a sample depends on its id and the key alone.
+        rate: Probability of a wrong label in the classes that have one, in [0, 1].
+        classes: Number of classes C, at least 2.
+        key: Stream of the draws.
+        mapping: Pairs (class, class it is mistaken for). Samples of the other classes keep their label.
+
+    Returns:
+        Labels int64 [N], and bool [N]: which of them are wrong.
+
+    Raises:
+        DataError: If there is only one class, a label or a class of the mapping is none of them, or the
+            mapping is empty or changes nothing.
+
+    Patrini et al., Making Deep Neural Networks Robust to Label Noise, CVPR 2017, arXiv 1609.03683.
+    """
+    _check(labels, classes)
+    target = torch.arange(classes, device=labels.device)
+    for right, wrong in mapping:
+        if not (0 <= right < classes and 0 <= wrong < classes):
+            raise DataError(f"label_noise.map has {right}: {wrong}; the classes are 0-{classes - 1}")
+        target[right] = wrong
+    if torch.equal(target, torch.arange(classes, device=labels.device)):
+        raise DataError("asymmetric label noise has no class to change; give a map such as {3: 5, 5: 3}")
+    is_wrong = _chosen(ids, rate, key) & (target[labels] != labels)
+    return torch.where(is_wrong, target[labels], labels), is_wrong
+
+
+def permutation(labels: Tensor, ids: Tensor, rate: float, classes: int, key: int) -> tuple[Tensor, Tensor]:
+    """Choose each sample with probability `rate`, and shuffle the labels among the chosen.
+
+    Every class keeps its number of samples. A chosen sample may get the label it had, so about
+    rate * (1 - 1/C) of the labels are wrong.
+
+    Args:
+        labels: int64 [N] in [0, classes).
+        ids: Sample ids, int64 [N]. Who is chosen depends on id and key alone, who gets whose label on all the
+            chosen; the order of the samples does not matter.
+        rate: Probability to be chosen, in [0, 1].
+        classes: Number of classes C, at least 2.
+        key: Stream of the draws.
+
+    Returns:
+        Labels int64 [N], and bool [N]: which of them are wrong.
+
+    Raises:
+        DataError: If there is only one class, or a label is none of them.
+
+    Paul, Ganguli & Dziugaite, Deep Learning on a Data Diet, NeurIPS 2021, arXiv 2107.07075.
+    """
+    _check(labels, classes)
+    chosen = _chosen(ids, rate, key).nonzero().view(-1)
+    by_id = chosen[torch.argsort(ids[chosen])]
+    shuffled = by_id[torch.argsort(keyed.hashed(keyed.key(key, "shuffle"), ids[by_id]), stable=True)]
+    noisy = labels.clone()
+    noisy[by_id] = labels[shuffled]
+    return noisy, noisy != labels
+
+
+def _chosen(ids: Tensor, rate: float, key: int) -> Tensor:
+    return keyed.uniform(keyed.key(key, "is wrong"), ids) < rate
+
+
+def _check(labels: Tensor, classes: int) -> None:
     if classes < 2:
         raise DataError(f"label noise needs at least 2 classes, there are {classes}; leave label_noise out")
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise DataError(
             f"labels reach from {int(labels.min())} to {int(labels.max())}; allowed is 0-{classes - 1}"
         )
-    is_wrong = keyed.uniform(keyed.key(key, "is wrong"), ids) < rate
-    shift = 1 + keyed.integers(keyed.key(key, "class"), ids, (), classes - 1)
-    return torch.where(is_wrong, (labels + shift) % classes, labels), is_wrong

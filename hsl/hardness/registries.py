@@ -20,34 +20,82 @@ SCORES: Registry[Callable[..., Any]] = Registry(
 )
 """(logits float [N, C], labels int64 [N]) -> difficulty float32 [N], higher = harder."""
 
+SIGNED_SCORES = frozenset[str]()
+"""Scores that can be negative."""
+
 SELECTIONS: Registry[Callable[..., Any]] = Registry(
     "selection",
     {
-        "hardest": "hsl.hardness.difficulty:hardest",
-        "easiest": "hsl.hardness.difficulty:easiest",
-        "middle": "hsl.hardness.difficulty:middle",
-        "random": "hsl.hardness.difficulty:shuffled",
+        "easiest": "hsl.hardness.orders:easiest",
+        "hardest": "hsl.hardness.orders:hardest",
+        "middle": "hsl.hardness.orders:middle",
+        "probabilistic": "hsl.hardness.orders:probabilistic",
+        "random": "hsl.hardness.orders:shuffled",
+        "stratified": "hsl.hardness.orders:stratified",
+        "window": "hsl.hardness.orders:window",
     },
 )
-"""(scores float32 [N], ids int64 [N], key int) -> positions int64 [N], the first to keep first."""
+"""(scores float32 [N], ids int64 [N], key int, **options) -> positions int64 [N], the first to keep first."""
 
 LABEL_NOISES: Registry[Callable[..., Any]] = Registry(
-    "label noise", {"symmetric": "hsl.hardness.noise:symmetric"}
+    "label noise",
+    {
+        "asymmetric": "hsl.hardness.noise:asymmetric",
+        "pair": "hsl.hardness.noise:pair",
+        "permutation": "hsl.hardness.noise:permutation",
+        "symmetric": "hsl.hardness.noise:symmetric",
+    },
 )
-"""(labels int64 [N], ids int64 [N], rate, classes, key) -> (labels int64 [N], is_wrong bool [N])."""
+"""(labels int64 [N], ids int64 [N], rate, classes, key) -> (labels int64 [N], is_wrong bool [N]);
+`asymmetric` takes ``mapping`` as well, pairs of classes."""
 
 CORRUPTIONS: Registry[Callable[..., Any]] = Registry(
     "corruption",
     {
-        "contrast": "hsl.hardness.corruptions:contrast",
-        "gaussian_noise": "hsl.hardness.corruptions:gaussian_noise",
+        "brightness": "hsl.hardness.corruptions.digital:brightness",
+        "contrast": "hsl.hardness.corruptions.digital:contrast",
+        "defocus_blur": "hsl.hardness.corruptions.blur:defocus_blur",
+        "elastic_transform": "hsl.hardness.corruptions.blur:elastic_transform",
+        "fog": "hsl.hardness.corruptions.weather:fog",
+        "frost_procedural": "hsl.hardness.corruptions.weather:frost_procedural",
+        "gaussian_blur": "hsl.hardness.corruptions.blur:gaussian_blur",
+        "gaussian_noise": "hsl.hardness.corruptions.noise:gaussian_noise",
+        "glass_blur": "hsl.hardness.corruptions.blur:glass_blur",
+        "impulse_noise": "hsl.hardness.corruptions.noise:impulse_noise",
+        "jpeg_compression": "hsl.hardness.corruptions.digital:jpeg_compression",
+        "motion_blur": "hsl.hardness.corruptions.blur:motion_blur",
+        "pixelate": "hsl.hardness.corruptions.digital:pixelate",
+        "saturate": "hsl.hardness.corruptions.digital:saturate",
+        "shot_noise": "hsl.hardness.corruptions.noise:shot_noise",
+        "snow": "hsl.hardness.corruptions.weather:snow",
+        "spatter": "hsl.hardness.corruptions.spatter:spatter",
+        "speckle_noise": "hsl.hardness.corruptions.noise:speckle_noise",
+        "zoom_blur": "hsl.hardness.corruptions.blur:zoom_blur",
     },
 )
-"""(pixels float32 [B, C, H, W] in [0, 255], ids int64 [B], severity 1..5, key int) -> pixels, not yet
+"""(pixels float32 [B, C, H, W] in [0, 255], ids int64 [B], severity 1..6, key int) -> pixels, not yet
 clipped."""
 
-DETERMINISTIC_CORRUPTIONS = frozenset({"contrast"})
+DETERMINISTIC_CORRUPTIONS = frozenset(
+    {
+        "brightness",
+        "contrast",
+        "defocus_blur",
+        "gaussian_blur",
+        "jpeg_compression",
+        "pixelate",
+        "saturate",
+        "zoom_blur",
+    }
+)
 """Corruptions that draw nothing at random: to draw them anew every epoch would change nothing."""
 
-ATTACKS: Registry[Callable[..., Any]] = Registry("attack", {"pgd": "hsl.hardness.attacks:pgd"})
+ATTACKS: Registry[Callable[..., Any]] = Registry(
+    "attack",
+    {
+        "fgsm_rs": "hsl.hardness.attacks:fgsm_rs",
+        "pgd": "hsl.hardness.attacks:pgd",
+        "pgd_margin": "hsl.hardness.attacks:pgd_margin",
+    },
+)
 """(model, images, labels, *, eps, step, steps, norm, start, bn_mode) -> images float32 [B, C, H, W]."""

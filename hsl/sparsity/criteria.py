@@ -21,13 +21,17 @@ class Signals:
 
     Attributes:
         weight: Weights, any shape.
-        gradient: Gradient of the loss for all weights, pruned ones included; None where none was computed.
+        gradient: Gradient for all weights, pruned ones included, of what the criterion asks for: the
+            loss, half its squared gradient norm (grasp), the flow (synflow), or the loss over many steps
+            (momentum). None where none was computed.
         generator: CPU generator for everything random.
+        mask: Boolean, True where active; None where there is no mask yet.
     """
 
     weight: Tensor
     gradient: Tensor | None
     generator: torch.Generator
+    mask: Tensor | None = None
 
 
 def random(signals: Signals) -> Tensor:
@@ -50,6 +54,48 @@ def snip(signals: Signals) -> Tensor:
     return (signals.weight.detach().float() * _gradient(signals).float()).abs()
 
 
+def grasp(signals: Signals) -> Tensor:
+    """W * (H g): how much less gradient flows without a weight (Wang et al. 2020, arXiv:2002.07376).
+
+    The paper removes the largest -w * (H g); the gradient given is H g.
+    """
+    return signals.weight.detach().float() * _gradient(signals).float()
+
+
+def synflow(signals: Signals) -> Tensor:
+    """|w * dR/dw| in double precision (Tanaka et al. 2020, arXiv:2006.05467); the gradient given is dR/dw."""
+    return (signals.weight.detach().double() * _gradient(signals).double()).abs()
+
+
+def momentum(signals: Signals) -> Tensor:
+    """Absolute running mean of the gradient (Dettmers and Zettlemoyer 2019, arXiv:1907.04840)."""
+    return gradient(signals)
+
+
+def magnitude_and_gradient(signals: Signals) -> Tensor:
+    """|w| + |gradient|, where the gradient comes with its weight (Yuan et al. 2021, arXiv:2110.14032)."""
+    return magnitude(signals) + gradient(signals)
+
+
+def signed_magnitude(signals: Signals) -> Tensor:
+    """Rank of an active weight among those of its sign, over their number, by distance from zero.
+
+    So the lowest n are the smallest positive and the largest negative weights, in proportion to how many
+    there are of each (Mocanu et al. 2018, arXiv:1707.04780). Zeros count as positive; inactive weights
+    score 2.
+    """
+    weight = signals.weight.detach().float()
+    active = torch.ones_like(weight, dtype=torch.bool) if signals.mask is None else signals.mask
+    scores = torch.full_like(weight, 2.0)
+    for group in (active & (weight >= 0), active & (weight < 0)):
+        distances = weight[group].abs()
+        order = distances.argsort(stable=True)
+        ranks = torch.empty_like(distances)
+        ranks[order] = torch.arange(len(order), device=weight.device) + 0.5
+        scores[group] = ranks / max(1, len(order))
+    return scores
+
+
 def _gradient(signals: Signals) -> Tensor:
     if signals.gradient is None:
         raise MethodError("this criterion reads gradients, and none was given; run a backward pass first")
@@ -59,5 +105,16 @@ def _gradient(signals: Signals) -> Tensor:
 Criterion = Callable[[Signals], Tensor]
 
 CRITERIA: Registry[Criterion] = Registry(
-    "criterion", {"random": random, "magnitude": magnitude, "gradient": gradient, "snip": snip}
+    "criterion",
+    {
+        "random": random,
+        "magnitude": magnitude,
+        "signed_magnitude": signed_magnitude,
+        "gradient": gradient,
+        "magnitude_and_gradient": magnitude_and_gradient,
+        "momentum": momentum,
+        "snip": snip,
+        "grasp": grasp,
+        "synflow": synflow,
+    },
 )

@@ -7,7 +7,8 @@ order of the network, to weight shapes in torch's convention (out, in, *kernel).
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from fnmatch import fnmatchcase
 
 from hsl.errors import InfeasibleError, UnknownNameError
 
@@ -87,7 +88,7 @@ def er(
     """
     _check(shapes, sparsity, keep_dense)
     ratios = {name: (sum(shape[:2]) / math.prod(shape[:2])) ** power for name, shape in shapes.items()}
-    return _proportional(shapes, sparsity, ratios, keep_dense)
+    return _proportional(shapes, sparsity, ratios, dict.fromkeys(keep_dense, 1.0))
 
 
 def erk(
@@ -109,16 +110,15 @@ def erk(
     """
     _check(shapes, sparsity, keep_dense)
     ratios = {name: (sum(shape) / math.prod(shape)) ** power for name, shape in shapes.items()}
-    return _proportional(shapes, sparsity, ratios, keep_dense)
+    return _proportional(shapes, sparsity, ratios, dict.fromkeys(keep_dense, 1.0))
 
 
-def global_(
+def igq(
     shapes: Mapping[str, Shape], sparsity: float, *, keep_dense: Collection[str] = ()
 ) -> dict[str, float]:
-    """One ranking over all layers: the split follows from the scores of the weights.
+    """Ideal gas quotas: density 1 / (F * weights + 1), with F solved for.
 
-    Before there are scores nothing is known but the sum; these densities, the same for every layer, are the
-    estimate used for cost. The engine ranks the scores instead.
+    From Chen et al. 2022, arXiv:2202.09844.
 
     Args:
         shapes: Layer names and weight shapes.
@@ -126,12 +126,95 @@ def global_(
         keep_dense: Layers with density 1; the others make up for them.
 
     Returns:
-        Layer names and estimated densities in [0, 1].
+        Layer names and densities in (0, 1].
 
     Raises:
         InfeasibleError: If the dense layers alone hold more than the budget.
     """
-    return uniform(shapes, sparsity, keep_dense=keep_dense)
+    _check(shapes, sparsity, keep_dense)
+    dense = dict.fromkeys(keep_dense, 1.0)
+    left = _budget_left(shapes, sparsity, dense)
+    _check_left(shapes, sparsity, dense, left)
+    sizes = [math.prod(shape) for name, shape in shapes.items() if name not in dense]
+    if not sizes:
+        return dict.fromkeys(shapes, 1.0)
+    force = _solve_falling(lambda force: sum(size / (force * size + 1.0) for size in sizes), left)
+    return {
+        name: 1.0 if name in dense else 1.0 / (force * math.prod(shape) + 1.0)
+        for name, shape in shapes.items()
+    }
+
+
+def pyramid(
+    shapes: Mapping[str, Shape], sparsity: float, *, keep_dense: Collection[str] = (), last: float = 0.3
+) -> dict[str, float]:
+    """Smart ratios: density falls with depth as h^2 + h, where h counts layers from the end.
+
+    The last layer has a density of its own; a layer whose share exceeds 1 is dense (Su et al. 2020,
+    arXiv:2009.11094).
+
+    Args:
+        shapes: Layer names and weight shapes.
+        sparsity: Fraction of zeros over all layers, in [0, 1).
+        keep_dense: Layers with density 1; the others make up for them.
+        last: Density of the last layer, unless the network as a whole is denser than that.
+
+    Returns:
+        Layer names and densities in [0, 1].
+
+    Raises:
+        InfeasibleError: If the layers with a fixed density alone hold more than the budget.
+    """
+    _check(shapes, sparsity, keep_dense)
+    names = list(shapes)
+    heights = {name: len(names) - index for index, name in enumerate(names)}
+    ratios = {name: float(height**2 + height) for name, height in heights.items()}
+    fixed = dict.fromkeys(keep_dense, 1.0)
+    if len(names) > 1 and names[-1] not in fixed:
+        fixed[names[-1]] = max(last, 1.0 - sparsity)
+    return _proportional(shapes, sparsity, ratios, fixed)
+
+
+def explicit(
+    shapes: Mapping[str, Shape],
+    sparsity: float,
+    given: Mapping[str, float],
+    *,
+    keep_dense: Collection[str] = (),
+) -> dict[str, float]:
+    """Densities of one's own; layers that are not named share what is left in equal density.
+
+    Args:
+        shapes: Layer names and weight shapes.
+        sparsity: Fraction of zeros over all layers, in [0, 1).
+        given: Layer names or globs, and densities in [0, 1]. A name goes before a glob, an earlier glob
+            before a later one.
+        keep_dense: More layers with density 1.
+
+    Returns:
+        Layer names and densities in [0, 1].
+
+    Raises:
+        InfeasibleError: If the densities do not fit the sparsity, or one is not in [0, 1].
+        UnknownNameError: If a name or glob matches no layer.
+    """
+    _check(shapes, sparsity, keep_dense)
+    for pattern, density in given.items():
+        if not any(fnmatchcase(name, pattern) for name in shapes):
+            raise UnknownNameError("layer", pattern, shapes)
+        if not 0.0 <= density <= 1.0:
+            raise InfeasibleError(f"the density of {pattern!r} is {density}, it must be in [0, 1]")
+    fixed = dict.fromkeys(keep_dense, 1.0)
+    for name in shapes:
+        matching = [density for pattern, density in given.items() if fnmatchcase(name, pattern)]
+        if matching and name not in fixed:
+            fixed[name] = given.get(name, matching[0])
+    if len(fixed) == len(shapes):
+        _check_adds_up(shapes, sparsity, fixed)
+        return {name: fixed[name] for name in shapes}
+    densities = _rest_uniform(shapes, sparsity, fixed)
+    _check_adds_up(shapes, sparsity, densities)
+    return densities
 
 
 def check_sparsity(sparsity: float) -> None:
@@ -196,18 +279,43 @@ def _check_left(
     )
 
 
+def _check_adds_up(shapes: Mapping[str, Shape], sparsity: float, densities: Mapping[str, float]) -> None:
+    """Refuse densities that miss the sparsity by more than rounding."""
+    weights = weight_count(shapes)
+    have = sum(density * math.prod(shapes[name]) for name, density in densities.items())
+    if abs(have - (1.0 - sparsity) * weights) > len(shapes):
+        raise InfeasibleError(
+            f"the densities given have sparsity {1.0 - have / weights:.6g}, not {sparsity:g}: ask for that "
+            "sparsity, scale the densities, or leave a layer out to let it make up for the others"
+        )
+
+
+def _solve_falling(function: Callable[[float], float], value: float) -> float:
+    """Where a falling function of a number >= 0 has a value, by bisection; 0 if it starts below it."""
+    low, high = 0.0, 1.0
+    while function(high) > value:
+        low, high = high, 2.0 * high
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if function(middle) > value else (low, middle)
+    return (low + high) / 2
+
+
 def _proportional(
-    shapes: Mapping[str, Shape], sparsity: float, ratios: Mapping[str, float], keep_dense: Collection[str]
+    shapes: Mapping[str, Shape],
+    sparsity: float,
+    ratios: Mapping[str, float],
+    fixed: Mapping[str, float],
 ) -> dict[str, float]:
-    """Densities proportional to `ratios`, where a layer that would exceed 1 is dense and the rest make up."""
-    dense = dict.fromkeys(keep_dense, 1.0)
-    _check_left(shapes, sparsity, dense, _budget_left(shapes, sparsity, dense))
-    while len(dense) < len(shapes):
-        left = _budget_left(shapes, sparsity, dense)
-        others = {name: ratio for name, ratio in ratios.items() if name not in dense}
+    """Densities proportional to `ratios` beside fixed ones; a layer that would exceed 1 is dense."""
+    found = dict(fixed)
+    _check_left(shapes, sparsity, found, _budget_left(shapes, sparsity, found))
+    while len(found) < len(shapes):
+        left = _budget_left(shapes, sparsity, found)
+        others = {name: ratio for name, ratio in ratios.items() if name not in found}
         scale = left / sum(ratio * math.prod(shapes[name]) for name, ratio in others.items())
         largest = max(others.values())
         if scale * largest <= 1.0:
-            return {name: 1.0 if name in dense else scale * ratios[name] for name in shapes}
-        dense |= {name: 1.0 for name, ratio in others.items() if ratio == largest}
-    return dict.fromkeys(shapes, 1.0)
+            return {name: found.get(name, scale * ratios[name]) for name in shapes}
+        found |= {name: 1.0 for name, ratio in others.items() if ratio == largest}
+    return {name: found[name] for name in shapes}

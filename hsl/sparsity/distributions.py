@@ -12,18 +12,28 @@ from hsl.sparsity.densities import (
     check_sparsity,
     er,
     erk,
-    global_,
+    igq,
+    pyramid,
     uniform,
     uniform_plus,
 )
+from hsl.sparsity.ranked import FROM_PARENT, FROM_SCORES, GLOBAL, HALVES, from_ratios, global_, halves
 
 Distribution = Callable[..., dict[str, float]]
 
-GLOBAL = "global"
-
 DISTRIBUTIONS: Registry[Distribution] = Registry(
     "distribution",
-    {"uniform": uniform, "uniform_plus": uniform_plus, "er": er, "erk": erk, GLOBAL: global_},
+    {
+        "uniform": uniform,
+        "uniform_plus": uniform_plus,
+        "er": er,
+        "erk": erk,
+        "igq": igq,
+        "pyramid": pyramid,
+        GLOBAL: global_,
+        HALVES: halves,
+        **dict.fromkeys((*FROM_SCORES, FROM_PARENT), from_ratios),
+    },
 )
 
 
@@ -70,6 +80,35 @@ def allocate(
         )
     counts = {name: max(low[name], min(math.floor(ideal[name]), high[name])) for name in sizes}
     return _settle(counts, total, ideal, low, high)
+
+
+def share_out(total: int, weights: Mapping[str, float], ceilings: Mapping[str, int]) -> dict[str, int]:
+    """Whole numbers in proportion to weights, none above its ceiling, by largest remainder.
+
+    What exceeds a ceiling goes to the others in their proportion; if no weight is left, all weigh the same.
+
+    Args:
+        total: What to share out, at most the sum of the ceilings.
+        weights: Names and weights, 0 or more.
+        ceilings: Names and the most that each may get.
+
+    Returns:
+        Names and shares; their sum is `total`.
+    """
+    ideal = dict.fromkeys(weights, 0.0)
+    open_ = set(weights)
+    left = float(total)
+    while left > 0 and open_:
+        mass = sum(weights[name] for name in open_)
+        parts = {name: left * (weights[name] / mass if mass > 0 else 1 / len(open_)) for name in open_}
+        full = {name for name in open_ if parts[name] >= ceilings[name]}
+        ideal |= {name: float(ceilings[name]) if name in full else parts[name] for name in open_}
+        if not full:
+            break
+        left -= sum(ceilings[name] for name in full)
+        open_ -= full
+    counts = {name: math.floor(share) for name, share in ideal.items()}
+    return _settle(counts, total, ideal, dict.fromkeys(weights, 0), ceilings)
 
 
 def _settle(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from hsl.sparsity.layers import TRANSPOSED, Layer
 
 
 @torch.no_grad()
@@ -17,7 +19,22 @@ def scale_for_live_fan_in_(weight: Tensor, mask: Tensor) -> None:
         weight: Shape (out, in, *kernel), any floating dtype; changed in place.
         mask: Boolean, same shape, True where active.
     """
-    per_unit = mask.flatten(1)
-    live = per_unit.sum(dim=1).clamp(min=1)
-    scale = (per_unit.shape[1] / live).sqrt().to(weight.dtype)
-    weight.mul_(scale.view(-1, *[1] * (weight.dim() - 1)))
+    inputs = list(range(1, weight.dim()))
+    live = mask.sum(dim=inputs, keepdim=True).clamp(min=1)
+    weight.mul_((mask[0].numel() / live).sqrt().to(weight.dtype))
+
+
+@torch.no_grad()
+def scale_layer_(layer: Layer) -> None:
+    """`scale_for_live_fan_in_` of a layer with a mask, whichever way round its weight is laid out."""
+    weight, mask = layer.weight.detach(), layer.weight_mask
+    if not isinstance(layer.module, TRANSPOSED):
+        scale_for_live_fan_in_(weight, mask)
+        return
+    for part, part_mask in zip(*(_by_group(layer.module, tensor) for tensor in (weight, mask)), strict=True):
+        scale_for_live_fan_in_(part, part_mask)
+
+
+def _by_group(module: nn.Module, tensor: Tensor) -> list[Tensor]:
+    """Views (out / groups, in / groups, *kernel) of a transposed convolution's weight."""
+    return [part.transpose(0, 1) for part in tensor.chunk(int(module.groups))]  # type: ignore[arg-type]

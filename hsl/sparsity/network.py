@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,11 +11,10 @@ from torch import Tensor, nn
 from hsl.errors import MethodError
 from hsl.sparsity.budget import Budget
 from hsl.sparsity.criteria import Signals
-from hsl.sparsity.init import scale_for_live_fan_in_
-from hsl.sparsity.masks import MASK, mask_of, set_mask_, top_k, weight_of
+from hsl.sparsity.init import scale_layer_
+from hsl.sparsity.masks import Layers, set_mask_, top_k, weight_of
 
 Loss = Callable[[nn.Module], Tensor]
-Layers = Mapping[str, nn.Module]
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Parent:
     rewind: Mapping[str, Tensor] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Network:
     """What a driver works on.
 
@@ -51,13 +50,15 @@ class Network:
 
     def signals(self, name: str, gradient: Tensor | None = None) -> Signals:
         """What is known of one layer."""
-        return Signals(weight_of(self.layers[name]), gradient, self.generator)
+        layer = self.layers[name]
+        mask = layer.weight_mask if layer.has_mask else None
+        return Signals(layer.weight, gradient, self.generator, mask)
 
     def scale_init_(self) -> None:
         """Scale the initial weights for their live fan-in, where that was asked for."""
         if self.scale_init:
             for layer in self.layers.values():
-                scale_for_live_fan_in_(weight_of(layer), mask_of(layer))
+                scale_layer_(layer)
 
 
 def keep_top(
@@ -72,21 +73,25 @@ def keep_top(
         scores: Layer names, in the order of the budget, and scores of the shapes of the weights.
         budget: What may be kept.
         progress: Fraction of the target sparsity that is due, in [0, 1].
-        ceilings: Most active weights per layer (not for a global budget); None for no limit.
+        ceilings: Most active weights per layer; None for no limit.
 
     Returns:
         Layer names and boolean masks with exactly the budget's number of True.
     """
-    if not budget.is_global:
-        counts = budget.counts(progress, ceilings)
-        return {name: top_k(layer_scores, counts[name]) for name, layer_scores in scores.items()}
+    counts = budget.group_counts(progress, ceilings)
+    found: dict[str, Tensor] = {}
+    for group, names in budget.groups.items():
+        found |= _top_of_group({name: scores[name] for name in names}, counts[group], budget.keep_dense)
+    return {name: found[name] for name in scores}
+
+
+def _top_of_group(scores: Mapping[str, Tensor], count: int, keep_dense: Collection[str]) -> dict[str, Tensor]:
+    """Masks of the highest scores of several layers, in one ranking."""
     flat = [
-        torch.full_like(layer_scores, torch.inf).flatten()
-        if name in budget.keep_dense
-        else layer_scores.flatten()
+        torch.full_like(layer_scores, torch.inf).flatten() if name in keep_dense else layer_scores.flatten()
         for name, layer_scores in scores.items()
     ]
-    chosen = torch.split(top_k(torch.cat(flat), budget.total(progress)), [part.numel() for part in flat])
+    chosen = torch.split(top_k(torch.cat(flat), count), [part.numel() for part in flat])
     return {
         name: part.view(layer_scores.shape)
         for part, (name, layer_scores) in zip(chosen, scores.items(), strict=True)
@@ -105,24 +110,7 @@ def step_gradients(layers: Layers) -> dict[str, Tensor]:
     Raises:
         MethodError: If a layer has none.
     """
-    return _complete({name: weight_of(layer).grad for name, layer in layers.items()})
-
-
-def loss_gradients(network: Network, loss: Loss) -> dict[str, Tensor]:
-    """Gradients of a loss, per layer; gradients, buffers and random state of the model stay as they are.
-
-    Raises:
-        MethodError: If the loss does not depend on a layer.
-    """
-    weights = [weight_of(layer) for layer in network.layers.values()]
-    buffers = {name: buffer.clone() for name, buffer in network.model.named_buffers()}
-    devices = [weight.device for weight in weights if weight.is_cuda][:1]
-    with torch.random.fork_rng(devices=devices), torch.enable_grad():
-        gradients = torch.autograd.grad(loss(network.model), weights, allow_unused=True)
-    with torch.no_grad():
-        for name, buffer in network.model.named_buffers():
-            buffer.copy_(buffers[name])
-    return _complete(dict(zip(network.layers, gradients, strict=True)))
+    return complete({name: weight_of(layer).grad for name, layer in layers.items()})
 
 
 def load_parent_(model: nn.Module, state: Mapping[str, Tensor], which: str) -> None:
@@ -131,7 +119,7 @@ def load_parent_(model: nn.Module, state: Mapping[str, Tensor], which: str) -> N
     Raises:
         MethodError: If names or shapes do not match.
     """
-    masks = {name for name in model.state_dict() if name.split(".")[-1] == MASK}
+    masks = {name for name in model.state_dict() if name.endswith("weight_mask")}
     try:
         missing, unexpected = model.load_state_dict(dict(state), strict=False)
     except RuntimeError as error:
@@ -150,7 +138,12 @@ def all_finite(gradients: Mapping[str, Tensor]) -> bool:
     return all(bool(torch.isfinite(gradient).all()) for gradient in gradients.values())
 
 
-def _complete(gradients: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
+def complete(gradients: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
+    """Gradients of all layers.
+
+    Raises:
+        MethodError: If a layer has none.
+    """
     missing = [name for name, gradient in gradients.items() if gradient is None]
     if missing:
         raise MethodError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -14,15 +14,18 @@ from hsl.errors import MethodError
 from hsl.sparsity.budget import Budget
 from hsl.sparsity.drivers import driver_for
 from hsl.sparsity.masks import (
+    Layers,
     active_counts,
     attach_masks,
     detach_masks,
+    layer_shapes,
     matching_layers,
     prunable_layers,
-    weight_of,
 )
-from hsl.sparsity.methods import METHODS, DropAndGrow, Never, Once, check_hyperparameters, feasible
+from hsl.sparsity.methods import METHODS, Never, check_hyperparameters, feasible
 from hsl.sparsity.network import Loss, Network, Parent
+from hsl.sparsity.ranked import is_ratios
+from hsl.sparsity.scoring import ratio_budget
 from hsl.sparsity.zeroing import Zeroing
 
 Arguments = tuple[Any, ...]
@@ -74,7 +77,8 @@ class Sparsifier:
         method: Name of a method (`METHODS`).
         sparsity: Fraction of zeros over all prunable weights, in (0, 1); 0 for method dense.
         total_steps: Optimizer steps of the whole training, at least 1; schedules are fractions of it.
-        distribution: Name of a distribution the method takes, or ``package.module:attr``; None: its default.
+        distribution: Name of a distribution the method takes, or ``package.module:attr``, or densities in
+            [0, 1] by layer name or glob (layers that are not named share the rest); None: its default.
         seed: Of everything random here, and of nothing else.
         init: "sparse" scales the initial weights for the live fan-in (of methods that are sparse from the
             start and have no parent), "dense" leaves them as they are.
@@ -100,7 +104,7 @@ class Sparsifier:
         method: str,
         sparsity: float,
         total_steps: int,
-        distribution: str | None = None,
+        distribution: str | Mapping[str, float] | None = None,
         seed: int = 0,
         init: Literal["sparse", "dense"] = "sparse",
         parent: Parent | None = None,
@@ -112,6 +116,8 @@ class Sparsifier:
     ) -> None:
         if reason := feasible(method, distribution, sparsity):
             raise MethodError(reason)
+        if isinstance(distribution, Mapping):
+            distribution = dict(distribution)
         _check_request(method, total_steps, init, parent)
         self.method = METHODS[method]
         self.hyperparameters = check_hyperparameters(method, hyperparameters or {})
@@ -123,18 +129,20 @@ class Sparsifier:
         self._masked = not isinstance(self.method.moment, Never)
         self._zeroing = Zeroing(self._layers)
         self._generator = torch.Generator().manual_seed(seed)
-        self._held_back: list[tuple[nn.Parameter, Tensor | None]] = []
+        self._held_back: list[tuple[Tensor, Tensor | None]] = []
         if self._masked:
             _check_optimizer(optimizer, self._layers)
-        network = Network(
+        self._network = Network(
             model,
             self._layers,
             self._budget(keep_dense),
             self._generator,
-            scale_init=init == "sparse" and isinstance(self.method.moment, Once | DropAndGrow),
+            scale_init=init == "sparse" and self.method.starts_sparse,
         )
+        if is_ratios(self.distribution):
+            self._network.budget = ratio_budget(self._network, str(self.distribution), loss, parent)
         self._driver = driver_for(
-            self.method, network, self.hyperparameters, total_steps, parent=parent, loss=loss
+            self.method, self._network, self.hyperparameters, total_steps, parent=parent, loss=loss
         )
         if self._masked:
             self._start()
@@ -161,7 +169,7 @@ class Sparsifier:
         """One row per prunable layer, in the order of the model."""
         active = active_counts(self._layers)
         return [
-            LayerReport(name, tuple(weight_of(layer).shape), weight_of(layer).numel(), active[name])
+            LayerReport(name, tuple(layer.weight.shape), layer.weight.numel(), active[name])
             for name, layer in self._layers.items()
         ]
 
@@ -188,7 +196,8 @@ class Sparsifier:
         return {
             **self._settings(),
             "step_count": self.step_count,
-            "pending": self._driver.pending,
+            "driver": self._driver.state_dict(),
+            "densities": self._network.budget.densities() if is_ratios(self.distribution) else None,
             "generator": self._generator.get_state(),
         }
 
@@ -208,7 +217,9 @@ class Sparsifier:
                     "build the Sparsifier with the settings of the checkpoint, or start anew"
                 )
         self.step_count = int(state["step_count"])
-        self._driver.pending = bool(state["pending"])
+        self._driver.load_state_dict(state["driver"])
+        if state["densities"] is not None:
+            self._network.budget = replace(self._network.budget, distribution=dict(state["densities"]))
         self._generator.set_state(state["generator"].cpu())
 
     def _settings(self) -> dict[str, Any]:
@@ -229,7 +240,7 @@ class Sparsifier:
             raise
 
     def _budget(self, keep_dense: Sequence[str]) -> Budget:
-        shapes = {name: tuple(weight_of(layer).shape) for name, layer in self._layers.items()}
+        shapes = layer_shapes(self._layers)
         pinned = matching_layers(shapes, keep_dense)
         budget = Budget(shapes, self.target_sparsity, self.distribution or "uniform", pinned)
         budget.check()
@@ -253,11 +264,11 @@ class Sparsifier:
             weight.grad = gradient
         self._held_back.clear()
         self._driver.after_step(self.step_count)
-        self._zeroing.weights_and_state(optimizer)
+        self._zeroing.weights_and_state(optimizer, self._driver.trained_masks())
 
     def _hold_back(self) -> None:
         """Hide the gradients of the prunable weights: optimizers skip what has none."""
-        weights = [weight_of(layer) for layer in self._layers.values()]
+        weights = [layer.weight for layer in self._layers.values()]
         self._held_back = [(weight, weight.grad) for weight in weights]
         for weight in weights:
             weight.grad = None
@@ -288,13 +299,13 @@ def _with_evaluated_closure(args: Arguments, kwargs: Keywords) -> tuple[Argument
     return args[:1], {**kwargs, "closure": lambda: loss}
 
 
-def _check_optimizer(optimizer: Optimizer, layers: Mapping[str, nn.Module]) -> None:
+def _check_optimizer(optimizer: Optimizer, layers: Layers) -> None:
     if isinstance(optimizer, torch.optim.LBFGS):
         raise MethodError(
             "LBFGS keeps no state per weight, so it cannot train masked weights; use SGD or Adam"
         )
     owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    strangers = [name for name, layer in layers.items() if id(weight_of(layer)) not in owned]
+    strangers = [name for name, layer in layers.items() if id(layer.weight) not in owned]
     if strangers:
         raise MethodError(
             f"the optimizer does not train the weights of {', '.join(strangers)}: "

@@ -3,7 +3,7 @@ import torch
 
 from hsl.errors import DataError
 from hsl.hardness import Regime
-from hsl.hardness.apply import Samples, matched_samples, redrawn, training_samples
+from hsl.hardness.apply import Samples, check_regime, matched_samples, mislabelled, redrawn, training_samples
 
 N = 400
 NOISE = {"name": "gaussian_noise", "severity": 3}
@@ -59,6 +59,35 @@ def test_a_random_part_follows_the_seed(samples, scores):
     assert not torch.equal(first.ids, training_samples(samples, half, 2).ids)
 
 
+def test_every_way_to_keep_reaches_the_samples(samples, scores):
+    order = scores.argsort(descending=True)
+    window = regime(keep={"by": "el2n", "percentiles": [50, 75]})
+    expected = samples.ids[order[100:200]].sort().values
+    assert torch.equal(training_samples(samples, window, 0, scores).ids.sort().values, expected)
+    matched = matched_samples(samples, window, scores, split="val")
+    assert torch.equal(matched.ids.sort().values, expected)
+    cut = regime(keep={"by": "el2n", "fraction": 0.5, "which": "stratified", "mislabel_cut": 0.25})
+    strata = training_samples(samples, cut, 3, scores)
+    assert len(strata) == 200 and not bool(torch.isin(strata.ids, samples.ids[order[:100]]).any())
+    drawn = regime(keep={"by": "el2n", "fraction": 0.5, "which": "probabilistic", "power": 4.0})
+    first, second = (training_samples(samples, drawn, seed, scores) for seed in (1, 2))
+    assert len(first) == 200 and not torch.equal(first.ids, second.ids)
+    assert scores[torch.isin(samples.ids, first.ids)].mean() > scores.mean() + 0.1
+
+
+def test_a_count_or_a_long_tail_is_kept_by_chance_and_leaves_matched_samples_whole(samples):
+    counted = regime(keep={"count": 33})
+    assert len(training_samples(samples, counted, 1)) == 33
+    tail = regime(keep={"long_tail": {"imbalance": 0.1, "profile": "step"}})
+    assert training_samples(samples, tail, 1).labels.bincount().tolist() == [80, 80, 80, 8, 8]
+    for parts in (counted, tail):
+        first, second = (training_samples(samples, parts, seed).ids for seed in (1, 2))
+        assert not torch.equal(first, second)
+        assert matched_samples(samples, parts, split="test") is samples
+    with pytest.raises(DataError, match=r"keep\.count 401 of 400 samples is not possible"):
+        training_samples(samples, regime(keep={"count": 401}), 1)
+
+
 def test_class_balance_reaches_the_selection(samples):
     unfair = samples.labels.float()
     kept = training_samples(
@@ -75,6 +104,23 @@ def test_labels_are_made_wrong_at_the_given_rate(samples):
     assert not torch.equal(
         noisy.labels, training_samples(samples, regime(label_noise={"rate": 0.3}), 1).labels
     )
+
+
+def test_every_kind_of_label_noise_reaches_the_samples_and_is_known_of_them(samples):
+    for kind, options in (("pair", {}), ("permutation", {}), ("asymmetric", {"map": {1: 3}})):
+        parts = regime(label_noise={"kind": kind, "rate": 0.4, **options})
+        noisy = training_samples(samples, parts, 2).labels
+        labels, is_wrong = mislabelled(samples, parts.label_noise, 5, 2)
+        assert torch.equal(noisy, labels) and torch.equal(is_wrong, labels != samples.labels)
+        if kind == "pair":
+            assert torch.equal(noisy[is_wrong], (samples.labels[is_wrong] + 1) % 5)
+        if kind == "permutation":
+            assert torch.equal(noisy.bincount(), samples.labels.bincount())
+        if kind == "asymmetric":
+            assert set(noisy[is_wrong].tolist()) == {3} and set(samples.labels[is_wrong].tolist()) == {1}
+    unknown = regime(label_noise={"kind": "asymmetric", "rate": 0.4, "map": {1: 7}})
+    with pytest.raises(DataError, match="the classes are 0-4"):
+        training_samples(samples, unknown, 0)
 
 
 def test_wrong_labels_know_every_class_after_a_selection(samples):
@@ -143,6 +189,53 @@ def test_frozen_damage_is_not_drawn_again(samples):
     before = training_samples(samples, frozen, 3)
     assert redrawn(before, frozen, 3, 1) is before
     assert redrawn(samples, regime(), 3, 1) is samples
+
+
+def test_a_corruption_damages_what_it_says(samples):
+    only_train, only_test = (regime(corruption={**NOISE, "where": where}) for where in ("train", "test"))
+    both = regime(corruption=NOISE)
+    assert equal(training_samples(samples, only_train, 1), training_samples(samples, both, 1))
+    assert equal(
+        matched_samples(samples, only_test, split="val"), matched_samples(samples, both, split="val")
+    )
+    assert equal(training_samples(samples, only_test, 1), samples)
+    assert equal(matched_samples(samples, only_train, split="val"), samples)
+
+
+def test_matched_samples_have_the_severity_of_the_test(samples):
+    harder = regime(corruption={**NOISE, "test_severity": 5})
+    assert equal(training_samples(samples, harder, 1), training_samples(samples, regime(corruption=NOISE), 1))
+    five = regime(corruption={**NOISE, "severity": 5})
+    matched = matched_samples(samples, harder, split="test")
+    assert equal(matched, matched_samples(samples, five, split="test"))
+    assert not equal(matched, matched_samples(samples, regime(corruption=NOISE), split="test"))
+
+
+def test_a_mix_damages_a_sample_as_its_corruption_alone_does(samples):
+    names = ["gaussian_noise", "contrast", "shot_noise"]
+    mixed = training_samples(samples, regime(corruption={"name": names, "severity": 3}), 1).images
+    plain = training_samples(samples, regime(corruption={"name": "contrast", "severity": 3}), 1).images
+    shared = (mixed == plain).flatten(1).all(dim=1)
+    assert 0.2 < shared.float().mean() < 0.5
+    again = regime(corruption={"name": names, "severity": 3, "redraw": True})
+    first, second = (redrawn(samples, again, 1, epoch).images for epoch in (1, 2))
+    assert ((first == second).flatten(1).all(dim=1)).float().mean() < 0.3
+
+
+@pytest.mark.parametrize("where", ["train", "test", "both"])
+def test_a_corruption_that_is_undefined_on_the_images_is_refused_before_anything_runs(samples, where):
+    fog = regime(corruption={"name": ["contrast", "fog"], "severity": 1, "where": where})
+    for make in (
+        lambda: training_samples(samples, fog, 0),
+        lambda: matched_samples(samples, fog, split="val"),
+        lambda: check_regime((3, 8, 8), fog),
+    ):
+        with pytest.raises(DataError, match="fog is not defined on images of 8 x 8"):
+            make()
+    six = {"name": "contrast", "severity": 1, "test_severity": 6, "allow_extrapolated": True, "where": "both"}
+    check_regime((3, 32, 32), regime(corruption=six))
+    with pytest.raises(DataError, match="severity 6 of contrast does not exist at 64 pixels"):
+        check_regime((3, 64, 64), regime(corruption=six))
 
 
 def test_missing_scores_are_refused(samples):

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from hsl.errors import HslError
 from hsl.hardness import ATTACKS, keyed
-from hsl.hardness.attacks import pgd, random_start
+from hsl.hardness.attacks import fgsm_rs, pgd, pgd_margin, random_start
 
 EPS, STEP = 16 / 255, 4 / 255
 ROUNDING = 1e-6
@@ -36,37 +36,50 @@ def same(first, second):
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+FORMS = [(name, norm) for name in ATTACKS for norm in ("linf", "l2") if (name, norm) != ("fgsm_rs", "l2")]
+
+
+def size(change, norm):
+    return change.abs().amax(dim=(1, 2, 3)) if norm == "linf" else change.flatten(1).norm(dim=1)
+
+
+@pytest.mark.parametrize(("name", "norm"), FORMS)
 @settings(max_examples=25, deadline=None)
 @given(st.floats(0, 1), st.floats(0.001, 1), st.integers(1, 5), st.booleans(), st.integers(0, 1000))
-def test_every_attack_stays_in_the_ball_and_in_range(name, eps, step, steps, starts_at_random, seed):
+def test_every_attack_stays_in_the_ball_and_in_range(name, norm, eps, step, steps, starts_at_random, seed):
     images, labels = batch(seed=seed)
     before = images.clone()
     start = random_start(keyed.key(seed), torch.arange(12), (2, 6, 6), eps) if starts_at_random else None
     model = small_network(seed).eval()
     attacked = ATTACKS[name](
-        model, images, labels, eps=eps, step=step, steps=steps, norm="linf", start=start, bn_mode="eval"
+        model, images, labels, eps=eps, step=step, steps=steps, norm=norm, start=start, bn_mode="eval"
     )
     assert attacked.dtype == torch.float32 and attacked.shape == images.shape and not attacked.requires_grad
     assert attacked.min() >= 0 and attacked.max() <= 1
-    assert (attacked - images).abs().max() <= eps + ROUNDING
+    assert size(attacked - images, norm).max() <= eps + ROUNDING
     assert torch.equal(images, before)
 
 
-def test_no_perturbation_is_allowed_where_eps_is_zero():
+@pytest.mark.parametrize(("name", "norm"), FORMS)
+def test_eps_zero_is_the_clean_image(name, norm):
     images, labels = batch()
-    attacked = pgd(small_network(), images, labels, eps=0, step=STEP, steps=3, start=torch.zeros_like(images))
-    assert torch.equal(attacked, images)
-    assert attacked.data_ptr() != images.data_ptr()
+    attacked = ATTACKS[name](
+        small_network(), images, labels, eps=0, step=STEP, steps=3, norm=norm, start=torch.ones_like(images)
+    )
+    assert torch.equal(attacked, images) and attacked.data_ptr() != images.data_ptr()
 
 
-@settings(max_examples=20, deadline=None)
+@pytest.mark.parametrize(("name", "norm"), FORMS)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 6), st.booleans())
-def test_the_loss_is_not_lower_on_average(seed, steps, starts_at_random):
+def test_the_loss_is_not_lower_on_average(name, norm, seed, steps, starts_at_random):
     images, labels = batch(n=64, seed=seed)
     model = small_network(seed).eval()
-    start = random_start(seed, torch.arange(64), (2, 6, 6), 8 / 255) if starts_at_random else None
-    attacked = pgd(model, images, labels, eps=8 / 255, step=8 / 255, steps=steps, start=start)
+    eps = 8 / 255 if norm == "linf" else 0.3
+    start = random_start(seed, torch.arange(64), (2, 6, 6), eps) if starts_at_random else None
+    attacked = ATTACKS[name](
+        model, images, labels, eps=eps, step=eps, steps=steps, norm=norm, start=start, bn_mode="eval"
+    )
     with torch.no_grad():
         assert functional.cross_entropy(model(attacked), labels) >= functional.cross_entropy(
             model(images), labels
@@ -97,6 +110,67 @@ def test_every_step_is_the_textbook_step():
         x = (images + (x - images).clamp(-EPS, EPS)).clamp(0, 1)
     attacked = pgd(model, images, labels, eps=EPS, step=STEP, steps=3, start=start)
     torch.testing.assert_close(attacked, x, rtol=0, atol=1e-6)
+
+
+def test_every_step_in_l2_is_the_textbook_step():
+    images, labels = batch()
+    model = small_network().eval()
+    start = random_start(1, torch.arange(12), (2, 6, 6), 0.5)
+    x = images + start / (start.flatten(1).norm(dim=1) / 0.5).clamp(min=1)[:, None, None, None]
+    x = x.clamp(0, 1)
+    for _ in range(4):
+        x = x.clone().requires_grad_()
+        functional.cross_entropy(model(x), labels).backward()
+        steps = []
+        for image, moved, gradient in zip(images, x.detach(), x.grad, strict=True):
+            change = moved + 0.2 * gradient / gradient.norm() - image
+            steps.append((image + change * min(1, 0.5 / change.norm())).clamp(0, 1))
+        x = torch.stack(steps)
+    attacked = pgd(model, images, labels, eps=0.5, step=0.2, steps=4, norm="l2", start=start)
+    torch.testing.assert_close(attacked, x, rtol=0, atol=1e-5)
+    assert size(attacked - images, "l2").max() > 0.45
+
+
+def test_the_margin_attack_follows_the_margin():
+    images, labels = batch()
+    model = small_network().eval()
+    x = images.clone().requires_grad_()
+    logits = model(x)
+    others = logits.clone()
+    others[torch.arange(12), labels] = -1e9
+    (others.max(dim=1).values - logits[torch.arange(12), labels]).sum().backward()
+    expected = (images + STEP * x.grad.sign()).clamp(0, 1)
+    attacked = pgd_margin(model, images, labels, eps=EPS, step=STEP, steps=1)
+    torch.testing.assert_close(attacked, expected)
+    sure = copy.deepcopy(model)
+    sure[4].weight.data *= 1e8  # the softmax is saturated: its gradient vanishes, that of the margin does not
+    right = sure(images).argmax(dim=1).detach()
+    assert torch.equal(pgd(sure, images, right, eps=EPS, step=STEP, steps=1), images)
+    assert not torch.equal(pgd_margin(sure, images, right, eps=EPS, step=STEP, steps=1), images)
+
+
+def test_a_point_without_gradient_is_left_alone():
+    images, labels = batch()
+    constant = nn.Sequential(nn.Flatten(), nn.Linear(72, 4))
+    constant[1].weight.data.zero_()
+    for norm in ("linf", "l2"):
+        assert torch.equal(pgd(constant, images, labels, eps=0.5, step=0.1, steps=2, norm=norm), images)
+
+
+def test_fgsm_rs_is_one_large_step_from_a_random_start_and_evaluated_by_pgd():
+    images, labels = batch()
+    model = small_network().eval()
+    start = random_start(1, torch.arange(12), (2, 6, 6), EPS)
+    x = (images + start).clamp(0, 1).requires_grad_()
+    functional.cross_entropy(model(x), labels).backward()
+    moved = images + (x + 1.25 * EPS * x.grad.sign() - images).clamp(-EPS, EPS)
+    attacked = fgsm_rs(model, images, labels, eps=EPS, step=1.25 * EPS, start=start)
+    torch.testing.assert_close(attacked, moved.clamp(0, 1).detach(), rtol=0, atol=1e-6)
+    evaluated = fgsm_rs(model, images, labels, eps=EPS, step=1.25 * EPS, steps=10, start=start)
+    expected = pgd(model, images, labels, eps=EPS, step=EPS / 4, steps=10, start=start)
+    assert torch.equal(evaluated, expected)
+    with pytest.raises(HslError, match="defined for norm linf, not for 'l2'; use pgd"):
+        fgsm_rs(model, images, labels, eps=EPS, step=EPS, norm="l2")
 
 
 @pytest.mark.parametrize("bn_mode", ["eval", "train"])
@@ -167,9 +241,16 @@ def test_more_steps_are_a_stronger_attack(digits, network):
             return (network(x).argmax(dim=1) == labels).float().mean().item()
 
     one = accuracy(pgd(network, images, labels, eps=EPS, step=STEP, steps=1))
+    fgsm = accuracy(pgd(network, images, labels, eps=EPS, step=EPS, steps=1))
     twenty = accuracy(pgd(network, images, labels, eps=EPS, step=STEP, steps=20))
-    assert twenty <= one <= accuracy(images)
-    assert twenty < accuracy(images) - 0.05
+    margin = accuracy(pgd_margin(network, images, labels, eps=EPS, step=STEP, steps=20))
+    assert twenty <= fgsm <= accuracy(images) and twenty <= one <= accuracy(images)
+    assert twenty < accuracy(images) - 0.05 and abs(margin - twenty) < 0.02
+    small, large = (
+        accuracy(pgd(network, images, labels, eps=eps, step=eps / 4, steps=10, norm="l2"))
+        for eps in (0.1, 0.5)
+    )
+    assert large < small - 0.05 and small <= accuracy(images)
 
 
 def test_a_random_start_fills_the_ball():
@@ -186,7 +267,7 @@ def test_a_random_start_fills_the_ball():
         ({"eps": -0.1}, "pixel units, for example 8/255"),
         ({"step": 0}, "step above 0"),
         ({"steps": 0}, "at least 1"),
-        ({"norm": "l2"}, "known: linf"),
+        ({"norm": "l1"}, "known: linf, l2"),
         ({"bn_mode": "off"}, "known: eval, train"),
     ],
 )

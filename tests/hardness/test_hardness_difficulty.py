@@ -1,18 +1,16 @@
-import warnings
 from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from hsl.errors import DataError, UnknownNameError
-from hsl.hardness import SCORES, SELECTIONS, keyed
-from hsl.hardness.difficulty import el2n, loss, mean_over_models, random, select
+from hsl.errors import DataError
+from hsl.hardness import SCORES, keyed
+from hsl.hardness.difficulty import el2n, loss, mean_over_models, random
 from hsl.hardness.noise import symmetric
+from hsl.hardness.selection import select
 
 
 def softmax(z):
@@ -123,123 +121,3 @@ def test_hardest_digits_are_skewed_unless_balanced(digits, clean_scores):
     assert skewed.max() / skewed.min() >= 3
     assert balanced.max() / balanced.min() <= 1.1
     assert skewed.sum() == balanced.sum() == round(0.3 * len(ids))
-
-
-@st.composite
-def populations(draw):
-    n = draw(st.integers(1, 40))
-    scores = draw(st.lists(st.integers(0, 5), min_size=n, max_size=n))  # few values: many ties
-    labels = draw(st.lists(st.integers(0, 3), min_size=n, max_size=n))
-    ids = draw(st.permutations(range(100, 100 + 3 * n, 3)))
-    return torch.tensor(scores).float(), torch.tensor(labels), torch.tensor(ids)
-
-
-fractions = st.integers(1, 100).map(lambda percent: percent / 100)
-
-
-def percent_of(fraction, n):
-    """round(fraction * n), half to even, in whole numbers."""
-    whole, rest = divmod(round(fraction * 100) * n, 100)
-    return whole + (rest > 50 or (rest == 50 and whole % 2 == 1))
-
-
-def ranked(population, sign):
-    scores, _, ids = population
-    return [i for _, i in sorted(zip((sign * scores).tolist(), ids.tolist(), strict=True))]
-
-
-@settings(max_examples=100, deadline=None)
-@given(populations(), fractions, st.sampled_from(sorted(SELECTIONS)), st.randoms())
-def test_every_selection_keeps_the_right_number_in_any_order(population, fraction, which, shuffle):
-    scores, labels, ids = population
-    n = percent_of(fraction, len(ids))
-    if n == 0:
-        with pytest.raises(DataError, match="is none; raise the fraction"):
-            select(scores, labels, ids, fraction, which)
-        return
-    order = list(range(len(ids)))
-    shuffle.shuffle(order)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        kept = select(scores, labels, ids, fraction, which, key=3)
-        again = select(scores[order], labels[order], ids[order], fraction, which, key=3)
-    assert torch.equal(kept, again)
-    assert kept.tolist() == sorted(set(kept.tolist()) & set(ids.tolist())) and len(kept) == n
-
-
-@settings(max_examples=100, deadline=None)
-@given(populations(), fractions)
-@pytest.mark.filterwarnings("ignore:keep.fraction")
-def test_hardest_easiest_and_middle_are_windows_of_the_sorted_samples(population, fraction):
-    scores, labels, ids = population
-    n = percent_of(fraction, len(ids))
-    if n == 0:
-        return
-    hardest = select(scores, labels, ids, fraction, "hardest").tolist()
-    easiest = select(scores, labels, ids, fraction, "easiest").tolist()
-    middle = select(scores, labels, ids, fraction, "middle").tolist()
-    hard_first = ranked(population, -1)
-    start = (len(ids) - n) // 2
-    assert hardest == sorted(hard_first[:n])
-    assert easiest == sorted(ranked(population, 1)[:n])
-    assert middle == sorted(hard_first[start : start + n])
-
-
-@settings(max_examples=100, deadline=None)
-@given(populations(), fractions, st.sampled_from(sorted(SELECTIONS)))
-def test_class_balanced_keeps_the_same_share_of_every_class(population, fraction, which):
-    scores, labels, ids = population
-    n, sizes = percent_of(fraction, len(ids)), labels.bincount()
-    try:
-        kept = select(scores, labels, ids, fraction, which, class_balanced=True, key=9)
-    except DataError as error:
-        assert n == 0 or ("leaves no sample of class" in str(error) and fraction * sizes[sizes > 0].min() < 1)
-        return
-    counts = labels[torch.isin(ids, kept)].bincount(minlength=len(sizes))
-    floors = sizes * round(fraction * 100) // 100
-    assert len(kept) == n
-    assert bool((counts >= floors).all()) and bool((counts <= floors + 1).all())
-
-
-def test_class_balanced_takes_the_hardest_of_each_class_and_the_remainder_by_score():
-    ids = torch.arange(9)
-    labels = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2])
-    scores = torch.tensor([9.0, 8, 7, 3, 2, 1, 6, 5, 4])
-    # 0.5 of 9 is 4 (half to even): one of each class, and one more: the hardest of those that come next.
-    assert select(scores, labels, ids, 0.5, class_balanced=True).tolist() == [0, 1, 3, 6]
-
-
-def test_a_random_selection_is_uniform_and_follows_its_key():
-    ids, labels = torch.arange(20), torch.zeros(20, dtype=torch.long)
-    kept = [select(None, labels, ids, 0.25, "random", key=keyed.key(k)) for k in range(1000)]
-    counts = torch.cat(kept).bincount(minlength=20)
-    # Without replacement the counts vary less than a multinomial's, by the factor 1 - 5/20.
-    statistic = ((counts - 250) ** 2 / 250).sum() / 0.75 * 19 / 20
-    assert stats.chi2.sf(float(statistic), 19) > 1e-4 and stats.chi2.cdf(float(statistic), 19) > 1e-4
-
-
-def test_a_lost_class_warns_and_is_refused_where_balance_was_asked():
-    ids, labels = torch.arange(10), torch.tensor([0] * 8 + [1] * 2)
-    scores = torch.arange(10, 0, -1).float()
-    with pytest.warns(
-        UserWarning, match=r"leaves no sample of class 1; raise the fraction or set class_balanced"
-    ):
-        select(scores, labels, ids, 0.3)
-    few = torch.tensor([0] * 4 + [1] * 3 + [2] * 3)
-    with pytest.raises(DataError, match="no sample of class 2, although class_balanced"):
-        select(scores, few, ids, 0.2, class_balanced=True)
-
-
-def test_wrong_input_is_refused():
-    ids = torch.arange(4)
-    scores = torch.tensor([1.0, 2, 3, 4])
-    with pytest.raises(UnknownNameError, match="did you mean 'hardest'"):
-        select(scores, ids, ids, 0.5, "hardes")
-    with pytest.raises(DataError, match="needs a difficulty score"):
-        select(None, ids, ids, 0.5)
-    with pytest.raises(DataError, match="not finite"):
-        select(scores / 0 * 0, ids, ids, 0.5)
-    with pytest.raises(DataError, match=r"outside \(0, 1\]"):
-        select(scores, ids, ids, 1.5)
-    with pytest.raises(DataError, match="one of each per sample"):
-        select(scores[:3], ids, ids, 0.5)

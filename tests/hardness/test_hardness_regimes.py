@@ -119,7 +119,7 @@ def test_all_wrong_values_are_listed_with_their_places():
         keep={"fraction": 1.5, "by": "el2m", "which": "hardst", "models": 0, "fracton": 1},
         label_noise={"kind": "symetric", "rate": 1.0},
         corruption={"name": "gausian_noise", "severity": 6, "redraw": "yes"},
-        attack={"name": "pdg", "norm": "l2", "eps": 8, "step": 0, "steps": 0, "eval_steps": 1.5},
+        attack={"name": "pdg", "norm": "l3", "eps": 8, "step": 0, "steps": 0, "eval_steps": 1.5},
         augmentation={},
     )
     assert set(found) == {
@@ -134,7 +134,7 @@ def test_all_wrong_values_are_listed_with_their_places():
     assert "did you mean 'symmetric'" in found["label_noise.kind"]
     assert "did you mean 'gaussian_noise'" in found["corruption.name"]
     assert "did you mean 'pgd'" in found["attack.name"]
-    assert found["corruption.severity"] == "severity 6 does not exist; allowed is 1-5"
+    assert found["corruption.severity"].startswith("severity 6 does not exist; allowed is 1-5, and 6 by")
 
 
 @pytest.mark.parametrize("fraction", [0, -0.5, 1.01, "half", True, None])
@@ -151,6 +151,185 @@ def test_noise_rates_outside_their_range_are_refused(rate):
 def test_severities_outside_their_range_are_refused(severity):
     found = problems(corruption={"name": "contrast", "severity": severity})
     assert "allowed is 1-5" in found["corruption.severity"]
+
+
+def attack(**given):
+    return Regime.model_validate({"attack": given}).attack
+
+
+def test_attacks_have_the_usual_strength_of_their_norm():
+    linf, l2 = attack(), attack(norm="l2")
+    assert (linf.eps, linf.step, linf.steps) == (8 / 255, 2 / 255, 10)
+    assert (l2.eps, l2.step, l2.steps) == (0.5, 15 / 255, 10)
+    assert attack(eps="8/255", step="2/255", steps=10, norm="linf") == linf
+    assert attack(name="pgd_margin", norm="l2", steps=3).step == l2.step
+    fast = attack(name="fgsm_rs", eps="8/255")
+    assert (fast.step, fast.steps, fast.random_start) == (pytest.approx(10 / 255), 1, True)
+    assert attack(name="fgsm_rs") == fast and attack(name="fgsm_rs", eps=1).step == 1
+    assert attack(name="fgsm_rs", eps="8/255", step="8/255").step == 8 / 255
+    assert Regime(attack=fast).passes_per_step == 2
+    assert Regime.model_validate_json(Regime(attack=fast).model_dump_json()).attack == fast
+
+
+@pytest.mark.parametrize("other", [{"norm": "l2"}, {"steps": 2}, {"random_start": False}])
+def test_fgsm_rs_is_one_step_from_a_random_start(other):
+    assert "one step in linf from a random start" in problems(attack={"name": "fgsm_rs", **other})["attack"]
+    assert "pixel units" in problems(attack={"name": "fgsm_rs", "eps": 8})["attack.eps"]
+
+
+def keep(**given):
+    return Regime.model_validate({"keep": given}).keep
+
+
+SCORED = {"by": "el2n", "fraction": 0.3}
+
+
+def test_percentiles_are_a_window_of_the_order():
+    window = keep(by="el2n", percentiles=[20, 80])
+    assert (window.fraction, window.which, window.options) == (0.6, "window", {"offset": 0.2})
+    assert window == keep(by="el2n", fraction=0.6, which="window", offset=0.2)
+    assert keep(by="el2n", percentiles=[62.5, 100]) == keep(by="el2n", fraction=0.375)
+    assert keep(by="el2n", percentiles=(0, 10)).offset == 0.9
+    regime = Regime(keep=window)
+    assert Regime.model_validate_json(regime.model_dump_json()) == regime and isinstance(hash(regime), int)
+
+
+@pytest.mark.parametrize("bounds", [[80, 20], [20], 20, [-1, 20], [20, 101], ["a", 3], [True, 3], [20, 20]])
+def test_values_that_are_no_percentiles_are_refused(bounds):
+    assert f"percentiles {bounds!r}" in problems(keep={"by": "el2n", "percentiles": bounds})["keep"]
+
+
+def test_percentiles_need_a_score_and_stand_alone():
+    assert "needs a score" in problems(keep={"percentiles": [20, 80]})["keep"]
+    found = problems(keep={**SCORED, "percentiles": [20, 80]})
+    assert "leave fraction out" in found["keep"]
+
+
+def test_options_of_a_selection_have_defaults_and_belong_to_it():
+    assert keep(**SCORED, which="stratified").options == {"mislabel_cut": 0.0}
+    assert keep(**SCORED, which="probabilistic").options == {"power": 1.0}
+    assert keep(**SCORED, which="probabilistic", power=2.0).options == {"power": 2.0}
+    assert keep(**SCORED).options == keep(fraction=0.3).options == {}
+    for option in ({"offset": 0.1}, {"mislabel_cut": 0.1}, {"power": 2.0}):
+        found = problems(keep={**SCORED, **option})["keep"]
+        assert f"{next(iter(option))} belongs to which: " in found
+    assert "needs an offset" in problems(keep={**SCORED, "which": "window"})["keep"]
+
+
+@pytest.mark.parametrize(
+    "left_out", [{"which": "window", "offset": 0.8}, {"which": "stratified", "mislabel_cut": 0.71}]
+)
+def test_more_than_there_is_cannot_stay(left_out):
+    assert "left out, so no 0.3 can stay" in problems(keep={**SCORED, **left_out})["keep"]
+    assert keep(by="el2n", fraction=0.2, which="window", offset=0.8).offset == 0.8
+
+
+def test_amounts_besides_a_fraction():
+    counted, tail = keep(count=500), keep(long_tail={"imbalance": 0.01})
+    for part in (counted, tail):
+        regime = Regime(keep=part)
+        assert part.fraction == 1 and not part.keeps_all
+        assert not regime.is_clean and regime.needs_scores is None
+        assert Regime.model_validate(regime.model_dump(mode="json", exclude_defaults=True)) == regime
+    assert (tail.long_tail.imbalance, tail.long_tail.profile) == (0.01, "exponential")
+    assert keep(count=10, class_balanced=True).class_balanced
+    assert "keep.fraction" in problems(keep={}) and "keep.count" in problems(keep={"count": 0})
+    assert "give a fraction" in problems(keep={"count": 5, "by": "el2n"})["keep"]
+    assert "give one of them" in problems(keep={"count": 5, "fraction": 0.5})["keep"]
+    assert (
+        "leave by and class_balanced out"
+        in problems(keep={"long_tail": {"imbalance": 0.1}, "class_balanced": True})["keep"]
+    )
+    found = problems(keep={"long_tail": {"imbalance": 1, "profile": "linear"}})
+    assert set(found) == {"keep.long_tail.imbalance", "keep.long_tail.profile"}
+
+
+def label_noise(**given):
+    return Regime.model_validate({"label_noise": {"rate": 0.2, **given}}).label_noise
+
+
+def test_a_map_of_classes_in_every_form_is_the_same_value():
+    mapped = label_noise(kind="asymmetric", map={5: 3, 3: 5})
+    assert mapped.map == ((3, 5), (5, 3)) and isinstance(hash(mapped), int)
+    assert label_noise(kind="asymmetric", map=[[5, 3], (3, 5)]) == mapped
+    assert label_noise(kind="asymmetric", map="cifar10").map == ((2, 0), (3, 5), (4, 7), (5, 3), (9, 1))
+    regime = Regime(label_noise=mapped)
+    assert Regime.model_validate_json(regime.model_dump_json()) == regime
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, {3: 3}, {-1: 2}, {"a": 1}, [[1, 2, 3]], 5, [1, 2], {1: True}, [[1, 2], [1, 3]]]
+)
+def test_values_that_are_no_maps_are_refused(wrong):
+    found = problems(label_noise={"kind": "asymmetric", "rate": 0.2, "map": wrong})
+    assert "map of classes" in found["label_noise.map"] or "a class twice" in found["label_noise.map"]
+
+
+def test_a_map_belongs_to_asymmetric_noise():
+    assert "needs a map" in problems(label_noise={"kind": "asymmetric", "rate": 0.2})["label_noise"]
+    assert "reads no map" in problems(label_noise={"kind": "pair", "rate": 0.2, "map": {1: 2}})["label_noise"]
+    unknown = problems(label_noise={"kind": "asymmetric", "rate": 0.2, "map": "cifar01"})
+    assert "did you mean 'cifar10'" in unknown["label_noise.map"]
+
+
+FOG = {"name": "fog", "severity": 2}
+
+
+def corruption(**given):
+    return Regime.model_validate({"corruption": given}).corruption
+
+
+def test_corruptions_are_mixed_in_whatever_order_they_are_listed():
+    mix = corruption(name=["fog", "contrast"], severity=2)
+    assert mix == corruption(name=("contrast", "fog"), severity=2)
+    assert mix.names == ("contrast", "fog") and corruption(**FOG).names == ("fog",)
+    assert corruption(name=["fog"], severity=2) == corruption(**FOG)
+    assert corruption(name=["contrast", "brightness"], severity=1, redraw=True).redraw
+    regime = Regime(corruption=mix)
+    assert Regime.model_validate_json(regime.model_dump_json()) == regime and isinstance(hash(regime), int)
+
+
+@pytest.mark.parametrize("name", [[], ["fog", 3], 3, None, {"fog": 1}])
+def test_values_that_are_no_corruptions_are_refused(name):
+    found = problems(corruption={"name": name, "severity": 1})
+    assert "give a name, or a list of names" in found["corruption.name"]
+
+
+def test_wrong_names_in_a_mix_are_refused():
+    unknown = problems(corruption={"name": ["fog", "contrats"], "severity": 1})
+    assert "did you mean 'contrast'" in unknown["corruption.name"]
+    twice = problems(corruption={"name": ["fog", "fog"], "severity": 1})
+    assert "names a corruption twice" in twice["corruption.name"]
+
+
+def test_a_severity_of_its_own_for_the_test():
+    assert corruption(**FOG).matched_severity == 2
+    assert corruption(**FOG, test_severity=4).matched_severity == 4
+    assert corruption(**FOG, test_severity=2) == corruption(**FOG)
+    for where in ("train", "test"):
+        found = problems(corruption={**FOG, "where": where, "test_severity": 4})
+        assert f"where: {where}" in found["corruption"] and "leave test_severity out" in found["corruption"]
+    assert "allowed is 1-5" in problems(corruption={**FOG, "test_severity": 0})["corruption.test_severity"]
+
+
+def test_severity_six_must_be_permitted_and_exist():
+    six = {"severity": 6, "allow_extrapolated": True}
+    assert corruption(name="contrast", **six).severity == 6
+    assert corruption(name=["contrast", "shot_noise"], **six).severity == 6
+    assert corruption(name="contrast", severity=2, test_severity=6, allow_extrapolated=True).severity == 2
+    refused = problems(corruption={"name": ["contrast", "fog"], **six})["corruption.severity"]
+    assert "severity 6 of fog does not exist; it does of: brightness, contrast" in refused
+    assert "allowed is 1-5" in problems(corruption={**six, **FOG, "severity": 7})["corruption.severity"]
+    needless = problems(corruption={**FOG, "allow_extrapolated": True})
+    assert "none is given; leave it out" in needless["corruption"]
+
+
+def test_a_regime_that_damages_test_images_alone_is_not_clean():
+    regime = Regime.model_validate({"corruption": {**FOG, "where": "test"}})
+    assert not regime.is_clean
+    found = problems(corruption={**FOG, "where": "test", "redraw": True})
+    assert "where: test damages none" in found["corruption"]
+    assert "corruption.where" in problems(corruption={**FOG, "where": "val"})
 
 
 def test_options_without_an_effect_are_refused():

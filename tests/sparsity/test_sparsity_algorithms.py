@@ -93,7 +93,12 @@ def test_rigl_is_algorithm_1(digits):
 def test_a_mask_update_replaces_the_step_of_prunable_weights_only(mlp, digits):
     optimizer = sgd(mlp)
     Sparsifier(
-        mlp, optimizer, method="set", sparsity=0.8, total_steps=100, hyperparameters={"interval": 0.05}
+        mlp,
+        optimizer,
+        method="set_magnitude",
+        sparsity=0.8,
+        total_steps=100,
+        hyperparameters={"interval": 0.05},
     )
     for step in range(5):
         take_step(mlp, optimizer, digits, step)
@@ -114,7 +119,12 @@ def test_a_mask_update_replaces_the_step_of_prunable_weights_only(mlp, digits):
 def test_set_drops_as_many_as_it_grows(mlp, digits):
     optimizer = sgd(mlp)
     Sparsifier(
-        mlp, optimizer, method="set", sparsity=0.8, total_steps=100, hyperparameters={"interval": 0.05}
+        mlp,
+        optimizer,
+        method="set_magnitude",
+        sparsity=0.8,
+        total_steps=100,
+        hyperparameters={"interval": 0.05},
     )
     mask = mlp[0].weight_mask.clone()
     for step in range(6):

@@ -35,16 +35,18 @@ def parent_of(model):
     return Parent(trained=trained, rewind=state)
 
 
-def build(model, optimizer, name, **options):
+def build(model, optimizer, name, digits, **options):
     method = METHODS[name]
+    images, classes = digits
+    if method.needs_loss or str(options.get("distribution")).startswith("from:"):
+        options["loss"] = lambda net: nn.functional.cross_entropy(net(images[:64]), classes[:64])
     return Sparsifier(
         model,
         optimizer,
         method=name,
         sparsity=0.0 if name == "dense" else SPARSITY,
-        total_steps=STEPS,
         parent=parent_of(model) if method.needs_parent else None,
-        **options,
+        **{"total_steps": STEPS} | options,
     )
 
 
@@ -58,20 +60,23 @@ def train(model, optimizer, digits, steps):
         yield step
 
 
-def assert_nothing_lives_where_pruned(layers, optimizer):
+def assert_nothing_lives_where_pruned(layers, optimizer, name):
     for layer in layers.values():
         pruned = ~layer.weight_mask
         assert layer.weight[pruned].count_nonzero() == 0
         shaped = [value for value in optimizer.state[layer.weight].values() if value.shape == pruned.shape]
         for value in shaped:
-            assert value[pruned].count_nonzero() == 0
+            if name == "topkast":  # trains as many weights again as it uses
+                assert value.count_nonzero() <= 2 * layer.weight_mask.sum()
+            else:
+                assert value[pruned].count_nonzero() == 0
 
 
 @pytest.mark.parametrize(("name", "distribution"), COMBINATIONS)
 def test_every_method_with_every_distribution(name, distribution, cnn, digits):
     optimizer = OPTIMIZERS["sgd"](cnn.parameters())
     rng_state = torch.get_rng_state()
-    sparsifier = build(cnn, optimizer, name, distribution=distribution)
+    sparsifier = build(cnn, optimizer, name, digits, distribution=distribution)
     assert torch.equal(torch.get_rng_state(), rng_state)
     if name == "dense":
         assert not [key for key in cnn.state_dict() if "mask" in key]
@@ -83,38 +88,41 @@ def test_every_method_with_every_distribution(name, distribution, cnn, digits):
     before = weights
     for step in train(cnn, optimizer, digits, range(STEPS)):
         counts = [int(layer.weight_mask.sum()) for layer in layers.values()]
-        assert sum(counts) <= before
+        assert sum(counts) <= before or name == "acdc"
         before = sum(counts)
         assert sparsifier.step_count == step + 1
         assert sparsifier.sparsity() == pytest.approx(1 - before / weights)
-        assert_nothing_lives_where_pruned(layers, optimizer)
+        assert_nothing_lives_where_pruned(layers, optimizer, name)
         if sparsifier.target_reached:
             assert before == round((1 - SPARSITY) * weights)
         else:
-            assert before > round((1 - SPARSITY) * weights)
+            assert before > round((1 - SPARSITY) * weights) or name == "acdc"
     assert sparsifier.target_reached
     assert pointers == [(layer.weight.data_ptr(), layer.weight_mask.data_ptr()) for layer in layers.values()]
-    if distribution != "global":
+    by_formula = distribution not in {"global", "halves"} and not distribution.startswith("from:")
+    if by_formula and name != "snfs":
         shapes = {layer: tuple(module.weight.shape) for layer, module in layers.items()}
         expected = allocate(DISTRIBUTIONS[distribution](shapes, SPARSITY), shapes, SPARSITY)
         assert [row.non_zeros for row in sparsifier.report()] == list(expected.values())
 
 
 @pytest.mark.parametrize("optimizer_name", list(OPTIMIZERS))
-@pytest.mark.parametrize("name", ["snip", "rigl", "set", "gmp"])
+@pytest.mark.parametrize(
+    "name", ["snip", "rigl", "set", "gmp", "snfs", "mest_soft", "granet", "acdc", "topkast"]
+)
 def test_optimizer_state_is_zero_where_pruned(name, optimizer_name, cnn, digits):
     optimizer = OPTIMIZERS[optimizer_name](cnn.parameters())
-    build(cnn, optimizer, name)
+    build(cnn, optimizer, name, digits)
     layers = prunable_layers(cnn)
     for _ in train(cnn, optimizer, digits, range(STEPS)):
-        assert_nothing_lives_where_pruned(layers, optimizer)
+        assert_nothing_lives_where_pruned(layers, optimizer, name)
     assert all(len(optimizer.state[layer.weight]) > 0 for layer in layers.values())
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "dense"])
 def test_layers_kept_dense_stay_dense_and_are_made_up_for(name, cnn, digits):
     optimizer = OPTIMIZERS["sgd"](cnn.parameters())
-    sparsifier = build(cnn, optimizer, name, keep_dense=["1"])
+    sparsifier = build(cnn, optimizer, name, digits, keep_dense=["1"])
     list(train(cnn, optimizer, digits, range(STEPS)))
     assert sparsifier.layer_densities()["1"] == 1.0
     weights = sum(row.weights for row in sparsifier.report())
@@ -126,10 +134,10 @@ def test_layers_kept_dense_stay_dense_and_are_made_up_for(name, cnn, digits):
 def test_a_fresh_object_continues_to_the_last_bit(name, optimizer_name, cnn, digits):
     fresh = copy.deepcopy(cnn)
     optimizer, fresh_optimizer = (OPTIMIZERS[optimizer_name](model.parameters()) for model in (cnn, fresh))
-    sparsifier = build(cnn, optimizer, name)
+    sparsifier = build(cnn, optimizer, name, digits)
     list(train(cnn, optimizer, digits, range(5)))
     saved = [copy.deepcopy(thing.state_dict()) for thing in (cnn, optimizer, sparsifier)]
-    other = build(fresh, fresh_optimizer, name, seed=17)
+    other = build(fresh, fresh_optimizer, name, digits, seed=17)
     for thing, state in zip((fresh, fresh_optimizer, other), saved, strict=True):
         thing.load_state_dict(state)
     assert other.step_count == 5
@@ -146,7 +154,7 @@ def test_memory_format_plays_no_part(name, cnn, digits):
     for memory_format in (torch.contiguous_format, torch.channels_last):
         model = copy.deepcopy(cnn).to(memory_format=memory_format)
         optimizer = OPTIMIZERS["sgd"](model.parameters())
-        build(model, optimizer, name)
+        build(model, optimizer, name, digits)
         list(train(model, optimizer, digits, range(3)))
         masks.append([value for key, value in model.state_dict().items() if "mask" in key])
     assert all(torch.equal(first, second) for first, second in zip(*masks, strict=True))
@@ -156,10 +164,7 @@ def test_memory_format_plays_no_part(name, cnn, digits):
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "dense"])
 def test_the_smallest_budgets_reach_the_target(name, total_steps, mlp, digits):
     optimizer = OPTIMIZERS["sgd"](mlp.parameters())
-    parent = parent_of(mlp) if METHODS[name].needs_parent else None
-    sparsifier = Sparsifier(
-        mlp, optimizer, method=name, sparsity=SPARSITY, total_steps=total_steps, parent=parent
-    )
+    sparsifier = build(mlp, optimizer, name, digits, total_steps=total_steps)
     list(train(mlp, optimizer, digits, range(total_steps)))
     weights = sum(math.prod(row.shape) for row in sparsifier.report())
     assert sparsifier.target_reached

@@ -8,9 +8,9 @@ from torch import nn
 
 from hsl.errors import MethodError
 from hsl.sparsity.masks import (
+    Layer,
     attach_masks,
     drop_and_grow,
-    mask_of,
     matching_layers,
     prunable_layers,
     set_mask_,
@@ -112,7 +112,7 @@ def test_globs_without_a_match_are_refused():
         prunable_layers(Mixed(), exclude=["head*"])
     with pytest.raises(MethodError, match="no prunable layer is left of 1"):
         prunable_layers(nn.Sequential(nn.Linear(2, 2)), exclude=["0"])
-    with pytest.raises(MethodError, match="only Linear and Conv"):
+    with pytest.raises(MethodError, match="only Linear, Conv1d"):
         prunable_layers(nn.BatchNorm1d(3))
 
 
@@ -124,21 +124,21 @@ def test_parametrised_weights_are_refused():
 
 def test_masks_are_buffers_changed_in_place():
     layer = nn.Linear(4, 3)
-    attach_masks({"fc": layer})
+    attach_masks({"fc": Layer(layer)})
     assert layer.state_dict()["weight_mask"].dtype == torch.bool
-    pointers = mask_of(layer).data_ptr(), layer.weight.data_ptr()
-    set_mask_(layer, torch.eye(3, 4, dtype=torch.bool))
-    assert (mask_of(layer).data_ptr(), layer.weight.data_ptr()) == pointers
+    pointers = layer.weight_mask.data_ptr(), layer.weight.data_ptr()
+    set_mask_(Layer(layer), torch.eye(3, 4, dtype=torch.bool))
+    assert (layer.weight_mask.data_ptr(), layer.weight.data_ptr()) == pointers
     assert layer.weight.count_nonzero() == 3
     with pytest.raises(MethodError, match=r"'fc' has a mask already.*remove\(\)"):
-        attach_masks({"fc": layer})
+        attach_masks({"fc": Layer(layer)})
 
 
 def test_a_grown_weight_starts_at_zero():
     layer = nn.Linear(2, 1)
-    attach_masks({"fc": layer})
-    set_mask_(layer, torch.tensor([[True, False]]))
+    attach_masks({"fc": Layer(layer)})
+    set_mask_(Layer(layer), torch.tensor([[True, False]]))
     with torch.no_grad():
         layer.weight.fill_(7.0)
-    set_mask_(layer, torch.tensor([[True, True]]))
+    set_mask_(Layer(layer), torch.tensor([[True, True]]))
     assert layer.weight.tolist() == [[7.0, 0.0]]

@@ -11,6 +11,8 @@ from hsl.errors import MethodError, UnknownNameError
 from hsl.sparsity import DISTRIBUTIONS, METHODS, check_hyperparameters, feasible
 from hsl.sparsity.criteria import CRITERIA
 
+READ_GRADIENTS = {"gradient", "snip", "momentum", "magnitude_and_gradient"}
+
 
 def test_planning_imports_neither_torch_nor_ray():
     program = (
@@ -33,14 +35,15 @@ def test_compositions_name_what_exists(name):
     method = METHODS[name]
     assert method.name == name
     assert all(distribution in DISTRIBUTIONS for distribution in method.distributions)
-    criteria = {value for field, value in vars(method.moment).items() if field != "start"}
+    settings = {"start", "decay", "redistribute"}
+    criteria = {value for field, value in vars(method.moment).items() if field not in settings}
     assert criteria <= set(CRITERIA)
-    assert method.needs_gradient == bool(criteria & {"gradient", "snip"})
+    assert method.needs_gradient == bool(criteria & READ_GRADIENTS)
     assert all(parameter.low <= parameter.default <= parameter.high for parameter in method.hyperparameters)
 
 
-def test_set_and_rigl_differ_in_the_grow_criterion_only():
-    rigl, set_ = METHODS["rigl"], METHODS["set"]
+def test_set_magnitude_and_rigl_differ_in_the_grow_criterion_only():
+    rigl, set_ = METHODS["rigl"], METHODS["set_magnitude"]
     assert (rigl.moment.drop, rigl.hyperparameters) == (set_.moment.drop, set_.hyperparameters)
     assert (rigl.moment.grow, set_.moment.grow) == ("gradient", "random")
 

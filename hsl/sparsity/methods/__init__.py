@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hsl.errors import MethodError, close_match
+from hsl.errors import MethodError, UnknownNameError, close_match
 from hsl.registry import Registry
 from hsl.sparsity.distributions import DISTRIBUTIONS
-from hsl.sparsity.methods.at_start import DENSE, SNIP, STATIC
+from hsl.sparsity.methods.at_start import DENSE, GRASP, OMP_RATIOS, SNIP, SNIP_RATIOS, STATIC, SYNFLOW
 from hsl.sparsity.methods.composition import (
+    Alternating,
     DropAndGrow,
+    ForwardTop,
     Gradual,
+    GradualDropAndGrow,
     Hyperparameter,
     Method,
     Moment,
     Never,
     Once,
     OnceAfterParent,
+    SoftDropAndGrow,
 )
-from hsl.sparsity.methods.dynamic import RIGL, SET
-from hsl.sparsity.methods.pruning import GMP, LTH, OMP
+from hsl.sparsity.methods.dynamic import MEST, MEST_SOFT, RIGL, RIGL_ITOP, SET, SET_MAGNITUDE, SNFS, TOPKAST
+from hsl.sparsity.methods.pruning import ACDC, GMP, GRANET, LTH, OMP
+from hsl.sparsity.ranked import is_ratios
 
 METHODS: Registry[Method] = Registry(
     "method",
@@ -27,24 +32,40 @@ METHODS: Registry[Method] = Registry(
         "dense": DENSE,
         "static": STATIC,
         "snip": SNIP,
+        "snip_ratios": SNIP_RATIOS,
+        "grasp": GRASP,
+        "synflow": SYNFLOW,
         "set": SET,
+        "set_magnitude": SET_MAGNITUDE,
         "rigl": RIGL,
+        "rigl_itop": RIGL_ITOP,
+        "snfs": SNFS,
+        "mest": MEST,
+        "mest_soft": MEST_SOFT,
+        "topkast": TOPKAST,
         "gmp": GMP,
+        "granet": GRANET,
+        "acdc": ACDC,
         "omp": OMP,
+        "omp_ratios": OMP_RATIOS,
         "lth": LTH,
     },
 )
 
 __all__ = [
     "METHODS",
+    "Alternating",
     "DropAndGrow",
+    "ForwardTop",
     "Gradual",
+    "GradualDropAndGrow",
     "Hyperparameter",
     "Method",
     "Moment",
     "Never",
     "Once",
     "OnceAfterParent",
+    "SoftDropAndGrow",
     "check_hyperparameters",
     "feasible",
 ]
@@ -79,12 +100,14 @@ def check_hyperparameters(method: str, given: Mapping[str, float]) -> dict[str, 
     return values
 
 
-def feasible(method: str, distribution: str | None, sparsity: float | None = None) -> str | None:
+def feasible(
+    method: str, distribution: str | Mapping[str, float] | None, sparsity: float | None = None
+) -> str | None:
     """Whether a combination of levels means something, before anything is trained.
 
     Args:
         method: Registry name of the method.
-        distribution: Name of a distribution, or None for the method's default.
+        distribution: Name of a distribution, or densities by layer, or None for the method's default.
         sparsity: Sparsity in [0, 1), or None where it is not known yet.
 
     Returns:
@@ -94,11 +117,14 @@ def feasible(method: str, distribution: str | None, sparsity: float | None = Non
         UnknownNameError: If there is no such method or distribution.
     """
     taken = METHODS[method]
-    if distribution is not None and not DISTRIBUTIONS.knows(distribution):
-        DISTRIBUTIONS[distribution]  # raises the error that lists the names
+    if isinstance(distribution, str) and (is_ratios(distribution) or not DISTRIBUTIONS.knows(distribution)):
+        _check_known(distribution)
     if not taken.distributions:
         return _feasible_dense(method, distribution, sparsity)
-    if distribution is not None and not taken.takes(distribution):
+    if isinstance(distribution, Mapping):
+        if not taken.takes_densities:
+            return f"{method} takes {', '.join(taken.distributions)} only, no densities by layer"
+    elif distribution is not None and not taken.takes(distribution):
         return (
             f"{method} does not take distribution {distribution}; it takes {', '.join(taken.distributions)}"
         )
@@ -107,7 +133,14 @@ def feasible(method: str, distribution: str | None, sparsity: float | None = Non
     return None
 
 
-def _feasible_dense(method: str, distribution: str | None, sparsity: float | None) -> str | None:
+def _check_known(distribution: str) -> None:
+    if distribution not in DISTRIBUTIONS:
+        raise UnknownNameError("distribution", distribution, DISTRIBUTIONS)
+
+
+def _feasible_dense(
+    method: str, distribution: str | Mapping[str, float] | None, sparsity: float | None
+) -> str | None:
     if distribution is not None:
         return f"{method} prunes nothing, so it takes no distribution ({distribution} was given)"
     if sparsity:
@@ -123,6 +156,8 @@ def _in_range(method: str, parameter: Hyperparameter, value: object) -> float:
             f"method.{parameter.name} of {method} is {value}, "
             f"it must be in [{parameter.low:g}, {parameter.high:g}]: {parameter.summary}"
         )
+    if parameter.whole and value != int(value):
+        raise MethodError(f"method.{parameter.name} of {method} is {value}, it must be a whole number")
     return float(value)
 
 

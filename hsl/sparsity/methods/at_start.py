@@ -1,6 +1,13 @@
-"""Methods whose mask is made once, before training: dense (none at all), static, SNIP."""
+"""Methods whose mask is made once, before training: none at all, at random, or by a score of the weights."""
 
-from hsl.sparsity.methods.composition import Method, Never, Once
+from hsl.sparsity.methods.composition import Hyperparameter, Method, Never, Once
+from hsl.sparsity.ranked import FROM_PARENT, FROM_SCORES, GLOBAL, HALVES
+
+_BY_FORMULA = ("uniform", "uniform_plus", "er", "erk", "igq", "pyramid")
+_RANKED = (GLOBAL, HALVES, *_BY_FORMULA)
+_SNIP = "Lee et al. 2019, arXiv:1810.02340"
+_GRASP = "Wang et al. 2020, arXiv:2002.07376"
+_SYNFLOW = "Tanaka et al. 2020, arXiv:2006.05467"
 
 DENSE = Method(
     name="dense",
@@ -14,14 +21,55 @@ STATIC = Method(
     summary="random mask, drawn once and never changed",
     source="Liu et al. 2022, arXiv:2202.02643",
     moment=Once(criterion="random"),
-    distributions=("uniform", "uniform_plus", "er", "erk"),
+    distributions=(*_BY_FORMULA, *FROM_SCORES),
 )
 
 SNIP = Method(
     name="snip",
     summary="keeps the weights whose removal changes the loss of one batch most, |w * gradient|",
-    source="Lee et al. 2019, arXiv:1810.02340",
+    source=_SNIP,
     moment=Once(criterion="snip"),
-    distributions=("global", "uniform", "uniform_plus", "er", "erk"),
+    distributions=(*_RANKED, *FROM_SCORES),
     needs_gradient=True,
+)
+
+SNIP_RATIOS = Method(
+    name="snip_ratios",
+    summary="random mask with as many weights per layer as snip would keep",
+    source="Frankle et al. 2021, arXiv:2009.08576",
+    moment=Once(criterion="random"),
+    distributions=("from:snip",),
+    needs_loss=True,
+)
+
+OMP_RATIOS = Method(
+    name="omp_ratios",
+    summary="random mask with as many weights per layer as omp would keep of a trained parent",
+    source="Frankle et al. 2021, arXiv:2009.08576",
+    moment=Once(criterion="random"),
+    distributions=(FROM_PARENT,),
+)
+
+GRASP = Method(
+    name="grasp",
+    summary="keeps the weights without which least gradient would flow, w * (H g)",
+    source=_GRASP,
+    moment=Once(criterion="grasp"),
+    distributions=(*_RANKED, *FROM_SCORES),
+    needs_loss=True,
+    hyperparameters=(
+        Hyperparameter("temperature", 200.0, 1.0, 1e6, "logits are divided by it for the scores", _GRASP),
+    ),
+)
+
+SYNFLOW = Method(
+    name="synflow",
+    summary="keeps the weights that carry most flow through the network, in many rounds, without data",
+    source=_SYNFLOW,
+    moment=Once(criterion="synflow"),
+    distributions=(*_RANKED, *FROM_SCORES),
+    needs_loss=True,
+    hyperparameters=(
+        Hyperparameter("rounds", 100, 1, 1000, "rounds of scoring and pruning", _SYNFLOW, whole=True),
+    ),
 )

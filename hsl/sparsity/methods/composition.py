@@ -8,6 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from hsl.sparsity.ranked import FROM_PARENT, is_ratios
+
+Decay = Literal["cosine", "constant", "stepwise"]
+
 
 @dataclass(frozen=True)
 class Never:
@@ -56,13 +60,77 @@ class DropAndGrow:
     Attributes:
         drop: Active weights that score lowest are dropped.
         grow: Inactive weights that score highest are grown.
+        decay: How the fraction that is dropped falls over the training.
+        redistribute: Whether layers grow by their mean momentum rather than by what they dropped.
+    """
+
+    drop: str
+    grow: str
+    decay: Decay = "cosine"
+    redistribute: bool = False
+
+
+@dataclass(frozen=True)
+class SoftDropAndGrow:
+    """Drop to the target and grow beyond it, every n steps; the excess falls in steps, at last to nothing.
+
+    Attributes:
+        drop: Active weights that score lowest are dropped.
+        grow: Inactive weights that score highest are grown.
     """
 
     drop: str
     grow: str
 
 
-Moment = Never | Once | OnceAfterParent | Gradual | DropAndGrow
+@dataclass(frozen=True)
+class GradualDropAndGrow:
+    """Ever sparser along a cubic schedule, and every n steps some weights are dropped and as many grown.
+
+    Attributes:
+        prune: Active weights that score lowest are removed.
+        drop: Active weights that score lowest are dropped.
+        grow: Inactive weights that score highest are grown.
+    """
+
+    prune: str
+    drop: str
+    grow: str
+
+
+@dataclass(frozen=True)
+class Alternating:
+    """Dense and sparse phases in turn; the last one is sparse.
+
+    Attributes:
+        criterion: At the start of a sparse phase the weights that score highest are kept.
+    """
+
+    criterion: str
+
+
+@dataclass(frozen=True)
+class ForwardTop:
+    """Only the highest weights are used, more than those are trained, and the others wait unchanged.
+
+    Attributes:
+        criterion: Weights that score highest are used.
+    """
+
+    criterion: str
+
+
+Moment = (
+    Never
+    | Once
+    | OnceAfterParent
+    | Gradual
+    | DropAndGrow
+    | SoftDropAndGrow
+    | GradualDropAndGrow
+    | Alternating
+    | ForwardTop
+)
 
 
 @dataclass(frozen=True)
@@ -77,6 +145,7 @@ class Hyperparameter:
         summary: What it does, in one line.
         source: Where the default comes from.
         below: Name of another hyperparameter of the method that must be larger, if there is one.
+        whole: Whether it must be a whole number.
     """
 
     name: str
@@ -86,6 +155,7 @@ class Hyperparameter:
     summary: str
     source: str
     below: str | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,6 +169,7 @@ class Method:
         moment: When the mask is made and changed, and by which criteria.
         distributions: Names of the distributions it takes; the first is its default. Empty for dense.
         needs_gradient: Whether a criterion reads gradients of all prunable weights, pruned ones included.
+        needs_loss: Whether the gradients of the first step are not enough, so that a loss must be given.
         hyperparameters: What it can be tuned by.
     """
 
@@ -108,13 +179,26 @@ class Method:
     moment: Moment
     distributions: tuple[str, ...] = ()
     needs_gradient: bool = False
+    needs_loss: bool = False
     hyperparameters: tuple[Hyperparameter, ...] = ()
 
     @property
     def needs_parent(self) -> bool:
-        """Whether it starts from a trained dense network."""
-        return isinstance(self.moment, OnceAfterParent)
+        """Whether it needs a trained dense network."""
+        return isinstance(self.moment, OnceAfterParent) or FROM_PARENT in self.distributions
+
+    @property
+    def starts_sparse(self) -> bool:
+        """Whether a mask of the untrained network may come before the first step."""
+        return isinstance(self.moment, Once | DropAndGrow | SoftDropAndGrow | GradualDropAndGrow)
 
     def takes(self, distribution: str) -> bool:
         """Whether it can be combined with `distribution` (a registry name or a ``package.module:attr``)."""
-        return distribution in self.distributions or (":" in distribution and bool(self.distributions))
+        if is_ratios(distribution) or ":" not in distribution:
+            return distribution in self.distributions
+        return self.takes_densities
+
+    @property
+    def takes_densities(self) -> bool:
+        """Whether it takes a distribution of the user's own; not if a distribution is what defines it."""
+        return any(not is_ratios(name) for name in self.distributions)

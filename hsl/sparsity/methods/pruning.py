@@ -1,8 +1,18 @@
-"""Methods that prune by magnitude: GMP during training; OMP and LTH from a trained parent."""
+"""Methods that prune by magnitude: during training, or once from a trained parent."""
 
-from hsl.sparsity.methods.composition import Gradual, Hyperparameter, Method, OnceAfterParent
+from hsl.sparsity.methods.composition import (
+    Alternating,
+    Gradual,
+    GradualDropAndGrow,
+    Hyperparameter,
+    Method,
+    OnceAfterParent,
+)
+from hsl.sparsity.ranked import FROM_SCORES, GLOBAL, HALVES
 
-_DISTRIBUTIONS = ("global", "uniform", "uniform_plus", "er", "erk")
+_DISTRIBUTIONS = (GLOBAL, HALVES, "uniform", "uniform_plus", "er", "erk", "igq", "pyramid")
+_GRANET = "Liu et al. 2021, arXiv:2106.10404"
+_AC_DC = "Peste et al. 2021, arXiv:2106.12379"
 _PAPER = "Xiao et al. 2024, arXiv:2409.09196"
 
 GMP = Method(
@@ -10,7 +20,7 @@ GMP = Method(
     summary="gradual magnitude pruning along a cubic schedule, from dense to the target",
     source="Zhu and Gupta 2017, arXiv:1710.01878",
     moment=Gradual(criterion="magnitude"),
-    distributions=_DISTRIBUTIONS,
+    distributions=(*_DISTRIBUTIONS, *FROM_SCORES),
     hyperparameters=(
         Hyperparameter(
             "start", 0.1, 0.0, 1.0, "fraction of the steps before pruning begins", _PAPER, below="end"
@@ -45,5 +55,49 @@ LTH = Method(
             "fraction of the parent's steps at which the rewind weights are taken (0: initial weights)",
             "Frankle and Carbin 2019, arXiv:1803.03635",
         ),
+    ),
+)
+
+GRANET = Method(
+    name="granet",
+    summary="gradual magnitude pruning that, after each pruning, drops and grows weights by gradient",
+    source=_GRANET,
+    moment=GradualDropAndGrow(prune="magnitude", drop="magnitude", grow="gradient"),
+    distributions=(*_DISTRIBUTIONS, *FROM_SCORES),
+    needs_gradient=True,
+    hyperparameters=(
+        Hyperparameter(
+            "initial_sparsity", 0.0, 0.0, 0.99, "sparsity at the start (the paper: 0 and 0.5)", _GRANET
+        ),
+        Hyperparameter("start", 0.0, 0.0, 1.0, "fraction of the steps before pruning", _GRANET, below="end"),
+        Hyperparameter(
+            "end", 0.6875, 0.0, 1.0, "fraction of the steps at which the target is reached (110/160)", _GRANET
+        ),
+        Hyperparameter(
+            "interval", 0.016, 0.0, 1.0, "fraction of the steps between prunings (1000 of 62500)", _GRANET
+        ),
+        Hyperparameter(
+            "drop_fraction", 0.5, 0.0, 1.0, "fraction dropped and grown at first; cosine", _GRANET
+        ),
+        Hyperparameter(
+            "final_drop_fraction", 0.005, 0.0, 1.0, "fraction dropped and grown at the end", _GRANET
+        ),
+    ),
+)
+
+ACDC = Method(
+    name="acdc",
+    summary="dense and sparse phases in turn, pruned by magnitude; the last phase is sparse",
+    source=_AC_DC,
+    moment=Alternating(criterion="magnitude"),
+    distributions=_DISTRIBUTIONS,
+    hyperparameters=(
+        Hyperparameter(
+            "start", 0.05, 0.0, 1.0, "fraction of the steps before the first pruning", _AC_DC, below="end"
+        ),
+        Hyperparameter(
+            "interval", 0.1, 0.0, 1.0, "length of a phase as fraction of the steps (20 of 200 epochs)", _AC_DC
+        ),
+        Hyperparameter("end", 0.85, 0.0, 1.0, "fraction of the steps at which it stays sparse", _AC_DC),
     ),
 )

@@ -1,0 +1,149 @@
+"""Types of the values in a regime, and the messages for values that are none. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt
+from pydantic_core import PydanticCustomError
+
+from hsl.errors import UnknownNameError, close_match
+from hsl.hardness.registries import CORRUPTIONS
+from hsl.registry import Registry
+
+NORMS = ("linf", "l2")
+"""Norms in which an attack is bounded."""
+
+
+def problem(kind: str, message: str) -> PydanticCustomError:
+    """A validation error with this message."""
+    return PydanticCustomError(kind, "{message}", {"message": message})
+
+
+def known(registry: Registry[Any]) -> AfterValidator:
+    """Validator that accepts the names of a registry, and plug-ins."""
+
+    def check(name: str) -> str:
+        _check_known(name, registry)
+        return name
+
+    return AfterValidator(check)
+
+
+def _check_known(name: str, registry: Registry[Any]) -> None:
+    if not registry.knows(name):
+        raise problem("unknown_name", str(UnknownNameError(registry.kind, name, registry)))
+
+
+def _corruption_name(value: object) -> str | tuple[str, ...]:
+    """One name, or several different ones in alphabetical order."""
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
+        raise problem(
+            "corruption", f"{value!r} is no corruption; give a name, or a list of names to be mixed"
+        )
+    for name in names:
+        _check_known(name, CORRUPTIONS)
+    if len(set(names)) < len(names):
+        raise problem(
+            "corruption", f"{value!r} names a corruption twice; name each once, all are equally likely"
+        )
+    return names[0] if len(names) == 1 else tuple(sorted(names))
+
+
+PROFILES = ("exponential", "step")
+"""How the sizes of the classes of a long tail fall."""
+
+CLASS_MAPS = {"cifar10": {9: 1, 2: 0, 4: 7, 3: 5, 5: 3}}
+"""Which class of a data set is mistaken for which: truck for automobile, bird for airplane, deer for horse,
+cat for dog and dog for cat."""
+
+
+def as_window(given: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a kept part with its percentiles, easiest first, written as the window they are."""
+    others = [name for name in ("fraction", "count", "which", "offset") if name in given]
+    bounds = given["percentiles"]
+    if others:
+        raise problem("percentiles", f"percentiles say what stays; leave {', '.join(others)} out")
+    if not isinstance(bounds, list | tuple) or len(bounds) != 2 or not all(_is_number(b) for b in bounds):
+        raise problem("percentiles", f"percentiles {bounds!r}: give the lower and the upper, as in [20, 80]")
+    lower, upper = (Fraction(str(bound)) / 100 for bound in bounds)
+    if not 0 <= lower < upper <= 1:
+        raise problem("percentiles", f"percentiles {bounds!r}: allowed is 0 <= lower < upper <= 100")
+    rest = {name: value for name, value in given.items() if name != "percentiles"}
+    place = {"which": "window", "offset": float(1 - upper)} if upper < 1 else {"which": "hardest"}
+    return {**rest, "fraction": float(upper - lower), **place}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _class_map(value: object) -> tuple[tuple[int, int], ...]:
+    """Pairs of different classes in ascending order: of a mapping, of pairs, or of a data set's name."""
+    if isinstance(value, str):
+        if value not in CLASS_MAPS:
+            message = f"unknown map {value!r}{close_match(value, CLASS_MAPS)}; known: {', '.join(CLASS_MAPS)}"
+            raise problem("unknown_name", message)
+        value = CLASS_MAPS[value]
+    items = value.items() if isinstance(value, dict) else value
+    pairs = [*items] if isinstance(items, Iterable) else []
+    if not pairs or not all(_is_class_pair(pair) for pair in pairs):
+        message = f"{value!r} is no map of classes; write {{3: 5, 5: 3}}, or the name of a data set"
+        raise problem("class_map", message)
+    if len({pair[0] for pair in pairs}) < len(pairs):
+        raise problem("class_map", f"{value!r} has a class twice; give each class one other class")
+    return tuple(sorted((pair[0], pair[1]) for pair in pairs))
+
+
+def _is_class_pair(pair: object) -> bool:
+    if not isinstance(pair, list | tuple) or len(pair) != 2 or pair[0] == pair[1]:
+        return False
+    return all(isinstance(label, int) and not isinstance(label, bool) and label >= 0 for label in pair)
+
+
+def _norm(name: str) -> str:
+    if name not in NORMS:
+        message = f"unknown norm {name!r}{close_match(name, NORMS)}; known: {', '.join(NORMS)}"
+        raise problem("unknown_name", message)
+    return name
+
+
+def pixels(value: object) -> float:
+    """Number or expression such as ``"8/255"``, as a fraction of the range of a pixel."""
+    try:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ValueError
+        numerator, *denominator = str(value).split("/")
+        number = Fraction(numerator.strip())
+        for divisor in denominator:
+            number /= Fraction(divisor.strip())
+    except (ValueError, ZeroDivisionError) as error:
+        raise problem("pixels", f"{value!r} is no number; write pixel units, for example 8/255") from error
+    if not 0 <= number <= 1:
+        raise problem("pixels", f"{value} is outside 0-1; write it in pixel units, for example 8/255")
+    return float(number)
+
+
+def _positive(value: float) -> float:
+    if value <= 0:
+        raise problem("pixels", "a step of 0 moves nothing; write it in pixel units, for example 2/255")
+    return value
+
+
+Pixels = Annotated[float, BeforeValidator(pixels)]
+Share = Annotated[float, Field(gt=0, le=1, strict=True)]
+Count = Annotated[StrictInt, Field(ge=1)]
+Name = Annotated[str, Field(strict=True)]
+CorruptionName = Annotated[str | tuple[str, ...], BeforeValidator(_corruption_name)]
+ClassMap = Annotated[tuple[tuple[int, int], ...], BeforeValidator(_class_map)]
+Norm = Annotated[Name, AfterValidator(_norm)]
+Step = Annotated[Pixels, AfterValidator(_positive)]
+
+
+class Part(BaseModel):
+    """Base of every part of a regime: unknown keys are refused, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,0 +1,168 @@
+"""Orders of samples by difficulty: the first to keep comes first."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from hsl.errors import DataError
+from hsl.hardness import keyed
+
+
+def hardest(scores: Tensor, ids: Tensor, key: int = 0) -> Tensor:
+    """Order from the highest score to the lowest.
+
+    Args:
+        scores: float32 [N].
+        ids: int64 [N], all different; they decide ties.
+        key: Not read.
+
+    Returns:
+        Positions int64 [N], the first to keep first.
+    """
+    by_id = torch.argsort(ids)
+    return by_id[torch.argsort(scores[by_id], descending=True, stable=True)]
+
+
+def easiest(scores: Tensor, ids: Tensor, key: int = 0) -> Tensor:
+    """Order from the lowest score to the highest.
+
+    Args:
+        scores: float32 [N].
+        ids: int64 [N], all different; they decide ties.
+        key: Not read.
+
+    Returns:
+        Positions int64 [N], the first to keep first.
+    """
+    by_id = torch.argsort(ids)
+    return by_id[torch.argsort(scores[by_id], stable=True)]
+
+
+def middle(scores: Tensor, ids: Tensor, key: int = 0) -> Tensor:
+    """Order by distance to the median rank, the harder of two first: its head is a centred window.
+
+    Args:
+        scores: float32 [N].
+        ids: int64 [N], all different; they decide ties.
+        key: Not read.
+
+    Returns:
+        Positions int64 [N], the first to keep first.
+    """
+    ranked = hardest(scores, ids)
+    ranks = torch.arange(len(ranked), device=ranked.device)
+    return ranked[torch.argsort((2 * ranks - (len(ranked) - 1)).abs(), stable=True)]
+
+
+def shuffled(scores: Tensor, ids: Tensor, key: int) -> Tensor:
+    """Order by chance.
+
+    Args:
+        scores: float32 [N], not read.
+        ids: int64 [N], all different; a sample's place depends on its id and the key alone.
+        key: Stream of the draws.
+
+    Returns:
+        Positions int64 [N], the first to keep first.
+    """
+    by_id = torch.argsort(ids)
+    return by_id[torch.argsort(keyed.hashed(key, ids[by_id]), stable=True)]
+
+
+def window(scores: Tensor, ids: Tensor, key: int = 0, *, offset: float = 0.0) -> Tensor:
+    """Order from the highest score to the lowest without the hardest; those come last.
+
+    Data Diet (Paul et al., NeurIPS 2021, arXiv 2107.07075) keeps such windows: the very hardest samples of a
+    data set are often mislabelled.
+
+    Args:
+        scores: float32 [N].
+        ids: int64 [N], all different; they decide ties.
+        key: Not read.
+        offset: Share of samples to leave out, in [0, 1).
+
+    Returns:
+        Positions int64 [N], the first to keep first.
+    """
+    ranked = hardest(scores, ids)
+    start = share_of(offset, len(ranked))
+    return torch.cat([ranked[start:], ranked[:start].flip(0)])
+
+
+def stratified(scores: Tensor, ids: Tensor, key: int, *, mislabel_cut: float = 0.0, bins: int = 50) -> Tensor:
+    """Order that covers the whole range of scores: equally many of every stratum, until a stratum is used up.
+
+    The strata are bins of equal width; within one the order is random. The hardest samples, suspected to be
+    mislabelled, are cut first and come last. Zheng et al., Coverage-centric Coreset Selection for High
+    Pruning Rates, ICLR 2023, arXiv 2210.15809.
+
+    Args:
+        scores: float32 [N].
+        ids: int64 [N], all different; a sample's place in its stratum depends on its id and the key alone.
+        key: Stream of the draws.
+        mislabel_cut: Share of samples to cut, in [0, 1).
+        bins: Number of strata, at least 1.
+
+    Returns:
+        Positions int64 [N], the first to keep first.
+    """
+    ranked = hardest(scores, ids)
+    start = share_of(mislabel_cut, len(ranked))
+    left = ranked[start:]
+    by_chance = left[shuffled(scores[left], ids[left], key)]
+    strata = _bins(scores[by_chance], bins)
+    by_stratum = torch.argsort(strata, stable=True)
+    sizes = strata.bincount(minlength=bins)
+    rank = (
+        torch.arange(len(by_stratum), device=by_stratum.device)
+        - (sizes.cumsum(0) - sizes)[strata[by_stratum]]
+    )
+    place = torch.empty_like(rank)
+    place[by_stratum] = rank
+    return torch.cat([by_chance[torch.argsort(place, stable=True)], ranked[:start].flip(0)])
+
+
+def _bins(scores: Tensor, bins: int) -> Tensor:
+    """Number of the bin of each score, int64; bins of equal width between the lowest and the highest."""
+    if not len(scores):
+        return torch.zeros(0, dtype=torch.int64, device=scores.device)
+    lowest, highest = (value.double() for value in scores.aminmax())
+    width = torch.where(highest > lowest, highest - lowest, torch.ones_like(highest))
+    return ((scores.double() - lowest) / width * bins).long().clamp_(max=bins - 1)
+
+
+def probabilistic(scores: Tensor, ids: Tensor, key: int, *, power: float = 1.0) -> Tensor:
+    """Draw without replacement, each sample with a weight that is a power of its score.
+
+    Efraimidis & Spirakis, Weighted random sampling with a reservoir, Information Processing Letters 2006.
+
+    Args:
+        scores: float32 [N], at least 0.
+        ids: int64 [N], all different; a sample's draw depends on its id and the key alone.
+        key: Stream of the draws.
+        power: Above 0; the larger, the more the hardest are preferred.
+
+    Returns:
+        Positions int64 [N], the first to keep first; samples of score 0 come last, in random order.
+
+    Raises:
+        DataError: If a score is negative.
+    """
+    if len(scores) and bool((scores < 0).any()):
+        lowest = float(scores.min())
+        raise DataError(
+            f"probabilistic needs scores of at least 0, the lowest is {lowest}; choose another score"
+        )
+    by_chance = shuffled(scores, ids, keyed.key(key, "ties"))
+    shares = scores[by_chance].double()
+    weights = (shares / shares.max().clamp(min=1e-300)) ** power if len(shares) else shares
+    exponential = -torch.log(keyed.uniform(key, ids[by_chance]).double() + 2.0**-25)
+    return by_chance[torch.argsort(exponential / weights, stable=True)]
+
+
+def share_of(fraction: float, total: int) -> int:
+    """round(fraction * total), half to even, of the decimal number as it is written."""
+    return round(Fraction(str(fraction)) * total)

@@ -1,0 +1,177 @@
+"""Which samples to keep: selections by a score, by chance, and long tails.
+
+A selection is an order of all samples, the first to keep first; how many are kept is decided apart from it.
+So one order serves any share of the samples, the whole set or each class on its own.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hsl.errors import DataError
+from hsl.hardness.difficulty import check_finite
+from hsl.hardness.fields import PROFILES
+from hsl.hardness.orders import share_of, shuffled
+from hsl.hardness.registries import SELECTIONS
+
+NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+
+
+def select(
+    scores: Tensor | None,
+    labels: Tensor,
+    ids: Tensor,
+    fraction: float = 1.0,
+    which: str = "hardest",
+    *,
+    count: int | None = None,
+    class_balanced: bool = False,
+    key: int = 0,
+    options: Mapping[str, Any] = NO_OPTIONS,
+) -> Tensor:
+    """Which samples to keep: n = round(fraction * N) of them, half to even, or n = count.
+
+    Class-balanced keeps floor(n / N * N_c) samples of each class c (for a fraction floor(fraction * N_c)),
+    and fills up to n with the next in the order, at most one per class.
+
+    Args:
+        scores: float32 [N], higher = harder; None where `which` looks at no score.
+        labels: int64 [N].
+        ids: int64 [N], all different.
+        fraction: Share to keep, in (0, 1].
+        which: Entry of the registry of selections.
+        count: Number of samples to keep, in place of a fraction.
+        class_balanced: Keep the same share of every class.
+        key: Stream of the draws, for a random selection.
+        options: Keyword arguments of the selection, for example ``{"offset": 0.1}`` of a window.
+
+    Returns:
+        Ids of the kept samples, int64 [n], ascending.
+
+    Raises:
+        DataError: If a score is missing or not finite, nothing would be kept, there are fewer samples than
+            `count`, or a balanced selection would lose a whole class. An unbalanced one that does warns.
+    """
+    if scores is None:
+        if which != "random":
+            raise DataError(
+                f"selection {which!r} needs a difficulty score of every sample, and there is none"
+            )
+        scores = torch.zeros(len(ids), device=ids.device)
+    _check_selection(scores, labels, ids)
+    exact, n = _amount(fraction, count, len(ids))
+    order = partial(_order, scores, ids, partial(SELECTIONS[which], **options), key)
+    kept = _balanced(order, labels, exact, n) if class_balanced else order(_positions(ids))[:n]
+    asked = f"keep.fraction {fraction}" if count is None else f"keep.count {count}"
+    _check_classes(labels, labels[kept], class_balanced, asked)
+    return ids[kept].sort().values
+
+
+def _amount(fraction: float, count: int | None, total: int) -> tuple[Fraction, int]:
+    """Share and number of the samples to keep."""
+    if count is not None:
+        if not 1 <= count <= total:
+            raise DataError(f"keep.count {count} of {total} samples is not possible; allowed is 1-{total}")
+        return Fraction(count, total), count
+    if not 0 < fraction <= 1:
+        raise DataError(f"keep.fraction {fraction} is outside (0, 1]; give the share of samples to keep")
+    n = share_of(fraction, total)
+    if n == 0:
+        raise DataError(f"keep.fraction {fraction} of {total} samples is none; raise the fraction")
+    return Fraction(str(fraction)), n
+
+
+def long_tail(
+    labels: Tensor, ids: Tensor, imbalance: float, profile: str = "exponential", *, key: int = 0
+) -> Tensor:
+    """Keep ever fewer samples of the higher classes, chosen by chance.
+
+    With C classes, the largest of n samples, class c (from 0) keeps n * imbalance ** (c / (C - 1)) of them
+    (``exponential``), or n in the first half of the classes and n * imbalance in the second (``step``);
+    rounded, at least one, at most what there is. Cao et al., Learning Imbalanced Datasets with
+    Label-Distribution-Aware Margin Loss, NeurIPS 2019, arXiv 1906.07413.
+
+    Args:
+        labels: int64 [N].
+        ids: int64 [N], all different; who is chosen depends on id and key alone.
+        imbalance: Size of the smallest class over that of the largest, in (0, 1].
+        profile: ``exponential`` or ``step``.
+        key: Stream of the draws.
+
+    Returns:
+        Ids of the kept samples, int64 [n], ascending.
+
+    Raises:
+        DataError: If a parameter is outside its range.
+    """
+    if profile not in PROFILES or not 0 < imbalance <= 1:
+        allowed = f"one of {', '.join(PROFILES)} and a number in (0, 1]"
+        raise DataError(f"long tail with profile {profile!r} and imbalance {imbalance}; give {allowed}")
+    classes = _classes(labels)
+    largest = int(labels.bincount().max()) if classes else 0
+    kept = []
+    for place, label in enumerate(classes):
+        members = (labels == label).nonzero().view(-1)
+        n = max(1, round(largest * _thinning(place, len(classes), imbalance, profile)))
+        kept.append(members[shuffled(members, ids[members], key)][:n])
+    return ids[torch.cat(kept)].sort().values if kept else ids
+
+
+def _thinning(place: int, classes: int, imbalance: float, profile: str) -> float:
+    """Size of a class over that of the largest."""
+    if profile == "step":
+        return imbalance if place >= classes / 2 else 1.0
+    return float(imbalance ** (place / max(1, classes - 1)))
+
+
+def _order(
+    scores: Tensor, ids: Tensor, selection: Callable[..., Tensor], key: int, members: Tensor
+) -> Tensor:
+    """The positions `members`, the first to keep first."""
+    return members[selection(scores[members], ids[members], key)]
+
+
+def _balanced(order: Callable[[Tensor], Tensor], labels: Tensor, fraction: Fraction, count: int) -> Tensor:
+    """Positions of a class-balanced selection of `count` samples."""
+    kept, next_in_class = [], []
+    for label in _classes(labels):
+        members = order((labels == label).nonzero().view(-1))
+        share = int(fraction * len(members))
+        kept.append(members[:share])
+        next_in_class.append(members[share : share + 1])
+    everyone = order(_positions(labels))
+    candidates = everyone[torch.isin(everyone, torch.cat(next_in_class))]
+    return torch.cat([*kept, candidates])[:count]
+
+
+def _positions(ids: Tensor) -> Tensor:
+    return torch.arange(len(ids), device=ids.device)
+
+
+def _classes(labels: Tensor) -> list[int]:
+    return sorted(set(labels.tolist()))
+
+
+def _check_selection(scores: Tensor, labels: Tensor, ids: Tensor) -> None:
+    if not scores.shape == labels.shape == ids.shape or ids.ndim != 1:
+        shapes = [list(tensor.shape) for tensor in (scores, labels, ids)]
+        raise DataError(f"scores, labels and ids have shapes {shapes}; give one of each per sample")
+    check_finite(scores, "a difficulty score")
+
+
+def _check_classes(before: Tensor, after: Tensor, class_balanced: bool, asked: str) -> None:
+    lost = sorted(set(_classes(before)) - set(_classes(after)))
+    if not lost:
+        return
+    message = f"{asked} leaves no sample of class {', '.join(map(str, lost))}"
+    if class_balanced:
+        raise DataError(f"{message}, although class_balanced; keep more")
+    warnings.warn(f"{message}; keep more or set class_balanced", stacklevel=3)

@@ -1,0 +1,118 @@
+"""Drivers that start dense (or nearly so) and prune while training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from hsl.sparsity.criteria import CRITERIA, Criterion
+from hsl.sparsity.drivers.base import Driver
+from hsl.sparsity.drivers.dynamic import DropAndGrowDriver
+from hsl.sparsity.masks import active_counts
+from hsl.sparsity.network import Network, keep_top, set_masks_
+from hsl.sparsity.schedules import AlternatingSchedule, GradualSchedule
+
+
+class GradualDriver(Driver):
+    """Ever sparser along a schedule."""
+
+    def __init__(self, network: Network, criterion: str, schedule: GradualSchedule) -> None:
+        self._network, self._criterion, self._schedule = network, CRITERIA[criterion], schedule
+        self.reached_at = schedule.end
+
+    def after_step(self, step: int) -> None:
+        """Remove the lowest active weights where the schedule says so."""
+        if not self._schedule.prunes_after(step):
+            return
+        prune_(self._network, self._criterion, self._schedule.progress(step))
+
+
+class GradualDropAndGrowDriver(Driver):
+    """Prunes gradually after steps, and moves non-zeros at the step that follows."""
+
+    def __init__(
+        self, network: Network, gradual: GradualDriver, moving: DropAndGrowDriver, initial_sparsity: float
+    ) -> None:
+        self._network, self._gradual, self._moving = network, gradual, moving
+        self._initial_sparsity = initial_sparsity
+        self.reached_at = gradual.reached_at
+
+    def start(self) -> None:
+        """Draw a random mask of the initial sparsity, if it is not 0.
+
+        Layers that will be ranked together have the densities of erk at first, as in the paper.
+        """
+        network, sparsity = self._network, self._initial_sparsity
+        if sparsity == 0:
+            return
+        scores = {name: CRITERIA["random"](network.signals(name)) for name in network.layers}
+        several = any(len(members) > 1 for members in network.budget.groups.values())
+        if several:
+            masks = keep_top(scores, replace(network.budget, sparsity=sparsity, distribution="erk"))
+        else:
+            masks = keep_top(scores, network.budget, sparsity / network.budget.sparsity)
+        set_masks_(network.layers, masks)
+        network.scale_init_()
+
+    def wants_gradients(self, step: int) -> bool:
+        """Where weights are grown."""
+        return self._moving.wants_gradients(step)
+
+    def before_step(self, step: int) -> bool:
+        """Drop and grow."""
+        return self._moving.before_step(step)
+
+    def after_step(self, step: int) -> None:
+        """Prune."""
+        self._gradual.after_step(step)
+
+
+class AlternatingDriver(Driver):
+    """Dense and sparse phases in turn."""
+
+    def __init__(self, network: Network, criterion: str, schedule: AlternatingSchedule) -> None:
+        self._network, self._criterion, self._schedule = network, CRITERIA[criterion], schedule
+        self.reached_at = schedule.end
+
+    def after_step(self, step: int) -> None:
+        """Prune to the target, or let all weights train again, where the schedule says so."""
+        change = self._schedule.change_after(step)
+        if change is None:
+            return
+        if change == "sparse":
+            prune_(self._network, self._criterion, progress=1.0)
+        else:
+            layers = self._network.layers
+            set_masks_(layers, {name: torch.ones_like(layer.weight_mask) for name, layer in layers.items()})
+
+
+def prune_(network: Network, criterion: Criterion, progress: float) -> None:
+    """Remove the active weights that score lowest, until `progress` of the target sparsity is reached."""
+    scores = {
+        name: criterion(network.signals(name)).masked_fill(~layer.weight_mask, -torch.inf)
+        for name, layer in network.layers.items()
+    }
+    masks = keep_top(scores, network.budget, progress, active_counts(network.layers))
+    set_masks_(network.layers, masks)
+
+
+def granet_schedules(
+    hyperparameters: Mapping[str, float], sparsity: float, total_steps: int
+) -> tuple[GradualSchedule, dict[str, Any]]:
+    """Schedule of the prunings of GraNet, and arguments of the schedule of its drops."""
+    pruning = GradualSchedule.from_fractions(
+        hyperparameters["start"],
+        hyperparameters["end"],
+        hyperparameters["interval"],
+        total_steps,
+        initial=hyperparameters["initial_sparsity"] / sparsity,
+    )
+    return pruning, {
+        "drop_fraction": hyperparameters["drop_fraction"],
+        "interval": hyperparameters["interval"],
+        "until": 1.0,
+        "final": hyperparameters["final_drop_fraction"],
+    }

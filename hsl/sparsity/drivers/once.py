@@ -1,0 +1,81 @@
+"""Drivers that make one mask before the training: of the untrained network, or of a trained parent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from hsl.sparsity.criteria import CRITERIA
+from hsl.sparsity.drivers.base import Driver
+from hsl.sparsity.methods import OnceAfterParent
+from hsl.sparsity.network import (
+    Loss,
+    Network,
+    Parent,
+    all_finite,
+    keep_top,
+    load_parent_,
+    set_masks_,
+    step_gradients,
+)
+from hsl.sparsity.scoring import first_masks
+
+
+class OnceDriver(Driver):
+    """One mask at the start; by the first step's gradients if it needs some and no loss is given."""
+
+    def __init__(
+        self,
+        network: Network,
+        criterion: str,
+        needs_gradient: bool,
+        loss: Loss | None,
+        hyperparameters: Mapping[str, float],
+    ) -> None:
+        self._network, self._criterion = network, criterion
+        self._loss, self._hyperparameters = loss, hyperparameters
+        self.pending = needs_gradient and loss is None
+
+    def start(self) -> None:
+        """Make the mask, unless it waits for gradients."""
+        if not self.pending:
+            self._set(first_masks(self._network, self._criterion, self._loss, self._hyperparameters))
+
+    def wants_gradients(self, step: int) -> bool:
+        """Only until the mask is made."""
+        return self.pending
+
+    def before_step(self, step: int) -> bool:
+        """Make the mask from the first gradients that are finite."""
+        if not self.pending:
+            return False
+        network = self._network
+        gradients = step_gradients(network.layers)
+        if not all_finite(gradients):
+            return False
+        score = CRITERIA[self._criterion]
+        scores = {name: score(network.signals(name, gradients[name])) for name in network.layers}
+        self._set(keep_top(scores, network.budget))
+        self.pending = False
+        return True
+
+    def _set(self, masks: Mapping[str, Tensor]) -> None:
+        set_masks_(self._network.layers, masks)
+        self._network.scale_init_()
+
+
+class AfterParentDriver(Driver):
+    """One mask from a trained parent."""
+
+    def __init__(self, network: Network, moment: OnceAfterParent, parent: Parent) -> None:
+        self._network, self._moment, self._parent = network, moment, parent
+
+    def start(self) -> None:
+        """Score the parent's trained weights, and start from its trained or rewound ones."""
+        network, parent = self._network, self._parent
+        load_parent_(network.model, parent.trained, "trained")
+        masks = first_masks(network, self._moment.criterion, None, {})
+        if self._moment.start == "rewound" and parent.rewind is not None:
+            load_parent_(network.model, parent.rewind, "rewind")
+        set_masks_(network.layers, masks)

@@ -1,0 +1,259 @@
+import warnings
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from hsl.errors import DataError, UnknownNameError
+from hsl.hardness import SELECTIONS, keyed
+from hsl.hardness.orders import probabilistic, stratified, window
+from hsl.hardness.selection import long_tail, select
+
+KEY = keyed.key(5, "keep")
+
+
+@st.composite
+def populations(draw):
+    n = draw(st.integers(1, 40))
+    scores = draw(st.lists(st.integers(0, 5), min_size=n, max_size=n))  # few values: many ties
+    labels = draw(st.lists(st.integers(0, 3), min_size=n, max_size=n))
+    ids = draw(st.permutations(range(100, 100 + 3 * n, 3)))
+    return torch.tensor(scores).float(), torch.tensor(labels), torch.tensor(ids)
+
+
+fractions = st.integers(1, 100).map(lambda percent: percent / 100)
+
+
+def percent_of(fraction, n):
+    """round(fraction * n), half to even, in whole numbers."""
+    whole, rest = divmod(round(fraction * 100) * n, 100)
+    return whole + (rest > 50 or (rest == 50 and whole % 2 == 1))
+
+
+def ranked(population, sign):
+    scores, _, ids = population
+    return [i for _, i in sorted(zip((sign * scores).tolist(), ids.tolist(), strict=True))]
+
+
+@settings(max_examples=100, deadline=None)
+@given(populations(), fractions, st.sampled_from(sorted(SELECTIONS)), st.randoms())
+def test_every_selection_keeps_the_right_number_in_any_order(population, fraction, which, shuffle):
+    scores, labels, ids = population
+    n = percent_of(fraction, len(ids))
+    if n == 0:
+        with pytest.raises(DataError, match="is none; raise the fraction"):
+            select(scores, labels, ids, fraction, which)
+        return
+    order = list(range(len(ids)))
+    shuffle.shuffle(order)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        kept = select(scores, labels, ids, fraction, which, key=3)
+        again = select(scores[order], labels[order], ids[order], fraction, which, key=3)
+    assert torch.equal(kept, again)
+    assert kept.tolist() == sorted(set(kept.tolist()) & set(ids.tolist())) and len(kept) == n
+
+
+@settings(max_examples=100, deadline=None)
+@given(populations(), fractions)
+@pytest.mark.filterwarnings("ignore:keep.fraction")
+def test_hardest_easiest_and_middle_are_windows_of_the_sorted_samples(population, fraction):
+    scores, labels, ids = population
+    n = percent_of(fraction, len(ids))
+    if n == 0:
+        return
+    hardest = select(scores, labels, ids, fraction, "hardest").tolist()
+    easiest = select(scores, labels, ids, fraction, "easiest").tolist()
+    middle = select(scores, labels, ids, fraction, "middle").tolist()
+    hard_first = ranked(population, -1)
+    start = (len(ids) - n) // 2
+    assert hardest == sorted(hard_first[:n])
+    assert easiest == sorted(ranked(population, 1)[:n])
+    assert middle == sorted(hard_first[start : start + n])
+
+
+@settings(max_examples=100, deadline=None)
+@given(populations(), fractions, st.sampled_from(sorted(SELECTIONS)))
+def test_class_balanced_keeps_the_same_share_of_every_class(population, fraction, which):
+    scores, labels, ids = population
+    n, sizes = percent_of(fraction, len(ids)), labels.bincount()
+    try:
+        kept = select(scores, labels, ids, fraction, which, class_balanced=True, key=9)
+    except DataError as error:
+        assert n == 0 or ("leaves no sample of class" in str(error) and fraction * sizes[sizes > 0].min() < 1)
+        return
+    counts = labels[torch.isin(ids, kept)].bincount(minlength=len(sizes))
+    floors = sizes * round(fraction * 100) // 100
+    assert len(kept) == n
+    assert bool((counts >= floors).all()) and bool((counts <= floors + 1).all())
+
+
+def test_class_balanced_takes_the_hardest_of_each_class_and_the_remainder_by_score():
+    ids = torch.arange(9)
+    labels = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2])
+    scores = torch.tensor([9.0, 8, 7, 3, 2, 1, 6, 5, 4])
+    # 0.5 of 9 is 4 (half to even): one of each class, and one more: the hardest of those that come next.
+    assert select(scores, labels, ids, 0.5, class_balanced=True).tolist() == [0, 1, 3, 6]
+
+
+def test_a_random_selection_is_uniform_and_follows_its_key():
+    ids, labels = torch.arange(20), torch.zeros(20, dtype=torch.long)
+    kept = [select(None, labels, ids, 0.25, "random", key=keyed.key(k)) for k in range(1000)]
+    counts = torch.cat(kept).bincount(minlength=20)
+    # Without replacement the counts vary less than a multinomial's, by the factor 1 - 5/20.
+    statistic = ((counts - 250) ** 2 / 250).sum() / 0.75 * 19 / 20
+    assert stats.chi2.sf(float(statistic), 19) > 1e-4 and stats.chi2.cdf(float(statistic), 19) > 1e-4
+
+
+def test_a_lost_class_warns_and_is_refused_where_balance_was_asked():
+    ids, labels = torch.arange(10), torch.tensor([0] * 8 + [1] * 2)
+    scores = torch.arange(10, 0, -1).float()
+    with pytest.warns(UserWarning, match=r"leaves no sample of class 1; keep more or set class_balanced"):
+        select(scores, labels, ids, 0.3)
+    few = torch.tensor([0] * 4 + [1] * 3 + [2] * 3)
+    with pytest.raises(DataError, match="no sample of class 2, although class_balanced"):
+        select(scores, few, ids, 0.2, class_balanced=True)
+
+
+def test_wrong_input_is_refused():
+    ids = torch.arange(4)
+    scores = torch.tensor([1.0, 2, 3, 4])
+    with pytest.raises(UnknownNameError, match="did you mean 'hardest'"):
+        select(scores, ids, ids, 0.5, "hardes")
+    with pytest.raises(DataError, match="needs a difficulty score"):
+        select(None, ids, ids, 0.5)
+    with pytest.raises(DataError, match="not finite"):
+        select(scores / 0 * 0, ids, ids, 0.5)
+    with pytest.raises(DataError, match=r"outside \(0, 1\]"):
+        select(scores, ids, ids, 1.5)
+    with pytest.raises(DataError, match="one of each per sample"):
+        select(scores[:3], ids, ids, 0.5)
+
+
+@settings(max_examples=100, deadline=None)
+@given(populations(), fractions, st.integers(0, 99))
+@pytest.mark.filterwarnings("ignore:keep.fraction")
+def test_a_window_leaves_out_the_hardest(population, fraction, percent):
+    scores, labels, ids = population
+    n, start = percent_of(fraction, len(ids)), percent_of(percent / 100, len(ids))
+    if n == 0 or start + n > len(ids):
+        return
+    kept = select(scores, labels, ids, fraction, "window", options={"offset": percent / 100})
+    assert kept.tolist() == sorted(ranked(population, -1)[start : start + n])
+
+
+def test_orders_put_what_they_leave_out_last():
+    scores, ids = torch.arange(10).float(), torch.arange(10)
+    assert window(scores, ids, offset=0.3).tolist() == [6, 5, 4, 3, 2, 1, 0, 7, 8, 9]
+    order = stratified(scores, ids, KEY, mislabel_cut=0.3, bins=2).tolist()
+    assert order[7:] == [7, 8, 9] and sorted(order[:7]) == list(range(7))
+
+
+@settings(max_examples=100, deadline=None)
+@given(populations(), fractions, st.integers(0, 60), st.integers(1, 8))
+@pytest.mark.filterwarnings("ignore:keep.fraction")
+def test_stratified_fills_all_strata_to_the_same_level(population, fraction, cut, bins):
+    scores, labels, ids = population
+    n, dropped = percent_of(fraction, len(ids)), percent_of(cut / 100, len(ids))
+    if n == 0 or n + dropped > len(ids):
+        return
+    options = {"mislabel_cut": cut / 100, "bins": bins}
+    kept = select(scores, labels, ids, fraction, "stratified", key=KEY, options=options).tolist()
+    left = ranked(population, -1)[dropped:]
+    assert set(kept) <= set(left)
+    score_of = dict(zip(ids.tolist(), scores.tolist(), strict=True))
+    low, high = min(score_of[i] for i in left), max(score_of[i] for i in left)
+    strata = {i: min(bins - 1, int((score_of[i] - low) / ((high - low) or 1) * bins)) for i in left}
+    # Water filling: a stratum has fewer samples than another one only if it is used up, but for one.
+    sizes = [sum(s == b for s in strata.values()) for b in range(bins)]
+    taken = [sum(strata[i] == b for i in kept) for b in range(bins)]
+    level = max(taken)
+    assert all(t == size or level - 1 <= t for t, size in zip(taken, sizes, strict=True))
+
+
+def test_stratified_draws_by_chance_within_a_stratum():
+    ids, labels, scores = torch.arange(40), torch.zeros(40, dtype=torch.long), torch.tensor([0.0, 1.0] * 20)
+    kept = [select(scores, labels, ids, 0.25, "stratified", key=keyed.key(k)) for k in range(400)]
+    assert all((scores[k] == 0).sum() == 5 for k in kept)
+    counts = torch.cat(kept).bincount(minlength=40)
+    assert stats.chi2.sf(float(((counts - 100) ** 2 / 100 / 0.75).sum()), 38) > 1e-4
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 3.0])
+def test_a_probabilistic_draw_has_the_weights_of_the_scores(power):
+    ids, labels = torch.arange(5), torch.zeros(5, dtype=torch.long)
+    scores = torch.arange(5).double()
+    first, both = torch.zeros(5).double(), torch.zeros(5, 5)
+    for k in range(3000):
+        order = probabilistic(scores, ids, keyed.key(k), power=power)
+        first[order[0]] += 1
+        both[order[0], order[1]] += 1
+    shares = scores**power / (scores**power).sum()
+    assert first[0] == 0
+    assert stats.chisquare(first[1:].numpy(), 3000 * shares[1:].numpy()).pvalue > 1e-4
+    # The second is drawn from what is left with the same weights.
+    after_four = both[4, 1:4].double()
+    expected = shares[1:4].double() / shares[1:4].double().sum() * after_four.sum()
+    assert stats.chisquare(after_four.numpy(), expected.numpy()).pvalue > 1e-4
+    assert select(scores, labels, ids, 0.2, "probabilistic", key=7).shape == (1,)
+
+
+def test_a_probabilistic_draw_of_zeros_is_a_random_one_and_of_negative_scores_refused():
+    ids = torch.arange(6)
+    orders = {tuple(probabilistic(torch.zeros(6), ids, k).tolist()) for k in range(30)}
+    assert len(orders) > 20
+    with pytest.raises(DataError, match=r"at least 0, the lowest is -1\.0"):
+        probabilistic(torch.tensor([1.0, -1.0]), ids[:2], 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(populations(), st.sampled_from(sorted(SELECTIONS)), st.integers(1, 45), st.booleans())
+@pytest.mark.filterwarnings("ignore:keep.count")
+def test_a_count_keeps_as_many(population, which, count, class_balanced):
+    scores, labels, ids = population
+    if count > len(ids):
+        with pytest.raises(DataError, match=rf"keep.count {count} of {len(ids)} samples is not possible"):
+            select(scores, labels, ids, which=which, count=count)
+        return
+    try:
+        kept = select(scores, labels, ids, which=which, count=count, class_balanced=class_balanced, key=KEY)
+    except DataError as error:
+        assert class_balanced and "leaves no sample of class" in str(error)
+        return
+    assert len(kept) == count and set(kept.tolist()) <= set(ids.tolist())
+    if class_balanced:
+        counts = labels[torch.isin(ids, kept)].bincount(minlength=4)
+        floors = labels.bincount(minlength=4) * count // len(ids)
+        assert bool((counts >= floors).all()) and bool((counts <= floors + 1).all())
+
+
+def test_a_long_tail_has_the_published_sizes():
+    labels = torch.arange(10).repeat_interleave(5000)
+    ids = torch.randperm(50_000) + 7
+    kept = long_tail(labels, ids, 0.01)
+    sizes = labels[torch.isin(ids, kept)].bincount().tolist()
+    assert sizes == [5000, 2997, 1797, 1077, 646, 387, 232, 139, 83, 50]
+    step = labels[torch.isin(ids, long_tail(labels, ids, 0.1, "step"))].bincount().tolist()
+    assert step == [5000] * 5 + [500] * 5
+    assert torch.equal(kept, kept.sort().values) and set(kept.tolist()) <= set(ids.tolist())
+
+
+@settings(max_examples=60, deadline=None)
+@given(populations(), st.integers(1, 100), st.sampled_from(["exponential", "step"]), st.randoms())
+def test_a_long_tail_keeps_every_class_whatever_the_order(population, percent, profile, shuffle):
+    _, labels, ids = population
+    kept = long_tail(labels, ids, percent / 100, profile, key=KEY)
+    before, after = labels.bincount(minlength=4), labels[torch.isin(ids, kept)].bincount(minlength=4)
+    assert bool(((after > 0) == (before > 0)).all()) and bool((after <= before).all())
+    order = list(range(len(ids)))
+    shuffle.shuffle(order)
+    assert torch.equal(kept, long_tail(labels[order], ids[order], percent / 100, profile, key=KEY))
+
+
+def test_wrong_long_tails_are_refused():
+    labels = torch.tensor([0, 1])
+    for imbalance, profile in ((0, "step"), (1.5, "step"), (0.1, "linear")):
+        with pytest.raises(DataError, match="one of exponential, step and a number in"):
+            long_tail(labels, labels, imbalance, profile)
