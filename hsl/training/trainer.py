@@ -233,7 +233,7 @@ def _laid_out(value: Any, parameter: Tensor) -> Any:
 def batches(order: Tensor, batch_size: int) -> list[Tensor]:
     """Cut positions into batches; a last batch of one sample joins the one before (batch norm needs two)."""
     parts = list(order.split(batch_size))
-    if len(parts) > 1 and len(parts[-1]) == 1:
+    if len(parts) > 1 and len(parts[-1]) == 1 < batch_size:
         parts[-2:] = [torch.cat(parts[-2:])]
     return parts
 

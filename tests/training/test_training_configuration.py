@@ -185,7 +185,7 @@ def test_no_other_sparsity_is_taken(sparsity: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"method": "rigll"}, "unknown method 'rigll' (did you mean 'rigl'?); known: dense,"),
+        ({"method": "rigll"}, "unknown method 'rigll' (did you mean 'rigl'?); known: "),
         ({"distribution": "erkk"}, "(did you mean 'erk'?)"),
         ({"dataset": "digit"}, "unknown data set 'digit' (did you mean 'digits'?); known: cifar10,"),
         ({"dataset": "parquet"}, "needs a path, for example parquet:data/parquet"),

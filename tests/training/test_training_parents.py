@@ -1,0 +1,162 @@
+"""Parents of omp and lth, and difficulty scores: made once, used by many."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from training_small import small, train, trained_parent, trainer_of, with_method
+
+from hsl.errors import DataError, HslError, MethodError
+from hsl.hardness.difficulty import el2n
+from hsl.training import checkpoint
+from hsl.training.build import build_trainer
+from hsl.training.configuration import Configuration
+from hsl.training.data import load_data, read_scores
+from hsl.training.evaluation import all_logits
+from hsl.training.scoring import mean_scores, write_scores
+from hsl.training.trainer import Trainer
+
+LAYERS = ("network.hidden1", "network.output")
+
+
+def kept_weights(trainer: Trainer, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mask and weights of a layer."""
+    module = trainer.model.get_submodule(layer)
+    mask = next(buffer for name, buffer in module.named_buffers() if "mask" in name)
+    return mask, module.weight.detach()
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_omp_starts_from_the_trained_weights(seed: int, tmp_path: Path) -> None:
+    child = with_method("omp")
+    uri = trained_parent(child, tmp_path, seed)
+    trained = checkpoint.read(uri)["model"]
+    trainer = build_trainer(child, seed, parent=uri)
+    for layer in LAYERS:
+        mask, weight = kept_weights(trainer, layer)
+        assert torch.equal(weight, trained[f"{layer}.weight"] * mask)
+        assert torch.equal(trainer.model.state_dict()[f"{layer}.bias"], trained[f"{layer}.bias"])
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_lth_starts_from_the_initial_weights_of_its_seed(seed: int, tmp_path: Path) -> None:
+    child = with_method("lth")
+    trainer = build_trainer(child, seed, parent=trained_parent(child, tmp_path, seed))
+    fresh = build_trainer(small(), seed).model.state_dict()
+    for layer in LAYERS:
+        mask, weight = kept_weights(trainer, layer)
+        assert torch.equal(weight, fresh[f"{layer}.weight"] * mask)
+
+
+@pytest.mark.parametrize("fraction", [0.25, 0.4, 1.0])
+def test_lth_rewinds_to_the_step_it_is_told(fraction: float, tmp_path: Path) -> None:
+    child = with_method("lth", hyperparameters={"rewind": fraction})
+    trainer = build_trainer(child, 0, parent=trained_parent(child, tmp_path))
+    dense = build_trainer(small(), 0)
+    dense.train_steps(round(fraction * dense.total_steps))
+    for layer in LAYERS:
+        mask, weight = kept_weights(trainer, layer)
+        assert torch.equal(weight, dense.model.state_dict()[f"{layer}.weight"] * mask)
+
+
+@pytest.mark.parametrize("method", ["omp", "lth"])
+def test_the_largest_trained_weights_are_kept(method: str, tmp_path: Path) -> None:
+    child = with_method(method, distribution="global")
+    uri = trained_parent(child, tmp_path)
+    trained = checkpoint.read(uri)["model"]
+    trainer = build_trainer(child, 0, parent=uri)
+    masks = {layer: kept_weights(trainer, layer)[0].bool() for layer in LAYERS}
+    magnitudes = {layer: trained[f"{layer}.weight"].abs() for layer in LAYERS}
+    lowest_kept = min(magnitudes[layer][masks[layer]].min() for layer in LAYERS)
+    highest_pruned = max(magnitudes[layer][~masks[layer]].max() for layer in LAYERS)
+    assert highest_pruned <= lowest_kept
+
+
+def test_the_trained_parent_is_the_dense_training_of_its_seed(tmp_path: Path) -> None:
+    child = with_method("omp")
+    trained = checkpoint.read(trained_parent(child, tmp_path, 2))
+    dense = train(build_trainer(small(), 2)).model.state_dict()
+    assert all(torch.equal(trained["model"][name], value) for name, value in dense.items())
+    assert Configuration.model_validate(trained["configuration"]) == small()
+    assert trained["seed"] == 2
+
+
+def test_a_parent_that_is_gone_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(HslError, match="is gone; run the same command again to train it anew"):
+        build_trainer(with_method("omp"), 0, parent=str(tmp_path / "gone.safetensors"))
+
+
+def test_a_method_with_a_parent_needs_one() -> None:
+    with pytest.raises(MethodError, match="starts from a trained dense network"):
+        build_trainer(with_method("omp"), 0)
+
+
+def scored(folder: Path, models: int = 2) -> tuple[dict[int, float], str]:
+    configuration = small({"epochs": 6})
+    trainers = (train(build_trainer(configuration, seed)) for seed in range(models))
+    values = mean_scores("el2n", trainers, configuration, "cpu")
+    uri = str(folder / "scores.parquet")
+    write_scores(uri, values, {"score": "el2n"})
+    return values, uri
+
+
+def test_scores_are_the_mean_over_the_models_for_every_sample(tmp_path: Path) -> None:
+    values, _ = scored(tmp_path)
+    data = load_data("digits", small().split, "cpu")
+    models = [train(build_trainer(small({"epochs": 6}), seed)).model for seed in range(2)]
+    for part in (data.train, data.val, data.test):
+        by_model = [el2n(all_logits(model, part), part.labels) for model in models]
+        expected = torch.stack(by_model).mean(0)
+        found = torch.tensor([values[i] for i in part.ids.tolist()])
+        assert torch.allclose(found, expected, atol=1e-6)
+    assert len(values) == len(data.train) + len(data.val) + len(data.test)
+
+
+def test_a_sample_of_the_wrong_class_is_harder(tmp_path: Path) -> None:
+    """EL2N of a misclassified sample is higher than that of any sample that is surely right."""
+    configuration = small({"epochs": 20, "lr": 0.2}, split={})
+    trainer = train(build_trainer(configuration, 0))
+    values = mean_scores("el2n", [trainer], configuration, "cpu")
+    test = load_data("digits", configuration.split, "cpu").test
+    scores = torch.tensor([values[i] for i in test.ids.tolist()])
+    wrong = all_logits(trainer.model, test).argmax(1) != test.labels
+    assert 0 < wrong.sum() < len(test)
+    assert scores[wrong].min() > 0.5
+    assert scores[wrong].mean() > 5 * scores[~wrong].mean()
+
+
+def test_a_file_of_scores_is_aligned_by_sample_id(tmp_path: Path) -> None:
+    values, uri = scored(tmp_path, models=1)
+    by_id = read_scores(uri, "cpu")
+    assert all(by_id[i].item() == pytest.approx(score, rel=1e-6) for i, score in values.items())
+    missing = set(range(len(by_id))) - set(values)
+    assert all(by_id[i].isnan() for i in missing)
+    table = pq.read_table(uri)
+    assert table.column("id").to_pylist() == sorted(values)
+    assert json.loads(table.schema.metadata[b"hsl"]) == {"score": "el2n"}
+
+
+@pytest.mark.filterwarnings("ignore:keep.fraction")
+@pytest.mark.parametrize("which", ["hardest", "easiest"])
+def test_a_regime_keeps_the_samples_that_the_scores_say(which: str, tmp_path: Path) -> None:
+    values, uri = scored(tmp_path, models=1)
+    regime = {"keep": {"fraction": 0.4, "by": "el2n", "which": which}}
+    trainer = trainer_of(small(regime=regime), tmp_path, scores=uri)
+    data = load_data("digits", small().split, "cpu")
+    for kept, whole in (
+        (trainer.train_samples.at(1), data.train),
+        (trainer.sets.val_matched, data.val),
+        (trainer.sets.test_matched, data.test),
+    ):
+        ordered = sorted(whole.ids.tolist(), key=lambda i: values[i], reverse=which == "hardest")
+        assert set(kept.ids.tolist()) == set(ordered[: round(0.4 * len(whole))])
+    assert len(trainer.sets.val_clean) == len(data.val)
+
+
+def test_a_regime_that_needs_scores_is_refused_without_them(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="needs a difficulty score"):
+        trainer_of(small(regime={"keep": {"fraction": 0.5, "by": "el2n"}}), tmp_path)
