@@ -23,6 +23,9 @@ from hsl.training.configuration import (
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 MAX_CONFIRM_SEEDS = 30
 
+Whole = int
+"""The type by a name that the field ``int`` of a domain does not hide."""
+
 
 class Domain(Strict):
     """Where a tuned parameter may lie: exactly one of the keys.
@@ -37,7 +40,7 @@ class Domain(Strict):
     choice: Annotated[tuple[Any, ...], Field(min_length=1)] | None = None
     uniform: tuple[float, float] | None = None
     loguniform: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] | None = None
-    int: tuple[int, int] | None = None
+    int: tuple[Whole, Whole] | None = None
 
     @model_validator(mode="after")
     def _is_one(self) -> Domain:

@@ -218,4 +218,4 @@ def model_spec(value: str | dict[str, Any] | ModelSpec) -> ModelSpec:
     """A model given by name alone or with options."""
     if isinstance(value, ModelSpec):
         return value
-    return ModelSpec(name=value) if isinstance(value, str) else ModelSpec(**value)
+    return ModelSpec.model_validate({"name": value} if isinstance(value, str) else value)
