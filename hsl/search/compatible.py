@@ -59,6 +59,12 @@ def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator
             yield from _lost(key, old, new)
         elif key not in FREE and old != new:
             yield from _changed(key, old, new)
+    if "regime" not in stored["factors"] and _first_regime(stored) != _first_regime(given):
+        yield f"the regime of all trials: stored {_first_regime(stored)}, given {_first_regime(given)}"
+
+
+def _first_regime(space: Mapping[str, Any]) -> str:
+    return space["regime"] or next(iter(space["regimes"]))
 
 
 def _lost(path: str, old: Any, new: Any) -> Iterator[str]:

@@ -118,6 +118,21 @@ def test_another_meaning_is_refused_with_the_difference(path: str, value: Any, m
     assert "runs/t belongs to another search space, nothing was started" in str(caught.value)
 
 
+def test_a_new_regime_may_not_take_the_place_of_the_only_one() -> None:
+    """Without a regime factor all trials have the first regime."""
+    fixed = {key: value for key, value in STORED.items() if key not in {"regimes", "factors"}}
+    stored = make_space({**fixed, "factors": {"sparsity": [0.5]}, "regimes": {"clean": {}}})
+    few = {"keep": {"fraction": 0.5}}
+    before, after = ({"few": few, "clean": {}}, {"clean": {}, "few": few})
+    check_continues(space_text(stored), stored.model_copy(update={"regimes": _regimes(after)}), "runs/t")
+    with pytest.raises(StoreError, match="the regime of all trials: stored clean, given few"):
+        check_continues(space_text(stored), stored.model_copy(update={"regimes": _regimes(before)}), "runs/t")
+
+
+def _regimes(content: dict[str, Any]) -> dict[str, Any]:
+    return make_space({**STORED, "regimes": content, "factors": {}}).regimes
+
+
 def test_all_differences_are_listed() -> None:
     stored, given = make_space(STORED).model_dump(mode="json"), make_space({**STORED, "seed": 1, "name": "u"})
     assert len(list(differences(stored, given.model_dump(mode="json")))) == 2
