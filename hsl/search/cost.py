@@ -41,7 +41,7 @@ def training_passes(trained: Configuration, epochs: int | None = None) -> float 
         return None
     train, evaluated = sizes
     regime = trained.regime
-    kept = round(train * regime.keep.fraction) if regime.keep else train
+    kept = min(round(train * regime.keep.fraction), regime.keep.count or train) if regime.keep else train
     matched = round(evaluated * regime.keep.fraction) if regime.keep and regime.needs_scores else evaluated
     return count_passes(trained, epochs or trained.training.epochs, kept, evaluated, matched)
 

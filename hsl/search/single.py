@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from hsl.errors import Problem, SpaceError
 from hsl.search.axes import configuration
-from hsl.search.parents import Library, ParentTask, ScoresTask, Task, make_here, missing
-from hsl.search.plan import parent_of, scores_for
+from hsl.search.needs import Needs
+from hsl.search.parents import Library, ParentTask, ScoresTask, make_here, missing
+from hsl.search.plan import make_plan
 from hsl.search.schema import SearchSpace
 from hsl.training.arrays import cache_folder
 from hsl.training.configuration import Configuration
@@ -76,28 +75,14 @@ def train_once(
     """
     from hsl.training.build import build_trainer  # noqa: PLC0415  imports torch
 
-    library = Library(str(Path(cache_folder()) / "prerequisites"))
-    scores, parent = scores_for(chosen, space), parent_of(chosen, space)
-    scores_uri = library.scores(scores) if scores else None
-    tasks: list[Task] = [ScoresTask(scores, library.scores(scores))] if scores else []
-    if parent:
-        tasks.append(ParentTask(parent, seed, scores_uri, library.parent(parent, seed)))
+    library = Library(str(cache_folder() / "prerequisites"))
+    needs = Needs(make_plan(space), library)
+    tasks = list(needs.of(chosen, seed))
     make_here(missing(tasks), device)
+    places = {type(task): task.target for task in tasks}
     trainer = build_trainer(
-        chosen,
-        seed,
-        parent=library.parent(parent, seed) if parent else None,
-        scores=scores_uri,
-        device=device,
+        chosen, seed, parent=places.get(ParentTask), scores=places.get(ScoresTask), device=device
     )
     while not trainer.is_done:
         on_epoch(trainer.train_epoch())
     return trainer
-
-
-def evaluated(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """The metrics of the last row that was evaluated."""
-    last: Mapping[str, Any] = {}
-    for row in rows:
-        last = row if "val_clean_accuracy" in row else last
-    return {name: v for name, v in last.items() if isinstance(v, float) and not math.isnan(v)}

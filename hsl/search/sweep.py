@@ -6,7 +6,8 @@ A sweep is idempotent: the store is the truth. What it lacks is trained, and not
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from hsl.results.store import Store
 from hsl.search.compatible import check_continues, space_text
 from hsl.search.jobs import Job
 from hsl.search.ledger import Ledger
+from hsl.search.needs import Needs, objective_of, regime_of
 from hsl.search.parents import Library, ParentTask, ScoresTask, Task, describe, make_all, missing
-from hsl.search.plan import make_plan, parent_of, scores_for
+from hsl.search.plan import make_plan
 from hsl.search.preflight import preflight
 from hsl.search.progress import CellTally, Progress, Tally
 from hsl.search.proposals import CellStudy, Proposal
@@ -30,7 +32,7 @@ from hsl.search.runtime import ray_session, scratch_folder, slots
 from hsl.search.schema import SearchSpace
 from hsl.search.winners import confirm_jobs
 from hsl.training import checkpoint
-from hsl.training.configuration import Configuration, digest
+from hsl.training.configuration import digest
 
 MAX_WORKER_LOSSES = 3
 
@@ -63,7 +65,7 @@ class Sweep:
         self.plan = make_plan(space)
         self.store = Store(uri)
         self.library = Library(uri if "://" in uri else str(Path(uri).absolute()))
-        self.objective = f"val_{space.objective}_accuracy"
+        self.needs = Needs(self.plan, self.library)
         self._console = console
         self._address = address
         self._trained = 0
@@ -92,7 +94,7 @@ class Sweep:
             [
                 {
                     "cell": cell.name,
-                    "regime": cell.levels.get("regime", self.space.regime or next(iter(self.space.regimes))),
+                    "regime": regime_of(cell, self.space),
                     "levels": cell.levels,
                     "baseline": cell.baseline,
                     "configurations": cell.configurations,
@@ -108,50 +110,39 @@ class Sweep:
         studies = [CellStudy(self.space, cell) for cell in self.plan.cells]
         teach(studies, past)
         rungs = Rungs(self.space.early_stopping, self.space.training.epochs, self.space.seed)
-        refill(rungs, self.store, past, self.objective)
-        queue = [job for job in past.under_way if job.stage == "search"]
+        refill(rungs, self.store, past, objective_of(self.space))
+        queue = self._continued(past)
         if not queue and all(study.is_finished for study in studies):
             return
         planned = {cell.name: cell.configurations for cell in self.plan.cells}
         self._connect(stack)
-        self._prepare(self._search_prerequisites())
+        self._prepare(self.needs.of_search())
         self._run_stage("search", planned, past, queue, studies, rungs)
 
     def _run_confirm(self, stack: contextlib.ExitStack) -> None:
         past = read_past(self.store, self.library)
-        jobs = confirm_jobs(self.space, self.plan, past.stage("search"), self._job)
+        jobs = confirm_jobs(self.plan, past.stage("search"), self.needs)
         queue = [job for job in jobs if job.trial_id not in past.ended()]
         if not queue:
             return
-        planned: dict[str, int] = {}
-        for job in jobs:
-            planned[job.cell] = planned.get(job.cell, 0) + 1
         self._connect(stack)
-        self._prepare(task for job in queue for task in self._prerequisites(job.configuration, job.seed))
-        self._run_stage("confirm", planned, past, queue, [], Rungs(None, 1, 0))
+        self._prepare(task for job in queue for task in self.needs.of(job.configuration, job.seed))
+        self._run_stage("confirm", Counter(job.cell for job in jobs), past, queue, [], Rungs(None, 1, 0))
+
+    def _continued(self, past: Past) -> list[Job]:
+        """Jobs of the search that were under way, made anew: the store may have moved, the rungs may differ."""
+        cells = {cell.name: cell for cell in self.plan.cells}
+        return [
+            self.needs.job(cells[job.cell], "search", job.configuration, job.seed, job.parameters)
+            for job in past.under_way
+            if job.stage == "search" and job.cell in cells
+        ]
 
     def _connect(self, stack: contextlib.ExitStack) -> None:
         import ray  # noqa: PLC0415  most commands do without
 
         if not ray.is_initialized():
             stack.enter_context(ray_session(self._address))
-
-    def _search_prerequisites(self) -> Iterator[Task]:
-        for scores in self.plan.scores:
-            yield ScoresTask(scores, self.library.scores(scores))
-        for parent in self.plan.parents:
-            yield self._parent_task(parent, self.space.seed)
-
-    def _prerequisites(self, configuration: Configuration, seed: int) -> Iterator[Task]:
-        if scores := scores_for(configuration, self.space):
-            yield ScoresTask(scores, self.library.scores(scores))
-        if parent := parent_of(configuration, self.space):
-            yield self._parent_task(parent, seed)
-
-    def _parent_task(self, parent: Configuration, seed: int) -> ParentTask:
-        scores = scores_for(parent, self.space)
-        uri = self.library.scores(scores) if scores else None
-        return ParentTask(parent, seed, uri, self.library.parent(parent, seed))
 
     def _prepare(self, tasks: Iterable[Task]) -> None:
         """Make parents and scores; parents may need scores, so scores come first."""
@@ -163,41 +154,14 @@ class Sweep:
                 self._say(f"parents: {len(now)} to make, first {describe(now[0])}")
                 make_all(now, resources, slots(self.space.resources))
 
-    def _job(
-        self, cell: str, stage: Any, configuration: Configuration, seed: int, parameters: dict[str, Any]
-    ) -> Job:
-        """The job that trains `configuration` with `seed`."""
-        planned = next(item for item in self.plan.cells if item.name == cell)
-        parent, scores = parent_of(configuration, self.space), scores_for(configuration, self.space)
-        trial_id = configuration.trial_id(seed)
-        stops = stage == "search"
-        return Job(
-            trial_id=trial_id,
-            configuration=configuration,
-            seed=seed,
-            cell=cell,
-            regime=planned.levels.get("regime", self.space.regime or next(iter(self.space.regimes))),
-            stage=stage,
-            baseline=planned.baseline,
-            parameters=parameters,
-            parent=self.library.parent(parent, seed) if parent else None,
-            scores=self.library.scores(scores) if scores else None,
-            checkpoint=self.library.checkpoint(trial_id),
-            milestones=self._milestones if stops else (),
-            objective=self.objective,
-        )
-
-    @property
-    def _milestones(self) -> tuple[int, ...]:
-        return Rungs(self.space.early_stopping, self.space.training.epochs, self.space.seed).milestones
-
     def _proposed(self, study: CellStudy, proposal: Proposal) -> Job:
-        return self._job(study.cell.name, "search", proposal.configuration, self.space.seed, proposal.values)
+        configuration, seed = proposal.configuration, self.space.seed
+        return self.needs.job(study.cell, "search", configuration, seed, proposal.values)
 
     def _run_stage(
         self,
         stage: str,
-        planned: dict[str, int],
+        planned: Mapping[str, int],
         past: Past,
         queue: list[Job],
         studies: list[CellStudy],
@@ -210,10 +174,7 @@ class Sweep:
         from hsl.search.searcher import JobSearcher  # noqa: PLC0415
         from hsl.search.trial import SweepTrial  # noqa: PLC0415
 
-        tally = Tally(stage, {name: CellTally(planned=count) for name, count in planned.items()})
-        for row in past.stage(stage):
-            if row["cell"] in tally.cells:
-                tally.count(row["cell"], row["status"], row["objective"])
+        tally = tally_of(stage, planned, past)
         before = tally.ended
         searcher = JobSearcher(queue, studies, self._proposed)
         progress = Progress(self._console, ray.cluster_resources)
@@ -237,6 +198,15 @@ class Sweep:
 
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def tally_of(stage: str, planned: Mapping[str, int], past: Past) -> Tally:
+    """Counts of a stage, with what earlier runs have ended."""
+    tally = Tally(stage, {name: CellTally(planned=count) for name, count in planned.items()})
+    for row in past.stage(stage):
+        if row["cell"] in tally.cells:
+            tally.count(row["cell"], row["status"], row["objective"])
+    return tally
 
 
 def tune_jobs(trainable: Any, searcher: Any, scheduler: Any, recorder: Any, space: SearchSpace) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hsl.search.jobs import Job
+from hsl.search.needs import Needs
 from hsl.search.plan import Plan
 from hsl.search.schema import SearchSpace
 from hsl.training.configuration import Configuration
@@ -26,21 +27,18 @@ def confirm_seeds(space: SearchSpace) -> list[int]:
     return [space.seed + 1 + index for index in range(space.confirm.seeds)]
 
 
-def confirm_jobs(
-    space: SearchSpace, plan: Plan, rows: list[dict[str, Any]], make_job: Callable[..., Job]
-) -> list[Job]:
+def confirm_jobs(plan: Plan, rows: list[dict[str, Any]], needs: Needs) -> list[Job]:
     """Jobs of the confirm stage, cell by cell.
 
     Args:
-        space: How many configurations and seeds.
-        plan: The cells.
+        plan: The cells, how many configurations and seeds.
         rows: Ended trials of the search.
-        make_job: ``(cell, stage, configuration, seed, parameters) -> Job``.
+        needs: Makes the jobs.
     """
     return [
-        make_job(cell.name, "confirm", configuration, seed, json.loads(row["parameters"]))
+        needs.job(cell, "confirm", configuration, seed, json.loads(row["parameters"]))
         for cell in plan.cells
-        for row in winners(rows, cell.name, space.confirm.top)
+        for row in winners(rows, cell.name, plan.space.confirm.top)
         for configuration in [Configuration.model_validate_json(row["configuration"])]
-        for seed in confirm_seeds(space)
+        for seed in confirm_seeds(plan.space)
     ]

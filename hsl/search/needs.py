@@ -1,0 +1,86 @@
+"""What a configuration needs before it can be trained, and the job that trains it. Pure; no torch, no ray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from hsl.search.jobs import Job
+from hsl.search.parents import Library, ParentTask, ScoresTask, Task
+from hsl.search.plan import Cell, Plan, parent_of, scores_for
+from hsl.search.rungs import milestones
+from hsl.search.schema import SearchSpace
+from hsl.training.configuration import Configuration
+
+
+class Needs:
+    """Turns configurations of one plan into jobs and prerequisites with addresses in one store.
+
+    Args:
+        plan: The plan.
+        library: Where parents, scores and checkpoints lie.
+    """
+
+    def __init__(self, plan: Plan, library: Library) -> None:
+        self._space = plan.space
+        self._plan = plan
+        self._library = library
+        self._milestones = milestones(plan.space.early_stopping, plan.space.training.epochs)
+
+    def of_search(self) -> Iterator[Task]:
+        """Prerequisites of everything that the search may propose."""
+        for scores in self._plan.scores:
+            yield ScoresTask(scores, self._library.scores(scores))
+        for parent in self._plan.parents:
+            yield self._parent(parent, self._space.seed)
+
+    def of(self, configuration: Configuration, seed: int) -> Iterator[Task]:
+        """Prerequisites of one trial."""
+        if scores := scores_for(configuration, self._space):
+            yield ScoresTask(scores, self._library.scores(scores))
+        if parent := parent_of(configuration, self._space):
+            yield self._parent(parent, seed)
+
+    def _parent(self, parent: Configuration, seed: int) -> ParentTask:
+        return ParentTask(parent, seed, self._scores(parent), self._library.parent(parent, seed))
+
+    def _scores(self, configuration: Configuration) -> str | None:
+        scores = scores_for(configuration, self._space)
+        return self._library.scores(scores) if scores else None
+
+    def job(
+        self,
+        cell: Cell,
+        stage: Literal["search", "confirm"],
+        configuration: Configuration,
+        seed: int,
+        parameters: dict[str, Any],
+    ) -> Job:
+        """The job that trains `configuration` with `seed` for a cell."""
+        parent = parent_of(configuration, self._space)
+        trial_id = configuration.trial_id(seed)
+        return Job(
+            trial_id=trial_id,
+            configuration=configuration,
+            seed=seed,
+            cell=cell.name,
+            regime=regime_of(cell, self._space),
+            stage=stage,
+            baseline=cell.baseline,
+            parameters=parameters,
+            parent=self._library.parent(parent, seed) if parent else None,
+            scores=self._scores(configuration),
+            checkpoint=self._library.checkpoint(trial_id),
+            milestones=self._milestones if stage == "search" else (),
+            objective=objective_of(self._space),
+        )
+
+
+def regime_of(cell: Cell, space: SearchSpace) -> str:
+    """Name of the regime of a cell."""
+    return str(cell.levels.get("regime") or space.regime or next(iter(space.regimes)))
+
+
+def objective_of(space: SearchSpace) -> str:
+    """Name of the metric that search and early stopping maximise."""
+    return f"val_{space.objective}_accuracy"
