@@ -129,7 +129,9 @@ def test_all_wrong_values_are_listed_with_their_places():
         *(f"attack.{name}" for name in ("name", "norm", "eps", "step", "steps", "eval_steps")),
         "augmentation",
     }
-    assert "did you mean 'el2n'" in found["keep.by"] and "known: el2n, loss, random" in found["keep.by"]
+    assert (
+        "did you mean 'el2n'" in found["keep.by"] and "known: aum, confidence, datamap_" in found["keep.by"]
+    )
     assert "did you mean 'hardest'" in found["keep.which"]
     assert "did you mean 'symmetric'" in found["label_noise.kind"]
     assert "did you mean 'gaussian_noise'" in found["corruption.name"]
@@ -151,6 +153,26 @@ def test_noise_rates_outside_their_range_are_refused(rate):
 def test_severities_outside_their_range_are_refused(severity):
     found = problems(corruption={"name": "contrast", "severity": severity})
     assert "allowed is 1-5" in found["corruption.severity"]
+
+
+@pytest.mark.parametrize(
+    ("name", "recorded"),
+    [
+        ("forgetting", "trajectory (correct)"),
+        ("aum", "trajectory (margins)"),
+        ("prototypicality", "features (features, labels)"),
+        ("grand", "gradients (model, images, labels)"),
+    ],
+)
+def test_scores_that_a_sweep_does_not_record_are_refused(name, recorded):
+    found = problems(keep={"fraction": 0.5, "by": name})["keep.by"]
+    assert f"{name} needs {recorded}, which the scoring of a sweep does not record" in found
+    assert "it takes: confidence, el2n, el2n_squared, entropy, loss, margin, random" in found
+
+
+def test_a_score_that_can_be_negative_is_no_weight():
+    found = problems(keep={"fraction": 0.5, "by": "margin", "which": "probabilistic"})["keep"]
+    assert "margin can be negative" in found
 
 
 def attack(**given):
