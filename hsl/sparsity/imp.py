@@ -13,6 +13,7 @@ from hsl.sparsity.criteria import CRITERIA
 from hsl.sparsity.drivers.gradual import prune_
 from hsl.sparsity.masks import Layers, attach_masks, detach_masks, prunable_layers
 from hsl.sparsity.network import Network
+from hsl.sparsity.ranked import is_ratios
 from hsl.sparsity.request import check_optimizer, make_budget
 from hsl.sparsity.schedules import round_progress
 from hsl.sparsity.zeroing import Zeroing
@@ -59,10 +60,12 @@ def iterative_magnitude_pruning(
     """
     if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
         raise MethodError(f"rounds is {rounds!r}, it must be a whole number, at least 1")
-    layers = prunable_layers(model, include, exclude)
-    budget = make_budget(layers, sparsity, distribution, keep_dense=keep_dense)
     if sparsity == 0:
         raise MethodError("iterative pruning to sparsity 0 is dense training; ask for a larger sparsity")
+    if is_ratios(distribution):
+        raise MethodError(f"iterative pruning takes no {distribution}: it makes ratios of its own")
+    layers = prunable_layers(model, include, exclude)
+    budget = make_budget(layers, sparsity, distribution, keep_dense=keep_dense)
     network = Network(model, layers, budget, torch.Generator(), scale_init=False)
     start = {name: value.clone() for name, value in model.state_dict().items()}
     attach_masks(layers)
