@@ -68,12 +68,30 @@ def test_equal_regimes_are_equal_values_however_written():
 
 
 @pytest.mark.parametrize(
-    "given", [{}, {"keep": {"fraction": 0.5}, "attack": PGD}, {"keep": {"fraction": 0.5, "by": "el2n"}}]
+    "given",
+    [
+        {},
+        {"keep": {"fraction": 0.5}, "attack": PGD},
+        {"keep": {"fraction": 0.5, "by": "el2n"}},
+        {"keep": {"fraction": 1}},
+        {"keep": {"count": 100, "class_balanced": True}},
+        {"keep": {"long_tail": {"imbalance": 0.1}}},
+        {"keep": {"by": "margin", "percentiles": [10, 40]}},
+        {"keep": {"by": "loss", "fraction": 0.2, "which": "stratified"}},
+        {"keep": {"by": "loss", "fraction": 0.2, "which": "probabilistic"}},
+        {"label_noise": {"kind": "asymmetric", "rate": 0.4, "map": "cifar10"}},
+        {"corruption": {"name": ["fog", "snow"], "severity": 2, "test_severity": 3}},
+        {"corruption": {"name": "contrast", "severity": 6, "allow_extrapolated": True, "where": "test"}},
+        {"attack": {"name": "fgsm_rs"}},
+        {"attack": {"norm": "l2"}},
+    ],
 )
-def test_a_dumped_regime_loads_again(given):
+def test_a_dumped_regime_loads_again_and_can_be_a_key(given):
     regime = Regime.model_validate(given)
-    assert Regime.model_validate(regime.model_dump(mode="json", exclude_defaults=True)) == regime
+    for options in ({"exclude_defaults": True}, {"exclude_none": True}, {}):
+        assert Regime.model_validate(regime.model_dump(mode="json", **options)) == regime
     assert Regime.model_validate_json(regime.model_dump_json()) == regime
+    assert hash(regime) == hash(Regime.model_validate(given))
 
 
 @pytest.mark.parametrize(
