@@ -16,7 +16,7 @@ from hsl.sparsity.network import Network
 from hsl.sparsity.ranked import is_ratios
 from hsl.sparsity.request import check_optimizer, make_budget
 from hsl.sparsity.schedules import round_progress
-from hsl.sparsity.zeroing import Zeroing
+from hsl.sparsity.zeroing import zero_weights_and_state_
 
 Train = Callable[[nn.Module, Callable[[Optimizer], None]], None]
 
@@ -82,11 +82,12 @@ def iterative_magnitude_pruning(
 
 def _train_sparse(network: Network, train: Train) -> None:
     handles = []
-    zeroing = Zeroing(network.layers)
 
     def keep_sparse(optimizer: Optimizer) -> None:
         check_optimizer(optimizer, network.layers)
-        handles.append(optimizer.register_step_post_hook(lambda used, *_: zeroing.weights_and_state(used)))
+        handles.append(
+            optimizer.register_step_post_hook(lambda used, *_: zero_weights_and_state_(network.layers, used))
+        )
 
     train(network.model, keep_sparse)
     for handle in handles:

@@ -23,7 +23,7 @@ from hsl.sparsity.network import Loss, Network, Parent
 from hsl.sparsity.ranked import is_ratios
 from hsl.sparsity.request import LayerReport, check_optimizer, check_request, check_structure, make_budget
 from hsl.sparsity.scoring import ratio_budget
-from hsl.sparsity.zeroing import Zeroing
+from hsl.sparsity.zeroing import zero_gradients_, zero_weights_and_state_
 
 Arguments = tuple[Any, ...]
 Keywords = dict[str, Any]
@@ -112,7 +112,6 @@ class Sparsifier:
         self.step_count = 0
         self._layers = prunable_layers(model, include, exclude)
         self._masked = not isinstance(self.method.moment, Never)
-        self._zeroing = Zeroing(self._layers)
         self._generator = torch.Generator().manual_seed(seed)
         self._held_back: list[tuple[Tensor, Tensor | None]] = []
         if self._masked:
@@ -172,7 +171,7 @@ class Sparsifier:
         Call it before clipping. Where the coming step reads the gradients of pruned weights, they stay.
         """
         if self._masked and not self._driver.wants_gradients(self.step_count):
-            self._zeroing.gradients()
+            zero_gradients_(self._layers)
 
     def remove(self) -> None:
         """Let go of model and optimizer: no hooks, no masks. Weights stay as they are."""
@@ -276,7 +275,7 @@ class Sparsifier:
             weight.grad = gradient
         self._held_back.clear()
         self._driver.after_step(self.step_count)
-        self._zeroing.weights_and_state(optimizer, self._driver.trained_masks())
+        zero_weights_and_state_(self._layers, optimizer, self._driver.trained_masks())
 
     def _hold_back(self) -> None:
         """Hide the gradients of the prunable weights: optimizers skip what has none."""
