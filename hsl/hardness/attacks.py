@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -13,6 +12,7 @@ from torch.nn import functional
 from hsl.errors import HslError
 from hsl.hardness import keyed
 from hsl.hardness.fields import NORMS
+from hsl.hardness.modes import in_mode
 
 BNMode = Literal["eval", "train"]
 
@@ -239,7 +239,7 @@ def _ascend(
     start: Tensor | None,
     bn_mode: str,
 ) -> Tensor:
-    with torch.inference_mode(mode=False), torch.enable_grad(), _mode(model, bn_mode == "train"):
+    with torch.inference_mode(mode=False), torch.enable_grad(), in_mode(model, training=bn_mode == "train"):
         attacked, labels = ball.clean.clone(), labels.clone()
         if ball.is_a_point:
             return attacked
@@ -256,18 +256,6 @@ def _gradient(model: nn.Module, images: Tensor, labels: Tensor, objective: Objec
     images = images.detach().requires_grad_()
     with torch.autocast(images.device.type, enabled=False):
         return torch.autograd.grad(objective(model(images).float(), labels), images)[0]
-
-
-@contextmanager
-def _mode(model: nn.Module, training: bool) -> Iterator[None]:
-    """Set the training flag of every module, and give each module its own back."""
-    flags = [(module, module.training) for module in model.modules()]
-    model.train(training)
-    try:
-        yield
-    finally:
-        for module, flag in flags:
-            module.training = flag
 
 
 def _check(eps: float, step: float, steps: int, norm: str, bn_mode: str) -> None:

@@ -202,12 +202,17 @@ def check_corruption(name: str, shape: tuple[int, int, int], severity: int = 1) 
             f"severity {severity} of {name} does not exist at {side} pixels; allowed is 1-{highest}"
         )
     if side < MINIMUM_SIDE.get(name, 1):
-        fitting = ", ".join(sorted(other for other, least in MINIMUM_SIDE.items() if side >= least))
-        needs = f"it needs {MINIMUM_SIDE[name]} pixels a side"
-        size = f"{shape[1]} x {shape[2]}"
+        needs, size = f"it needs {MINIMUM_SIDE[name]} pixels a side", f"{shape[1]} x {shape[2]}"
+        fitting = ", ".join(_fitting(channels, side))
         raise DataError(f"{name} is not defined on images of {size}, {needs}; for these there are: {fitting}")
     if channels not in CHANNELS.get(name, (channels,)):
         allowed = " or ".join(map(str, CHANNELS[name]))
         raise DataError(
             f"{name} is defined on images of {allowed} channels, these have {channels}; choose another"
         )
+
+
+def _fitting(channels: int, side: int) -> list[str]:
+    """The corruptions that are defined on such images."""
+    large_enough = (name for name, least in MINIMUM_SIDE.items() if side >= least)
+    return sorted(name for name in large_enough if channels in CHANNELS.get(name, (channels,)))

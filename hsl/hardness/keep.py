@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictBool, model_validator
 
-from hsl.hardness.fields import Count, Name, Part, Share, as_window, known, problem
-from hsl.hardness.registries import SCORES, SELECTIONS, SIGNED_SCORES
+from hsl.hardness.fields import Count, LogitScore, Name, Part, Share, as_window, known, problem
+from hsl.hardness.registries import SELECTIONS, SIGNED_SCORES
 
 OPTIONS: dict[str, dict[str, float]] = {"stratified": {"mislabel_cut": 0.0}, "probabilistic": {"power": 1.0}}
 """Selections whose options have defaults."""
@@ -41,7 +41,8 @@ class Keep(Part):
     Attributes:
         fraction: Share of the samples that stays, in (0, 1]; 1 where count or long_tail say how many stay.
         count: Number of training samples that stay, chosen by chance.
-        by: Difficulty score that orders the samples; ``random`` orders by chance.
+        by: Difficulty score that orders the samples, of those computed from logits; ``random`` orders by
+            chance.
         which: Part of the order that stays. Always ``random`` where `by` is.
         offset: Share of the hardest samples that a ``window`` leaves out, in (0, 1).
         mislabel_cut: Share of the hardest samples that ``stratified`` leaves out as suspected mislabels, in
@@ -55,7 +56,7 @@ class Keep(Part):
 
     fraction: Share
     count: Count | None = None
-    by: Annotated[Name, known(SCORES)] = "random"
+    by: LogitScore = "random"
     which: Annotated[Name, known(SELECTIONS)] = "hardest"
     offset: Annotated[float, Field(gt=0, lt=1, strict=True)] | None = None
     mislabel_cut: Annotated[float, Field(ge=0, lt=1, strict=True)] | None = None

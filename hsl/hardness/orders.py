@@ -101,7 +101,7 @@ def stratified(scores: Tensor, ids: Tensor, key: int, *, mislabel_cut: float = 0
 
     Args:
         scores: float32 [N].
-        ids: int64 [N], all different; a sample's place in its stratum depends on its id and the key alone.
+        ids: int64 [N], all different; with the key they decide the order within a stratum.
         key: Stream of the draws.
         mislabel_cut: Share of samples to cut, in [0, 1).
         bins: Number of strata, at least 1.
@@ -116,10 +116,8 @@ def stratified(scores: Tensor, ids: Tensor, key: int, *, mislabel_cut: float = 0
     strata = _bins(scores[by_chance], bins)
     by_stratum = torch.argsort(strata, stable=True)
     sizes = strata.bincount(minlength=bins)
-    rank = (
-        torch.arange(len(by_stratum), device=by_stratum.device)
-        - (sizes.cumsum(0) - sizes)[strata[by_stratum]]
-    )
+    firsts = (sizes.cumsum(0) - sizes)[strata[by_stratum]]
+    rank = torch.arange(len(firsts), device=firsts.device) - firsts
     place = torch.empty_like(rank)
     place[by_stratum] = rank
     return torch.cat([by_chance[torch.argsort(place, stable=True)], ranked[:start].flip(0)])

@@ -6,21 +6,76 @@ Listing names imports no torch: entries are references that are resolved on firs
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from hsl.registry import Registry
 
 SCORES: Registry[Callable[..., Any]] = Registry(
     "score",
     {
+        "aum": "hsl.hardness.trajectories:aum",
+        "confidence": "hsl.hardness.difficulty:confidence",
+        "datamap_confidence": "hsl.hardness.trajectories:datamap_confidence",
+        "datamap_variability": "hsl.hardness.trajectories:datamap_variability",
         "el2n": "hsl.hardness.difficulty:el2n",
+        "el2n_squared": "hsl.hardness.difficulty:el2n_squared",
+        "entropy": "hsl.hardness.difficulty:entropy",
+        "forgetting": "hsl.hardness.trajectories:forgetting",
+        "grand": "hsl.hardness.gradients:grand",
+        "grand_last": "hsl.hardness.gradients:grand_last",
+        "learning_speed": "hsl.hardness.trajectories:learning_speed",
         "loss": "hsl.hardness.difficulty:loss",
+        "margin": "hsl.hardness.difficulty:margin",
+        "prototypicality": "hsl.hardness.gradients:prototypicality",
         "random": "hsl.hardness.difficulty:random",
     },
 )
-"""(logits float [N, C], labels int64 [N]) -> difficulty float32 [N], higher = harder."""
+"""What `SCORE_INPUTS` says -> difficulty float32 [N], higher = harder."""
 
-SIGNED_SCORES = frozenset[str]()
+
+@dataclass(frozen=True)
+class ScoreInput:
+    """What a score is computed from.
+
+    Attributes:
+        kind: What has to be recorded: the ``logits`` of a trained model, a ``trajectory`` over its training,
+            its ``features``, or its ``gradients``.
+        arguments: Positional arguments of the function. ``logits`` float [N, C]; ``labels`` int64 [N];
+            ``features`` float [N, D]; ``model`` and ``images`` float [N, C, H, W] in [0, 1]; ``correct`` bool
+            [T, N], ``margins`` and ``probabilities`` float [T, N], each recorded by the function of that name
+            in `hsl.hardness.trajectories`.
+    """
+
+    kind: Literal["logits", "trajectory", "features", "gradients"]
+    arguments: tuple[str, ...]
+
+
+_LOGITS = ScoreInput("logits", ("logits", "labels"))
+_CORRECT, _MARGINS, _PROBABILITIES = (
+    ScoreInput("trajectory", (quantity,)) for quantity in ("correct", "margins", "probabilities")
+)
+
+SCORE_INPUTS: dict[str, ScoreInput] = {
+    "aum": _MARGINS,
+    "confidence": _LOGITS,
+    "datamap_confidence": _PROBABILITIES,
+    "datamap_variability": _PROBABILITIES,
+    "el2n": _LOGITS,
+    "el2n_squared": _LOGITS,
+    "entropy": _LOGITS,
+    "forgetting": _CORRECT,
+    "grand": ScoreInput("gradients", ("model", "images", "labels")),
+    "grand_last": ScoreInput("features", ("logits", "labels", "features")),
+    "learning_speed": _CORRECT,
+    "loss": _LOGITS,
+    "margin": _LOGITS,
+    "prototypicality": ScoreInput("features", ("features", "labels")),
+    "random": _LOGITS,
+}
+"""What each score is computed from; plug-ins take logits and labels."""
+
+SIGNED_SCORES = frozenset({"aum", "margin"})
 """Scores that can be negative."""
 
 SELECTIONS: Registry[Callable[..., Any]] = Registry(

@@ -19,15 +19,23 @@ from hsl.sparsity.methods import METHODS, Hyperparameter, Method, check_hyperpar
 
 if TYPE_CHECKING:
     from hsl.sparsity.criteria import CRITERIA
-    from hsl.sparsity.masks import prunable_layers
+    from hsl.sparsity.imp import iterative_magnitude_pruning
+    from hsl.sparsity.macs import layer_macs
+    from hsl.sparsity.masks import layer_shapes, prunable_layers
     from hsl.sparsity.network import Parent
-    from hsl.sparsity.sparsifier import LayerReport, Sparsifier
+    from hsl.sparsity.request import LayerReport
+    from hsl.sparsity.scoring import layer_densities
+    from hsl.sparsity.sparsifier import Sparsifier
 
 _NEEDS_TORCH = {
     "CRITERIA": "hsl.sparsity.criteria",
-    "LayerReport": "hsl.sparsity.sparsifier",
+    "LayerReport": "hsl.sparsity.request",
     "Parent": "hsl.sparsity.network",
     "Sparsifier": "hsl.sparsity.sparsifier",
+    "iterative_magnitude_pruning": "hsl.sparsity.imp",
+    "layer_densities": "hsl.sparsity.scoring",
+    "layer_macs": "hsl.sparsity.macs",
+    "layer_shapes": "hsl.sparsity.masks",
     "prunable_layers": "hsl.sparsity.masks",
 }
 
@@ -44,6 +52,10 @@ __all__ = [
     "allocate",
     "check_hyperparameters",
     "feasible",
+    "iterative_magnitude_pruning",
+    "layer_densities",
+    "layer_macs",
+    "layer_shapes",
     "non_zeros",
     "prunable_layers",
 ]

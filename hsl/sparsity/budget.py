@@ -21,12 +21,14 @@ class Budget:
         sparsity: Target fraction of zeros over all layers, in [0, 1).
         distribution: Name of a distribution, or densities by layer name or glob.
         keep_dense: Layers that are never pruned, although their weights count.
+        structure: (N, M) if N of every M inputs are kept in the layers that are not dense.
     """
 
     shapes: Mapping[str, Shape]
     sparsity: float
     distribution: str | Mapping[str, float]
     keep_dense: frozenset[str] = frozenset()
+    structure: tuple[int, int] | None = None
 
     @property
     def groups(self) -> Groups:

@@ -12,7 +12,7 @@ from hsl.errors import MethodError
 from hsl.sparsity.budget import Budget
 from hsl.sparsity.criteria import Signals
 from hsl.sparsity.init import scale_layer_
-from hsl.sparsity.masks import Layers, set_mask_, top_k, weight_of
+from hsl.sparsity.masks import Layers, set_mask_, top_k, top_n_of_m, weight_of
 
 Loss = Callable[[nn.Module], Tensor]
 
@@ -78,6 +78,8 @@ def keep_top(
     Returns:
         Layer names and boolean masks with exactly the budget's number of True.
     """
+    if budget.structure is not None:
+        return _top_of_runs(scores, budget, budget.structure, progress)
     counts = budget.group_counts(progress, ceilings)
     found: dict[str, Tensor] = {}
     for group, names in budget.groups.items():
@@ -95,6 +97,20 @@ def _top_of_group(scores: Mapping[str, Tensor], count: int, keep_dense: Collecti
     return {
         name: part.view(layer_scores.shape)
         for part, (name, layer_scores) in zip(chosen, scores.items(), strict=True)
+    }
+
+
+def _top_of_runs(
+    scores: Mapping[str, Tensor], budget: Budget, structure: tuple[int, int], progress: float
+) -> dict[str, Tensor]:
+    """Masks that keep N of every M; when less is due, as many more of every M as may still stay."""
+    kept, of = structure
+    due = of - int((of - kept) * progress)
+    return {
+        name: torch.ones_like(layer_scores, dtype=torch.bool)
+        if name in budget.keep_dense
+        else top_n_of_m(layer_scores, due, of)
+        for name, layer_scores in scores.items()
     }
 
 

@@ -43,6 +43,20 @@ def cubic_progress(step: int, start: int, end: int) -> float:
     return 1.0 - remaining**3
 
 
+def round_progress(sparsity: float, k: int, rounds: int) -> float:
+    """Fraction of the target sparsity that is due after round k of n, when the density is to be d^(k / n).
+
+    Args:
+        sparsity: The target, in (0, 1).
+        k: Rounds done, in [1, rounds].
+        rounds: Rounds in all.
+
+    Returns:
+        A number in (0, 1], exactly 1 after the last round.
+    """
+    return 1.0 if k == rounds else (1.0 - (1.0 - sparsity) ** (k / rounds)) / sparsity
+
+
 def cosine_drop_fraction(step: int, initial: float, end: int, final: float = 0.0) -> float:
     """Fraction of the active weights that an update at `step` drops.
 

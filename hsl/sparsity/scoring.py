@@ -15,10 +15,11 @@ from torch.nn.parallel import DistributedDataParallel
 from hsl.errors import MethodError
 from hsl.sparsity.budget import Budget
 from hsl.sparsity.criteria import CRITERIA, Signals
-from hsl.sparsity.masks import Layers, weight_of
+from hsl.sparsity.masks import weight_of
 from hsl.sparsity.methods import METHODS, check_hyperparameters
 from hsl.sparsity.network import Loss, Network, Parent, all_finite, complete, keep_top, load_parent_
 from hsl.sparsity.ranked import FROM, FROM_PARENT, GLOBAL
+from hsl.sparsity.schedules import round_progress
 
 Hyperparameters = Mapping[str, float]
 
@@ -78,8 +79,7 @@ def ratio_budget(network: Network, distribution: str, loss: Loss | None, parent:
             masks = first_masks(whole, "magnitude", None, {})
     else:
         masks = first_masks(whole, method, loss, check_hyperparameters(METHODS[method].name, {}))
-    densities = {name: int(mask.sum()) / mask.numel() for name, mask in masks.items()}
-    return replace(network.budget, distribution=densities)
+    return replace(network.budget, distribution=layer_densities(masks))
 
 
 def loss_gradients(network: Network, loss: Loss, _: Hyperparameters | None = None) -> dict[str, Tensor]:
@@ -91,7 +91,7 @@ def loss_gradients(network: Network, loss: Loss, _: Hyperparameters | None = Non
         MethodError: If the loss does not depend on a layer.
     """
     weights = [weight_of(layer) for layer in network.layers.values()]
-    with _undisturbed(network.model) as model:
+    with undisturbed(network.model) as model:
         gradients = torch.autograd.grad(loss(model), weights, allow_unused=True)
     return _averaged(complete(dict(zip(network.layers, gradients, strict=True))))
 
@@ -105,7 +105,7 @@ def hessian_gradients(network: Network, loss: Loss, hyperparameters: Hyperparame
         MethodError: If the loss does not depend on a layer.
     """
     weights = [weight_of(layer) for layer in network.layers.values()]
-    with _undisturbed(network.model) as model, _cooled(model, hyperparameters["temperature"]):
+    with undisturbed(network.model) as model, _cooled(model, hyperparameters["temperature"]):
         found = torch.autograd.grad(loss(model), weights, allow_unused=True, create_graph=True)
         gradients = complete(dict(zip(network.layers, found, strict=True)))
         product = torch.stack([(g.detach() * g).sum() for g in gradients.values()]).sum()
@@ -132,7 +132,7 @@ def _synflow_masks(network: Network, loss: Loss, rounds: int) -> dict[str, Tenso
             for name, weight in weights.items():
                 weight.copy_(dense[name] * masks[name])
         scores = _synflow_scores(twin, weights, ones, network.generator)
-        progress = (1.0 - (1.0 - sparsity) ** (k / rounds)) / sparsity if k < rounds else 1.0
+        progress = round_progress(sparsity, k, rounds)
         ceilings = {name: int(mask.sum()) for name, mask in masks.items()}
         scores = {name: score.masked_fill(~masks[name], -torch.inf) for name, score in scores.items()}
         masks = keep_top(scores, network.budget, progress, ceilings)
@@ -181,7 +181,7 @@ def _input_shape(model: nn.Module, loss: Loss) -> torch.Size:
     def note(_: nn.Module, inputs: tuple[Any, ...]) -> None:
         shapes.extend(value.shape for value in inputs[:1] if isinstance(value, Tensor))
 
-    with _undisturbed(model) as inner:
+    with undisturbed(model) as inner:
         handle = inner.register_forward_pre_hook(note)
         try:
             loss(inner)
@@ -200,13 +200,14 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 @contextmanager
-def _undisturbed(model: nn.Module) -> Iterator[nn.Module]:
+def undisturbed(model: nn.Module) -> Iterator[nn.Module]:
     """Within this context, whatever runs leaves buffers and random state of the model as they were."""
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     devices = [parameter.device for parameter in model.parameters() if parameter.is_cuda][:1]
-    with torch.random.fork_rng(devices=devices), torch.enable_grad():
-        yield unwrapped(model)
-    with torch.no_grad():
+    try:
+        with torch.random.fork_rng(devices=devices), torch.enable_grad():
+            yield unwrapped(model)
+    finally:
         for name, buffer in model.named_buffers():
             buffer.copy_(buffers[name])
 
@@ -257,6 +258,6 @@ def _given(loss: Loss | None, criterion: str) -> Loss:
     return loss
 
 
-def layer_densities(layers: Layers) -> dict[str, float]:
+def layer_densities(masks: Mapping[str, Tensor]) -> dict[str, float]:
     """Fraction of active weights per layer: what another network may take as its distribution."""
-    return {name: int(layer.weight_mask.sum()) / layer.weight.numel() for name, layer in layers.items()}
+    return {name: int(mask.sum()) / mask.numel() for name, mask in masks.items()}

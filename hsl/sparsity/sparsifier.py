@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -11,47 +11,22 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hsl.errors import MethodError
-from hsl.sparsity.budget import Budget
 from hsl.sparsity.drivers import driver_for
 from hsl.sparsity.masks import (
-    Layers,
     active_counts,
     attach_masks,
     detach_masks,
-    layer_shapes,
-    matching_layers,
     prunable_layers,
 )
 from hsl.sparsity.methods import METHODS, Never, check_hyperparameters, feasible
 from hsl.sparsity.network import Loss, Network, Parent
 from hsl.sparsity.ranked import is_ratios
+from hsl.sparsity.request import LayerReport, check_optimizer, check_request, check_structure, make_budget
 from hsl.sparsity.scoring import ratio_budget
-from hsl.sparsity.zeroing import Zeroing
+from hsl.sparsity.zeroing import zero_gradients_, zero_weights_and_state_
 
 Arguments = tuple[Any, ...]
 Keywords = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class LayerReport:
-    """How sparse one layer is.
-
-    Attributes:
-        name: Module name.
-        shape: Shape of its weight.
-        weights: Number of weights.
-        non_zeros: Number of active weights.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    weights: int
-    non_zeros: int
-
-    @property
-    def density(self) -> float:
-        """Fraction of active weights."""
-        return self.non_zeros / self.weights
 
 
 class Sparsifier:
@@ -88,7 +63,10 @@ class Sparsifier:
         hyperparameters: Of the method, by name; the rest keep their defaults.
         include: Globs of module names to prune.
         exclude: Globs of module names to leave out: dense, and not counted.
-        keep_dense: Globs of module names to keep dense although they count; the others make up for them.
+        keep_dense: Globs of layer names to keep dense although they count; the others make up for them.
+        first_dense: Whether to keep the first prunable layer dense, as by `keep_dense`.
+        last_dense: Whether to keep the last prunable layer dense, as by `keep_dense`.
+        structure: ``"N:M"`` keeps N of every M inputs ("2:4"), for methods that make a mask by one choice.
 
     Raises:
         MethodError: If the method is used without something it needs, or with something it does not take.
@@ -113,12 +91,19 @@ class Sparsifier:
         include: Sequence[str] = ("*",),
         exclude: Sequence[str] = (),
         keep_dense: Sequence[str] = (),
+        first_dense: bool = False,
+        last_dense: bool = False,
+        structure: str | None = None,
     ) -> None:
         if reason := feasible(method, distribution, sparsity):
             raise MethodError(reason)
         if isinstance(distribution, Mapping):
             distribution = dict(distribution)
-        _check_request(method, total_steps, init, parent)
+        check_request(method, total_steps, init, parent)
+        if structure is not None:
+            check_structure(method, distribution)
+            distribution = distribution or "uniform"
+        self.structure = structure
         self.method = METHODS[method]
         self.hyperparameters = check_hyperparameters(method, hyperparameters or {})
         self.distribution = distribution or next(iter(self.method.distributions), None)
@@ -127,15 +112,22 @@ class Sparsifier:
         self.step_count = 0
         self._layers = prunable_layers(model, include, exclude)
         self._masked = not isinstance(self.method.moment, Never)
-        self._zeroing = Zeroing(self._layers)
         self._generator = torch.Generator().manual_seed(seed)
         self._held_back: list[tuple[Tensor, Tensor | None]] = []
         if self._masked:
-            _check_optimizer(optimizer, self._layers)
+            check_optimizer(optimizer, self._layers)
         self._network = Network(
             model,
             self._layers,
-            self._budget(keep_dense),
+            make_budget(
+                self._layers,
+                sparsity,
+                self.distribution or "uniform",
+                keep_dense=keep_dense,
+                first_dense=first_dense,
+                last_dense=last_dense,
+                structure=structure,
+            ),
             self._generator,
             scale_init=init == "sparse" and self.method.starts_sparse,
         )
@@ -179,13 +171,38 @@ class Sparsifier:
         Call it before clipping. Where the coming step reads the gradients of pruned weights, they stay.
         """
         if self._masked and not self._driver.wants_gradients(self.step_count):
-            self._zeroing.gradients()
+            zero_gradients_(self._layers)
 
     def remove(self) -> None:
         """Let go of model and optimizer: no hooks, no masks. Weights stay as they are."""
         for handle in self._handles:
             handle.remove()
         detach_masks(self._layers)
+
+    @torch.no_grad()
+    def finalize(self, layout: Literal["dense", "csr"] = "dense") -> nn.Module:
+        """Let go of the model as `remove` does, and return it for use: pruned weights are zeros in it.
+
+        Args:
+            layout: "csr" turns the weights of Linear layers into sparse matrices in compressed rows. Such a
+                model is for inference only; other layers stay as they are.
+
+        Returns:
+            The model itself, without masks.
+
+        Raises:
+            MethodError: If the layout is unknown.
+        """
+        if layout not in ("dense", "csr"):
+            raise MethodError(f"layout is {layout!r}, it must be 'dense' or 'csr'")
+        self.remove()
+        if layout == "csr":
+            for layer in self._layers.values():
+                # A MultiheadAttention reads the weight of its output projection without calling the layer.
+                if type(layer.module) is nn.Linear:
+                    weight = nn.Parameter(layer.weight.to_sparse_csr(), requires_grad=False)
+                    layer.module._parameters["weight"] = weight
+        return self._network.model
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint needs beside the model's and the optimizer's state dicts.
@@ -229,6 +246,7 @@ class Sparsifier:
             "distribution": self.distribution,
             "total_steps": self.total_steps,
             "hyperparameters": dict(self.hyperparameters),
+            "structure": self.structure,
         }
 
     def _start(self) -> None:
@@ -238,13 +256,6 @@ class Sparsifier:
         except Exception:
             detach_masks(self._layers)
             raise
-
-    def _budget(self, keep_dense: Sequence[str]) -> Budget:
-        shapes = layer_shapes(self._layers)
-        pinned = matching_layers(shapes, keep_dense)
-        budget = Budget(shapes, self.target_sparsity, self.distribution or "uniform", pinned)
-        budget.check()
-        return budget
 
     def _before_step(
         self, optimizer: Optimizer, args: Arguments, kwargs: Keywords
@@ -264,7 +275,7 @@ class Sparsifier:
             weight.grad = gradient
         self._held_back.clear()
         self._driver.after_step(self.step_count)
-        self._zeroing.weights_and_state(optimizer, self._driver.trained_masks())
+        zero_weights_and_state_(self._layers, optimizer, self._driver.trained_masks())
 
     def _hold_back(self) -> None:
         """Hide the gradients of the prunable weights: optimizers skip what has none."""
@@ -272,17 +283,6 @@ class Sparsifier:
         self._held_back = [(weight, weight.grad) for weight in weights]
         for weight in weights:
             weight.grad = None
-
-
-def _check_request(method: str, total_steps: int, init: str, parent: Parent | None) -> None:
-    if isinstance(total_steps, bool) or not isinstance(total_steps, int) or total_steps < 1:
-        raise MethodError(f"total_steps is {total_steps!r}, it must be a whole number of steps, at least 1")
-    if init not in ("sparse", "dense"):
-        raise MethodError(f"init is {init!r}, it must be 'sparse' or 'dense'")
-    if parent is not None and not METHODS[method].needs_parent:
-        raise MethodError(
-            f"method {method!r} does not start from a parent, but one was given; leave parent out"
-        )
 
 
 def _with_evaluated_closure(args: Arguments, kwargs: Keywords) -> tuple[Arguments, Keywords]:
@@ -297,17 +297,3 @@ def _with_evaluated_closure(args: Arguments, kwargs: Keywords) -> tuple[Argument
     with torch.enable_grad():
         loss = closure()
     return args[:1], {**kwargs, "closure": lambda: loss}
-
-
-def _check_optimizer(optimizer: Optimizer, layers: Layers) -> None:
-    if isinstance(optimizer, torch.optim.LBFGS):
-        raise MethodError(
-            "LBFGS keeps no state per weight, so it cannot train masked weights; use SGD or Adam"
-        )
-    owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    strangers = [name for name, layer in layers.items() if id(layer.weight) not in owned]
-    if strangers:
-        raise MethodError(
-            f"the optimizer does not train the weights of {', '.join(strangers)}: "
-            "build it from model.parameters(), or exclude these layers"
-        )

@@ -337,6 +337,12 @@ def test_digits_are_damaged_where_defined_and_refused_elsewhere(name):
             corrupt(digits, torch.arange(3), name, 5, KEY)
 
 
+def test_the_corruptions_that_are_defined_are_named():
+    with pytest.raises(DataError, match="for these there are: brightness, contrast, defocus_blur") as caught:
+        check_corruption("fog", (1, 8, 8))
+    assert "saturate" not in str(caught.value) and "snow" not in str(caught.value)
+
+
 def test_no_images_are_no_images(ids):
     for name in CORRUPTIONS:
         empty = torch.empty(0, 3, 32, 32, dtype=torch.uint8)

@@ -8,8 +8,18 @@ from sklearn.metrics import roc_auc_score
 
 from hsl.errors import DataError
 from hsl.hardness import SCORES, keyed
-from hsl.hardness.difficulty import el2n, loss, mean_over_models, random
+from hsl.hardness.difficulty import (
+    confidence,
+    el2n,
+    el2n_squared,
+    entropy,
+    loss,
+    margin,
+    mean_over_models,
+    random,
+)
 from hsl.hardness.noise import symmetric
+from hsl.hardness.registries import SCORE_INPUTS, SIGNED_SCORES
 from hsl.hardness.selection import select
 
 
@@ -51,18 +61,41 @@ def test_random_is_uniform_and_follows_ids(logits, labels):
     assert torch.equal(random(logits, labels), random(logits, labels, ids=ids[:50]))
 
 
-@pytest.mark.parametrize("name", SCORES)
-def test_every_score_is_finite_float32_per_sample(name, logits, labels):
+def test_el2n_squared_is_the_brier_score(logits, labels):
+    expected = ((softmax(logits.numpy()) - np.eye(7)[labels.numpy()]) ** 2).sum(axis=1)
+    np.testing.assert_allclose(el2n_squared(logits, labels).numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_margin_entropy_and_confidence_are_those_of_the_softmax(logits, labels):
+    p = softmax(logits.numpy())
+    margins = [max(q for k, q in enumerate(row) if k != y) - row[y] for row, y in zip(p, labels, strict=True)]
+    np.testing.assert_allclose(margin(logits, labels).numpy(), margins, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        entropy(logits, labels).numpy(), stats.entropy(p, axis=1), rtol=1e-4, atol=1e-6
+    )
+    np.testing.assert_allclose(confidence(logits, labels).numpy(), 1 - p.max(axis=1), rtol=1e-5, atol=1e-6)
+    with pytest.raises(DataError, match="needs at least 2 classes, there are 1"):
+        margin(logits[:, :1], labels * 0)
+
+
+OF_LOGITS = [name for name in SCORES if SCORE_INPUTS[name].kind == "logits"]
+
+
+@pytest.mark.parametrize("name", OF_LOGITS)
+def test_every_score_of_logits_is_finite_float32_per_sample(name, logits, labels):
     for values in (logits, logits.half(), logits * 100):
         scores = SCORES[name](values, labels)
         assert scores.dtype == torch.float32 and scores.shape == labels.shape
         assert bool(torch.isfinite(scores).all())
+        assert name in SIGNED_SCORES or scores.min() >= 0
 
 
-@pytest.mark.parametrize("name", [name for name in SCORES if name != "random"])
-class TestEveryScoreOfAModel:
+@pytest.mark.parametrize("name", [name for name in OF_LOGITS if name != "random"])
+class TestEveryScoreOfLogits:
     def test_higher_is_harder(self, name):
-        margins = torch.linspace(-4, 4, 9)
+        # Where it does not look at the label, a score is higher for the less decided prediction.
+        lowest = 0 if name in ("entropy", "confidence") else -4
+        margins = torch.linspace(lowest, 4, 9)
         logits = torch.stack([margins, torch.zeros(9), torch.zeros(9)], dim=1)
         scores = SCORES[name](logits, torch.zeros(9, dtype=torch.long))
         assert bool((scores.diff() < 0).all())

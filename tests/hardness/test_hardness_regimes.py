@@ -68,12 +68,30 @@ def test_equal_regimes_are_equal_values_however_written():
 
 
 @pytest.mark.parametrize(
-    "given", [{}, {"keep": {"fraction": 0.5}, "attack": PGD}, {"keep": {"fraction": 0.5, "by": "el2n"}}]
+    "given",
+    [
+        {},
+        {"keep": {"fraction": 0.5}, "attack": PGD},
+        {"keep": {"fraction": 0.5, "by": "el2n"}},
+        {"keep": {"fraction": 1}},
+        {"keep": {"count": 100, "class_balanced": True}},
+        {"keep": {"long_tail": {"imbalance": 0.1}}},
+        {"keep": {"by": "margin", "percentiles": [10, 40]}},
+        {"keep": {"by": "loss", "fraction": 0.2, "which": "stratified"}},
+        {"keep": {"by": "loss", "fraction": 0.2, "which": "probabilistic"}},
+        {"label_noise": {"kind": "asymmetric", "rate": 0.4, "map": "cifar10"}},
+        {"corruption": {"name": ["fog", "snow"], "severity": 2, "test_severity": 3}},
+        {"corruption": {"name": "contrast", "severity": 6, "allow_extrapolated": True, "where": "test"}},
+        {"attack": {"name": "fgsm_rs"}},
+        {"attack": {"norm": "l2"}},
+    ],
 )
-def test_a_dumped_regime_loads_again(given):
+def test_a_dumped_regime_loads_again_and_can_be_a_key(given):
     regime = Regime.model_validate(given)
-    assert Regime.model_validate(regime.model_dump(mode="json", exclude_defaults=True)) == regime
+    for options in ({"exclude_defaults": True}, {"exclude_none": True}, {}):
+        assert Regime.model_validate(regime.model_dump(mode="json", **options)) == regime
     assert Regime.model_validate_json(regime.model_dump_json()) == regime
+    assert hash(regime) == hash(Regime.model_validate(given))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +147,9 @@ def test_all_wrong_values_are_listed_with_their_places():
         *(f"attack.{name}" for name in ("name", "norm", "eps", "step", "steps", "eval_steps")),
         "augmentation",
     }
-    assert "did you mean 'el2n'" in found["keep.by"] and "known: el2n, loss, random" in found["keep.by"]
+    assert (
+        "did you mean 'el2n'" in found["keep.by"] and "known: aum, confidence, datamap_" in found["keep.by"]
+    )
     assert "did you mean 'hardest'" in found["keep.which"]
     assert "did you mean 'symmetric'" in found["label_noise.kind"]
     assert "did you mean 'gaussian_noise'" in found["corruption.name"]
@@ -151,6 +171,26 @@ def test_noise_rates_outside_their_range_are_refused(rate):
 def test_severities_outside_their_range_are_refused(severity):
     found = problems(corruption={"name": "contrast", "severity": severity})
     assert "allowed is 1-5" in found["corruption.severity"]
+
+
+@pytest.mark.parametrize(
+    ("name", "recorded"),
+    [
+        ("forgetting", "trajectory (correct)"),
+        ("aum", "trajectory (margins)"),
+        ("prototypicality", "features (features, labels)"),
+        ("grand", "gradients (model, images, labels)"),
+    ],
+)
+def test_scores_that_a_sweep_does_not_record_are_refused(name, recorded):
+    found = problems(keep={"fraction": 0.5, "by": name})["keep.by"]
+    assert f"{name} needs {recorded}, which the scoring of a sweep does not record" in found
+    assert "it takes: confidence, el2n, el2n_squared, entropy, loss, margin, random" in found
+
+
+def test_a_score_that_can_be_negative_is_no_weight():
+    found = problems(keep={"fraction": 0.5, "by": "margin", "which": "probabilistic"})["keep"]
+    assert "margin can be negative" in found
 
 
 def attack(**given):

@@ -2,8 +2,8 @@ import inspect
 
 import pytest
 
-from hsl.hardness import ATTACKS, CORRUPTIONS, LABEL_NOISES, SCORES, SELECTIONS
-from hsl.hardness.registries import DETERMINISTIC_CORRUPTIONS
+from hsl.hardness import ATTACKS, CORRUPTIONS, LABEL_NOISES, SCORES, SELECTIONS, trajectories
+from hsl.hardness.registries import DETERMINISTIC_CORRUPTIONS, SCORE_INPUTS, SIGNED_SCORES
 
 EVERY_ENTRY = [
     (registry, name)
@@ -21,3 +21,19 @@ def test_every_entry_is_a_documented_function(registry, name):
 
 def test_deterministic_corruptions_are_corruptions():
     assert set(CORRUPTIONS) >= DETERMINISTIC_CORRUPTIONS
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_every_score_takes_what_it_says(name):
+    positional = [
+        parameter.name
+        for parameter in inspect.signature(SCORES[name]).parameters.values()
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    ]
+    assert tuple(positional) == SCORE_INPUTS[name].arguments
+
+
+def test_every_score_says_what_it_takes_and_every_quantity_can_be_recorded():
+    assert set(SCORE_INPUTS) == set(SCORES) >= SIGNED_SCORES
+    recorded = {needs.arguments for needs in SCORE_INPUTS.values() if needs.kind == "trajectory"}
+    assert recorded == {(name,) for name in trajectories.QUANTITIES}

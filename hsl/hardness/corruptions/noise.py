@@ -82,19 +82,19 @@ def shot_noise(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
     """
     (photons,) = constants_of("shot_noise", min(pixels.shape[2:]), severity)
     quantiles = _half_counts(photons, str(pixels.device))
-    rows = pixels.long() << _QUANTILE_BITS
-    draws = keyed.integers(key, ids, tuple(pixels.shape[1:]), 1 << 2 * _QUANTILE_BITS)
-    first = quantiles.take(rows + (draws >> _QUANTILE_BITS))
-    second = quantiles.take(rows + (draws & ((1 << _QUANTILE_BITS) - 1)))
-    return (first + second).double() * (255 / photons)
+    draws = keyed.integers(key, ids, tuple(pixels.shape[1:]), 1 << 2 * _QUANTILE_BITS).int().view(-1)
+    rows = (pixels.int() << _QUANTILE_BITS).view(-1)
+    first = quantiles.index_select(0, rows + (draws >> _QUANTILE_BITS))
+    second = quantiles.index_select(0, rows + (draws & ((1 << _QUANTILE_BITS) - 1)))
+    return (first + second).view_as(pixels).double() * (255 / photons)
 
 
 @lru_cache(maxsize=2)
 def _half_counts(photons: float, device: str) -> Tensor:
-    """Poisson quantiles for half the mean of each of the 256 values, float32 [256, 16384]."""
+    """Poisson quantiles for half the mean of each of the 256 values, int16 [256 * 16384]."""
     size = 1 << _QUANTILE_BITS
     middles = (torch.arange(size, dtype=torch.float64) + 0.5) / size
     counts = torch.arange(int(photons / 2 + 10 * photons**0.5) + 20)
     means = torch.arange(256, dtype=torch.float64) * (photons / 255 / 2)
     below = torch.from_numpy(stats.poisson.cdf(counts[None].numpy(), means[:, None].numpy()))
-    return torch.searchsorted(below, middles.expand(256, size).contiguous()).float().to(device)
+    return torch.searchsorted(below, middles.expand(256, size).contiguous()).view(-1).to(device, torch.int16)

@@ -77,16 +77,17 @@ class AlternatingDriver(Driver):
         self._network, self._criterion, self._schedule = network, CRITERIA[criterion], schedule
         self.reached_at = schedule.end
 
-    def after_step(self, step: int) -> None:
-        """Prune to the target, or let all weights train again, where the schedule says so."""
-        change = self._schedule.change_after(step)
-        if change is None:
-            return
-        if change == "sparse":
-            prune_(self._network, self._criterion, progress=1.0)
-        else:
+    def before_step(self, step: int) -> bool:
+        """Let all weights train again where the schedule says so; their optimizer state is still zero."""
+        if self._schedule.change_after(step) == "dense":
             layers = self._network.layers
             set_masks_(layers, {name: torch.ones_like(layer.weight_mask) for name, layer in layers.items()})
+        return False
+
+    def after_step(self, step: int) -> None:
+        """Prune to the target where the schedule says so."""
+        if self._schedule.change_after(step) == "sparse":
+            prune_(self._network, self._criterion, progress=1.0)
 
 
 def prune_(network: Network, criterion: Criterion, progress: float) -> None:

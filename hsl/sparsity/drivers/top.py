@@ -42,6 +42,10 @@ class ForwardTopDriver(Driver):
         self._choose()
         self._put_aside()
 
+    def wants_gradients(self, step: int) -> bool:
+        """At every step: more weights are trained than are used."""
+        return True
+
     @torch.no_grad()
     def before_step(self, step: int) -> bool:
         """Take the reserve back, so that the step trains what is trained and not used as well."""

@@ -192,6 +192,12 @@ class Method:
         """Whether a mask of the untrained network may come before the first step."""
         return isinstance(self.moment, Once | DropAndGrow | SoftDropAndGrow | GradualDropAndGrow)
 
+    @property
+    def takes_structure(self) -> bool:
+        """Whether its masks can keep N of every M weights: if one choice among all weights makes them."""
+        one_choice = isinstance(self.moment, Once | OnceAfterParent | Gradual | Alternating)
+        return one_choice and self.takes_densities and "synflow" not in vars(self.moment).values()
+
     def takes(self, distribution: str) -> bool:
         """Whether it can be combined with `distribution` (a registry name or a ``package.module:attr``)."""
         if is_ratios(distribution) or ":" not in distribution:

@@ -1,0 +1,107 @@
+"""Iterative magnitude pruning: train, prune, rewind, and again, to an exact final sparsity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from hsl.errors import MethodError
+from hsl.sparsity.criteria import CRITERIA
+from hsl.sparsity.drivers.gradual import prune_
+from hsl.sparsity.masks import Layers, attach_masks, detach_masks, prunable_layers
+from hsl.sparsity.network import Network
+from hsl.sparsity.ranked import is_ratios
+from hsl.sparsity.request import check_optimizer, make_budget
+from hsl.sparsity.schedules import round_progress
+from hsl.sparsity.zeroing import zero_weights_and_state_
+
+Train = Callable[[nn.Module, Callable[[Optimizer], None]], None]
+
+
+def iterative_magnitude_pruning(
+    model: nn.Module,
+    train: Train,
+    *,
+    sparsity: float,
+    rounds: int,
+    distribution: str | Mapping[str, float] = "global",
+    include: Sequence[str] = ("*",),
+    exclude: Sequence[str] = (),
+    keep_dense: Sequence[str] = (),
+) -> dict[str, Tensor]:
+    """Find a lottery ticket: in every round train, remove the smallest weights, and rewind the others.
+
+    After round k of n the density is d^(k / n), so the last round reaches d exactly; keeping 80 % in each of
+    n rounds is sparsity 1 - 0.8^n. A removed weight never comes back. The point that is rewound to, with all
+    buffers, is the state of the model as it is given: initial weights, or those after some steps
+    (Frankle and Carbin 2019, arXiv:1803.03635; Frankle et al. 2020, arXiv:1912.05671).
+
+    Args:
+        model: Changed in place; at the end the ticket, trained.
+        train: Called rounds + 1 times as ``train(model, keep_sparse)``. It makes an optimizer, calls
+            ``keep_sparse(optimizer)``, and trains the model to the end.
+        sparsity: Final fraction of zeros over all prunable weights, in (0, 1).
+        rounds: Number of prunings, at least 1.
+        distribution: As of `Sparsifier`, except ``from:METHOD``; "global" as in the papers.
+        include: Globs of layer names to prune.
+        exclude: Globs of layer names to leave out.
+        keep_dense: Globs of layer names to keep dense although they count.
+
+    Returns:
+        Layer names and masks: boolean, shape of the weight, True where active. `layer_densities` of them is a
+        distribution for other methods.
+
+    Raises:
+        MethodError: If rounds is not a whole number, at least 1, or the sparsity is 0.
+        InfeasibleError: If the sparsity cannot be reached.
+    """
+    if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
+        raise MethodError(f"rounds is {rounds!r}, it must be a whole number, at least 1")
+    if sparsity == 0:
+        raise MethodError("iterative pruning to sparsity 0 is dense training; ask for a larger sparsity")
+    if is_ratios(distribution):
+        raise MethodError(f"iterative pruning takes no {distribution}: it makes ratios of its own")
+    layers = prunable_layers(model, include, exclude)
+    budget = make_budget(layers, sparsity, distribution, keep_dense=keep_dense)
+    network = Network(model, layers, budget, torch.Generator(), scale_init=False)
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    attach_masks(layers)
+    try:
+        for k in range(1, rounds + 1):
+            _train_sparse(network, train)
+            prune_(network, CRITERIA["magnitude"], round_progress(sparsity, k, rounds))
+            _rewind(network, start)
+        _train_sparse(network, train)
+        return {name: layer.weight_mask.clone() for name, layer in layers.items()}
+    finally:
+        detach_masks(layers)
+
+
+def _train_sparse(network: Network, train: Train) -> None:
+    handles = []
+
+    def keep_sparse(optimizer: Optimizer) -> None:
+        check_optimizer(optimizer, network.layers)
+        handles.append(
+            optimizer.register_step_post_hook(lambda used, *_: zero_weights_and_state_(network.layers, used))
+        )
+
+    train(network.model, keep_sparse)
+    for handle in handles:
+        handle.remove()
+    if not handles:
+        raise MethodError("train must call keep_sparse(optimizer), or pruned weights would come back")
+
+
+def _rewind(network: Network, start: Mapping[str, Tensor]) -> None:
+    network.model.load_state_dict(dict(start), strict=False)
+    _apply_masks(network.layers)
+
+
+@torch.no_grad()
+def _apply_masks(layers: Layers) -> None:
+    for layer in layers.values():
+        layer.weight.mul_(layer.weight_mask)

@@ -1,0 +1,146 @@
+"""What a user asks of a Sparsifier, checked and made into a budget; and what it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch.optim import LBFGS, Optimizer
+
+from hsl.errors import InfeasibleError, MethodError
+from hsl.sparsity.budget import Budget
+from hsl.sparsity.densities import Shape
+from hsl.sparsity.layers import TRANSPOSED
+from hsl.sparsity.masks import Layers, layer_shapes, matching_layers
+from hsl.sparsity.methods import METHODS
+from hsl.sparsity.network import Parent
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """How sparse one layer is.
+
+    Attributes:
+        name: Module name.
+        shape: Shape of its weight.
+        weights: Number of weights.
+        non_zeros: Number of active weights.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    weights: int
+    non_zeros: int
+
+    @property
+    def density(self) -> float:
+        """Fraction of active weights."""
+        return self.non_zeros / self.weights
+
+
+def check_request(method: str, total_steps: int, init: str, parent: Parent | None) -> None:
+    """Refuse what is wrong whatever the model is.
+
+    Raises:
+        MethodError: If it is.
+    """
+    if isinstance(total_steps, bool) or not isinstance(total_steps, int) or total_steps < 1:
+        raise MethodError(f"total_steps is {total_steps!r}, it must be a whole number of steps, at least 1")
+    if init not in ("sparse", "dense"):
+        raise MethodError(f"init is {init!r}, it must be 'sparse' or 'dense'")
+    if parent is not None and not METHODS[method].needs_parent:
+        raise MethodError(
+            f"method {method!r} does not start from a parent, but one was given; leave parent out"
+        )
+
+
+def check_optimizer(optimizer: Optimizer, layers: Layers) -> None:
+    """Refuse an optimizer that does not train the layers, or keeps no state per weight.
+
+    Raises:
+        MethodError: If it is such a one.
+    """
+    if isinstance(optimizer, LBFGS):
+        raise MethodError(
+            "LBFGS keeps no state per weight, so it cannot train masked weights; use SGD or Adam"
+        )
+    owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    strangers = [name for name, layer in layers.items() if id(layer.weight) not in owned]
+    if strangers:
+        raise MethodError(
+            f"the optimizer does not train the weights of {', '.join(strangers)}: "
+            "build it from model.parameters(), or exclude these layers"
+        )
+
+
+def make_budget(
+    layers: Layers,
+    sparsity: float,
+    distribution: str | Mapping[str, float],
+    *,
+    keep_dense: Sequence[str] = (),
+    first_dense: bool = False,
+    last_dense: bool = False,
+    structure: str | None = None,
+) -> Budget:
+    """The budget that is asked for.
+
+    Raises:
+        InfeasibleError: If it cannot be reached.
+        MethodError: If a glob matches no layer, or the structure is none.
+    """
+    shapes = layer_shapes(layers)
+    names = list(shapes)
+    pinned = matching_layers(shapes, keep_dense) | {*names[: int(first_dense)]}
+    pinned |= {*names[len(names) - int(last_dense) :]}
+    if structure is None:
+        budget = Budget(shapes, sparsity, distribution, pinned)
+    else:
+        budget = _structured(layers, shapes, sparsity, pinned, parse_structure(structure))
+    budget.check()
+    return budget
+
+
+def parse_structure(structure: str) -> tuple[int, int]:
+    """N and M of a structure ``"N:M"``.
+
+    Raises:
+        MethodError: If it is not of that form, with 0 < N < M.
+    """
+    kept, _, of = structure.partition(":")
+    if not (kept.isdigit() and of.isdigit() and 0 < int(kept) < int(of)):
+        raise MethodError(f'structure is {structure!r}, it must be like "2:4": 2 of every 4 weights are kept')
+    return int(kept), int(of)
+
+
+def check_structure(method: str, distribution: object) -> None:
+    """Refuse a method or distribution that cannot keep N of every M weights.
+
+    Raises:
+        MethodError: If it is such a one.
+    """
+    if not METHODS[method].takes_structure:
+        able = [name for name in METHODS if METHODS[name].takes_structure]
+        raise MethodError(f"method {method!r} takes no structure; those that do are {', '.join(able)}")
+    if distribution not in (None, "uniform"):
+        raise MethodError(
+            f"a structure gives every layer the same density; leave distribution {distribution} out"
+        )
+
+
+def _structured(
+    layers: Layers,
+    shapes: Mapping[str, Shape],
+    sparsity: float,
+    pinned: frozenset[str],
+    structure: tuple[int, int],
+) -> Budget:
+    kept, of = structure
+    pruned = [name for name in shapes if name not in pinned]
+    unfit = [name for name in pruned if shapes[name][1] % of or isinstance(layers[name].module, TRANSPOSED)]
+    if unfit:
+        raise InfeasibleError(
+            f"structure {kept}:{of} needs a number of inputs that {of} divides, which {', '.join(unfit)} "
+            "do not have; exclude these layers or keep them dense"
+        )
+    return Budget(shapes, sparsity, dict.fromkeys(pruned, kept / of), pinned, structure)
