@@ -121,7 +121,8 @@ def _pin(raw: dict[str, Any], axis: str, value: Any) -> None:
     if isinstance(factors, dict) and axis in factors:
         factors[axis] = [value]
     elif axis.startswith("method."):
-        raw.setdefault("search", {})[axis] = {"choice": [value]}
+        if search is None or isinstance(search, dict):  # anything else is refused with the file
+            raw["search"] = {**(search or {}), axis: {"choice": [value]}}
     else:
         target, last = _descend(raw, axis.split("."))
         target[last] = value

@@ -23,7 +23,7 @@ from hsl.errors import MethodError, UnknownNameError
 from hsl.hardness.regimes import Regime
 from hsl.sparsity.distributions import DISTRIBUTIONS
 from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
-from hsl.training.registries import DATASETS, MODELS, NEEDS_PATH
+from hsl.training.registries import DATASETS, MODELS, NEEDS_PATH, kind_and_path
 
 
 class Strict(BaseModel):
@@ -43,12 +43,11 @@ def distribution_name(name: str) -> str:
 
 
 def dataset_name(name: str) -> str:
-    """`name`, if it is a data set: ``digits``, ``parquet:PATH``, ..."""
-    kind, _, path = name.partition(":")
+    """`name`, if it is a data set: ``digits``, ``parquet:PATH``, ``package.module:attr``, ..."""
+    kind, path = kind_and_path(name)
     if kind in NEEDS_PATH and not path:
         raise ValueError(f"{name!r} needs a path, for example {kind}:data/{kind}")
-    if kind not in DATASETS:
-        raise ValueError(str(UnknownNameError(DATASETS.kind, kind, DATASETS)))
+    _known(kind, DATASETS)
     return name
 
 

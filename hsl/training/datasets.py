@@ -19,7 +19,7 @@ from filelock import FileLock
 from hsl.errors import DataError
 from hsl.training.arrays import Arrays, cache_folder
 from hsl.training.configuration import Split, digest
-from hsl.training.registries import DATASETS
+from hsl.training.registries import DATASETS, kind_and_path
 from hsl.training.sources import fingerprint
 
 CACHE_VERSION = 1
@@ -44,8 +44,8 @@ def load(dataset: str) -> Arrays:
     Raises:
         DataError: If it is missing, empty or unreadable.
     """
-    kind, _, path = dataset.partition(":")
-    read = DATASETS[dataset if kind not in DATASETS else kind]
+    kind, path = kind_and_path(dataset)
+    read = DATASETS[kind]
     folder = _folder(dataset)
     with _first_to_make(folder) as is_first:
         if is_first:
@@ -72,7 +72,7 @@ def load_divided(dataset: str, split: Split) -> tuple[Arrays, Division]:
 
 
 def _folder(dataset: str) -> Path:
-    kind, _, path = dataset.partition(":")
+    kind, path = kind_and_path(dataset)
     return cache_folder() / "datasets" / digest([CACHE_VERSION, dataset, fingerprint(kind, path)])
 
 

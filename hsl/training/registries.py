@@ -38,6 +38,20 @@ DATASETS: Registry[Callable[[str], Arrays]] = Registry(
 NEEDS_PATH = frozenset({"parquet", "imagefolder"})
 
 
+def kind_and_path(dataset: str) -> tuple[str, str]:
+    """Name of the reader, and the path that it is given.
+
+    Args:
+        dataset: ``digits``, ``parquet:PATH``, or a plug-in: ``package.module:attr`` or
+            ``package.module:attr:PATH``.
+    """
+    kind, _, rest = dataset.partition(":")
+    if kind in DATASETS or "." not in kind:
+        return kind, rest
+    attribute, _, path = rest.partition(":")
+    return f"{kind}:{attribute}", path
+
+
 @dataclass(frozen=True)
 class KnownSize:
     """What `hsl plan` knows of a data set without reading it."""

@@ -172,7 +172,8 @@ def _stacked(
 
 def fingerprint(kind: str, path: str) -> str:
     """What identifies the content of a source: names, sizes and times of its files."""
-    if kind not in {"parquet", "imagefolder"}:
+    reads_files = kind in {"parquet", "imagefolder"} or (":" in kind and path)
+    if not reads_files:
         return path
     root = Path(path).expanduser().resolve()
     files = [root] if root.is_file() else sorted(file for file in root.rglob("*") if file.is_file())

@@ -18,6 +18,8 @@ from hsl.search.proposals import CellStudy, Outcome, Proposal
 from hsl.search.space import make_space
 from hsl.sparsity.methods import METHODS
 
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+
 BASE: dict[str, Any] = {"name": "t", "dataset": "digits", "model": "mlp", "sparsity": 0.9, "baseline": None}
 SEVEN = ["static", "snip", "set", "rigl", "gmp", "omp", "lth"]
 WIDE: dict[str, Any] = {

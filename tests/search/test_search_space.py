@@ -217,6 +217,10 @@ class TestOverrides:
             0.2,
         )
 
+    def test_a_hyperparameter_is_pinned_where_nothing_is_tuned(self, tmp_path: Path) -> None:
+        text = TEXT.split("search:", maxsplit=1)[0] + "method: rigl\nsearch:\n"
+        assert load(tmp_path, text, "method.drop_fraction=0.2").search["method.drop_fraction"].size == 1
+
     def test_a_domain_is_replaced(self, tmp_path: Path) -> None:
         space = load(tmp_path, TEXT, "search.training.lr={choice: [0.1, 0.2]}")
         assert space.search["training.lr"] == Domain(choice=(0.1, 0.2))

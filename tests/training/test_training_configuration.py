@@ -188,6 +188,7 @@ def test_no_other_sparsity_is_taken(sparsity: Any) -> None:
         ({"method": "rigll"}, "unknown method 'rigll' (did you mean 'rigl'?); known: "),
         ({"distribution": "erkk"}, "(did you mean 'erk'?)"),
         ({"dataset": "digit"}, "unknown data set 'digit' (did you mean 'digits'?); known: cifar10,"),
+        ({"dataset": "parqet:data/x.y"}, "unknown data set 'parqet' (did you mean 'parquet'?)"),
         ({"dataset": "parquet"}, "needs a path, for example parquet:data/parquet"),
         ({"model": {"name": "resnet8"}}, "(did you mean 'resnet18'?)"),
         ({"training": {"schedule": "cosin"}}, "'constant', 'cosine', 'step', 'multistep' or 'one_cycle'"),

@@ -14,10 +14,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hsl.errors import DataError, UnknownNameError
+from hsl.errors import DataError, HslError, UnknownNameError
 from hsl.training import datasets
 from hsl.training.arrays import Arrays, cache_folder
-from hsl.training.configuration import Split
+from hsl.training.build import build_trainer
+from hsl.training.configuration import Configuration, Split
 from hsl.training.data import load_data
 from hsl.training.datasets import divide, load, load_divided
 from hsl.training.registries import KNOWN_SIZES
@@ -181,6 +182,36 @@ def test_a_read_that_fails_leaves_nothing_in_the_cache(
 def test_an_unknown_data_set_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="unknown data set 'digit'"):
         load("digit")
+
+
+PLUGIN = """
+import numpy as np
+from hsl.training.arrays import Arrays
+
+def ramps(path):
+    size = int(open(path).read()) if path else 40
+    images = np.arange(size, dtype=np.uint8)[:, None, None, None].repeat(64, 3).reshape(size, 1, 8, 8)
+    return Arrays(images, np.arange(size) % 2, np.zeros(size, bool))
+"""
+
+
+def test_a_data_set_of_the_users_own_needs_no_edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "plugged").mkdir()
+    (tmp_path / "plugged" / "data.py").write_text(PLUGIN)
+    (tmp_path / "size").write_text("60")
+    monkeypatch.syspath_prepend(tmp_path)
+    name = "plugged.data:ramps"
+    assert len(load(name).labels) == 40
+    assert len(load(f"{name}:{tmp_path / 'size'}").labels) == 60
+    (tmp_path / "size").write_text("100")
+    assert len(load(f"{name}:{tmp_path / 'size'}").labels) == 100, "its file has changed"
+    trained = Configuration(dataset=name, model={"name": "mlp", "widths": [4]}, training={"epochs": 1})
+    assert build_trainer(trained, 0).train_epoch()["epoch"] == 1
+
+
+def test_a_plug_in_that_is_not_there_is_named() -> None:
+    with pytest.raises(HslError, match=r"data set 'plugged.gone:ramps' cannot be imported"):
+        load("plugged.gone:ramps")
 
 
 def test_the_known_size_of_digits_is_its_size() -> None:

@@ -134,7 +134,7 @@ def test_a_missing_row_is_named(tmp_path: Path) -> None:
         parquet(str(write_parquet(tmp_path / "a.parquet", [encoded(pixels(0)), None], [0, 1])))
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.filterwarnings("ignore::Warning:PIL")
 @pytest.mark.parametrize("kind", ["png", "jpeg", "gif", "bmp", "tiff", "webp"])
 @given(data=st.data())
 @settings(max_examples=40, deadline=None)
