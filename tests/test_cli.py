@@ -73,6 +73,13 @@ INVALID = {
         "must be below",
     ),
     "unknown model option": ({"model": {"name": "mlp", "width": 3}}, "unexpected keyword argument 'width'"),
+    "corruption of tiny images": (
+        {
+            "regimes": {"foggy": {"corruption": {"name": "fog", "severity": 3}}},
+            "factors": {"regime": ["foggy"], "sparsity": [0.5]},
+        },
+        "fog",
+    ),
     "missing data": ({"dataset": "parquet:nowhere.parquet"}, "no Parquet file at 'nowhere.parquet'"),
 }
 
@@ -96,7 +103,12 @@ def test_all_problems_are_reported_at_once_with_their_lines(hsl: Hsl, tmp_path: 
     )
     code, _, err = hsl("plan", file)
     assert code == 2
-    for expected in ("line 3: model", "line 4: training.epoch", "line 6: factors.sparsity", "line 7: factors.method"):
+    for expected in (
+        "line 3: model",
+        "line 4: training.epoch",
+        "line 6: factors.sparsity",
+        "line 7: factors.method",
+    ):
         assert expected in err
 
 
@@ -126,9 +138,13 @@ def parquet_of(tmp_path: Path, images: list[bytes]) -> str:
     return f"parquet:{tmp_path / 'data.parquet'}"
 
 
-@pytest.mark.parametrize(("images", "message"), [([b"no image"], "row 0: not a readable image"), ([], "is empty")])
+@pytest.mark.parametrize(
+    ("images", "message"), [([b"no image"], "row 0: not a readable image"), ([], "is empty")]
+)
 def test_unfit_data_is_refused(images: list[bytes], message: str, hsl: Hsl, tmp_path: Path) -> None:
-    code, _, err = hsl("sweep", space(tmp_path, dataset=parquet_of(tmp_path, images)), "--store", tmp_path / "store")
+    code, _, err = hsl(
+        "sweep", space(tmp_path, dataset=parquet_of(tmp_path, images)), "--store", tmp_path / "store"
+    )
     assert code == 2
     assert message in err
     assert not (tmp_path / "store").exists()

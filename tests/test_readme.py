@@ -65,7 +65,10 @@ def test_commands_run(line: str, folder: Path) -> None:
 
 def test_there_are_two_set_up_commands() -> None:
     commands = [line for line in section("set-up").splitlines() if line.startswith("pip")]
-    assert commands == ["pip install . && hsl sweep search_spaces/digits.yaml", "pip install '.[test]' && pytest"]
+    assert commands == [
+        "pip install . && hsl sweep search_spaces/digits.yaml",
+        "pip install '.[test]' && pytest",
+    ]
 
 
 def test_python_example_runs() -> None:

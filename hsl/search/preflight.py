@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from hsl.errors import HslError, Problem, SpaceError
+from hsl.hardness.apply import check_regime
 from hsl.search.axes import configuration
 from hsl.search.plan import Cell, Plan
 from hsl.search.schema import SearchSpace
@@ -13,6 +14,7 @@ from hsl.sparsity.masks import prunable_layers, weight_of
 from hsl.training.build import make_network
 from hsl.training.configuration import Configuration
 from hsl.training.datasets import load_divided
+from hsl.training.models import Shape
 
 
 def preflight(plan: Plan) -> None:
@@ -27,7 +29,7 @@ def preflight(plan: Plan) -> None:
     for cell in plan.cells:
         for configuration_ in combinations(plan.space, cell):
             try:
-                check_feasible(configuration_, arrays.shape, arrays.classes)
+                check_fits(configuration_, arrays.shape, arrays.classes)
             except HslError as error:
                 problems.setdefault(str(error), Problem(f"cell {cell.name}", str(error)))
     if problems:
@@ -43,8 +45,19 @@ def combinations(space: SearchSpace, cell: Cell) -> list[Configuration]:
     ]
 
 
-def check_feasible(checked: Configuration, shape: tuple[int, int, int], classes: int) -> None:
-    """Raise unless the layers of the network permit the sparsity; nothing is allocated for this."""
+def check_fits(checked: Configuration, shape: Shape, classes: int) -> None:
+    """Raise unless the images permit the regime, and the layers of the network the sparsity.
+
+    Args:
+        checked: What is to be trained.
+        shape: Channels, height and width of the images.
+        classes: Number of classes.
+
+    Raises:
+        HslError: If a corruption is not defined for the images, the network cannot be built for them, or the
+            distribution cannot reach the sparsity. Nothing is allocated to find out.
+    """
+    check_regime(shape, checked.regime)
     with torch.device("meta"):
         network = make_network(checked.model, shape, classes)
     if checked.distribution is not None:

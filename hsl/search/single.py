@@ -73,8 +73,12 @@ def train_once(
     Returns:
         The trainer.
     """
-    from hsl.training.build import build_trainer  # noqa: PLC0415  imports torch
+    from hsl.search.preflight import check_fits  # noqa: PLC0415  imports torch
+    from hsl.training.build import build_trainer  # noqa: PLC0415
+    from hsl.training.datasets import load_divided  # noqa: PLC0415
 
+    arrays, _ = load_divided(chosen.dataset, chosen.split)
+    check_fits(chosen, arrays.shape, arrays.classes)
     library = Library(str(cache_folder() / "prerequisites"))
     needs = Needs(make_plan(space), library)
     tasks = list(needs.of(chosen, seed))

@@ -106,7 +106,11 @@ def time_plain(trials: int) -> tuple[float, float]:
             trivial,
             param_space={"lr": tune.loguniform(0.001, 1.0)},
             tune_config=tune.TuneConfig(
-                metric="score", mode="max", num_samples=trials, search_alg=OptunaSearch(), max_concurrent_trials=2
+                metric="score",
+                mode="max",
+                num_samples=trials,
+                search_alg=OptunaSearch(),
+                max_concurrent_trials=2,
             ),
             run_config=tune.RunConfig(storage_path=folder, verbose=0, callbacks=[Clock()]),
         ).fit()

@@ -38,7 +38,9 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def plan(space_file: Callable[..., Path]) -> Plan:
-    return make_plan(load_space(space_file(early_stopping={"grace": 1, "reduction_factor": 2, "exempt": 0.0})))
+    return make_plan(
+        load_space(space_file(early_stopping={"grace": 1, "reduction_factor": 2, "exempt": 0.0}))
+    )
 
 
 @pytest.fixture

@@ -23,7 +23,14 @@ SpaceFile = Callable[..., Path]
 
 SEARCH_TRIALS = 2 * 3 + 2 * 3  # two regimes; three dense and three sparse configurations each
 CONFIRM_TRIALS = 4 * 2  # four cells, two seeds
-RESULTS = ("objective", "test_matched_accuracy", "train_loss", "val_clean_loss", "nonzeros", "layer_densities")
+RESULTS = (
+    "objective",
+    "test_matched_accuracy",
+    "train_loss",
+    "val_clean_loss",
+    "nonzeros",
+    "layer_densities",
+)
 
 
 def trials(store: Path) -> dict[str, dict[str, Any]]:
@@ -88,7 +95,12 @@ def test_run_again_does_nothing(undisturbed: Path, sweep: Run, space_file: Space
 
 
 def test_killed_driver_continues_to_the_same_numbers(
-    undisturbed: Path, started: Start, sweep: Run, space_file: SpaceFile, wait_for_epochs: Wait, tmp_path: Path
+    undisturbed: Path,
+    started: Start,
+    sweep: Run,
+    space_file: SpaceFile,
+    wait_for_epochs: Wait,
+    tmp_path: Path,
 ) -> None:
     space, store = space_file(), tmp_path / "killed"
     driver = started(space, store)
@@ -112,7 +124,9 @@ def test_a_grown_space_trains_only_what_is_new(undisturbed: Path, sweep: Run, sp
     assert len(after) == len(before) + 4
 
 
-def test_another_space_is_refused_with_the_difference(undisturbed: Path, sweep: Run, space_file: SpaceFile) -> None:
+def test_another_space_is_refused_with_the_difference(
+    undisturbed: Path, sweep: Run, space_file: SpaceFile
+) -> None:
     done = sweep(space_file(), undisturbed, "training.batch_size=32")
     assert done.returncode == 2
     assert "training.batch_size: stored 64, given 32" in done.stderr
@@ -139,7 +153,9 @@ def test_interrupted_driver_ends_cleanly(
     assert len(Store(store).read("epochs")) >= 4
 
 
-def test_a_failed_trial_is_a_result_and_an_exit_code(sweep: Run, space_file: SpaceFile, tmp_path: Path) -> None:
+def test_a_failed_trial_is_a_result_and_an_exit_code(
+    sweep: Run, space_file: SpaceFile, tmp_path: Path
+) -> None:
     space = space_file(
         regimes={"clean": {}},
         factors={"sparsity": [0.8]},
@@ -166,7 +182,10 @@ def test_killed_workers_lose_nothing(
     until = time.monotonic() + 120
     while driver.poll() is None and time.monotonic() < until:
         found = subprocess.run(
-            ["pgrep", "-s", str(driver.pid), "-f", "ray::SweepTrial"], capture_output=True, text=True, check=False
+            ["pgrep", "-s", str(driver.pid), "-f", "ray::SweepTrial"],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if found.stdout and killed < 3:
             os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
