@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from hsl import cli
+from hsl.sparsity import METHODS
 
 ROOT = Path(__file__).parents[1]
 DIGITS = ROOT / "search_spaces" / "digits.yaml"
@@ -189,8 +190,6 @@ def test_light_commands_import_neither_torch_nor_ray(arguments: list[str], tmp_p
 
 
 def test_list_names_every_method(hsl: Hsl) -> None:
-    from hsl.sparsity import METHODS
-
     code, out, _ = hsl("list", "methods", "--format", "json")
     assert code == 0
     assert [row["name"] for row in json.loads(out)] == list(METHODS)
