@@ -85,15 +85,16 @@ def signed_magnitude(signals: Signals) -> Tensor:
     score 2.
     """
     weight = signals.weight.detach().float()
-    active = torch.ones_like(weight, dtype=torch.bool) if signals.mask is None else signals.mask
-    scores = torch.full_like(weight, 2.0)
-    for group in (active & (weight >= 0), active & (weight < 0)):
-        distances = weight[group].abs()
-        order = distances.argsort(stable=True)
-        ranks = torch.empty_like(distances)
-        ranks[order] = torch.arange(len(order), device=weight.device) + 0.5
-        scores[group] = ranks / max(1, len(order))
-    return scores
+    scores = torch.full_like(weight, 2.0, memory_format=torch.contiguous_format).flatten()
+    mask = torch.ones_like(weight, dtype=torch.bool) if signals.mask is None else signals.mask
+    active = mask.flatten().nonzero().flatten()
+    values = weight.flatten()[active]
+    order = values.abs().argsort(stable=True)
+    for group in (values[order] >= 0, values[order] < 0):
+        members = active[order[group]]
+        ranks = torch.arange(len(members), device=weight.device) + 0.5
+        scores[members] = ranks / max(1, len(members))
+    return scores.view(weight.shape)
 
 
 def _gradient(signals: Signals) -> Tensor:

@@ -51,11 +51,17 @@ def top_k(scores: Tensor, k: int) -> Tensor:
     flat = torch.nan_to_num(scores.detach().flatten(), nan=0.0, posinf=torch.inf, neginf=-torch.inf)
     if k == 0 or k == flat.numel():
         return torch.full_like(scores, k > 0, dtype=torch.bool)
-    threshold = torch.topk(flat, k, sorted=False).values.min()
+    threshold = _kth_largest(flat, k)
     chosen = flat > threshold
     ties = (flat == threshold).nonzero().flatten()
     chosen[ties[: k - int(chosen.sum())]] = True
     return chosen.view(scores.shape)
+
+
+def _kth_largest(flat: Tensor, k: int) -> Tensor:
+    if flat.is_cuda:  # where kthvalue is refused by torch.use_deterministic_algorithms
+        return torch.topk(flat, k, sorted=False).values.min()
+    return torch.kthvalue(flat, flat.numel() - k + 1).values  # several times as fast on a CPU
 
 
 def top_k_among(scores: Tensor, k: int, candidates: Tensor) -> Tensor:

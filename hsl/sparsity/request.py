@@ -38,20 +38,30 @@ class LayerReport:
         return self.non_zeros / self.weights
 
 
-def check_request(method: str, total_steps: int, init: str, parent: Parent | None) -> None:
+def check_request(method: str, total_steps: int | None, init: str, parent: Parent | None) -> None:
     """Refuse what is wrong whatever the model is.
 
     Raises:
         MethodError: If it is.
     """
-    if isinstance(total_steps, bool) or not isinstance(total_steps, int) or total_steps < 1:
-        raise MethodError(f"total_steps is {total_steps!r}, it must be a whole number of steps, at least 1")
+    if total_steps is None and METHODS[method].has_schedule:
+        raise MethodError(
+            f"method {method!r} changes its masks on a schedule: give total_steps=, the number of optimizer "
+            "steps of the whole training"
+        )
+    if total_steps is not None:
+        _check_total_steps(total_steps)
     if init not in ("sparse", "dense"):
         raise MethodError(f"init is {init!r}, it must be 'sparse' or 'dense'")
     if parent is not None and not METHODS[method].needs_parent:
         raise MethodError(
             f"method {method!r} does not start from a parent, but one was given; leave parent out"
         )
+
+
+def _check_total_steps(total_steps: object) -> None:
+    if isinstance(total_steps, bool) or not isinstance(total_steps, int) or total_steps < 1:
+        raise MethodError(f"total_steps is {total_steps!r}, it must be a whole number of steps, at least 1")
 
 
 def check_optimizer(optimizer: Optimizer, layers: Layers) -> None:

@@ -36,22 +36,26 @@ class Sparsifier:
     belongs to them; the number of active weights is the exact integer that the method asks for, per layer and
     over the network; weights that are grown start at zero with zero optimizer state. Where a dynamic method
     moves its non-zeros, that replaces the optimizer step of the prunable weights (Evci et al. 2020,
-    arXiv:1911.11134, algorithm 1), so that weights and gradients of one point decide.
+    arXiv:1911.11134, algorithm 1), so that weights and gradients of one point decide. Method topkast is the
+    exception that its paper asks for: it trains more weights than it uses and keeps the others' values aside.
 
     Build it after the model is on its device and before the first step. Masks are buffers of the model and
     live in its state dict; random draws come from a generator of its own. A method that scores by gradients
     before training (snip) scores the batch of `loss`; without one it prunes at the first ``optimizer.step()``
-    by the gradients found there, and that step leaves the prunable weights where they are.
+    by the gradients found there, and that step leaves the prunable weights where they are. Methods grasp and
+    synflow, and distributions ``from:METHOD``, need `loss`. In distributed training the gradients of `loss`
+    are averaged over all processes, so that each has the same masks.
 
     Gradients of pruned weights are computed as usual, and methods read them. A gradient norm for clipping
     counts them in unless `mask_gradients` is called first.
 
     Args:
-        model: Any module with Linear or Conv1d/2d/3d layers.
+        model: Any module with Linear, Conv1d/2d/3d, ConvTranspose1d/2d/3d or MultiheadAttention layers.
         optimizer: The optimizer of its weights; any but LBFGS. A closure given to its step is called once.
         method: Name of a method (`METHODS`).
         sparsity: Fraction of zeros over all prunable weights, in (0, 1); 0 for method dense.
-        total_steps: Optimizer steps of the whole training, at least 1; schedules are fractions of it.
+        total_steps: Optimizer steps of the whole training, at least 1; schedules are fractions of it. Methods
+            that make one mask before the training do not need it.
         distribution: Name of a distribution the method takes, or ``package.module:attr``, or densities in
             [0, 1] by layer name or glob (layers that are not named share the rest); None: its default.
         seed: Of everything random here, and of nothing else.
@@ -61,8 +65,8 @@ class Sparsifier:
         loss: Function of the model that returns the loss of one batch; used by methods that score gradients
             before training.
         hyperparameters: Of the method, by name; the rest keep their defaults.
-        include: Globs of module names to prune.
-        exclude: Globs of module names to leave out: dense, and not counted.
+        include: Globs of layer names to prune.
+        exclude: Globs of layer names to leave out: dense, and not counted.
         keep_dense: Globs of layer names to keep dense although they count; the others make up for them.
         first_dense: Whether to keep the first prunable layer dense, as by `keep_dense`.
         last_dense: Whether to keep the last prunable layer dense, as by `keep_dense`.
@@ -81,7 +85,7 @@ class Sparsifier:
         *,
         method: str,
         sparsity: float,
-        total_steps: int,
+        total_steps: int | None = None,
         distribution: str | Mapping[str, float] | None = None,
         seed: int = 0,
         init: Literal["sparse", "dense"] = "sparse",
@@ -134,7 +138,7 @@ class Sparsifier:
         if is_ratios(self.distribution):
             self._network.budget = ratio_budget(self._network, str(self.distribution), loss, parent)
         self._driver = driver_for(
-            self.method, self._network, self.hyperparameters, total_steps, parent=parent, loss=loss
+            self.method, self._network, self.hyperparameters, total_steps or 1, parent=parent, loss=loss
         )
         if self._masked:
             self._start()

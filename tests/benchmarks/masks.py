@@ -67,7 +67,7 @@ class Training:
 
 
 def step_ratio(network, method, rounds, warm_up):
-    """Median of masked over dense, of pairs of steps that follow each other; those to warm up are not counted."""
+    """Median of masked over dense, of steps that follow each other, and that of the dense steps."""
     dense, masked = Training(network, "dense"), Training(network, method, NEVER.get(method))
     pairs = [(dense.seconds(), masked.seconds()) for _ in range(rounds + warm_up)][warm_up:]
     return statistics.median(mine / its for its, mine in pairs), statistics.median(its for its, _ in pairs)

@@ -1,10 +1,14 @@
 """What holds for every method of the registry with every distribution it takes, at every step."""
 
 import copy
+import itertools
+import json
 import math
 
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from hsl.sparsity import DISTRIBUTIONS, METHODS, Parent, Sparsifier, allocate, prunable_layers
@@ -169,3 +173,54 @@ def test_the_smallest_budgets_reach_the_target(name, total_steps, mlp, digits):
     weights = sum(math.prod(row.shape) for row in sparsifier.report())
     assert sparsifier.target_reached
     assert sum(row.non_zeros for row in sparsifier.report()) == round((1 - SPARSITY) * weights)
+
+
+MOVING = [name for name in METHODS if METHODS[name].has_schedule]
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.integers(1, 14), min_size=2, max_size=5),
+    st.floats(0.02, 0.95),
+    st.sampled_from(MOVING),
+    st.integers(1, 12),
+    st.integers(0, 99),
+)
+def test_totals_are_exact_at_every_step_whatever_the_shapes(widths, sparsity, name, total_steps, seed):
+    torch.manual_seed(seed)
+    model = nn.Sequential(*[nn.Linear(a, b) for a, b in itertools.pairwise(widths)])
+    weights = sum(a * b for a, b in itertools.pairwise(widths))
+    goal = round((1 - sparsity) * weights)
+    assume(0 < goal < weights)
+    optimizer = OPTIMIZERS["sgd"](model.parameters())
+    distribution = "uniform" if "uniform" in METHODS[name].distributions else None
+    sparsifier = Sparsifier(
+        model, optimizer, method=name, sparsity=sparsity, total_steps=total_steps, distribution=distribution
+    )
+    layers = prunable_layers(model)
+    for _ in range(total_steps):
+        optimizer.zero_grad()
+        model(torch.randn(4, widths[0])).square().sum().clamp(max=100).backward()
+        optimizer.step()
+        active = sum(int(layer.weight_mask.sum()) for layer in layers.values())
+        assert active == goal if sparsifier.target_reached else active >= goal
+        assert_nothing_lives_where_pruned(layers, optimizer, name)
+    assert sparsifier.target_reached
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_state_is_json_and_tensors_by_strings(name, cnn, digits):
+    optimizer = OPTIMIZERS["sgd"](cnn.parameters())
+    sparsifier = build(cnn, optimizer, name, digits)
+    list(train(cnn, optimizer, digits, range(3)))
+
+    def through_json(value):
+        if isinstance(value, torch.Tensor):
+            return value.clone()
+        if isinstance(value, dict):
+            return {json.loads(json.dumps(key)): through_json(inner) for key, inner in value.items()}
+        return json.loads(json.dumps(value))
+
+    state = through_json(sparsifier.state_dict())
+    sparsifier.load_state_dict(state)
+    assert through_json(sparsifier.state_dict()).keys() == state.keys()

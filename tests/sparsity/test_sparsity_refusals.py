@@ -42,6 +42,7 @@ def test_a_checkpoint_of_another_training_is_refused(options, field, mlp):
         ({"sparsity": 90}, InfeasibleError, r"for 90 % give 0\.9"),
         ({"sparsity": 0.99999}, InfeasibleError, "keeps none of 3392"),
         ({"total_steps": 0}, MethodError, "whole number of steps, at least 1"),
+        ({"total_steps": None}, MethodError, "'rigl' changes its masks on a schedule: give total_steps="),
         ({"total_steps": 1.5}, MethodError, "whole number of steps"),
         ({"init": "he"}, MethodError, "'sparse' or 'dense'"),
         ({"method": "omp"}, MethodError, "'omp' starts from a trained dense network: give parent="),
@@ -103,3 +104,23 @@ def test_a_loss_that_leaves_a_layer_out_is_refused(mlp):
             total_steps=10,
             loss=lambda model: model[0].weight.square().sum(),
         )
+
+
+@pytest.mark.parametrize("method", ["static", "snip", "dense"])
+def test_one_mask_needs_no_number_of_steps(method, mlp):
+    sparsifier = Sparsifier(mlp, sgd(mlp), method=method, sparsity=0.0 if method == "dense" else 0.9)
+    assert sparsifier.target_reached == (method != "snip")
+    sparsifier.load_state_dict(sparsifier.state_dict())
+
+
+def test_an_optimizer_of_another_model_is_refused(mlp):
+    with pytest.raises(
+        MethodError, match=r"does not train the weights of 0, 2, 4: build it from model\.param"
+    ):
+        Sparsifier(mlp, sgd(copy.deepcopy(mlp)), method="rigl", sparsity=0.9, total_steps=10)
+
+
+def test_a_model_without_prunable_layers_is_refused():
+    model = torch.nn.Sequential(torch.nn.BatchNorm1d(4))
+    with pytest.raises(MethodError, match="no prunable layer is left of 0: only Linear"):
+        Sparsifier(model, sgd(model), method="rigl", sparsity=0.9, total_steps=10)

@@ -188,6 +188,11 @@ class Method:
         return isinstance(self.moment, OnceAfterParent) or FROM_PARENT in self.distributions
 
     @property
+    def has_schedule(self) -> bool:
+        """Whether its masks change while training, so that the number of steps must be known."""
+        return not isinstance(self.moment, Never | Once | OnceAfterParent)
+
+    @property
     def starts_sparse(self) -> bool:
         """Whether a mask of the untrained network may come before the first step."""
         return isinstance(self.moment, Once | DropAndGrow | SoftDropAndGrow | GradualDropAndGrow)
