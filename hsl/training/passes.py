@@ -24,7 +24,7 @@ def count_passes(trained: Configuration, epochs: int, kept: int, clean: int, mat
     per_evaluation = clean * FORWARD
     if regime.attack:
         per_evaluation += matched * (regime.attack.eval_steps + FORWARD)
-    elif regime.corruption is not None or regime.needs_scores is not None:
+    elif regime.needs_scores is not None or (regime.corruption and regime.corruption.where != "train"):
         per_evaluation += matched * FORWARD
     evaluations = math.ceil(epochs / trained.training.evaluate_every)
     return epochs * kept * regime.passes_per_step + evaluations * per_evaluation

@@ -1,0 +1,112 @@
+"""Everything that a regime can name is trained with, whatever is added to the registries of hardness."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from training_small import everything, small, train, trainer_of
+
+from hsl.errors import DataError
+from hsl.hardness.registries import ATTACKS, CORRUPTIONS, LABEL_NOISES, SCORES, SELECTIONS
+from hsl.training.build import build_trainer
+from hsl.training.passes import count_passes
+from hsl.training.scoring import mean_scores, write_scores
+
+
+def check_trains(regime: dict[str, Any], folder: Path, **given: Any) -> None:
+    configuration = small({"epochs": 2}, regime=regime)
+    first, again = (train(trainer_of(configuration, folder, **given)) for _ in range(2))
+    assert all(math.isfinite(value) for row in first.history for value in row.values())
+    assert everything(first) == everything(again)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_every_attack(attack: str, norm: str, tmp_path: Path) -> None:
+    regime = {"attack": {"name": attack, "norm": norm, "eval_steps": 2}}
+    if (attack, norm) == ("fgsm_rs", "l2"):
+        with pytest.raises(ValidationError, match="fgsm_rs is one step in linf"):
+            small(regime=regime)
+        return
+    check_trains(regime, tmp_path)
+
+
+@pytest.mark.parametrize("kind", LABEL_NOISES)
+def test_every_label_noise(kind: str, tmp_path: Path) -> None:
+    classes = {"map": {3: 5, 5: 3}} if kind == "asymmetric" else {}
+    check_trains({"label_noise": {"kind": kind, "rate": 0.3, **classes}}, tmp_path)
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_every_corruption_trains_or_says_on_which_images_it_does(name: str, tmp_path: Path) -> None:
+    regime = {"corruption": {"name": name, "severity": 3}}
+    try:
+        build_trainer(small(regime=regime), 0)
+    except DataError as error:
+        assert str(error).startswith(f"{name} is ")
+        assert "defined on images of" in str(error)
+    else:
+        check_trains(regime, tmp_path)
+
+
+def accepted(keep: dict[str, Any]) -> bool:
+    try:
+        small(regime={"keep": keep})
+    except ValidationError:
+        return False
+    return True
+
+
+SCORED = [score for score in SCORES if accepted({"fraction": 0.5, "by": score})]
+
+
+def test_the_usual_scores_are_accepted() -> None:
+    assert {"el2n", "loss"} <= set(SCORED)
+
+
+@pytest.mark.parametrize("score", SCORED)
+def test_every_score_that_a_regime_takes_selects_samples(score: str, tmp_path: Path) -> None:
+    trained = train(build_trainer(small({"epochs": 1}), 0))
+    uri = str(tmp_path / "scores.parquet")
+    write_scores(uri, mean_scores(score, [trained], small(), "cpu"), {})
+    keep = {"fraction": 0.5} if score == "random" else {"fraction": 0.5, "by": score, "class_balanced": True}
+    check_trains({"keep": keep}, tmp_path, scores=uri)
+
+
+OPTIONS: dict[str, Any] = {"window": {"offset": 0.2}, "stratified": {"mislabel_cut": 0.1}}
+
+
+@pytest.mark.filterwarnings("ignore:keep.fraction")
+@pytest.mark.parametrize("which", [name for name in SELECTIONS if name != "random"])
+def test_every_selection_keeps_its_share(which: str, tmp_path: Path) -> None:
+    trained = train(build_trainer(small({"epochs": 1}), 0))
+    uri = str(tmp_path / "scores.parquet")
+    write_scores(uri, mean_scores("el2n", [trained], small(), "cpu"), {})
+    regime = {"keep": {"fraction": 0.5, "by": "el2n", "which": which, **OPTIONS.get(which, {})}}
+    trainer = trainer_of(small(regime=regime), tmp_path, scores=uri)
+    assert len(trainer.train_samples) == 60
+    check_trains(regime, tmp_path, scores=uri)
+
+
+@pytest.mark.parametrize(
+    ("where", "train_differs", "matched_differs"),
+    [("train", True, False), ("test", False, True), ("both", True, True)],
+)
+def test_a_corruption_is_where_it_is_asked_for(
+    where: str, train_differs: bool, matched_differs: bool, tmp_path: Path
+) -> None:
+    noise = {"corruption": {"name": "gaussian_noise", "severity": 3, "where": where}}
+    clean = trainer_of(small(), tmp_path)
+    damaged = trainer_of(small(regime=noise), tmp_path)
+    one, other = clean.train_samples.at(1).images, damaged.train_samples.at(1).images
+    assert bool((one != other).any()) is train_differs
+    assert bool((damaged.sets.val_clean.images != damaged.sets.val_matched.images).any()) is matched_differs
+    evaluations = 4
+    evaluated = sum(clean.sets.sizes) / 2 / 3 * (2 if matched_differs else 1)
+    expected = 4 * 120 + evaluations * evaluated
+    configuration = small(regime=noise)
+    assert count_passes(configuration, 4, 120, *damaged.sets.sizes) == pytest.approx(expected)
