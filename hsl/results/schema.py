@@ -87,6 +87,8 @@ _TRIALS = (
     Column("layer_densities", "json", "", "Layer name to its fraction of active weights at the end."),
     Column("seconds", "float64", "s", "Training time."),
     Column("passes", "float64", "samples", "Forward-backward passes, counted per sample."),
+    Column("training_flops", "float64", "fraction", "Training operations beside dense, parent included."),
+    Column("inference_flops", "float64", "fraction", "Operations of a forward pass beside dense."),
     Column("exempt", "bool", "", "Whether early stopping was not allowed to stop the trial.", True),
     Column("attempts", "int64", "", "How often the trial was started.", True),
     Column("device", "string", "", "Device it was trained on."),

@@ -16,6 +16,7 @@ from hsl.errors import HslError
 from hsl.search.jobs import Job
 from hsl.training import checkpoint
 from hsl.training.build import build_trainer, default_device
+from hsl.training.flops import relative_forward
 from hsl.training.passes import count_passes
 from hsl.training.trainer import DivergedError, Trainer
 
@@ -84,6 +85,8 @@ class TrialRun:
             "parameters_total": sum(layer.weights for layer in layers),
             "nonzeros": sum(layer.non_zeros for layer in layers),
             "layer_densities": {layer.name: layer.density for layer in layers},
+            "training_flops": trainer.meter.relative,
+            "inference_flops": relative_forward(trainer.meter.macs, trainer.sparsifier.layer_densities()),
             "seconds": trainer.seconds,
             "passes": passes_so_far(self._job, trainer),
             "device": device_name(self._device),

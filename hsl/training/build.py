@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,13 +11,14 @@ from torch.nn import functional
 
 from hsl.errors import HslError
 from hsl.hardness import keyed
-from hsl.sparsity import Parent, Sparsifier
+from hsl.sparsity import Parent, Sparsifier, layer_macs
 from hsl.sparsity.methods import METHODS, check_hyperparameters
 from hsl.training import checkpoint
 from hsl.training.augmentation import SMALLEST_SIDE
 from hsl.training.configuration import Configuration, ModelSpec
 from hsl.training.data import Data, load_data, sets_of, training_attack
 from hsl.training.evaluation import to_float
+from hsl.training.flops import TrainingMeter, scoring_steps
 from hsl.training.models import Normalized, Shape
 from hsl.training.optimizers import make_optimizer
 from hsl.training.registries import MODELS
@@ -57,6 +59,7 @@ def build_trainer(
     model = _model(configuration, data, seed, device)
     optimizer = make_optimizer(training, model.parameters())
     steps = training.epochs * train.steps_per_epoch(training.batch_size)
+    begun = _parent(configuration, seed, parent, scores, device)
     sparsifier = Sparsifier(
         model,
         optimizer,
@@ -66,7 +69,7 @@ def build_trainer(
         total_steps=steps,
         seed=keyed.key(seed, "sparsity") >> 1,
         init=configuration.init,
-        parent=_parent(configuration, seed, parent, scores, steps, device),
+        parent=begun.parent if begun else None,
         loss=_scoring_loss(train, seed),
         hyperparameters=configuration.hyperparameters,
     )
@@ -74,12 +77,23 @@ def build_trainer(
         model=model,
         optimizer=optimizer,
         sparsifier=sparsifier,
+        meter=_meter(configuration, model, data.shape, steps, begun.steps if begun else 0),
         training=training,
         train=train,
         sets=sets,
         seed=seed,
         perturb=training_attack(configuration.regime.attack, seed),
     )
+
+
+def _meter(
+    configuration: Configuration, model: nn.Module, shape: Shape, steps: int, parent_steps: int
+) -> TrainingMeter:
+    """Counts from the cost of the parent and of the scores that the method computes before training."""
+    example = torch.zeros(1, *shape, device=next(model.parameters()).device)
+    method, given = configuration.method, configuration.hyperparameters
+    scored = scoring_steps(method, configuration.distribution, given, configuration.training.batch_size)
+    return TrainingMeter(layer_macs(model, example), method, given, steps, extra_steps=parent_steps + scored)
 
 
 def _model(configuration: Configuration, data: Data, seed: int, device: str) -> nn.Module:
@@ -103,9 +117,18 @@ def make_network(spec: ModelSpec, shape: Shape, classes: int) -> nn.Module:
         raise HslError(f"model {spec.name!r} with {spec.options}: {error}") from error
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """A parent, and the steps that it was trained."""
+
+    parent: Parent
+    steps: int
+
+
 def _parent(
-    configuration: Configuration, seed: int, uri: str | None, scores: str | None, steps: int, device: str
-) -> Parent | None:
+    configuration: Configuration, seed: int, uri: str | None, scores: str | None, device: str
+) -> _Begun | None:
+    """The trained parent, and its weights at the rewinding point, to which the same steps are taken again."""
     if uri is None or not METHODS[configuration.method].needs_parent:
         return None
     state = checkpoint.read(uri)
@@ -117,7 +140,7 @@ def _parent(
         Configuration.model_validate(state["configuration"]), seed, scores=scores, device=device
     )
     twin.train_steps(round(float(fraction) * twin.total_steps))
-    return Parent(trained=trained, rewind=twin.model.state_dict())
+    return _Begun(Parent(trained=trained, rewind=twin.model.state_dict()), twin.total_steps)
 
 
 def _scoring_loss(train: TrainingSet, seed: int) -> Any:

@@ -18,6 +18,7 @@ from hsl.sparsity import Sparsifier
 from hsl.training.augmentation import crop_and_flip
 from hsl.training.configuration import Training
 from hsl.training.evaluation import EvaluationSets, to_float
+from hsl.training.flops import TrainingMeter
 from hsl.training.optimizers import learning_rate
 
 
@@ -51,6 +52,7 @@ class Trainer:
         model: Maps images in [0, 1] to logits; already on the device.
         optimizer: Over the model's parameters.
         sparsifier: Hooked into `optimizer`.
+        meter: Adds up what the training costs beside a dense one.
         training: Epochs, batch size, schedule, precision.
         train: Training samples.
         sets: What is evaluated.
@@ -64,6 +66,7 @@ class Trainer:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         sparsifier: Sparsifier,
+        meter: TrainingMeter,
         training: Training,
         train: TrainingSet,
         sets: EvaluationSets,
@@ -72,6 +75,7 @@ class Trainer:
     ) -> None:
         self.model = model
         self.sparsifier = sparsifier
+        self.meter = meter
         self.training = training
         self.epoch = 0
         self.seconds = 0.0
@@ -110,7 +114,9 @@ class Trainer:
         began = time.perf_counter()
         self.epoch += 1
         rate = learning_rate(self.training, self._step, self.total_steps)
+        densities, first = self.sparsifier.layer_densities(), self._step
         loss, accuracy = self._train_batches()
+        self._meter_steps(densities, first)
         if not math.isfinite(loss):
             raise DivergedError(
                 f"the training loss is {loss} in epoch {self.epoch}; try a smaller training.lr"
@@ -136,6 +142,12 @@ class Trainer:
         while self._step < count:
             self.epoch += 1
             self._train_batches(last_step=count)
+
+    def _meter_steps(self, before: Mapping[str, float], first: int) -> None:
+        """Count the steps of an epoch, half of them with the densities before it, half with those after it."""
+        steps = self._step - first
+        self.meter.add(before, steps // 2)
+        self.meter.add(self.sparsifier.layer_densities(), steps - steps // 2)
 
     def _measured(self) -> dict[str, float]:
         due = self.is_done or self.epoch % self.training.evaluate_every == 0
@@ -196,6 +208,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": {str(index): state for index, state in optimizer.items()},
             "sparsifier": self.sparsifier.state_dict(),
+            "meter": self.meter.state_dict(),
             "generator": torch.get_rng_state(),
             "epoch": self.epoch,
             "step": self._step,
@@ -215,6 +228,7 @@ class Trainer:
         }
         self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self.sparsifier.load_state_dict(state["sparsifier"])
+        self.meter.load_state_dict(state["meter"])
         torch.set_rng_state(state["generator"])
         self.epoch = state["epoch"]
         self._step = state["step"]

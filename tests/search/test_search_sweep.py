@@ -73,6 +73,15 @@ def test_a_sweep_trains_every_planned_trial_once(undisturbed: Path) -> None:
     assert {row["method"] for row in sparse} == {"static", "rigl", "omp"}
     for row in sparse:
         assert row["nonzeros"] == round(0.2 * row["parameters_total"])
+        assert row["inference_flops"] < 0.3
+
+
+def test_training_flops_count_the_parent(undisturbed: Path) -> None:
+    flops: dict[str, list[float]] = {}
+    for row in trials(undisturbed).values():
+        flops.setdefault(row["method"], []).append(row["training_flops"])
+    assert flops["dense"] == pytest.approx([1.0] * len(flops["dense"]))
+    assert max(flops["static"]) < min(flops["rigl"]) < 1 < min(flops["omp"])
 
 
 def test_confirmation_uses_fresh_seeds_of_the_validation_winner(undisturbed: Path) -> None:
