@@ -16,9 +16,6 @@ from hsl.training.arrays import Arrays, cache_folder
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp", ".tif", ".tiff"})
 
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What Pillow raises on damaged files, whichever format they pretend to have."""
-
 
 def digits(_: str) -> Arrays:
     """UCI handwritten digits as shipped with scikit-learn: 1,797 grey images of 8x8 pixels, 10 classes."""
@@ -122,7 +119,7 @@ def _readable(where: str, source: Path | bytes) -> np.ndarray:
     """The pixels of an image; `where` it is goes into the message if it cannot be read."""
     try:
         return _pixels(io.BytesIO(source) if isinstance(source, bytes) else source)
-    except UNREADABLE as error:
+    except Exception as error:  # noqa: BLE001  Pillow raises whatever it meets in a damaged file
         raise DataError(f"{where}: not a readable image ({error}); remove or repair it") from error
 
 
