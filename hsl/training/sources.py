@@ -119,7 +119,7 @@ def _readable(where: str, source: Path | bytes) -> np.ndarray:
     """The pixels of an image; `where` it is goes into the message if it cannot be read."""
     try:
         return _pixels(io.BytesIO(source) if isinstance(source, bytes) else source)
-    except Exception as error:  # noqa: BLE001  Pillow raises whatever it meets in a damaged file
+    except Exception as error:  # Pillow raises whatever it meets in a damaged file
         raise DataError(f"{where}: not a readable image ({error}); remove or repair it") from error
 
 
