@@ -42,6 +42,7 @@ class TrialRun:
         state = checkpoint.read(job.checkpoint)
         if state is not None:
             self._trainer.load_state_dict(state["trainer"])
+            self._started_at = datetime.fromisoformat(state["started_at"])
         self._unreported = list(self._trainer.history)
 
     def advance(self) -> dict[str, Any]:
@@ -64,7 +65,8 @@ class TrialRun:
 
     def _save(self) -> None:
         job = self._job.model_dump(mode="json", exclude_defaults=True)
-        checkpoint.write(self._job.checkpoint, {"job": job, "trainer": self._trainer.state_dict()})
+        state = {"job": job, "started_at": self._started_at.isoformat(), "trainer": self._trainer.state_dict()}
+        checkpoint.write(self._job.checkpoint, state)
 
     def _summary(self) -> dict[str, Any]:
         """Columns of the trials table that only the worker knows."""

@@ -99,8 +99,9 @@ def test_a_resumed_trial_reports_what_was_lost_and_ends_the_same(plan: Plan, nee
     checkpoint.remove(job.checkpoint)
     interrupted = TrialRun(job, "cpu")
     interrupted.advance()
-    interrupted.advance()
+    started_at = interrupted.advance()["summary"]["started_at"]
     rows, result = run_to_end(job)
+    assert result["summary"]["started_at"] == started_at
     assert timeless(rows) == timeless(expected)
     assert {k: v for k, v in result["summary"].items() if k not in {"seconds", "started_at"}} == {
         k: v for k, v in last["summary"].items() if k not in {"seconds", "started_at"}
