@@ -50,6 +50,11 @@ class Registry(Mapping[str, T], Generic[T]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def reference(self, name: str) -> str | None:
+        """The lazy reference of an entry; None where the entry is the object itself."""
+        entry = self._entries[name]
+        return entry if isinstance(entry, str) else None
+
     def knows(self, name: str) -> bool:
         """Whether `name` is an entry or has the form of a plug-in reference (which is not imported for this)."""
         return name in self._entries or ":" in name

@@ -195,6 +195,15 @@ def test_list_names_every_method(hsl: Hsl) -> None:
     assert [row["name"] for row in json.loads(out)] == list(METHODS)
 
 
+@pytest.mark.parametrize(
+    "kind", ["methods", "distributions", "datasets", "models", "corruptions", "scores", "attacks"]
+)
+def test_list_describes_every_entry(kind: str, hsl: Hsl) -> None:
+    rows = json.loads(hsl("list", kind, "--format", "json")[1])
+    assert rows
+    assert all(len(row["details"]) > 10 for row in rows)
+
+
 def test_list_of_an_unknown_kind(hsl: Hsl) -> None:
     code, _, err = hsl("list", "method")
     assert code == 2

@@ -65,7 +65,11 @@ class TrialRun:
 
     def _save(self) -> None:
         job = self._job.model_dump(mode="json", exclude_defaults=True)
-        state = {"job": job, "started_at": self._started_at.isoformat(), "trainer": self._trainer.state_dict()}
+        state = {
+            "job": job,
+            "started_at": self._started_at.isoformat(),
+            "trainer": self._trainer.state_dict(),
+        }
         checkpoint.write(self._job.checkpoint, state)
 
     def _summary(self) -> dict[str, Any]:

@@ -13,8 +13,8 @@ TRIALS = """
 sequence trial_id configuration_id cell stage seed dataset model regime method distribution sparsity
 parameters configuration status reason epochs budget_epochs objective val_clean_accuracy val_matched_accuracy
 test_clean_accuracy test_matched_accuracy val_clean_loss val_matched_loss test_clean_loss test_matched_loss
-train_loss realised_sparsity parameters_total nonzeros layer_densities seconds passes training_flops inference_flops exempt attempts device
-node started_at ended_at provenance
+train_loss realised_sparsity parameters_total nonzeros layer_densities seconds passes training_flops
+inference_flops exempt attempts device node started_at ended_at provenance
 """
 EPOCHS = """
 sequence trial_id cell epoch epochs_at_target lr train_loss train_accuracy val_clean_accuracy val_clean_loss
