@@ -61,7 +61,7 @@ def _names(registry: Any) -> Callable[[], Iterator[Row]]:
 
 
 def summary(reference: str | None) -> str:
-    """First line of the docstring of ``package.module:attr``, read from the source: nothing is imported."""
+    """First line of the docstring of ``hsl.module:attr``, read from the source: nothing is imported."""
     if reference is None:
         return ""
     module, _, attribute = reference.partition(":")
@@ -77,55 +77,6 @@ def _definitions(module: str) -> list[ast.stmt]:
     file = Path(__file__).parent.joinpath(*module.split(".")[1:])
     source = file / "__init__.py" if file.is_dir() else file.with_suffix(".py")
     return ast.parse(source.read_text(encoding="utf-8")).body
-
-
-KINDS:
-        raise UnknownNameError("kind", kind, KINDS)
-    chosen = [kind] if kind else list(KINDS)
-    return [{"kind": name, **row} for name in chosen for row in KINDS[name]()]
-
-
-def _methods() -> Iterator[Row]:
-    for name, method in METHODS.items():
-        tuned = ", ".join(f"method.{h.name}={h.default:g}" for h in method.hyperparameters)
-        takes = ", ".join(method.distributions)
-        yield {"name": name, "details": "; ".join(part for part in (method.summary, takes, tuned) if part)}
-
-
-def _distributions() -> Iterator[Row]:
-    for name, distribution in DISTRIBUTIONS.items():
-        yield {"name": name, "details": (distribution.__doc__ or "").partition("\n")[0]}
-
-
-def _datasets() -> Iterator[Row]:
-    for name in DATASETS:
-        shown = f"{name}:PATH" if name in NEEDS_PATH else name
-        yield {"name": shown, "details": summary(DATASETS.reference(name))}
-
-
-def _spaces() -> Iterator[Row]:
-    for name, field in SearchSpace.model_fields.items():
-        yield {"name": name, "details": "required" if field.is_required() else ""}
-
-
-def _names(registry: Any) -> Callable[[], Iterator[Row]]:
-    return lambda: ({"name": name, "details": summary(registry.reference(name))} for name in registry)
-
-
-def summary(reference: str | None) -> str:
-    """First line of the docstring of ``package.module:attr``, read from the source: nothing is imported."""
-    if reference is None:
-        return ""
-    module, _, attribute = reference.partition(":")
-    for node in _definitions(module):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == attribute:
-            return (ast.get_docstring(node) or "").partition("\n")[0]
-    return ""
-
-
-@cache
-def _definitions(file: str) -> list[ast.stmt]:
-    return ast.parse(Path(file).read_text(encoding="utf-8")).body
 
 
 KINDS: dict[str, Callable[[], Iterator[Row]]] = {
