@@ -29,7 +29,17 @@ Values = Mapping[str, Any]
 
 def is_sparsification(axis: str) -> bool:
     """Whether `axis` says how the network is made sparse, which a dense baseline has no use for."""
-    return axis in {"method", "distribution", "sparsity"} or axis.startswith("method.")
+    return axis in {"method", "distribution", "sparsity", "init"} or axis.startswith("method.")
+
+
+def level_name(axis: str, level: Any) -> str:
+    """A level as part of a cell's name: by itself where it speaks for itself, else with its axis."""
+    if axis in {"regime", "method", "distribution", "sparsity"}:
+        return str(level)
+    if isinstance(level, Mapping):
+        options = ",".join(f"{key}={value}" for key, value in level.items() if key != "name")
+        level = f"{level.get('name')}({options})".replace(" ", "")
+    return str(level) if axis == "model" else f"{axis}={level}"
 
 
 def axis_problem(axis: str) -> str | None:

@@ -15,7 +15,9 @@ from hsl.errors import SpaceError, StoreError
 from hsl.search.schema import SearchSpace
 from hsl.search.space import make_space
 
-FREE = frozenset({"resources", "early_stopping", "sampler"})
+FREE = frozenset({"resources", "early_stopping", "sampler", "regime"})
+"""May change; what `regime` stands for is compared by itself."""
+
 GROWS = frozenset({"regimes", "factors", "search", "budget", "confirm"})
 
 
@@ -38,7 +40,8 @@ def check_continues(text: str | None, space: SearchSpace, where: str) -> None:
     if text is None:
         return
     try:
-        stored = make_space(yaml.safe_load(text), source=f"{where}/space.yaml")
+        raw = yaml.safe_load(text)
+        stored = make_space(raw if isinstance(raw, dict) else {}, source=f"{where}/space.yaml")
     except (SpaceError, yaml.YAMLError) as error:
         raise StoreError(f"{where} holds a space that this version cannot read: {error}") from error
     found = list(differences(stored.model_dump(mode="json"), space.model_dump(mode="json")))

@@ -9,7 +9,7 @@ from typing import Any
 
 from hsl.errors import Problem, SpaceError
 from hsl.hardness.regimes import Regime
-from hsl.search.axes import Values, configuration, is_sparsification
+from hsl.search.axes import Values, configuration, is_sparsification, level_name
 from hsl.search.schema import Domain, SearchSpace
 from hsl.sparsity.methods import METHODS, feasible
 from hsl.training.configuration import Configuration, digest
@@ -124,7 +124,7 @@ def _baselines(space: SearchSpace) -> Iterator[Cell]:
     domains = {axis: domain for axis, domain in space.search.items() if not is_sparsification(axis)}
     for levels in _crossed(factors):
         yield Cell(
-            name="/".join([*(str(level) for level in levels.values()), "dense"]),
+            name="/".join([*_names(levels), "dense"]),
             levels=levels,
             baseline=True,
             domains=domains,
@@ -151,7 +151,7 @@ def _sparse_cells(space: SearchSpace, omissions: dict[str, Omission]) -> Iterato
             continue
         domains = {axis: domain for axis, domain in space.search.items() if _applies(axis, taken)}
         yield Cell(
-            name="/".join(str(level) for level in levels.values()) or space.name,
+            name="/".join(_names(levels)) or space.name,
             levels=levels,
             baseline=False,
             domains=domains,
@@ -201,6 +201,10 @@ def _check_sparsity_is_given(space: SearchSpace) -> None:
 def _crossed(factors: dict[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
     for levels in product(*factors.values()):
         yield dict(zip(factors, levels, strict=True))
+
+
+def _names(levels: Values) -> list[str]:
+    return [level_name(axis, level) for axis, level in levels.items()]
 
 
 def _count(space: SearchSpace, domains: dict[str, Domain]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -25,6 +26,11 @@ MAX_CONFIRM_SEEDS = 30
 
 Whole = int
 """The type by a name that the field ``int`` of a domain does not hide."""
+
+
+def has_twins(values: Sequence[Any]) -> bool:
+    """Whether two values are equal, 1 and 1.0 included."""
+    return any(value in values[:index] for index, value in enumerate(values))
 
 
 class Domain(Strict):
@@ -50,7 +56,7 @@ class Domain(Strict):
         bounds = self.bounds
         if bounds and bounds[0] >= bounds[1]:
             raise ValueError(f"the lower bound {bounds[0]} must be below the upper bound {bounds[1]}")
-        if self.choice and len({repr(value) for value in self.choice}) != len(self.choice):
+        if self.choice and has_twins(self.choice):
             raise ValueError("a choice is listed twice")
         return self
 
@@ -58,11 +64,6 @@ class Domain(Strict):
     def bounds(self) -> tuple[float, float] | None:
         """Lowest and highest value of a numeric domain."""
         return self.uniform or self.loguniform or self.int
-
-    @property
-    def extremes(self) -> tuple[Any, ...]:
-        """Values that must be valid for the whole domain to be valid."""
-        return self.choice or self.bounds or ()
 
     @property
     def size(self) -> float:

@@ -13,6 +13,7 @@ from hsl.search.needs import Needs
 from hsl.search.parents import Library, ParentTask, ScoresTask, make_here, missing
 from hsl.search.plan import make_plan
 from hsl.search.schema import SearchSpace
+from hsl.sparsity.methods import METHODS, feasible
 from hsl.training.arrays import cache_folder
 from hsl.training.configuration import Configuration
 
@@ -20,7 +21,8 @@ from hsl.training.configuration import Configuration
 def only_configuration(space: SearchSpace) -> Configuration:
     """The configuration that is left when every axis is pinned.
 
-    A tuned number that is not pinned has the space's own default (``training.*``) or its method's.
+    A tuned number that is not pinned has the space's own default (``training.*``) or its method's, a tuned
+    distribution is the method's default, or else the first of the choices that it takes.
 
     Raises:
         SpaceError: With every axis that has several values left, or if the values do not fit together.
@@ -39,11 +41,22 @@ def only_configuration(space: SearchSpace) -> Configuration:
             )
     if problems:
         raise SpaceError(space.name, problems)
+    if taken := _first_taken(space, values.get("method", space.method) or "dense"):
+        values.setdefault("distribution", taken)
     try:
         return configuration(space, values)
     except ValidationError as error:
         reasons = [item["msg"].removeprefix("Value error, ") for item in error.errors()]
         raise SpaceError(space.name, [Problem("", reason) for reason in reasons]) from error
+
+
+def _first_taken(space: SearchSpace, method: str) -> str | None:
+    """Of the distributions to choose from, the method's default, else the first that it takes."""
+    domain = space.search.get("distribution")
+    offered = domain.choice if domain and domain.choice else ()
+    taken = [name for name in offered if feasible(method, name) is None]
+    default = next(iter(METHODS[method].distributions), None)
+    return default if default in taken else next(iter(taken), None)
 
 
 def _options(space: SearchSpace) -> Iterator[tuple[str, tuple[Any, ...], bool]]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from hsl.errors import Problem, SpaceError, close_match
 from hsl.search.axes import axis_problem, known_axes, value_problem
-from hsl.search.schema import Domain, SearchSpace
+from hsl.search.schema import Domain, SearchSpace, has_twins
 
 Location = tuple[str | int, ...]
 
@@ -210,8 +210,14 @@ def _cross_problems(raw: Mapping[str, Any]) -> Iterator[tuple[Location, Problem]
                 ("search", axis),
                 Problem(f"search.{axis}", "also a factor; an axis is compared or tuned, not both"),
             )
-    if (regime := raw.get("regime")) is not None and names and regime not in names:
+    regime = raw.get("regime")
+    if regime is not None and names and regime not in names:
         yield ("regime",), Problem("regime", _unknown_regime(regime, names))
+    if regime is None and len(names) > 1 and "regime" not in levels:
+        message = (
+            f"{len(names)} are described and none is chosen; add regime to factors, or set regime: {names[0]}"
+        )
+        yield ("regimes",), Problem("regimes", message)
 
 
 def _probes(domain: Mapping[str, Any]) -> list[Any]:
@@ -238,7 +244,7 @@ def _axis_problems(
                 where, f"{axis} is compared, never tuned: the search would pick the easiest; use factors"
             ),
         )
-    if len({repr(value) for value in values}) != len(values):
+    if has_twins(values):
         yield location, Problem(where, "a value is listed twice")
     for index, value in enumerate(values):
         message = _level_problem(axis, value, regimes, tuned=location[0] == "search")

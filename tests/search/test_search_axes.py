@@ -18,6 +18,7 @@ SPACE = make_space(
         "model": "mlp",
         "training": {"epochs": 7, "lr": 0.3},
         "regimes": {"clean": {}, "few": {"keep": {"fraction": 0.5}}},
+        "regime": "clean",
         "init": "dense",
         "split": {"seed": 4},
     }

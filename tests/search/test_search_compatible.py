@@ -130,7 +130,7 @@ def test_a_new_regime_may_not_take_the_place_of_the_only_one() -> None:
 
 
 def _regimes(content: dict[str, Any]) -> dict[str, Any]:
-    return make_space({**STORED, "regimes": content, "factors": {}}).regimes
+    return make_space({**STORED, "regimes": content, "factors": {}, "regime": "clean"}).regimes
 
 
 def test_all_differences_are_listed() -> None:
@@ -138,7 +138,7 @@ def test_all_differences_are_listed() -> None:
     assert len(list(differences(stored, given.model_dump(mode="json")))) == 2
 
 
-@pytest.mark.parametrize("text", ["[1", "name: 3", "{}", "name: t\nmethod: gone"])
+@pytest.mark.parametrize("text", ["[1", "name: 3", "{}", "[1, 2]", "null", "name: t\nmethod: gone"])
 def test_a_stored_space_that_cannot_be_read_is_told(text: str) -> None:
     with pytest.raises(StoreError, match="runs/t holds a space that this version cannot read"):
         check_continues(text, make_space(STORED), "runs/t")

@@ -193,3 +193,19 @@ sys.exit("torch" in sys.modules or "ray" in sys.modules)
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+def test_names_of_cells_are_unique_and_say_the_axis_where_a_level_does_not() -> None:
+    factors = {
+        "init": ["dense", "sparse"],
+        "model": ["mlp", {"name": "mlp", "widths": [16]}],
+        "training.lr": [0.1, 0.2],
+        "sparsity": [0.5],
+    }
+    cells = make_plan(
+        make_space({"name": "n", "dataset": "digits", "model": "mlp", "method": "static", "factors": factors})
+    ).cells
+    names = [cell.name for cell in cells]
+    assert len(set(names)) == len(names) == 2 * 2 * 2 + 2 * 2
+    assert "init=dense/mlp(widths=[16])/training.lr=0.2/0.5" in names
+    assert "mlp/training.lr=0.1/dense" in names
