@@ -15,6 +15,7 @@ from hsl.sparsity import Parent, Sparsifier, layer_macs
 from hsl.sparsity.methods import METHODS, check_hyperparameters
 from hsl.training import checkpoint
 from hsl.training.augmentation import SMALLEST_SIDE
+from hsl.training.batching import TrainingSet, batches
 from hsl.training.configuration import Configuration, ModelSpec
 from hsl.training.data import Data, load_data, sets_of, training_attack
 from hsl.training.evaluation import to_float
@@ -22,7 +23,7 @@ from hsl.training.flops import TrainingMeter, scoring_steps
 from hsl.training.models import Normalized, Shape
 from hsl.training.optimizers import make_optimizer
 from hsl.training.registries import MODELS
-from hsl.training.trainer import Trainer, TrainingSet, batches
+from hsl.training.trainer import Trainer
 
 SCORING_BATCH = 128
 """Samples on which SNIP scores weights, as in the paper's CIFAR experiments (arXiv 1810.02340)."""

@@ -18,10 +18,10 @@ from hsl.hardness.attacks import random_start
 from hsl.hardness.regimes import Attack, Regime
 from hsl.hardness.registries import ATTACKS
 from hsl.training.arrays import Arrays
+from hsl.training.batching import TrainingSet
 from hsl.training.configuration import Configuration, Split
 from hsl.training.datasets import load_divided
 from hsl.training.evaluation import EvaluationSets
-from hsl.training.trainer import TrainingSet
 
 STATISTICS_CHUNK = 10_000
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hsl.hardness import keyed
-from hsl.hardness.apply import Samples
 from hsl.sparsity import Sparsifier
 from hsl.training.augmentation import crop_and_flip
+from hsl.training.batching import TrainingSet, batches
 from hsl.training.configuration import Training
 from hsl.training.evaluation import EvaluationSets, to_float
 from hsl.training.flops import TrainingMeter
@@ -24,25 +24,6 @@ from hsl.training.optimizers import learning_rate
 
 class DivergedError(ArithmeticError):
     """The training loss is not a finite number."""
-
-
-class TrainingSet:
-    """Training samples on the device; a regime that redraws its corruption does so at every epoch."""
-
-    def __init__(self, samples: Samples, redraw: Any = None) -> None:
-        self._samples = samples
-        self._redraw = redraw
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def steps_per_epoch(self, batch_size: int) -> int:
-        """Number of batches in an epoch."""
-        return steps_per_epoch(len(self), batch_size)
-
-    def at(self, epoch: int) -> Samples:
-        """The samples of one epoch, counted from 1."""
-        return self._redraw(epoch) if self._redraw else self._samples
 
 
 class Trainer:
@@ -242,17 +223,3 @@ def _laid_out(value: Any, parameter: Tensor) -> Any:
     if not isinstance(value, Tensor) or value.shape != parameter.shape:
         return value
     return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
-
-
-def batches(order: Tensor, batch_size: int) -> list[Tensor]:
-    """Cut positions into batches; a last batch of one sample joins the one before (batch norm needs two)."""
-    parts = list(order.split(batch_size))
-    if len(parts) > 1 and len(parts[-1]) == 1 < batch_size:
-        parts[-2:] = [torch.cat(parts[-2:])]
-    return parts
-
-
-def steps_per_epoch(samples: int, batch_size: int) -> int:
-    """Number of batches that `batches` cuts."""
-    full, rest = divmod(samples, batch_size)
-    return max(1, full + (rest > (1 if full else 0)))
