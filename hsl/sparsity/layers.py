@@ -146,11 +146,6 @@ def weight_of(layer: Layer) -> nn.Parameter:
     return layer.weight
 
 
-def mask_of(layer: Layer) -> Tensor:
-    """Mask of a prunable layer: boolean, the shape of its weight, True where active."""
-    return layer.weight_mask
-
-
 def layer_shapes(layers: Layers) -> dict[str, tuple[int, ...]]:
     """Shapes of the weights, by layer name."""
     return {name: tuple(layer.weight.shape) for name, layer in layers.items()}

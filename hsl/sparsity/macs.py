@@ -28,7 +28,7 @@ def layer_macs(model: nn.Module, inputs: Tensor, layers: Layers | None = None) -
         Layer names and multiply-accumulates per sample; 0 for a layer that is not used.
     """
     layers = prunable_layers(model) if layers is None else layers
-    uses = {(id(layer.module), layer.parameter): 0 for layer in layers.values()}
+    uses = {(id(layer.module), layer.parameter): 0.0 for layer in layers.values()}
     modules = {id(module): module for module in model.modules()}
     handles = [module.register_forward_hook(_counter(uses), with_kwargs=True) for module in modules.values()]
     training = model.training
@@ -42,12 +42,12 @@ def layer_macs(model: nn.Module, inputs: Tensor, layers: Layers | None = None) -
     return {name: _per_sample(layer, uses, len(inputs)) for name, layer in layers.items()}
 
 
-def _per_sample(layer: Layer, uses: Mapping[tuple[int, str], int], samples: int) -> int:
+def _per_sample(layer: Layer, uses: Mapping[tuple[int, str], float], samples: int) -> int:
     positions = uses[id(layer.module), layer.parameter]
     return round(positions * layer.weight.numel() / samples)
 
 
-def _counter(uses: dict[tuple[int, str], int]) -> Callable[..., None]:
+def _counter(uses: dict[tuple[int, str], float]) -> Callable[..., None]:
     """A hook that adds up at how many positions of a batch a module's weights are used."""
 
     def count(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
@@ -60,7 +60,7 @@ def _counter(uses: dict[tuple[int, str], int]) -> Callable[..., None]:
 
 def _positions(
     module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
-) -> dict[tuple[int, str], int]:
+) -> dict[tuple[int, str], float]:
     here = id(module)
     if isinstance(module, nn.MultiheadAttention):
         return _attention_positions(module, args, kwargs)
@@ -75,12 +75,12 @@ def _positions(
 
 def _attention_positions(
     module: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> dict[tuple[int, str], int]:
+) -> dict[tuple[int, str], float]:
     """Tokens of query, key and value; the packed projection does a third of its work for each of them."""
     given = {**dict(zip(("query", "key", "value"), args, strict=False)), **kwargs}
     tokens = {name: given[name].numel() // given[name].shape[-1] for name in ("query", "key", "value")}
     return {
-        (id(module), "in_proj_weight"): sum(tokens.values()) // 3,
+        (id(module), "in_proj_weight"): sum(tokens.values()) / 3,
         (id(module), "q_proj_weight"): tokens["query"],
         (id(module), "k_proj_weight"): tokens["key"],
         (id(module), "v_proj_weight"): tokens["value"],

@@ -123,12 +123,23 @@ def parse_structure(structure: str) -> tuple[int, int]:
     return int(kept), int(of)
 
 
-def check_structure(method: str, distribution: object) -> None:
-    """Refuse a method or distribution that cannot keep N of every M weights.
+def chosen_distribution(
+    method: str, distribution: str | Mapping[str, float] | None, structure: str | None
+) -> str | dict[str, float] | None:
+    """The distribution that is asked for, or the method's default; None for dense.
 
     Raises:
-        MethodError: If it is such a one.
+        MethodError: If a structure is asked for, and method or distribution cannot keep N of every M weights.
     """
+    if structure is not None:
+        _check_structure(method, distribution)
+        return "uniform"
+    if isinstance(distribution, Mapping):
+        return dict(distribution)
+    return distribution or next(iter(METHODS[method].distributions), None)
+
+
+def _check_structure(method: str, distribution: object) -> None:
     if not METHODS[method].takes_structure:
         able = [name for name in METHODS if METHODS[name].takes_structure]
         raise MethodError(f"method {method!r} takes no structure; those that do are {', '.join(able)}")

@@ -21,7 +21,7 @@ from hsl.sparsity.masks import (
 from hsl.sparsity.methods import METHODS, Never, check_hyperparameters, feasible
 from hsl.sparsity.network import Loss, Network, Parent
 from hsl.sparsity.ranked import is_ratios
-from hsl.sparsity.request import LayerReport, check_optimizer, check_request, check_structure, make_budget
+from hsl.sparsity.request import LayerReport, check_optimizer, check_request, chosen_distribution, make_budget
 from hsl.sparsity.scoring import ratio_budget
 from hsl.sparsity.zeroing import zero_gradients_, zero_weights_and_state_
 
@@ -101,16 +101,11 @@ class Sparsifier:
     ) -> None:
         if reason := feasible(method, distribution, sparsity):
             raise MethodError(reason)
-        if isinstance(distribution, Mapping):
-            distribution = dict(distribution)
         check_request(method, total_steps, init, parent)
-        if structure is not None:
-            check_structure(method, distribution)
-            distribution = distribution or "uniform"
         self.structure = structure
         self.method = METHODS[method]
         self.hyperparameters = check_hyperparameters(method, hyperparameters or {})
-        self.distribution = distribution or next(iter(self.method.distributions), None)
+        self.distribution = chosen_distribution(method, distribution, structure)
         self.target_sparsity = sparsity
         self.total_steps = total_steps
         self.step_count = 0
@@ -120,21 +115,17 @@ class Sparsifier:
         self._held_back: list[tuple[Tensor, Tensor | None]] = []
         if self._masked:
             check_optimizer(optimizer, self._layers)
-        self._network = Network(
-            model,
+        budget = make_budget(
             self._layers,
-            make_budget(
-                self._layers,
-                sparsity,
-                self.distribution or "uniform",
-                keep_dense=keep_dense,
-                first_dense=first_dense,
-                last_dense=last_dense,
-                structure=structure,
-            ),
-            self._generator,
-            scale_init=init == "sparse" and self.method.starts_sparse,
+            sparsity,
+            self.distribution or "uniform",
+            keep_dense=keep_dense,
+            first_dense=first_dense,
+            last_dense=last_dense,
+            structure=structure,
         )
+        scale_init = init == "sparse" and self.method.starts_sparse
+        self._network = Network(model, self._layers, budget, self._generator, scale_init)
         if is_ratios(self.distribution):
             self._network.budget = ratio_budget(self._network, str(self.distribution), loss, parent)
         self._driver = driver_for(

@@ -31,6 +31,15 @@ class Attending(nn.Module):
         return self.head(self.attn(hidden, hidden, hidden)[0].mean(1))
 
 
+class Crossing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attn = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, inputs):
+        return self.attn(inputs[:, :3], key=inputs, value=inputs)[0]
+
+
 def test_attention_projections_are_chosen_by_type():
     shapes = layer_shapes(prunable_layers(Attending()))
     assert shapes == {"attn.in_proj": (24, 8), "attn.out_proj": (8, 8), "head": (3, 8)}
@@ -219,6 +228,10 @@ def test_operations_of_attention_and_transposed_convolutions():
     encoder = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
     found = layer_macs(encoder, torch.rand(2, 5, 8))
     assert found == {"self_attn.in_proj": 960, "self_attn.out_proj": 320, "linear1": 640, "linear2": 640}
+    assert layer_macs(Crossing(), torch.rand(2, 5, 8)) == {
+        "attn.in_proj": (3 + 5 + 5) * 64,
+        "attn.out_proj": 3 * 64,
+    }
     up = nn.Sequential(nn.ConvTranspose2d(3, 5, 4, stride=2))
     assert layer_macs(up, torch.rand(2, 3, 6, 6)) == {"0": 36 * 3 * 5 * 16}
 

@@ -9,6 +9,7 @@ from hsl.sparsity.schedules import (
     GradualSchedule,
     cosine_drop_fraction,
     cubic_progress,
+    round_progress,
     to_step,
 )
 
@@ -71,3 +72,15 @@ def test_a_small_budget_still_trains_weights(drop_fraction, interval, until, tot
     assert len(updates) <= total_steps / 2
     assert all(step < until * total_steps + 0.5 for step in updates)
     assert all(0 <= schedule.fraction(step) <= drop_fraction for step in updates)
+
+
+def test_cubic_of_the_jaxpruner_example():
+    # Target .5 from step 0 to 20; at its step 9 ten steps are done.
+    assert 0.5 * cubic_progress(10, 0, 20) == 0.4375
+
+
+@pytest.mark.parametrize(("rounds", "density"), [(5, 0.32768), (7, 0.209715), (10, 0.107374), (14, 0.043980)])
+def test_rounds_that_keep_four_fifths(rounds, density):
+    sparsity = 1 - 0.8**rounds
+    assert 1 - sparsity * round_progress(sparsity, rounds, rounds) == pytest.approx(density, abs=1e-6)
+    assert 1 - sparsity * round_progress(sparsity, 1, rounds) == pytest.approx(0.8)

@@ -179,6 +179,7 @@ def test_a_compiled_model_is_compiled_once(mlp, digits):
     assert_same(mlp.state_dict(), plain.state_dict())
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
 @pytest.mark.parametrize("layout", ["dense", "csr"])
 def test_a_finished_model_computes_the_same_without_masks(layout, cnn, digits):
     optimizer = sgd(cnn)
