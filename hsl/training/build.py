@@ -16,7 +16,7 @@ from hsl.sparsity.methods import METHODS, check_hyperparameters
 from hsl.training import checkpoint
 from hsl.training.augmentation import SMALLEST_SIDE
 from hsl.training.batching import TrainingSet, batches
-from hsl.training.configuration import Configuration, ModelSpec
+from hsl.training.configuration import Configuration, ModelSpec, Training
 from hsl.training.data import Data, load_data, sets_of, training_attack
 from hsl.training.evaluation import to_float
 from hsl.training.flops import TrainingMeter, scoring_steps
@@ -53,10 +53,7 @@ def build_trainer(
     """
     data = load_data(configuration.dataset, configuration.split, device)
     train, sets = sets_of(configuration, seed, scores, device)
-    training = configuration.training
-    if training.augment is None:
-        large = min(data.shape[1:]) >= SMALLEST_SIDE
-        training = training.model_copy(update={"augment": large})
+    training = _with_augmentation(configuration.training, data.shape)
     model = _model(configuration, data, seed, device)
     optimizer = make_optimizer(training, model.parameters())
     steps = training.epochs * train.steps_per_epoch(training.batch_size)
@@ -85,6 +82,13 @@ def build_trainer(
         seed=seed,
         perturb=training_attack(configuration.regime.attack, seed),
     )
+
+
+def _with_augmentation(training: Training, shape: Shape) -> Training:
+    """Whether to augment is decided by the size of the images, where nobody else has."""
+    if training.augment is not None:
+        return training
+    return training.model_copy(update={"augment": min(shape[1:]) >= SMALLEST_SIDE})
 
 
 def _meter(
