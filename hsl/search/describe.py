@@ -76,7 +76,7 @@ def show_plan(plan: Plan, costs: Sequence[Cost], speed_is_measured: bool, consol
         say(f"needs: {scores.score} scores, the mean over {scores.models} models at epoch {scores.epochs}")
     if plan.parents:
         say(
-            f"needs: {len(plan.parents)} dense parents, and one per fresh seed where a winner starts from one"
+            f"needs: {len(plan.parents)} trained parents, and those of each fresh seed where a winner starts from one"
         )
     console.print(_costs_table(costs))
     basis = "measured in the store" if speed_is_measured else "nominal, a guess until there is a store"

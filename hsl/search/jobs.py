@@ -19,7 +19,7 @@ class Job(Strict):
         stage: ``search`` or ``confirm``.
         baseline: Whether the cell is a dense reference.
         parameters: Tuned values (axis -> value).
-        parent: URI of its dense parent, where it needs one.
+        parent: URI of its parent, where it needs one.
         scores: URI of the difficulty scores, where its regime needs them.
         checkpoint: URI of its checkpoint.
         milestones: Epochs at target sparsity at which it is judged, so that it reports there.

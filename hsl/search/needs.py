@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from hsl.search.jobs import Job
 from hsl.search.parents import Library, ParentTask, ScoresTask, Task
-from hsl.search.plan import Cell, Plan, parent_of, scores_for
+from hsl.search.plan import Cell, Plan, ancestors, parent_of, scores_for
 from hsl.search.rungs import milestones
 from hsl.search.schema import SearchSpace
 from hsl.training.configuration import Configuration
@@ -38,11 +38,18 @@ class Needs:
         """Prerequisites of one trial."""
         if scores := scores_for(configuration, self._space):
             yield ScoresTask(scores, self._library.scores(scores))
-        if parent := parent_of(configuration, self._space):
+        for parent in ancestors(configuration, self._space):
             yield self._parent(parent, seed)
 
     def _parent(self, parent: Configuration, seed: int) -> ParentTask:
-        return ParentTask(parent, seed, self._scores(parent), self._library.parent(parent, seed))
+        grandparent = parent_of(parent, self._space)
+        return ParentTask(
+            configuration=parent,
+            seed=seed,
+            scores=self._scores(parent),
+            parent=self._library.parent(grandparent, seed) if grandparent else None,
+            target=self._library.parent(parent, seed),
+        )
 
     def _scores(self, configuration: Configuration) -> str | None:
         scores = scores_for(configuration, self._space)

@@ -43,29 +43,37 @@ class Library:
 
 @dataclass(frozen=True)
 class ParentTask:
-    """One dense network to be trained.
+    """One network to be trained as a parent.
 
     Attributes:
         configuration: What is trained.
         seed: Its seed, which is that of its children.
         scores: URI of the scores that its regime needs, or None.
+        parent: URI of its own parent, where it has one.
         target: URI of the result.
     """
 
     configuration: Configuration
     seed: int
     scores: str | None
+    parent: str | None
     target: str
+
+    @property
+    def inputs(self) -> tuple[str | None, ...]:
+        """What must be there first."""
+        return self.scores, self.parent
 
     def run(self, device: str) -> None:
         """Train the network and put its checkpoint in place."""
         from hsl.training import checkpoint  # noqa: PLC0415  torch only where something is trained
 
-        trainer = _trained(self.configuration, self.seed, self.scores, device)
+        trainer = _trained(self.configuration, self.seed, device, scores=self.scores, parent=self.parent)
         state = {
             "model": trainer.model.state_dict(),
             "configuration": self.configuration.model_dump(mode="json", exclude_defaults=True),
             "seed": self.seed,
+            "dense_steps": trainer.meter.relative * trainer.total_steps,
         }
         checkpoint.write(self.target, state)
 
@@ -81,13 +89,14 @@ class ScoresTask:
 
     scores: Scores
     target: str
+    inputs: tuple[str, ...] = ()
 
     def run(self, device: str) -> None:
         """Train the scoring models, score every sample, put the table in place."""
         from hsl.training.scoring import mean_scores, write_scores  # noqa: PLC0415
 
         trainers = (
-            _trained(self.scores.configuration, seed, None, device, self.scores.epochs)
+            _trained(self.scores.configuration, seed, device, epochs=self.scores.epochs)
             for seed in range(self.scores.models)
         )
         values = mean_scores(self.scores.score, trainers, self.scores.configuration, device)
@@ -104,11 +113,17 @@ Task = ParentTask | ScoresTask
 
 
 def _trained(
-    configuration: Configuration, seed: int, scores: str | None, device: str, epochs: int | None = None
+    configuration: Configuration,
+    seed: int,
+    device: str,
+    *,
+    scores: str | None = None,
+    parent: str | None = None,
+    epochs: int | None = None,
 ) -> Trainer:
     from hsl.training.build import build_trainer  # noqa: PLC0415  torch only where something is trained
 
-    trainer = build_trainer(configuration, seed, scores=scores, device=device)
+    trainer = build_trainer(configuration, seed, parent=parent, scores=scores, device=device)
     while not trainer.is_done and trainer.epoch != epochs:
         trainer.train_epoch()
     return trainer
@@ -160,10 +175,20 @@ def make_all(tasks: Iterable[Task], resources: Mapping[str, float], workers: int
             ray.kill(actor)
 
 
+def waves(tasks: Iterable[Task]) -> Iterator[list[Task]]:
+    """Groups of tasks in an order in which each finds its inputs; those of a group depend on none of it."""
+    left = list(tasks)
+    while left:
+        targets = {task.target for task in left}
+        ready = [task for task in left if targets.isdisjoint(task.inputs)]
+        yield ready
+        left = [task for task in left if task not in ready]
+
+
 def describe(task: Task) -> str:
     """What a task makes, in words."""
     if isinstance(task, ParentTask):
-        return f"the dense parent of seed {task.seed}"
+        return f"a {task.configuration.method} parent of seed {task.seed}"
     return f"the {task.scores.score} scores"
 
 

@@ -11,7 +11,8 @@ from hsl.errors import Problem, SpaceError
 from hsl.hardness.regimes import Regime
 from hsl.search.axes import Values, configuration, is_sparsification, level_name
 from hsl.search.schema import Domain, SearchSpace
-from hsl.sparsity.methods import METHODS, feasible
+from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
+from hsl.sparsity.methods.iterative import ITERATIVE, round_before
 from hsl.training.configuration import Configuration, digest
 
 
@@ -74,7 +75,7 @@ class Plan:
         space: The space it was made of.
         cells: In the order of the factors' levels, baselines first.
         omissions: What is left out.
-        parents: Dense configurations that some method of the search needs, trained once per seed.
+        parents: Configurations whose trained weights some method of the search starts from, once per seed.
         scores: Difficulty scores that the regimes need.
     """
 
@@ -166,6 +167,10 @@ def _distributions(
     """Distributions with which `method` means something at these levels; records what is left out."""
     offered = (levels["distribution"],) if "distribution" in levels else _options(space, "distribution")
     sparsity = levels.get("sparsity", space.sparsity)
+    if METHODS[method].iterative and (tuned := _tuned_rounds(space)):
+        costly = f"{tuned} is tuned, so every proposal would need parents of its own; set it to one value"
+        omissions.setdefault(f"{method} {costly}", Omission(method, costly))
+        return ()
     kept: list[str | None] = []
     for distribution in offered or (None,):
         reason = feasible(method, distribution, sparsity)
@@ -175,6 +180,12 @@ def _distributions(
             combination = " x ".join([method, *([distribution] if distribution else [])])
             omissions.setdefault(reason, Omission(combination, reason))
     return tuple(kept)
+
+
+def _tuned_rounds(space: SearchSpace) -> str | None:
+    """A tuned axis on which the parents of an iterative method depend, if there is one."""
+    axes = (f"method.{parameter.name}" for parameter in ITERATIVE)
+    return next((axis for axis in axes if axis in space.search and space.search[axis].size > 1), None)
 
 
 def _options(space: SearchSpace, axis: str) -> tuple[Any, ...]:
@@ -222,8 +233,29 @@ def _example(space: SearchSpace, cell: Cell) -> Configuration:
 
 
 def parent_of(child: Configuration, space: SearchSpace) -> Configuration | None:
-    """The dense network whose trained weights `child` starts from, or None."""
-    return child.dense_twin(space.training, child.regime) if METHODS[child.method].needs_parent else None
+    """The network whose trained weights `child` starts from, or None: dense, or pruned in one round less."""
+    method = METHODS[child.method]
+    if not method.needs_parent:
+        return None
+    dense = child.dense_twin(space.training, child.regime)
+    given = check_hyperparameters(child.method, child.hyperparameters)
+    before = round_before(child.sparsity, given) if method.iterative else None
+    if before is None:
+        return dense
+    sparsity, rounds = before
+    return Configuration(
+        **{name: getattr(dense, name) for name in ("dataset", "model", "split", "training", "regime")},
+        method="imp",
+        hyperparameters={**given, "rounds": rounds},
+        distribution=child.distribution if child.distribution in METHODS["imp"].distributions else None,
+        sparsity=sparsity,
+    )
+
+
+def ancestors(child: Configuration, space: SearchSpace) -> list[Configuration]:
+    """Parent, parent's parent, and so on, the oldest first."""
+    parent = parent_of(child, space)
+    return [*ancestors(parent, space), parent] if parent else []
 
 
 def scores_for(child: Configuration, space: SearchSpace) -> Scores | None:
@@ -239,10 +271,16 @@ def scores_for(child: Configuration, space: SearchSpace) -> Scores | None:
 
 def _parents(space: SearchSpace, cells: list[Cell]) -> Iterator[Configuration]:
     for cell in cells:
+        pinned = {
+            axis: domain.choice[0]
+            for axis, domain in cell.domains.items()
+            if domain.choice and domain.size == 1
+        }
         for method, distributions in cell.distributions.items():
-            child = configuration(space, {**cell.levels, "method": method, "distribution": distributions[0]})
-            if parent := parent_of(child, space):
-                yield parent
+            for distribution in distributions:
+                levels = {**pinned, **cell.levels, "method": method, "distribution": distribution}
+                child = configuration(space, levels)
+                yield from ancestors(child, space)
 
 
 def _unique(configurations: Iterator[Configuration]) -> tuple[Configuration, ...]:

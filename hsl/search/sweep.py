@@ -21,7 +21,7 @@ from hsl.search.compatible import check_continues, space_text
 from hsl.search.jobs import Job
 from hsl.search.ledger import Ledger
 from hsl.search.needs import Needs, objective_of, regime_of
-from hsl.search.parents import Library, ParentTask, ScoresTask, Task, describe, make_all, missing
+from hsl.search.parents import Library, Task, describe, make_all, missing, waves
 from hsl.search.plan import make_plan
 from hsl.search.preflight import preflight
 from hsl.search.progress import CellTally, Progress, Tally
@@ -145,14 +145,11 @@ class Sweep:
             stack.enter_context(ray_session(self._address))
 
     def _prepare(self, tasks: Iterable[Task]) -> None:
-        """Make parents and scores; parents may need scores, so scores come first."""
-        wanted = list(missing(tasks))
+        """Make the parents and scores that are missing."""
         resources = self.space.resources.model_dump()
-        for kind in (ScoresTask, ParentTask):
-            now = [task for task in wanted if isinstance(task, kind)]
-            if now:
-                self._say(f"parents: {len(now)} to make, first {describe(now[0])}")
-                make_all(now, resources, slots(self.space.resources))
+        for wave in waves(missing(tasks)):
+            self._say(f"parents: {len(wave)} to make, first {describe(wave[0])}")
+            make_all(wave, resources, slots(self.space.resources))
 
     def _proposed(self, study: CellStudy, proposal: Proposal) -> Job:
         configuration, seed = proposal.configuration, self.space.seed

@@ -17,7 +17,7 @@ from hsl.sparsity.densities import (
     uniform,
     uniform_plus,
 )
-from hsl.sparsity.ranked import FROM_PARENT, FROM_SCORES, GLOBAL, HALVES, from_ratios, global_, halves
+from hsl.sparsity.ranked import FROM_PARENTS, FROM_SCORES, GLOBAL, HALVES, from_ratios, global_, halves
 
 Distribution = Callable[..., dict[str, float]]
 
@@ -32,7 +32,7 @@ DISTRIBUTIONS: Registry[Distribution] = Registry(
         "pyramid": pyramid,
         GLOBAL: global_,
         HALVES: halves,
-        **dict.fromkeys((*FROM_SCORES, FROM_PARENT), from_ratios),
+        **dict.fromkeys((*FROM_SCORES, *FROM_PARENTS), from_ratios),
     },
 )
 

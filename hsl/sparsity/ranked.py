@@ -14,7 +14,7 @@ from hsl.sparsity.densities import Shape, uniform
 
 GLOBAL, HALVES, FROM = "global", "halves", "from:"
 FROM_SCORES = ("from:snip", "from:grasp", "from:synflow")
-FROM_PARENT = "from:omp"
+FROM_PARENTS = ("from:omp", "from:imp")
 
 Groups = dict[str, tuple[str, ...]]
 

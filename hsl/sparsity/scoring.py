@@ -18,7 +18,7 @@ from hsl.sparsity.criteria import CRITERIA, Signals
 from hsl.sparsity.masks import weight_of
 from hsl.sparsity.methods import METHODS, check_hyperparameters
 from hsl.sparsity.network import Loss, Network, Parent, all_finite, complete, keep_top, load_parent_
-from hsl.sparsity.ranked import FROM, FROM_PARENT, GLOBAL
+from hsl.sparsity.ranked import FROM, FROM_PARENTS, GLOBAL
 from hsl.sparsity.schedules import round_progress
 
 Hyperparameters = Mapping[str, float]
@@ -60,7 +60,7 @@ def ratio_budget(network: Network, distribution: str, loss: Loss | None, parent:
         network: Before anything is pruned.
         distribution: ``from:METHOD``.
         loss: As of `first_masks`.
-        parent: The trained dense network, for ``from:omp``.
+        parent: The trained dense network, for ``from:omp`` and ``from:imp``.
 
     Returns:
         The network's budget with densities in place of the name.
@@ -70,7 +70,7 @@ def ratio_budget(network: Network, distribution: str, loss: Loss | None, parent:
     """
     method = distribution.removeprefix(FROM)
     whole = replace(network, budget=replace(network.budget, distribution=GLOBAL))
-    if distribution == FROM_PARENT:
+    if distribution in FROM_PARENTS:
         if parent is None:
             raise MethodError(
                 f"distribution {distribution!r} reads a trained dense network: give parent=Parent(...)"

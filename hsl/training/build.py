@@ -47,7 +47,7 @@ def build_trainer(
     Args:
         configuration: What to train.
         seed: Seed of initial weights, batch order and everything else that is random.
-        parent: URI of the trained dense parent, for methods that need one.
+        parent: URI of the trained parent, for methods that need one.
         scores: URI of the difficulty scores, for regimes that need them.
         device: Torch device.
     """
@@ -92,7 +92,7 @@ def _with_augmentation(training: Training, shape: Shape) -> Training:
 
 
 def _meter(
-    configuration: Configuration, model: nn.Module, shape: Shape, steps: int, parent_steps: int
+    configuration: Configuration, model: nn.Module, shape: Shape, steps: int, parent_steps: float
 ) -> TrainingMeter:
     """Counts from the cost of the parent and of the scores that the method computes before training."""
     example = torch.zeros(1, *shape, device=next(model.parameters()).device)
@@ -124,10 +124,10 @@ def make_network(spec: ModelSpec, shape: Shape, classes: int) -> nn.Module:
 
 @dataclass(frozen=True)
 class _Begun:
-    """A parent, and the steps that it was trained."""
+    """A parent, and what it cost in steps of dense training."""
 
     parent: Parent
-    steps: int
+    steps: float
 
 
 def _parent(
@@ -138,14 +138,16 @@ def _parent(
         return None
     state = checkpoint.read(uri)
     if state is None:
-        raise HslError(f"the dense parent {uri} is gone; run the same command again to train it anew")
-    trained = {name: tensor.to(device) for name, tensor in state["model"].items()}
+        raise HslError(f"the parent {uri} is gone; run the same command again to train it anew")
+    trained = {
+        name: tensor.to(device) for name, tensor in state["model"].items() if not name.endswith("_mask")
+    }
     fraction = check_hyperparameters(configuration.method, configuration.hyperparameters).get("rewind", 0)
-    twin = build_trainer(
-        Configuration.model_validate(state["configuration"]), seed, scores=scores, device=device
-    )
+    before = Configuration.model_validate(state["configuration"])
+    dense = before.dense_twin(before.training, before.regime)
+    twin = build_trainer(dense, seed, scores=scores, device=device)
     twin.train_steps(round(float(fraction) * twin.total_steps))
-    return _Begun(Parent(trained=trained, rewind=twin.model.state_dict()), twin.total_steps)
+    return _Begun(Parent(trained=trained, rewind=twin.model.state_dict()), state["dense_steps"])
 
 
 def _scoring_loss(train: TrainingSet, seed: int) -> Any:

@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from hsl.errors import MethodError, UnknownNameError, close_match
 from hsl.registry import Registry
 from hsl.sparsity.distributions import DISTRIBUTIONS
-from hsl.sparsity.methods.at_start import DENSE, GRASP, OMP_RATIOS, SNIP, SNIP_RATIOS, STATIC, SYNFLOW
+from hsl.sparsity.methods.at_start import (
+    DENSE,
+    GRASP,
+    IMP_RATIOS,
+    OMP_RATIOS,
+    SNIP,
+    SNIP_RATIOS,
+    STATIC,
+    SYNFLOW,
+)
 from hsl.sparsity.methods.composition import (
     Alternating,
     DropAndGrow,
@@ -23,7 +32,7 @@ from hsl.sparsity.methods.composition import (
     SoftDropAndGrow,
 )
 from hsl.sparsity.methods.dynamic import MEST, MEST_SOFT, RIGL, RIGL_ITOP, SET, SET_MAGNITUDE, SNFS, TOPKAST
-from hsl.sparsity.methods.pruning import ACDC, GMP, GRANET, LTH, OMP
+from hsl.sparsity.methods.pruning import ACDC, GMP, GRANET, IMP, LTH, OMP
 from hsl.sparsity.ranked import is_ratios
 
 METHODS: Registry[Method] = Registry(
@@ -49,6 +58,8 @@ METHODS: Registry[Method] = Registry(
         "omp": OMP,
         "omp_ratios": OMP_RATIOS,
         "lth": LTH,
+        "imp": IMP,
+        "imp_ratios": IMP_RATIOS,
     },
 )
 

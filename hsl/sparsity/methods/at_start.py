@@ -1,7 +1,8 @@
 """Methods whose mask is made once, before training: none at all, at random, or by a score of the weights."""
 
 from hsl.sparsity.methods.composition import Hyperparameter, Method, Never, Once
-from hsl.sparsity.ranked import FROM_PARENT, FROM_SCORES, GLOBAL, HALVES
+from hsl.sparsity.methods.iterative import ITERATIVE
+from hsl.sparsity.ranked import FROM_SCORES, GLOBAL, HALVES
 
 _BY_FORMULA = ("uniform", "uniform_plus", "er", "erk", "igq", "pyramid")
 _RANKED = (GLOBAL, HALVES, *_BY_FORMULA)
@@ -47,7 +48,17 @@ OMP_RATIOS = Method(
     summary="random mask with as many weights per layer as omp would keep of a trained parent",
     source="Frankle et al. 2021, arXiv:2009.08576",
     moment=Once(criterion="random"),
-    distributions=(FROM_PARENT,),
+    distributions=("from:omp",),
+)
+
+IMP_RATIOS = Method(
+    name="imp_ratios",
+    summary="random mask with as many weights per layer as imp would keep",
+    source="Frankle et al. 2021, arXiv:2009.08576",
+    moment=Once(criterion="random"),
+    distributions=("from:imp",),
+    iterative=True,
+    hyperparameters=ITERATIVE,
 )
 
 GRASP = Method(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from hsl.sparsity.ranked import FROM_PARENT, is_ratios
+from hsl.sparsity.ranked import FROM_PARENTS, is_ratios
 
 Decay = Literal["cosine", "constant", "stepwise"]
 
@@ -170,6 +170,7 @@ class Method:
         distributions: Names of the distributions it takes; the first is its default. Empty for dense.
         needs_gradient: Whether a criterion reads gradients of all prunable weights, pruned ones included.
         needs_loss: Whether the gradients of the first step are not enough, so that a loss must be given.
+        iterative: Whether its parent is itself pruned, by imp with one round less, down to a dense network.
         hyperparameters: What it can be tuned by.
     """
 
@@ -180,12 +181,13 @@ class Method:
     distributions: tuple[str, ...] = ()
     needs_gradient: bool = False
     needs_loss: bool = False
+    iterative: bool = False
     hyperparameters: tuple[Hyperparameter, ...] = ()
 
     @property
     def needs_parent(self) -> bool:
-        """Whether it needs a trained dense network."""
-        return isinstance(self.moment, OnceAfterParent) or FROM_PARENT in self.distributions
+        """Whether it needs a trained network, dense unless the method is iterative."""
+        return isinstance(self.moment, OnceAfterParent) or any(d in FROM_PARENTS for d in self.distributions)
 
     @property
     def has_schedule(self) -> bool:

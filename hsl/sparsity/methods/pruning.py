@@ -8,6 +8,7 @@ from hsl.sparsity.methods.composition import (
     Method,
     OnceAfterParent,
 )
+from hsl.sparsity.methods.iterative import ITERATIVE
 from hsl.sparsity.ranked import FROM_SCORES, GLOBAL, HALVES
 
 _DISTRIBUTIONS = (GLOBAL, HALVES, "uniform", "uniform_plus", "er", "erk", "igq", "pyramid")
@@ -56,6 +57,16 @@ LTH = Method(
             "Frankle and Carbin 2019, arXiv:1803.03635",
         ),
     ),
+)
+
+IMP = Method(
+    name="imp",
+    summary="iterative magnitude pruning: train, prune and rewind, round by round, to the exact sparsity",
+    source="Frankle and Carbin 2019, arXiv:1803.03635; rewinding: Frankle et al. 2020, arXiv:1912.05671",
+    moment=OnceAfterParent(criterion="magnitude", start="rewound"),
+    distributions=_DISTRIBUTIONS,
+    iterative=True,
+    hyperparameters=ITERATIVE,
 )
 
 GRANET = Method(
