@@ -49,15 +49,15 @@ class ParentTask:
         configuration: What is trained.
         seed: Its seed, which is that of its children.
         scores: URI of the scores that its regime needs, or None.
-        parent: URI of its own parent, where it has one.
         target: URI of the result.
+        parent: URI of its own parent, where it has one.
     """
 
     configuration: Configuration
     seed: int
     scores: str | None
-    parent: str | None
     target: str
+    parent: str | None = None
 
     @property
     def inputs(self) -> tuple[str | None, ...]:
