@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,16 @@ from hsl.search.compatible import check_continues, space_text
 from hsl.search.jobs import Job
 from hsl.search.ledger import Ledger
 from hsl.search.needs import Needs, objective_of, regime_of
-from hsl.search.parents import Library, ParentTask, ScoresTask, Task, describe, make_all, missing
+from hsl.search.parents import (
+    Library,
+    ParentTask,
+    ScoresTask,
+    Task,
+    describe,
+    make_all,
+    make_here,
+    missing,
+)
 from hsl.search.plan import make_plan
 from hsl.search.preflight import preflight
 from hsl.search.progress import CellTally, Progress, Tally
@@ -145,14 +154,18 @@ class Sweep:
             stack.enter_context(ray_session(self._address))
 
     def _prepare(self, tasks: Iterable[Task]) -> None:
-        """Make parents and scores; parents may need scores, so scores come first."""
+        """Make scores, model by model, then parents, which may need them."""
         wanted = list(missing(tasks))
-        resources = self.space.resources.model_dump()
-        for kind in (ScoresTask, ParentTask):
-            now = [task for task in wanted if isinstance(task, kind)]
-            if now:
-                self._say(f"parents: {len(now)} to make, first {describe(now[0])}")
-                make_all(now, resources, slots(self.space.resources))
+        scores = [task for task in wanted if isinstance(task, ScoresTask)]
+        self._make(list(missing(part for task in scores for part in task.parts)))
+        make_here(scores, "cpu")  # the means alone
+        self._make([task for task in wanted if isinstance(task, ParentTask)])
+
+    def _make(self, tasks: Sequence[Task]) -> None:
+        """Make what does not depend on each other, on as many workers as there is room for."""
+        if tasks:
+            self._say(f"parents: {len(tasks)} to make, first {describe(tasks[0])}")
+            make_all(tasks, self.space.resources.model_dump(), slots(self.space.resources))
 
     def _proposed(self, study: CellStudy, proposal: Proposal) -> Job:
         configuration, seed = proposal.configuration, self.space.seed
