@@ -294,7 +294,7 @@ def test_score_does_not_use_scores_of_other_labels(hsl: Hsl, tmp_path: Path) -> 
     code, _, err = hsl(*score_arguments(tmp_path))
     assert code == 2
     assert "are of other labels" in err
-    assert "delete the file" in err
+    assert "delete the folder" in err
 
 
 def test_no_store_is_a_message(hsl: Hsl, tmp_path: Path) -> None:

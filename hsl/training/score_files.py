@@ -120,5 +120,5 @@ def _check_same(uri: str, scored: pa.Table, wanted: pa.Table) -> None:
         if column in scored.column_names and not scored.column(column).equals(wanted.column(column)):
             raise DataError(
                 f"the scores in {uri} are of {what}: their column {column!r} is not that of the data set; "
-                f"delete the file, and the same command computes them anew"
+                f"delete the folder {uri.rpartition('/')[0]}, and the same command computes them anew"
             )

@@ -172,7 +172,7 @@ def test_scores_of_other_data_are_refused(tmp_path: Path) -> None:
     uri = score_file(tmp_path, "el2n", small(), epochs=1)
     trainer_of(selecting(), tmp_path, scores=uri)
     for split, what in (({"limit": 130}, "other samples"), ({"seed": 1, "limit": 120}, "other samples")):
-        with pytest.raises(DataError, match=f"are of {what}.* delete the file"):
+        with pytest.raises(DataError, match=f"are of {what}.* delete the folder"):
             trainer_of(selecting(split=split), tmp_path, scores=uri)
     full = score_file(tmp_path, "el2n", small(split={}), epochs=1, name="full")
     with pytest.raises(DataError, match="are of another division"):
