@@ -38,6 +38,14 @@ class Format(StrEnum):
     MARKDOWN = "markdown"
 
 
+class Part(StrEnum):
+    """Part of a data set."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
+
+
 SpaceFile = Annotated[
     str, typer.Argument(metavar="SPACE", help="Search space, a YAML file.", show_default=False)
 ]
@@ -158,6 +166,51 @@ def train(
             out, {"trainer": trainer.state_dict(), "configuration": chosen.model_dump(mode="json")}
         )
     _show(_table(trainer.history), format)
+
+
+@app.command()
+def score(
+    space: SpaceFile,
+    overrides: Overrides = None,
+    *,
+    by: Annotated[str, typer.Option(help="Difficulty score: hsl list scores.")] = "el2n",
+    models: Annotated[
+        int | None, typer.Option(min=1, help="Scoring models that are averaged.", show_default="10")
+    ] = None,
+    epoch: Annotated[
+        float | None,
+        typer.Option(help="When to score, as a share of the training.", show_default="0.1, trajectories 1"),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="Result store that shares the scores with its sweep.", show_default="the cache"),
+    ] = None,
+    split: Annotated[Part, typer.Option(help="Samples that are listed and drawn.")] = Part.TRAIN,
+    top: Annotated[int, typer.Option(min=1, max=100, help="How many of the hardest and easiest.")] = 10,
+    out: Annotated[str | None, typer.Option(help="Write the scores of all samples here (Parquet).")] = None,
+    sheet: Annotated[str | None, typer.Option(help="Draw the hardest and easiest images here (PNG).")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Torch device.", show_default="cuda if there is one")
+    ] = None,
+    format: OutFormat = Format.TABLE,
+) -> None:
+    """Score the difficulty of every sample without Ray, and show the hardest and the easiest."""
+    from hsl.search.plan import asked_scores  # noqa: PLC0415
+    from hsl.search.space import load_space  # noqa: PLC0415
+
+    asked = asked_scores(load_space(space, overrides or ()), by, models, epoch)
+    from hsl.search.difficulty import draw_sheet, extremes, make_scores  # noqa: PLC0415
+    from hsl.training.build import default_device  # noqa: PLC0415
+
+    scores = make_scores(asked, store, device or default_device(), lambda line: typer.echo(line, err=True))
+    shown = extremes(scores, str(split), top)
+    if out:
+        from hsl.training.score_files import write_table  # noqa: PLC0415
+
+        write_table(out, scores)
+    if sheet:
+        draw_sheet(sheet, asked, shown)
+    _show(shown, format)
 
 
 @app.command()

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from PIL import Image
 
 from hsl import cli
 from hsl.sparsity import METHODS
@@ -229,6 +230,80 @@ def test_train_asks_for_what_is_not_pinned(hsl: Hsl) -> None:
     assert code == 2
     assert "regime: has 4 values" in err
     assert "method: has 7 values" in err
+
+
+def score_arguments(tmp_path: Path, *more: object) -> tuple[object, ...]:
+    cheap = ("training.epochs=3", "split.limit=200", "--models", 2, "--store", tmp_path / "store")
+    return ("score", space(tmp_path), *cheap, *more)
+
+
+@pytest.mark.parametrize("by", ["el2n", "forgetting", "grand"])
+def test_score_lists_the_hardest_and_the_easiest(by: str, hsl: Hsl, tmp_path: Path) -> None:
+    out, sheet = tmp_path / "scores.parquet", tmp_path / "new" / "sheet.png"
+    arguments = score_arguments(
+        tmp_path, "--by", by, "--top", 4, "--out", out, "--sheet", sheet, "-f", "json"
+    )
+    code, printed, err = hsl(*arguments)
+    assert code == 0, err
+    assert f"{by} scores of model 2 of 2" in err
+    rows = json.loads(printed)
+    assert [row["end"] for row in rows] == ["hardest"] * 4 + ["easiest"] * 4
+    scores = [row["score"] for row in rows]
+    assert scores[:4] == sorted(scores[:4], reverse=True)
+    assert scores[4:] == sorted(scores[4:])
+    table = pq.read_table(out)
+    trained_on = [row for row in table.to_pylist() if row["split"] == "train"]
+    assert len(trained_on) == 200
+    assert max(row["score"] for row in trained_on) == pytest.approx(scores[0])
+    assert min(row["score"] for row in trained_on) == pytest.approx(scores[4])
+    about = json.loads(table.schema.metadata[b"hsl"])
+    assert (about["score"], about["models"]) == (by, 2)
+    assert about["provenance"]["versions"]["hsl"]
+    with Image.open(sheet) as drawn:
+        assert drawn.format == "PNG"
+        assert len(set(drawn.convert("L").get_flattened_data())) > 4
+    again = hsl(*arguments)
+    assert again[1] == printed
+    assert "of model" not in again[2]
+
+
+def test_score_lists_a_part_of_the_data_set(hsl: Hsl, tmp_path: Path) -> None:
+    shown = {
+        split: json.loads(hsl(*score_arguments(tmp_path, "--split", split, "-f", "json"))[1])
+        for split in ("train", "val", "test")
+    }
+    ids = [{row["id"] for row in rows} for rows in shown.values()]
+    assert all(len(some) == 20 for some in ids)
+    assert not ids[0] & ids[1] and not ids[0] & ids[2] and not ids[1] & ids[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--by", "el2m"), "did you mean 'el2n'?"),
+        (("--epoch", "2"), "less than or equal to 1"),
+        (("--by", "forgetting", "--epoch", "0.1"), "forgetting compares at least 2 epochs"),
+    ],
+)
+def test_score_refuses_what_means_nothing(
+    arguments: tuple[str, ...], message: str, hsl: Hsl, tmp_path: Path
+) -> None:
+    code, out, err = hsl(*score_arguments(tmp_path, *arguments))
+    assert (code, out) == (2, "")
+    assert message in err
+    assert not (tmp_path / "store").exists()
+
+
+def test_score_does_not_use_scores_of_other_labels(hsl: Hsl, tmp_path: Path) -> None:
+    hsl(*score_arguments(tmp_path))
+    (file,) = (tmp_path / "store" / "scores").glob("*.parquet")
+    table = pq.read_table(file)
+    labels = pa.array([0] * len(table), pa.int64())
+    pq.write_table(table.set_column(table.column_names.index("label"), "label", labels), file)
+    code, _, err = hsl(*score_arguments(tmp_path))
+    assert code == 2
+    assert "are of other labels" in err
+    assert "delete the folder" in err
 
 
 def test_no_store_is_a_message(hsl: Hsl, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from hsl.errors import UnknownNameError, close_match
-from hsl.hardness.registries import CORRUPTIONS, SCORE_INPUTS, SCORES
+from hsl.hardness.registries import CORRUPTIONS, SCORES
 from hsl.registry import Registry
 
 NORMS = ("linf", "l2")
@@ -35,16 +35,6 @@ def known(registry: Registry[Any]) -> AfterValidator:
 def _check_known(name: str, registry: Registry[Any]) -> None:
     if not registry.knows(name):
         raise problem("unknown_name", str(UnknownNameError(registry.kind, name, registry)))
-
-
-def _of_logits(name: str) -> str:
-    needed = SCORE_INPUTS.get(name)
-    if needed is not None and needed.kind != "logits":
-        taken = ", ".join(score for score, needs in SCORE_INPUTS.items() if needs.kind == "logits")
-        recorded = f"{needed.kind} ({', '.join(needed.arguments)})"
-        message = f"{name} needs {recorded}, which the scoring of a sweep does not record; it takes: {taken}"
-        raise problem("score", message)
-    return name
 
 
 def _corruption_name(value: object) -> str | tuple[str, ...]:
@@ -147,7 +137,7 @@ Pixels = Annotated[float, BeforeValidator(pixels)]
 Share = Annotated[float, Field(gt=0, le=1, strict=True)]
 Count = Annotated[StrictInt, Field(ge=1)]
 Name = Annotated[str, Field(strict=True)]
-LogitScore = Annotated[Name, known(SCORES), AfterValidator(_of_logits)]
+ScoreName = Annotated[Name, known(SCORES)]
 CorruptionName = Annotated[str | tuple[str, ...], BeforeValidator(_corruption_name)]
 ClassMap = Annotated[tuple[tuple[int, int], ...], BeforeValidator(_class_map)]
 Norm = Annotated[Name, AfterValidator(_norm)]

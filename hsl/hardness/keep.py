@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictBool, model_validator
 
-from hsl.hardness.fields import Count, LogitScore, Name, Part, Share, as_window, known, problem
-from hsl.hardness.registries import SELECTIONS, SIGNED_SCORES
+from hsl.hardness.fields import Count, Name, Part, ScoreName, Share, as_window, known, problem
+from hsl.hardness.registries import SELECTIONS, SIGNED_SCORES, input_of
 
 OPTIONS: dict[str, dict[str, float]] = {"stratified": {"mislabel_cut": 0.0}, "probabilistic": {"power": 1.0}}
 """Selections whose options have defaults."""
@@ -18,6 +18,14 @@ OWNERS = {"offset": "window", "mislabel_cut": "stratified", "power": "probabilis
 SCORING_MODELS = 10
 SCORING_EPOCH = 0.1
 """Data Diet (Paul et al., NeurIPS 2021, arXiv 2107.07075): ten models, epoch 20 of 200."""
+
+TRAJECTORY_EPOCH = 1.0
+"""A trajectory is that of a whole training, as in the papers on forgetting, AUM and data maps."""
+
+
+def usual_epoch(score: object) -> float:
+    """When a score is asked if nothing else is said, as a share of the training epochs."""
+    return TRAJECTORY_EPOCH if input_of(str(score)).kind == "trajectory" else SCORING_EPOCH
 
 
 class LongTail(Part):
@@ -41,8 +49,7 @@ class Keep(Part):
     Attributes:
         fraction: Share of the samples that stays, in (0, 1]; 1 where count or long_tail say how many stay.
         count: Number of training samples that stay, chosen by chance.
-        by: Difficulty score that orders the samples, of those computed from logits; ``random`` orders by
-            chance.
+        by: Difficulty score that orders the samples; ``random`` orders by chance.
         which: Part of the order that stays. Always ``random`` where `by` is.
         offset: Share of the hardest samples that a ``window`` leaves out, in (0, 1).
         mislabel_cut: Share of the hardest samples that ``stratified`` leaves out as suspected mislabels, in
@@ -51,12 +58,13 @@ class Keep(Part):
         long_tail: Sizes of the classes, chosen by chance; matched samples keep all of theirs.
         class_balanced: Keep the same share of every class.
         models: Number of scoring models whose scores are averaged; None where nothing is scored.
-        epoch: When to score, as a share of the training epochs in (0, 1]; None where nothing is scored.
+        epoch: When to score, as a share of the training epochs in (0, 1]; a trajectory is recorded until
+            then. None where nothing is scored.
     """
 
     fraction: Share
     count: Count | None = None
-    by: LogitScore = "random"
+    by: ScoreName = "random"
     which: Annotated[Name, known(SELECTIONS)] = "hardest"
     offset: Annotated[float, Field(gt=0, lt=1, strict=True)] | None = None
     mislabel_cut: Annotated[float, Field(ge=0, lt=1, strict=True)] | None = None
@@ -80,7 +88,7 @@ class Keep(Part):
             return {"which": "random"} | given
         given = {name: value for name, value in given.items() if value is not None}
         given = OPTIONS.get(str(given.get("which")), {}) | given
-        return {"models": SCORING_MODELS, "epoch": SCORING_EPOCH} | given
+        return {"models": SCORING_MODELS, "epoch": usual_epoch(given["by"])} | given
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

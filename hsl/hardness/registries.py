@@ -75,6 +75,15 @@ SCORE_INPUTS: dict[str, ScoreInput] = {
 }
 """What each score is computed from; plug-ins take logits and labels."""
 
+
+def input_of(score: str) -> ScoreInput:
+    """What a score is computed from, plug-ins included."""
+    return SCORE_INPUTS.get(score, _LOGITS)
+
+
+LOOKS = {"datamap_variability": 2, "forgetting": 2}
+"""Epochs that a trajectory must have at least, where one alone says nothing."""
+
 SIGNED_SCORES = frozenset({"aum", "margin"})
 """Scores that can be negative."""
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from hsl.hardness.registries import input_of
 from hsl.search.axes import configuration
 from hsl.search.plan import Cell, Plan, Scores
 from hsl.training.configuration import Configuration
-from hsl.training.passes import count_passes
+from hsl.training.passes import FORWARD, count_passes
 from hsl.training.registries import KNOWN_SIZES
 
 NOMINAL_PASSES_PER_SECOND = {"mlp": 120_000.0, "lenet": 12_000.0, "resnet18": 25.0}
@@ -88,7 +89,14 @@ def _prerequisites(plan: Plan) -> Iterator[Item]:
 
 
 def _scores_item(scores: Scores) -> Item:
-    return scores.models, scores.epochs, training_passes(scores.configuration, scores.epochs)
+    """Nothing is evaluated while a scoring model is trained; every sample is looked at when it is scored."""
+    sizes = part_sizes(scores.configuration)
+    if sizes is None:
+        return scores.models, scores.epochs, None
+    kind = input_of(scores.score).kind
+    looks = scores.epochs if kind == "trajectory" else 1
+    look = 1.0 if kind == "gradients" else FORWARD
+    return scores.models, scores.epochs, scores.epochs * sizes[0] + looks * look * sum(sizes)
 
 
 def _cell_item(plan: Plan, cell: Cell, count: int) -> Item:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from hsl.search.jobs import Job
-from hsl.search.parents import Library, ParentTask, ScoresTask, Task
+from hsl.search.parents import Library, ParentTask, Task, scores_task
 from hsl.search.plan import Cell, Plan, ancestors, parent_of, scores_for
 from hsl.search.rungs import milestones
 from hsl.search.schema import SearchSpace
@@ -30,14 +30,14 @@ class Needs:
     def of_search(self) -> Iterator[Task]:
         """Prerequisites of everything that the search may propose."""
         for scores in self._plan.scores:
-            yield ScoresTask(scores, self._library.scores(scores))
+            yield scores_task(scores, self._library)
         for parent in self._plan.parents:
             yield self._parent(parent, self._space.seed)
 
     def of(self, configuration: Configuration, seed: int) -> Iterator[Task]:
         """Prerequisites of one trial."""
         if scores := scores_for(configuration, self._space):
-            yield ScoresTask(scores, self._library.scores(scores))
+            yield scores_task(scores, self._library)
         for parent in ancestors(configuration, self._space):
             yield self._parent(parent, seed)
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hsl.errors import HslError
+from hsl.provenance import provenance
 from hsl.search.plan import Scores
 from hsl.training.configuration import Configuration
 
@@ -35,6 +36,10 @@ class Library:
     def scores(self, scores: Scores) -> str:
         """URI of the difficulty scores of a whole data set."""
         return f"{self.root}/scores/{scores.id}.parquet"
+
+    def model_scores(self, scores: Scores, seed: int) -> str:
+        """URI of what one scoring model has found."""
+        return f"{self.root}/scores/models/{scores.model_id}-{seed}.parquet"
 
     def checkpoint(self, trial_id: str) -> str:
         """URI of a trial's checkpoint."""
@@ -79,52 +84,100 @@ class ParentTask:
 
 
 @dataclass(frozen=True)
+class ModelScoresTask:
+    """Difficulty as one scoring model finds it.
+
+    Attributes:
+        scores: What it is a part of.
+        seed: Seed of the model.
+        target: URI of the result.
+    """
+
+    scores: Scores
+    seed: int
+    target: str
+    inputs: tuple[str, ...] = ()
+
+    def run(self, device: str) -> None:
+        """Train the model, score every sample, put the table in place."""
+        from hsl.training.build import build_trainer  # noqa: PLC0415  torch only where something is trained
+        from hsl.training.data import load_data  # noqa: PLC0415
+        from hsl.training.score_files import all_samples, write_scores  # noqa: PLC0415
+        from hsl.training.scoring import score_samples  # noqa: PLC0415
+
+        made_of = self.scores.configuration
+        data = load_data(made_of.dataset, made_of.split, device)
+        trainer = build_trainer(made_of, self.seed, device=device)
+        values = score_samples(self.scores.score, trainer, all_samples(data), self.scores.epochs)
+        write_scores(self.target, data, values, {**about(self.scores), "seed": self.seed})
+
+
+@dataclass(frozen=True)
 class ScoresTask:
     """Difficulty scores to be computed, the mean over several models.
 
     Attributes:
         scores: What is asked for.
         target: URI of the result.
+        parts: What each model finds.
     """
 
     scores: Scores
     target: str
-    inputs: tuple[str, ...] = ()
+    parts: tuple[ModelScoresTask, ...]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What must be there first."""
+        return tuple(part.target for part in self.parts)
 
     def run(self, device: str) -> None:
-        """Train the scoring models, score every sample, put the table in place."""
-        from hsl.training.scoring import mean_scores, write_scores  # noqa: PLC0415
+        """Make the parts that are missing, put their mean in place."""
+        from hsl.training.score_files import write_mean  # noqa: PLC0415  imports torch
 
-        trainers = (
-            _trained(self.scores.configuration, seed, device, epochs=self.scores.epochs)
-            for seed in range(self.scores.models)
-        )
-        values = mean_scores(self.scores.score, trainers, self.scores.configuration, device)
-        about = {
-            "score": self.scores.score,
-            "models": self.scores.models,
-            "epochs": self.scores.epochs,
-            "configuration": self.scores.configuration.model_dump(mode="json", exclude_defaults=True),
-        }
-        write_scores(self.target, values, about)
+        make_here(missing(self.parts), device)
+        targets = [part.target for part in self.parts]
+        write_mean(self.target, targets, {**about(self.scores), "models": self.scores.models})
 
 
-Task = ParentTask | ScoresTask
+Task = ParentTask | ModelScoresTask | ScoresTask
+
+
+T = TypeVar("T", bound=Task)
+
+
+def scores_task(scores: Scores, library: Library) -> ScoresTask:
+    """The task that makes `scores`, and those that it is made of."""
+    seeds = range(scores.models)
+    parts = tuple(ModelScoresTask(scores, seed, library.model_scores(scores, seed)) for seed in seeds)
+    return ScoresTask(scores, library.scores(scores), parts)
+
+
+def with_parts(tasks: Iterable[Task]) -> list[Task]:
+    """`tasks` and what their scores are still to be made of, each once."""
+    listed = list(tasks)
+    parts = [part for task in listed if isinstance(task, ScoresTask) for part in task.parts]
+    return [*missing(parts), *listed]
+
+
+def about(scores: Scores) -> dict[str, Any]:
+    """How scores are made, for the file that holds them."""
+    return {
+        "score": scores.score,
+        "order": "higher is harder",
+        "epochs": scores.epochs,
+        "configuration": scores.configuration.model_dump(mode="json", exclude_defaults=True),
+        "provenance": provenance(),
+    }
 
 
 def _trained(
-    configuration: Configuration,
-    seed: int,
-    device: str,
-    *,
-    scores: str | None = None,
-    parent: str | None = None,
-    epochs: int | None = None,
+    configuration: Configuration, seed: int, device: str, *, scores: str | None, parent: str | None
 ) -> Trainer:
     from hsl.training.build import build_trainer  # noqa: PLC0415  torch only where something is trained
 
     trainer = build_trainer(configuration, seed, parent=parent, scores=scores, device=device)
-    while not trainer.is_done and trainer.epoch != epochs:
+    while not trainer.is_done:
         trainer.train_epoch()
     return trainer
 
@@ -188,11 +241,13 @@ def waves(tasks: Iterable[Task]) -> Iterator[list[Task]]:
 def describe(task: Task) -> str:
     """What a task makes, in words."""
     if isinstance(task, ParentTask):
-        return f"a {task.configuration.method} parent of seed {task.seed}"
+        return f"the {task.configuration.method} parent of seed {task.seed}"
+    if isinstance(task, ModelScoresTask):
+        return f"the {task.scores.score} scores of model {task.seed + 1} of {task.scores.models}"
     return f"the {task.scores.score} scores"
 
 
-def missing(tasks: Iterable[Task], exists: Callable[[str], bool] | None = None) -> Iterator[Task]:
+def missing(tasks: Iterable[T], exists: Callable[[str], bool] | None = None) -> Iterator[T]:
     """The tasks whose result is not there yet, each once."""
     there = exists or _exists
     seen: set[str] = set()

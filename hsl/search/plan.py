@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from pydantic import ValidationError
+
 from hsl.errors import Problem, SpaceError
+from hsl.hardness.keep import Keep, usual_epoch
 from hsl.hardness.regimes import Regime
+from hsl.hardness.registries import LOOKS
 from hsl.search.axes import Values, configuration, is_sparsification, level_name
 from hsl.search.schema import Domain, SearchSpace
 from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
@@ -65,6 +69,11 @@ class Scores:
     def id(self) -> str:
         """Address of the result: the same request is never computed twice."""
         return digest([self.score, self.models, self.epochs, self.configuration.id])
+
+    @property
+    def model_id(self) -> str:
+        """Address of what one model finds, whatever the number of models."""
+        return digest([self.score, self.epochs, self.configuration.id])
 
 
 @dataclass(frozen=True)
@@ -261,12 +270,47 @@ def ancestors(child: Configuration, space: SearchSpace) -> list[Configuration]:
 def scores_for(child: Configuration, space: SearchSpace) -> Scores | None:
     """The difficulty scores that `child` selects its samples by, or None."""
     keep = child.regime.keep
-    score = child.regime.needs_scores
-    if keep is None or score is None:
+    if keep is None or child.regime.needs_scores is None:
         return None
-    clean = child.dense_twin(space.training, Regime())
-    epochs = max(1, round((keep.epoch or 1) * space.training.epochs))
-    return Scores(score, keep.models or 1, epochs, clean)
+    return _scores(keep, child.dense_twin(space.training, Regime()), space.name)
+
+
+def _scores(keep: Keep, scored: Configuration, source: str) -> Scores:
+    epochs = max(1, round((keep.epoch or usual_epoch(keep.by)) * scored.training.epochs))
+    if epochs < LOOKS.get(keep.by, 1):
+        message = (
+            f"{keep.by} compares at least {LOOKS[keep.by]} epochs, and {epochs} of {scored.training.epochs} "
+            f"is asked for; raise epoch or training.epochs, or choose another score"
+        )
+        raise SpaceError(source, [Problem("keep.epoch", message)])
+    return Scores(keep.by, keep.models or 1, epochs, scored)
+
+
+def asked_scores(space: SearchSpace, by: str, models: int | None, epoch: float | None) -> Scores:
+    """The difficulty scores of a space's data set, as a regime of the space would need them.
+
+    Args:
+        space: Says what is scored, and how the scoring models are trained.
+        by: Name of the score.
+        models: Number of scoring models; as many as usual if None.
+        epoch: When to score, as a share of the training epochs in (0, 1]; the usual one if None.
+
+    Raises:
+        SpaceError: If there is no such score, a value is out of its range, or the space compares models.
+    """
+    networks = _options(space, "model")
+    if len(networks) > 1:
+        message = f"has {len(networks)} values; choose one, for example model=mlp"
+        raise SpaceError(space.name, [Problem("model", message)])
+    given = {"models": models, "epoch": epoch}
+    asked = {name: value for name, value in given.items() if value is not None}
+    try:
+        keep = Keep.model_validate({"fraction": 0.5, "by": by, **asked})
+    except ValidationError as error:
+        problems = [Problem(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
+        raise SpaceError(space.name, problems) from error
+    example = configuration(space, {"model": networks[0], "method": "dense"})
+    return _scores(keep, example.dense_twin(space.training, Regime()), space.name)
 
 
 def _parents(space: SearchSpace, cells: list[Cell]) -> Iterator[Configuration]:

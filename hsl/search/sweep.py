@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,17 @@ from hsl.search.compatible import check_continues, space_text
 from hsl.search.jobs import Job
 from hsl.search.ledger import Ledger
 from hsl.search.needs import Needs, objective_of, regime_of
-from hsl.search.parents import Library, Task, describe, make_all, missing, waves
+from hsl.search.parents import (
+    Library,
+    ScoresTask,
+    Task,
+    describe,
+    make_all,
+    make_here,
+    missing,
+    waves,
+    with_parts,
+)
 from hsl.search.plan import make_plan
 from hsl.search.preflight import preflight
 from hsl.search.progress import CellTally, Progress, Tally
@@ -145,11 +155,16 @@ class Sweep:
             stack.enter_context(ray_session(self._address))
 
     def _prepare(self, tasks: Iterable[Task]) -> None:
-        """Make the parents and scores that are missing."""
-        resources = self.space.resources.model_dump()
-        for wave in waves(missing(tasks)):
-            self._say(f"parents: {len(wave)} to make, first {describe(wave[0])}")
-            make_all(wave, resources, slots(self.space.resources))
+        """Make the parents and scores that are missing, each after what it is made of."""
+        for wave in waves(with_parts(missing(tasks))):
+            make_here([task for task in wave if isinstance(task, ScoresTask)], "cpu")  # the means alone
+            self._make([task for task in wave if not isinstance(task, ScoresTask)])
+
+    def _make(self, tasks: Sequence[Task]) -> None:
+        """Make what does not depend on each other, on as many workers as there is room for."""
+        if tasks:
+            self._say(f"parents: {len(tasks)} to make, first {describe(tasks[0])}")
+            make_all(tasks, self.space.resources.model_dump(), slots(self.space.resources))
 
     def _proposed(self, study: CellStudy, proposal: Proposal) -> Job:
         configuration, seed = proposal.configuration, self.space.seed

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
-from pyarrow import fs
 from torch import Tensor, nn
 
 from hsl.hardness import keyed
@@ -22,6 +20,7 @@ from hsl.training.batching import TrainingSet
 from hsl.training.configuration import Configuration, Split
 from hsl.training.datasets import load_divided
 from hsl.training.evaluation import EvaluationSets
+from hsl.training.score_files import read_scores
 
 STATISTICS_CHUNK = 10_000
 
@@ -106,7 +105,7 @@ def regime_sets(
         scores: URI of the difficulty scores, where the regime needs them.
     """
     data = load_data(dataset, split, device)
-    difficulty = read_scores(scores, device) if scores else None
+    difficulty = read_scores(scores, data) if scores else None
 
     def of(samples: Samples) -> Tensor | None:
         return None if difficulty is None else difficulty[samples.ids]
@@ -126,16 +125,6 @@ def sets_of(
     """`regime_sets` of a configuration."""
     c = configuration
     return regime_sets(c.dataset, c.split, device, c.regime, seed, scores)
-
-
-def read_scores(uri: str, device: str) -> Tensor:
-    """Difficulty float32 [highest id + 1] by sample id; NaN for samples that were not scored."""
-    filesystem, path = fs.FileSystem.from_uri(uri) if "://" in uri else (fs.LocalFileSystem(), uri)
-    table = pq.read_table(path, filesystem=filesystem)
-    ids = torch.from_numpy(table.column("id").to_numpy().copy())
-    scores = torch.full((int(ids.max()) + 1,), torch.nan)
-    scores[ids] = torch.from_numpy(table.column("score").to_numpy().astype(np.float32))
-    return scores.to(device)
 
 
 def _attacked(

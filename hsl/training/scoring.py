@@ -1,57 +1,127 @@
-"""Difficulty of every sample of a data set, from networks trained for a few epochs."""
+"""Difficulty of every sample of a data set, as a network that is being trained on it finds it."""
 
 from __future__ import annotations
 
-import io
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
-from hsl.hardness.difficulty import mean_over_models
-from hsl.hardness.registries import SCORES
-from hsl.training import checkpoint
-from hsl.training.configuration import Configuration
-from hsl.training.data import load_data
-from hsl.training.evaluation import all_logits
+from hsl.errors import DataError
+from hsl.hardness.apply import Samples
+from hsl.hardness.registries import SCORES, input_of
+from hsl.hardness.trajectories import QUANTITIES
+from hsl.training.evaluation import BATCH, all_logits, to_float
 from hsl.training.trainer import Trainer
 
 
-def mean_scores(
-    score: str, trainers: Iterable[Trainer], configuration: Configuration, device: str
-) -> dict[int, float]:
-    """Score every sample, validation and test samples too, by networks that saw training samples only.
+def score_samples(score: str, trainer: Trainer, samples: Samples, epochs: int) -> Tensor:
+    """Train a network for some epochs and score samples by it, in eval mode and without augmentation.
 
     Args:
         score: Name of a difficulty score.
-        trainers: Trained networks, made one at a time.
-        configuration: What they were trained on.
-        device: Torch device.
+        trainer: At epoch 0; it is left at the epoch of scoring.
+        samples: What to score; samples that are not trained on are scored just the same.
+        epochs: When to score; a trajectory has one look after each epoch until then.
 
     Returns:
-        Difficulty by sample id, higher is harder, the mean over the networks.
+        Difficulty float32 [N], higher is harder.
+
+    Raises:
+        DataError: If the network has diverged, or has no linear last layer where the score needs its features.
     """
-    data = load_data(configuration.dataset, configuration.split, device)
-    parts = (data.train, data.val, data.test)
-    labels = torch.cat([part.labels for part in parts])
-    by_model: list[Tensor] = []
-    for trainer in trainers:
-        logits = torch.cat([all_logits(trainer.model, part) for part in parts])
-        by_model.append(SCORES[score](logits, labels))
-    ids = torch.cat([part.ids for part in parts])
-    return dict(zip(ids.tolist(), mean_over_models(by_model).tolist(), strict=True))
+    needs = input_of(score)
+    if needs.kind == "trajectory":
+        (quantity,) = needs.arguments
+        inputs = [_trajectory(QUANTITIES[quantity], trainer, samples, epochs)]
+        return _function(score)(*inputs)
+    _train_until(trainer, epochs)
+    return _OF_KIND[needs.kind](score, trainer.model, samples)
 
 
-def write_scores(uri: str, values: Mapping[int, float], about: Mapping[str, Any]) -> None:
-    """Write scores as Parquet, columns ``id`` and ``score``; the metadata says how they were made."""
-    table = pa.table(
-        {"id": pa.array(list(values), pa.int64()), "score": pa.array(list(values.values()), pa.float32())},
-        metadata={"hsl": json.dumps(about)},
+def _function(score: str) -> Callable[..., Tensor]:
+    return SCORES[score]
+
+
+def _train_until(trainer: Trainer, epoch: int) -> None:
+    trainer.train_steps(epoch * trainer.total_steps // trainer.training.epochs)
+
+
+def _trajectory(
+    quantity: Callable[[Tensor, Tensor], Tensor], trainer: Trainer, samples: Samples, epochs: int
+) -> Tensor:
+    """What is recorded of each sample after every epoch, [epochs, N]."""
+    looks: list[Tensor] = []
+    for epoch in range(1, epochs + 1):
+        _train_until(trainer, epoch)
+        looks.append(quantity(all_logits(trainer.model, samples), samples.labels))
+    return torch.stack(looks)
+
+
+def _by_logits(score: str, model: nn.Module, samples: Samples) -> Tensor:
+    options = {"ids": samples.ids} if score == "random" else {}
+    return _function(score)(all_logits(model, samples), samples.labels, **options)
+
+
+def _by_features(score: str, model: nn.Module, samples: Samples) -> Tensor:
+    layer = _last_linear(model)
+    logits, features = logits_and_features(model, samples, layer)
+    given = {"logits": logits, "labels": samples.labels, "features": features}
+    options: dict[str, Any] = {"bias": layer.bias is not None} if score == "grand_last" else {}
+    return _function(score)(*(given[name] for name in input_of(score).arguments), **options)
+
+
+def _by_gradients(score: str, model: nn.Module, samples: Samples) -> Tensor:
+    """In batches, so that the images of a whole data set are never held as floating point numbers."""
+    batches = zip(samples.images.split(BATCH), samples.labels.split(BATCH), strict=True)
+    return torch.cat([_function(score)(model, to_float(images), labels) for images, labels in batches])
+
+
+_OF_KIND = {"logits": _by_logits, "features": _by_features, "gradients": _by_gradients}
+
+
+def logits_and_features(model: nn.Module, samples: Samples, layer: nn.Linear) -> tuple[Tensor, Tensor]:
+    """Logits float32 [N, C], and what the last layer makes them of, float32 [N, D].
+
+    Args:
+        model: Maps images in [0, 1] to logits.
+        samples: N samples.
+        layer: The last layer of `model`.
+
+    Raises:
+        DataError: If the logits are not what `layer` makes of its input.
+    """
+    taken: list[Tensor] = []
+    handle = layer.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0].detach().float()))
+    try:
+        logits = all_logits(model, samples)
+    finally:
+        handle.remove()
+    features = torch.cat(taken) if taken else torch.zeros(0)
+    with torch.no_grad():
+        is_last = len(features) == len(logits) and _makes(layer, features, logits)
+    if not is_last:
+        raise DataError(_NO_FEATURES)
+    return logits, features
+
+
+def _makes(layer: nn.Linear, features: Tensor, logits: Tensor) -> bool:
+    made = functional.linear(
+        features, layer.weight.float(), None if layer.bias is None else layer.bias.float()
     )
-    buffer = io.BytesIO()
-    pq.write_table(table.sort_by("id"), buffer)
-    checkpoint.place(uri, buffer.getvalue())
+    return made.shape == logits.shape and torch.allclose(made, logits, rtol=1e-3, atol=1e-3)
+
+
+def _last_linear(model: nn.Module) -> nn.Linear:
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    if not layers:
+        raise DataError(_NO_FEATURES)
+    return layers[-1]
+
+
+_NO_FEATURES = (
+    "the logits of this model are not the output of its last linear layer, so it has no features to score by; "
+    "choose a score of logits, for example el2n, or grand"
+)

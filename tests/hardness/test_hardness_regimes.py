@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from hsl.hardness import Regime
+from hsl.hardness import SCORES, Regime
 
 PGD = {"eps": "16/255", "step": "4/255", "steps": 5}
 
@@ -173,19 +173,16 @@ def test_severities_outside_their_range_are_refused(severity):
     assert "allowed is 1-5" in found["corruption.severity"]
 
 
-@pytest.mark.parametrize(
-    ("name", "recorded"),
-    [
-        ("forgetting", "trajectory (correct)"),
-        ("aum", "trajectory (margins)"),
-        ("prototypicality", "features (features, labels)"),
-        ("grand", "gradients (model, images, labels)"),
-    ],
-)
-def test_scores_that_a_sweep_does_not_record_are_refused(name, recorded):
-    found = problems(keep={"fraction": 0.5, "by": name})["keep.by"]
-    assert f"{name} needs {recorded}, which the scoring of a sweep does not record" in found
-    assert "it takes: confidence, el2n, el2n_squared, entropy, loss, margin, random" in found
+TRAJECTORIES = {"aum", "datamap_confidence", "datamap_variability", "forgetting", "learning_speed"}
+
+
+@pytest.mark.parametrize("name", [name for name in SCORES if name != "random"])
+def test_every_score_is_taken_and_trajectories_are_those_of_the_whole_training(name):
+    keep = Regime.model_validate({"keep": {"fraction": 0.5, "by": name}}).keep
+    is_trajectory = name in TRAJECTORIES
+    assert (keep.models, keep.epoch) == (10, 1.0 if is_trajectory else 0.1)
+    early = Regime.model_validate({"keep": {"fraction": 0.5, "by": name, "epoch": 0.3}}).keep
+    assert early.epoch == 0.3
 
 
 def test_a_score_that_can_be_negative_is_no_weight():

@@ -89,7 +89,7 @@ def test_stages_are_summed_by_hand() -> None:
     train, evaluated = 1222, 216 + 359
     clean = 10 * (train + evaluated / 3)
     hard = 10 * (train / 2 + evaluated / 3 + evaluated / 2 / 3)
-    scoring = 4 * 2 * (train + evaluated / 3)
+    scoring = 4 * (2 * train + (train + evaluated) / 3)
     assert parents.passes == pytest.approx(clean + hard + scoring, rel=0.01)
     assert search.passes == pytest.approx(3 * 6 * (clean + hard), rel=0.01)
     assert confirm.passes == pytest.approx(search.passes)
@@ -106,3 +106,14 @@ def test_what_is_not_known_is_none() -> None:
     _, search, _ = estimate(make_plan(make_space({**BASE, "dataset": "parquet:x"})), 1000.0)
     assert (search.passes, search.core_seconds) == (None, None)
     assert search.epochs == 10
+
+
+@pytest.mark.parametrize(
+    ("by", "epochs", "looks"), [("loss", 1, 1 / 3), ("forgetting", 10, 10 / 3), ("grand", 1, 1.0)]
+)
+def test_scores_cost_their_training_and_their_looks(by: str, epochs: int, looks: float) -> None:
+    hard = {"hard": {"keep": {"fraction": 0.5, "by": by, "models": 3}}}
+    plan = make_plan(make_space({**BASE, "regimes": hard}))
+    parents, *_ = estimate(plan, passes_per_second=1000.0)
+    assert (parents.trials, parents.epochs) == (3, 3 * epochs)
+    assert parents.passes == pytest.approx(3 * (epochs * 1222 + looks * 1797), rel=0.01)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hsl.errors import SpaceError
-from hsl.search.plan import Plan, make_plan, scores_for
+from hsl.search.plan import Plan, asked_scores, make_plan, scores_for
 from hsl.search.space import load_space, make_space
 
 DIGITS = Path(__file__).parents[2] / "search_spaces" / "digits.yaml"
@@ -155,6 +155,56 @@ def test_scores_are_asked_early_and_at_least_after_one_epoch() -> None:
     (scores,) = plan.scores
     assert (scores.models, scores.epochs) == (3, 1)
     assert scores_for(scores.configuration, plan.space) is None
+
+
+def test_trajectories_are_those_of_the_whole_training() -> None:
+    halves = {by: {"keep": {"fraction": 0.5, "by": by}} for by in ("el2n", "forgetting")}
+    plan = planned(
+        regimes=halves, factors={"regime": list(halves), "sparsity": [0.5]}, training={"epochs": 20}
+    )
+    assert {s.score: (s.models, s.epochs) for s in plan.scores} == {"el2n": (10, 2), "forgetting": (10, 20)}
+
+
+def test_a_trajectory_that_is_too_short_is_refused_by_the_plan() -> None:
+    keep = {"fraction": 0.5, "by": "forgetting", "epoch": 0.1}
+    with pytest.raises(SpaceError, match="forgetting compares at least 2 epochs, and 1 of 10 is asked for"):
+        planned(regimes={"forgotten": {"keep": keep}})
+    planned(regimes={"slow": {"keep": {**keep, "by": "learning_speed"}}})
+
+
+def test_what_a_model_finds_is_shared_by_any_number_of_models() -> None:
+    space = make_space(BASE)
+    three, ten = (asked_scores(space, "el2n", models, None) for models in (3, 10))
+    assert three.id != ten.id
+    assert three.model_id == ten.model_id
+    assert asked_scores(space, "loss", 3, None).model_id != three.model_id
+
+
+def test_scores_on_request_are_those_of_a_regime() -> None:
+    plan = planned(regimes={"hard": {"keep": {"fraction": 0.3, "by": "aum", "models": 2}}})
+    assert asked_scores(plan.space, "aum", 2, None) == plan.scores[0]
+
+
+@pytest.mark.parametrize(
+    ("by", "models", "epoch", "message"),
+    [
+        ("el2m", None, None, "did you mean 'el2n'"),
+        ("el2n", 0, None, "greater than or equal to 1"),
+        ("el2n", None, 1.5, "less than or equal to 1"),
+        ("random", 3, None, "models and epoch belong to a score"),
+    ],
+)
+def test_scores_on_request_that_mean_nothing_are_refused(
+    by: str, models: int | None, epoch: float | None, message: str
+) -> None:
+    with pytest.raises(SpaceError, match=message):
+        asked_scores(make_space(BASE), by, models, epoch)
+
+
+def test_scores_on_request_are_of_one_model() -> None:
+    compared = make_space({**BASE, "factors": {"model": ["mlp", "lenet"]}})
+    with pytest.raises(SpaceError, match="has 2 values; choose one, for example model=mlp"):
+        asked_scores(compared, "el2n", None, None)
 
 
 def test_a_tuned_learning_rate_does_not_change_the_parent() -> None:

@@ -8,16 +8,17 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
-from training_small import small, train, trained_parent, trainer_of, with_method
+from training_small import score_file, small, train, trained_parent, trainer_of, with_method
 
 from hsl.errors import DataError, HslError, MethodError
 from hsl.hardness.difficulty import el2n
 from hsl.training import checkpoint
 from hsl.training.build import build_trainer
 from hsl.training.configuration import Configuration
-from hsl.training.data import load_data, read_scores
+from hsl.training.data import load_data
 from hsl.training.evaluation import all_logits
-from hsl.training.scoring import mean_scores, write_scores
+from hsl.training.score_files import read_scores
+from hsl.training.scoring import score_samples
 from hsl.training.trainer import Trainer
 
 LAYERS = ("network.hidden1", "network.output")
@@ -96,12 +97,9 @@ def test_a_method_with_a_parent_needs_one() -> None:
 
 
 def scored(folder: Path, models: int = 2) -> tuple[dict[int, float], str]:
-    configuration = small({"epochs": 6})
-    trainers = (train(build_trainer(configuration, seed)) for seed in range(models))
-    values = mean_scores("el2n", trainers, configuration, "cpu")
-    uri = str(folder / "scores.parquet")
-    write_scores(uri, values, {"score": "el2n"})
-    return values, uri
+    uri = score_file(folder, "el2n", small({"epochs": 6}), epochs=6, models=models)
+    table = pq.read_table(uri)
+    return dict(zip(table.column("id").to_pylist(), table.column("score").to_pylist(), strict=True)), uri
 
 
 def test_scores_are_the_mean_over_the_models_for_every_sample(tmp_path: Path) -> None:
@@ -119,10 +117,9 @@ def test_scores_are_the_mean_over_the_models_for_every_sample(tmp_path: Path) ->
 def test_a_sample_of_the_wrong_class_is_harder(tmp_path: Path) -> None:
     """EL2N of a misclassified sample is higher than that of any sample that is surely right."""
     configuration = small({"epochs": 20, "lr": 0.2}, split={})
-    trainer = train(build_trainer(configuration, 0))
-    values = mean_scores("el2n", [trainer], configuration, "cpu")
+    trainer = build_trainer(configuration, 0)
     test = load_data("digits", configuration.split, "cpu").test
-    scores = torch.tensor([values[i] for i in test.ids.tolist()])
+    scores = score_samples("el2n", trainer, test, epochs=20)
     wrong = all_logits(trainer.model, test).argmax(1) != test.labels
     assert 0 < wrong.sum() < len(test)
     assert scores[wrong].min() > 0.5
@@ -131,13 +128,15 @@ def test_a_sample_of_the_wrong_class_is_harder(tmp_path: Path) -> None:
 
 def test_a_file_of_scores_is_aligned_by_sample_id(tmp_path: Path) -> None:
     values, uri = scored(tmp_path, models=1)
-    by_id = read_scores(uri, "cpu")
+    by_id = read_scores(uri, load_data("digits", small().split, "cpu"))
     assert all(by_id[i].item() == pytest.approx(score, rel=1e-6) for i, score in values.items())
     missing = set(range(len(by_id))) - set(values)
     assert all(by_id[i].isnan() for i in missing)
     table = pq.read_table(uri)
     assert table.column("id").to_pylist() == sorted(values)
-    assert json.loads(table.schema.metadata[b"hsl"]) == {"score": "el2n"}
+    about = json.loads(table.schema.metadata[b"hsl"])
+    assert (about["score"], about["models"], about["epochs"]) == ("el2n", 1, 6)
+    assert about["configuration"] == small({"epochs": 6}).model_dump(mode="json", exclude_defaults=True)
 
 
 @pytest.mark.filterwarnings("ignore:keep.fraction")

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from training_small import everything, small, train, trainer_of
+from training_small import everything, score_file, small, train, trainer_of
 
 from hsl.errors import DataError
 from hsl.hardness.registries import ATTACKS, CORRUPTIONS, LABEL_NOISES, SCORES, SELECTIONS
 from hsl.training.build import build_trainer
 from hsl.training.passes import count_passes
-from hsl.training.scoring import mean_scores, write_scores
 
 
 def check_trains(regime: dict[str, Any], folder: Path, **given: Any) -> None:
@@ -53,26 +52,10 @@ def test_every_corruption_trains_or_says_on_which_images_it_does(name: str, tmp_
         check_trains(regime, tmp_path)
 
 
-def accepted(keep: dict[str, Any]) -> bool:
-    try:
-        small(regime={"keep": keep})
-    except ValidationError:
-        return False
-    return True
-
-
-SCORED = [score for score in SCORES if accepted({"fraction": 0.5, "by": score})]
-
-
-def test_the_usual_scores_are_accepted() -> None:
-    assert {"el2n", "loss"} <= set(SCORED)
-
-
-@pytest.mark.parametrize("score", SCORED)
-def test_every_score_that_a_regime_takes_selects_samples(score: str, tmp_path: Path) -> None:
-    trained = train(build_trainer(small({"epochs": 1}), 0))
-    uri = str(tmp_path / "scores.parquet")
-    write_scores(uri, mean_scores(score, [trained], small(), "cpu"), {})
+@pytest.mark.filterwarnings("ignore:keep.fraction")
+@pytest.mark.parametrize("score", SCORES)
+def test_every_score_selects_samples(score: str, tmp_path: Path) -> None:
+    uri = score_file(tmp_path, score, small(), epochs=2)
     keep = {"fraction": 0.5} if score == "random" else {"fraction": 0.5, "by": score, "class_balanced": True}
     check_trains({"keep": keep}, tmp_path, scores=uri)
 
@@ -83,9 +66,7 @@ OPTIONS: dict[str, Any] = {"window": {"offset": 0.2}, "stratified": {"mislabel_c
 @pytest.mark.filterwarnings("ignore:keep.fraction")
 @pytest.mark.parametrize("which", [name for name in SELECTIONS if name != "random"])
 def test_every_selection_keeps_its_share(which: str, tmp_path: Path) -> None:
-    trained = train(build_trainer(small({"epochs": 1}), 0))
-    uri = str(tmp_path / "scores.parquet")
-    write_scores(uri, mean_scores("el2n", [trained], small(), "cpu"), {})
+    uri = score_file(tmp_path, "el2n", small(), epochs=1)
     regime = {"keep": {"fraction": 0.5, "by": "el2n", "which": which, **OPTIONS.get(which, {})}}
     trainer = trainer_of(small(regime=regime), tmp_path, scores=uri)
     assert len(trainer.train_samples) == 60

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from hsl.search.parents import ParentTask
+from hsl.search.parents import ModelScoresTask, ParentTask, ScoresTask
+from hsl.search.plan import Scores
 from hsl.sparsity.methods import METHODS
 from hsl.training import checkpoint
 from hsl.training.build import build_trainer
@@ -46,6 +47,19 @@ def trainer_of(configuration: Configuration, folder: Path, seed: int = 0, **give
     if METHODS[configuration.method].needs_parent:
         given.setdefault("parent", trained_parent(configuration, folder, seed))
     return build_trainer(configuration, seed, **given)
+
+
+def score_file(
+    folder: Path, score: str, configuration: Configuration, epochs: int, models: int = 1, name: str = "scores"
+) -> str:
+    """URI of the scores of the small data set."""
+    scores = Scores(score, models, epochs, configuration)
+    parts = tuple(
+        ModelScoresTask(scores, seed, str(folder / f"{name}-{seed}.parquet")) for seed in range(models)
+    )
+    task = ScoresTask(scores, str(folder / f"{name}.parquet"), parts)
+    task.run("cpu")
+    return task.target
 
 
 def train(trainer: Trainer, epochs: int | None = None) -> Trainer:

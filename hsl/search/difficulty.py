@@ -1,0 +1,91 @@
+"""The difficulty of every sample, outside a sweep: made in this process, listed, and drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import compute
+
+from hsl.errors import HslError
+from hsl.search.parents import Library, describe, make_here, missing, scores_task
+from hsl.search.plan import Scores
+from hsl.training.arrays import cache_folder
+from hsl.training.data import load_data
+from hsl.training.datasets import load
+from hsl.training.score_files import read_scores, read_table
+from hsl.training.sheets import Tile, sheet
+
+ENDS = {"hardest": "descending", "easiest": "ascending"}
+"""The two ends of the scale of difficulty, and the order that begins with each."""
+
+
+def make_scores(scores: Scores, store: str | None, device: str, say: Callable[[str], None]) -> pa.Table:
+    """Make the scores that are not there yet.
+
+    Args:
+        scores: What is asked for.
+        store: Path or URI of the store that keeps them; the cache if None.
+        device: Torch device.
+        say: Is told of every scoring model.
+
+    Returns:
+        Columns ``id``, ``split``, ``label`` and ``score``; the metadata says how they were made.
+
+    Raises:
+        DataError: If a scoring model has diverged, or scores that are there belong to other data.
+    """
+    task = scores_task(scores, Library(_root(store)))
+    wanted = list(missing([task]))
+    for part in missing(part for one in wanted for part in one.parts):
+        say(describe(part).removeprefix("the "))
+        part.run(device)
+    make_here(wanted, device)
+    read_scores(task.target, load_data(scores.configuration.dataset, scores.configuration.split, device))
+    say(f"scores of all samples: {task.target}")
+    return read_table(task.target)
+
+
+def _root(store: str | None) -> str:
+    if store is None:
+        return str(cache_folder() / "prerequisites")
+    return store if "://" in store else str(Path(store).absolute())
+
+
+def extremes(scores: pa.Table, split: str, top: int) -> pa.Table:
+    """The hardest and the easiest samples of one part of a data set.
+
+    Args:
+        scores: As `make_scores` returns them.
+        split: ``train``, ``val`` or ``test``: scores of samples that were trained on are lower than others.
+        top: How many of each end; of equal scores the lower id comes first.
+
+    Returns:
+        Columns ``end`` (hardest or easiest), ``rank`` (from 1), ``id``, ``label`` and ``score``.
+    """
+    part = scores.filter(compute.equal(scores.column("split"), split)).drop_columns("split")
+    ends = []
+    for end, order in ENDS.items():
+        first = part.sort_by([("score", order), ("id", "ascending")]).slice(0, top)
+        place = {"end": pa.array([end] * len(first)), "rank": pa.array(range(1, len(first) + 1), pa.int64())}
+        ends.append(pa.table({**place, **{name: first.column(name) for name in first.column_names}}))
+    return pa.concat_tables(ends)
+
+
+def draw_sheet(path: str, scores: Scores, shown: pa.Table) -> None:
+    """Draw the samples of `extremes`, a row of images for each end, as PNG.
+
+    Raises:
+        HslError: If the file cannot be written.
+    """
+    images = load(scores.configuration.dataset).images
+    rows: dict[str, list[Tile]] = {f"{end} by {scores.score}": [] for end in ENDS}
+    for row in shown.to_pylist():
+        caption = f"{row['label']}  ({row['score']:.3g})"
+        rows[f"{row['end']} by {scores.score}"].append(Tile(images[row["id"]], caption))
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        sheet(rows).save(path, format="PNG")
+    except OSError as error:
+        raise HslError(f"cannot write the sheet {path!r}: {error}; give another path") from error

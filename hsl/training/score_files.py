@@ -1,0 +1,124 @@
+"""Difficulty scores as Parquet files: one row per sample of a data set, and how they were made."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from pyarrow import fs
+from torch import Tensor
+
+from hsl.errors import DataError
+from hsl.hardness.apply import Samples
+from hsl.hardness.difficulty import mean_over_models
+from hsl.training import checkpoint
+
+if TYPE_CHECKING:
+    from hsl.training.data import Data
+
+SPLITS = ("train", "val", "test")
+
+
+def all_samples(data: Data) -> Samples:
+    """Training, validation and test samples, in this order."""
+    parts = [getattr(data, split) for split in SPLITS]
+    return Samples(*(torch.cat([getattr(p, name) for p in parts]) for name in ("images", "labels", "ids")))
+
+
+def write_scores(uri: str, data: Data, scores: Tensor, about: Mapping[str, Any]) -> None:
+    """Write the scores of a data set.
+
+    Args:
+        uri: Path or URI of the file.
+        data: The data set, divided.
+        scores: float32 [N], aligned with `all_samples`.
+        about: How they were made; JSON-able, becomes the metadata ``hsl`` of the file.
+    """
+    identity = _identity(data)
+    table = pa.table({**identity, "score": pa.array(scores.cpu().numpy(), pa.float32())})
+    write_table(uri, table.sort_by("id").replace_schema_metadata({"hsl": json.dumps(about)}))
+
+
+def write_table(uri: str, table: pa.Table) -> None:
+    """Place `table` as one Parquet file, atomically."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    checkpoint.place(uri, buffer.getvalue())
+
+
+def read_table(uri: str) -> pa.Table:
+    """Columns ``id``, ``split``, ``label`` and ``score``, in the order of the ids."""
+    filesystem, path = fs.FileSystem.from_uri(uri) if "://" in uri else (fs.LocalFileSystem(), uri)
+    return pq.read_table(path, filesystem=filesystem)
+
+
+def read_scores(uri: str, data: Data) -> Tensor:
+    """The scores of a data set, by sample id.
+
+    Args:
+        uri: Path or URI of a file of scores.
+        data: The data set, divided, that they are to be used with.
+
+    Returns:
+        float32 [highest id + 1] on the device of `data`; NaN for ids that are in no part of it.
+
+    Raises:
+        DataError: If the scores are of other samples, another division or other labels.
+    """
+    table = read_table(uri).sort_by("id")
+    _check_same(uri, table, pa.table(_identity(data)).sort_by("id"))
+    ids = torch.from_numpy(table.column("id").to_numpy().copy())
+    scores = torch.full((int(ids.max()) + 1,), torch.nan)
+    scores[ids] = torch.from_numpy(table.column("score").to_numpy().astype(np.float32))
+    return scores.to(data.train.labels.device)
+
+
+def write_mean(uri: str, parts: Sequence[str], about: Mapping[str, Any]) -> None:
+    """Write the mean of several files of scores, each of one model.
+
+    Args:
+        uri: Path or URI of the mean.
+        parts: Paths or URIs of the files.
+        about: How the mean was made.
+
+    Raises:
+        DataError: If the files are not of the same samples.
+    """
+    tables = [read_table(part) for part in parts]
+    for part, table in zip(parts, tables, strict=True):
+        _check_same(part, table, tables[0])
+    mean = mean_over_models([torch.from_numpy(t.column("score").to_numpy().copy()) for t in tables])
+    made = tables[0].drop_columns("score").append_column("score", pa.array(mean.numpy(), pa.float32()))
+    write_table(uri, made.replace_schema_metadata({"hsl": json.dumps(about)}))
+
+
+def _identity(data: Data) -> dict[str, pa.Array]:
+    """Columns that say which samples there are."""
+    parts = [getattr(data, split) for split in SPLITS]
+    names = np.repeat(SPLITS, [len(part) for part in parts])
+    ids, labels = (torch.cat([getattr(part, name) for part in parts]).cpu() for name in ("ids", "labels"))
+    return {
+        "id": pa.array(ids.numpy(), pa.int64()),
+        "split": pa.array(names, pa.string()),
+        "label": pa.array(labels.numpy(), pa.int64()),
+    }
+
+
+WHAT = {"id": "other samples", "split": "another division of the data set", "label": "other labels"}
+"""What scores are of whose column differs from that of the data set."""
+
+
+def _check_same(uri: str, scored: pa.Table, wanted: pa.Table) -> None:
+    """Refuse scores of anything else; files of an earlier version have ids alone."""
+    for column, what in WHAT.items():
+        if column in scored.column_names and not scored.column(column).equals(wanted.column(column)):
+            raise DataError(
+                f"the scores in {uri} are of {what}: their column {column!r} is not that of the data set; "
+                f"delete the folder {uri.rpartition('/')[0]}, and the same command computes them anew"
+            )
