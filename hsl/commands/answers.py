@@ -1,0 +1,37 @@
+"""Commands that ask a store."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hsl.commands.options import Format, OutFormat, StoreUri
+
+Filter = Annotated[str, typer.Argument(help="SQL condition on the columns of trials.", show_default=False)]
+
+
+def compare(
+    store: StoreUri,
+    a: Filter,
+    b: Filter,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns that make the groups, separated by commas.",
+            show_default="regime, and sparsity where both have it",
+        ),
+    ] = None,
+    metric: Annotated[str, typer.Option(help="matched or clean accuracy.")] = "matched",
+    format: OutFormat = Format.TABLE,
+) -> None:
+    """Compare confirmed trials that match A with those that match B: difference, interval, corrected p-value."""
+    from hsl.results.compare import compare as compare_sides  # noqa: PLC0415
+    from hsl.results.output import show_compared  # noqa: PLC0415
+    from hsl.results.store import Store  # noqa: PLC0415
+
+    groups = None if by is None else [name.strip() for name in by.split(",") if name.strip()]
+    show_compared(compare_sides(Store(store), a, b, groups, metric), a, b, str(format))
+
+
+ANSWERS = (compare,)
