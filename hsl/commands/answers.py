@@ -34,4 +34,18 @@ def compare(
     show_compared(compare_sides(Store(store), a, b, groups, metric), a, b, str(format))
 
 
-ANSWERS = (compare,)
+def show(
+    store: StoreUri,
+    name: Annotated[str, typer.Argument(metavar="TRIAL|CELL", help="Id or name.", show_default=False)],
+    format: OutFormat = Format.TABLE,
+) -> None:
+    """Show everything about one trial, or the trials of one cell: ranked, with its winner and its dense baseline."""
+    from hsl.results import output  # noqa: PLC0415
+    from hsl.results.inspect import for_people, inspect  # noqa: PLC0415
+    from hsl.results.store import Store  # noqa: PLC0415
+
+    found = inspect(Store(store), name)
+    output.show(for_people(found) if format in {Format.TABLE, Format.MARKDOWN} else found, str(format))
+
+
+ANSWERS = (compare, show)
