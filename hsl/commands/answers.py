@@ -48,4 +48,23 @@ def show(
     output.show(for_people(found) if format in {Format.TABLE, Format.MARKDOWN} else found, str(format))
 
 
-ANSWERS = (compare, show)
+def export(
+    store: StoreUri,
+    cell: Annotated[str, typer.Argument(metavar="CELL", help="Name of a cell.", show_default=False)],
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", metavar="DIR", help="Write space.yaml and network.safetensors here."),
+    ] = None,
+) -> None:
+    """Print the winner of a cell as a runnable space; with -o, write it and its confirmed network to a folder."""
+    from hsl.results.store import Store  # noqa: PLC0415
+    from hsl.search import export as exporting  # noqa: PLC0415
+
+    if out is None:
+        typer.echo(exporting.pinned_space(Store(store), cell), nl=False)
+        return
+    for path in exporting.export(store, cell, out):
+        typer.echo(path)
+
+
+ANSWERS = (compare, show, export)

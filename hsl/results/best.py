@@ -138,6 +138,25 @@ def best(
     return pa.Table.from_pylist(rows, schema=_answer_schema(by))
 
 
+def ranks(tables: Mapping[str, pa.Table], cells: Sequence[str]) -> dict[tuple[str, str], int]:
+    """How `best` ranks the configurations of some cells that have a completed trial, without any statistics.
+
+    Args:
+        tables: The tables trials and cells.
+        cells: Names of cells.
+
+    Returns:
+        Cell and configuration_id to rank, from 1.
+    """
+    named = pa.table({"cell": pa.array(cells, pa.string())})
+    with sandbox({**tables, "named": named}) as connection:
+        connection.register("labelled", labelled(connection))
+        wanted = run(connection, "SELECT * FROM labelled WHERE cell IN (SELECT cell FROM named)")
+        connection.register("matching", wanted)
+        rows = _ranked(connection, "matching", ("cell",), max(len(wanted), 1), "matched")
+    return {(row["cell"], row["configuration_id"]): row["rank"] for row in rows}
+
+
 def short_parameters(text: str) -> str:
     """Tuned parameters on one line: ``lr=0.0513 drop_fraction=0.3``.
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from hsl.errors import NothingMatchedError, close_match
 from hsl.results import schema
-from hsl.results.best import best, short_parameters
+from hsl.results.best import ranks, short_parameters
 from hsl.results.store import Store
 from hsl.results.text import cell as cell_text
 
@@ -61,7 +61,7 @@ def inspect(store: Store, name: str) -> pa.Table:
             f"neither a trial nor a cell is called {name!r}{close_match(name, known)}; "
             f"cells: {', '.join(sorted(names)[:20])}; trials: hsl query {store.uri} 'SELECT trial_id FROM trials'"
         )
-    return _cell(store, trials, name, dense_cell(cells, name))
+    return _cell({"trials": trials, "cells": cells}, name, dense_cell(cells, name))
 
 
 def dense_cell(cells: pa.Table, name: str) -> str | None:
@@ -109,11 +109,11 @@ def _flat(value: object, name: str) -> Iterator[tuple[str, object]]:
         yield name, value
 
 
-def _cell(store: Store, trials: pa.Table, name: str, dense: str | None) -> pa.Table:
-    ranks = _ranks(store, [name, *([dense] if dense else [])])
+def _cell(tables: Mapping[str, pa.Table], name: str, dense: str | None) -> pa.Table:
+    trials, ranked = tables["trials"], ranks(tables, [name, *([dense] if dense else [])])
     rows = []
     for row in trials.filter(pc.is_in(trials["cell"], pa.array([name, dense], pa.string()))).to_pylist():
-        rank = ranks.get((row["cell"], row["configuration_id"]))
+        rank = ranked.get((row["cell"], row["configuration_id"]))
         if row["cell"] == name:
             rows.append({"role": "winner" if rank == 1 else "candidate", "rank": rank, **row})
         elif rank == 1:
@@ -121,13 +121,3 @@ def _cell(store: Store, trials: pa.Table, name: str, dense: str | None) -> pa.Ta
     rows.sort(key=lambda row: (ROLES.index(row["role"]), row["rank"] or inf, row["stage"], row["seed"]))
     first = [pa.field("role", pa.string()), pa.field("rank", pa.int64())]
     return pa.Table.from_pylist(rows, schema=pa.schema([*first, *schema.arrow_schema("trials")]))
-
-
-def _ranks(store: Store, names: list[str]) -> dict[tuple[str, str], int]:
-    """Rank of every configuration with a completed trial, in these cells."""
-    quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
-    try:
-        ranked = best(store, ("cell",), f"cell IN ({quoted})", top=2**31)
-    except NothingMatchedError:
-        return {}
-    return {(row["cell"], row["configuration_id"]): row["rank"] for row in ranked.to_pylist()}
