@@ -6,12 +6,13 @@ Data goes to stdout, narration to stderr. Heavy imports happen inside the comman
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from hsl import __version__
+from hsl.commands.answers import ANSWERS
+from hsl.commands.options import Format, OutFormat, Part, StoreUri
 from hsl.errors import ExitCode, HslError
 
 EPILOG = (
@@ -28,24 +29,6 @@ app = typer.Typer(
 )
 
 
-class Format(StrEnum):
-    """How a result is written."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
-    PARQUET = "parquet"
-    MARKDOWN = "markdown"
-
-
-class Part(StrEnum):
-    """Part of a data set."""
-
-    TRAIN = "train"
-    VAL = "val"
-    TEST = "test"
-
-
 SpaceFile = Annotated[
     str, typer.Argument(metavar="SPACE", help="Search space, a YAML file.", show_default=False)
 ]
@@ -53,10 +36,6 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, for example sparsity=0.9 training.epochs=10."),
 ]
-StoreUri = Annotated[
-    str, typer.Argument(metavar="STORE", help="Result store of a sweep.", show_default=False)
-]
-OutFormat = Annotated[Format, typer.Option("--format", "-f", help="Output format.")]
 StoreOption = Annotated[
     str | None,
     typer.Option(
@@ -246,6 +225,10 @@ def query(
     from hsl.results.store import Store  # noqa: PLC0415
 
     _show(run_query(Store(store), sql), format)
+
+
+for _answer in ANSWERS:
+    app.command()(_answer)
 
 
 @app.command("list")

@@ -12,16 +12,11 @@ import pyarrow as pa
 
 from hsl.errors import HslError, NothingMatchedError, UnknownNameError
 from hsl.results import schema
-from hsl.results.database import one_line, run, sandbox
+from hsl.results.database import filtered, labelled, run, sandbox
 from hsl.results.stats import Difference, mean_interval, paired_difference
 from hsl.results.store import Store
 
 METRICS = ("matched", "clean")
-
-_LABELLED = """
-SELECT trials.*, coalesce(planned.baseline, method = 'dense') AS baseline
-FROM trials LEFT JOIN (SELECT cell, baseline FROM cells) AS planned USING (cell)
-"""
 
 # Only completed trials are averaged. A configuration that was confirmed is judged by its confirming seeds
 # alone: the search seed is the one by which it was selected.
@@ -123,11 +118,14 @@ def best(
         NothingMatchedError: If no completed trial matches.
         HslError: If an argument is out of range, or `where` is no expression over these columns.
     """
-    _check_arguments(by, top, metric)
+    check_columns(by)
+    check_metric(metric)
+    if top < 1:
+        raise HslError(f"top={top}: give the number of configurations per group, at least 1")
     tables = {name: store.read(name) for name in ("trials", "cells")}
     with sandbox(tables) as connection:
-        connection.register("labelled", run(connection, _LABELLED))
-        connection.register("matching", _filtered(connection, where))
+        connection.register("labelled", labelled(connection))
+        connection.register("matching", filtered(connection, "labelled", where))
         winners = _ranked(connection, "matching", by, top, metric)
         if not winners:
             raise NothingMatchedError(_what_exists(connection, where))
@@ -138,6 +136,25 @@ def best(
     }
     rows = [_answer(row, by, _baseline_of(row, dense, levels), metric) for row in winners]
     return pa.Table.from_pylist(rows, schema=_answer_schema(by))
+
+
+def ranks(tables: Mapping[str, pa.Table], cells: Sequence[str]) -> dict[tuple[str, str], int]:
+    """How `best` ranks the configurations of some cells that have a completed trial, without any statistics.
+
+    Args:
+        tables: The tables trials and cells.
+        cells: Names of cells.
+
+    Returns:
+        Cell and configuration_id to rank, from 1.
+    """
+    named = pa.table({"cell": pa.array(cells, pa.string())})
+    with sandbox({**tables, "named": named}) as connection:
+        connection.register("labelled", labelled(connection))
+        wanted = run(connection, "SELECT * FROM labelled WHERE cell IN (SELECT cell FROM named)")
+        connection.register("matching", wanted)
+        rows = _ranked(connection, "matching", ("cell",), max(len(wanted), 1), "matched")
+    return {(row["cell"], row["configuration_id"]): row["rank"] for row in rows}
 
 
 def short_parameters(text: str) -> str:
@@ -161,26 +178,20 @@ def _short(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else json.dumps(value)
 
 
-def _filtered(connection: duckdb.DuckDBPyConnection, where: str | None) -> pa.Table:
-    """The labelled trials for which `where` holds: one expression, which nothing can follow."""
-    rows = connection.table("labelled")
-    try:
-        return (rows.filter(where) if where else rows).to_arrow_table()
-    except duckdb.Error as error:
-        raise HslError(f"condition {where!r}: {one_line(error)}") from error
-
-
-def _check_arguments(by: Sequence[str], top: int, metric: str) -> None:
+def check_columns(by: Sequence[str]) -> None:
+    """Refuse groups by anything but columns of trials, each named once."""
     known = [column.name for column in schema.columns("trials")]
     for name in by:
         if name not in known:
             raise UnknownNameError("column", name, known)
     if len(set(by)) != len(by):
         raise HslError(f"by={list(by)}: name every column once")
+
+
+def check_metric(metric: str) -> None:
+    """Refuse anything but a metric."""
     if metric not in METRICS:
         raise UnknownNameError("metric", metric, METRICS)
-    if top < 1:
-        raise HslError(f"top={top}: give the number of configurations per group, at least 1")
 
 
 def _ranked(

@@ -17,6 +17,11 @@ _SANDBOX = {
     "python_enable_replacements": "false",
 }
 
+_LABELLED = """
+SELECT trials.*, coalesce(planned.baseline, method = 'dense') AS baseline
+FROM trials LEFT JOIN (SELECT cell, baseline FROM cells) AS planned USING (cell)
+"""
+
 
 def sandbox(tables: Mapping[str, pa.Table]) -> duckdb.DuckDBPyConnection:
     """A database of `tables` from which SQL reaches nothing else."""
@@ -62,6 +67,24 @@ def run(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
         return connection.sql(sql).to_arrow_table()
     except duckdb.Error as error:
         raise HslError(one_line(error)) from error
+
+
+def labelled(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+    """The trials with a column `baseline`: whether the cell is the dense reference of its regime."""
+    return run(connection, _LABELLED)
+
+
+def filtered(connection: duckdb.DuckDBPyConnection, view: str, where: str | None) -> pa.Table:
+    """The rows of `view` for which `where` holds: one expression, which nothing can follow.
+
+    Raises:
+        HslError: If `where` is no expression over the columns of `view`.
+    """
+    rows = connection.table(view)
+    try:
+        return (rows.filter(where) if where else rows).to_arrow_table()
+    except duckdb.Error as error:
+        raise HslError(f"condition {where!r}: {one_line(error)}") from error
 
 
 def one_line(error: duckdb.Error) -> str:

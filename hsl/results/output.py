@@ -68,6 +68,20 @@ def show_best(answer: pa.Table, format: str = "table", stream: TextIO | None = N
         show(answer, format, stream)
 
 
+def show_compared(
+    answer: pa.Table, a: str, b: str, format: str = "table", stream: TextIO | None = None
+) -> None:
+    """Write what `hsl.results.compare.compare` returned for the filters `a` and `b`.
+
+    Raises:
+        HslError: As `show`.
+    """
+    if format in ("table", "markdown"):
+        show(text.compared(answer), format, stream, text.compared_caption(answer, a, b))
+    else:
+        show(answer, format, stream)
+
+
 def _terminal(table: pa.Table, stream: TextIO, caption: str) -> None:
     console = Console(file=stream, width=None if stream.isatty() else _UNLIMITED, highlight=False)
     grid = _grid(table, _printable, Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False))
@@ -77,7 +91,7 @@ def _terminal(table: pa.Table, stream: TextIO, caption: str) -> None:
     else:
         console.print(grid)
     if caption:
-        console.print(Text(caption))
+        console.print(Text("\n".join(map(_printable, caption.splitlines()))))
 
 
 def _records(table: pa.Table, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""Means and differences with 95 % t intervals, computed by scipy.
+"""Means and differences with 95 % t intervals and p-values, computed by scipy.
 
 scipy.stats is imported where it is used: it takes most of a second, which commands that need no interval
 save.
@@ -15,6 +15,9 @@ from typing import Any, NamedTuple
 from hsl.errors import HslError
 
 CONFIDENCE = 0.95
+
+_ROUNDING = 1e-9
+"""Accuracies closer than this are the same number of samples, counted in floating point."""
 
 
 class Interval(NamedTuple):
@@ -42,6 +45,8 @@ class Difference(NamedTuple):
         high: Upper end; None where `low` is.
         n: Number of pairs, or the size of the smaller sample.
         kind: "paired", "unpaired", or "point" where there is no interval.
+        p: Two-sided p-value of no difference; None where there is no interval, or where the values do not
+            vary although they differ, so that a t test says nothing.
     """
 
     difference: float
@@ -49,6 +54,7 @@ class Difference(NamedTuple):
     high: float | None
     n: int
     kind: str
+    p: float | None = None
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
@@ -102,8 +108,10 @@ def _paired(a: Sequence[float], b: Sequence[float]) -> Difference:
     from scipy import stats  # noqa: PLC0415 (slow to import)
 
     with _nearly_equal_values():
-        low, high = _ends(stats.ttest_rel(a, b))
-    return Difference(fmean(a) - fmean(b), low, high, len(a), "paired")
+        test = stats.ttest_rel(a, b)
+        low, high = _ends(test)
+    p = _p_value(test, _spread([x - y for x, y in zip(a, b, strict=True)]), fmean(a) - fmean(b))
+    return Difference(fmean(a) - fmean(b), low, high, len(a), "paired", p)
 
 
 def _unpaired(a: Sequence[float], b: Sequence[float]) -> Difference:
@@ -113,8 +121,39 @@ def _unpaired(a: Sequence[float], b: Sequence[float]) -> Difference:
     from scipy import stats  # noqa: PLC0415 (slow to import)
 
     with _nearly_equal_values():
-        low, high = _ends(stats.ttest_ind(a, b, equal_var=False))
-    return Difference(difference, low, high, n, "unpaired")
+        test = stats.ttest_ind(a, b, equal_var=False)
+        low, high = _ends(test)
+    return Difference(
+        difference, low, high, n, "unpaired", _p_value(test, _spread(a) + _spread(b), difference)
+    )
+
+
+def adjusted(p_values: Sequence[float | None]) -> list[float | None]:
+    """p-values corrected for their number: Benjamini-Hochberg, as scipy.stats.false_discovery_control.
+
+    It bounds the expected share of false claims among all claims, and where nothing differs anywhere the
+    chance of any (Benjamini and Hochberg, Journal of the Royal Statistical Society B 57, 1995).
+
+    Args:
+        p_values: In [0, 1]; None where nothing was tested, which is not counted.
+    """
+    tested = [p for p in p_values if p is not None]
+    if not tested:
+        return list(p_values)
+    from scipy import stats  # noqa: PLC0415 (slow to import)
+
+    corrected = iter(stats.false_discovery_control(tested, method="bh").tolist())
+    return [None if p is None else next(corrected) for p in p_values]
+
+
+def _p_value(test: Any, spread: float, difference: float) -> float | None:
+    if spread > _ROUNDING:
+        return float(test.pvalue)
+    return 1.0 if abs(difference) <= _ROUNDING else None
+
+
+def _spread(values: Sequence[float]) -> float:
+    return max(values) - min(values)
 
 
 def _ends(test: Any) -> tuple[float, float]:

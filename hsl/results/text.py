@@ -84,6 +84,37 @@ def caption(answer: pa.Table) -> str:
     return "\n".join(lines)
 
 
+def compared(answer: pa.Table) -> pa.Table:
+    """The result of `compare` in few columns of text."""
+    names = answer.column_names
+    keys = names[: names.index("metric")]
+    return pa.Table.from_pylist([_compared(row, keys) for row in answer.to_pylist()])
+
+
+def compared_caption(answer: pa.Table, a: str, b: str) -> str:
+    """What the columns of `compared` mean."""
+    rows = answer.to_pylist()
+    kinds = {row["difference_kind"] for row in rows}
+    paired = "paired by seed" + (", or Welch where marked ~" if "unpaired" in kinds else "")
+    return (
+        f"a: {a}; b: {b}; {rows[0]['metric']} test accuracy of confirmed trials, a - b [95 % t interval], {paired}.\n"
+        f"p: two-sided t test, corrected over {len(rows)} rows by Benjamini-Hochberg; better means p below 0.05."
+    )
+
+
+def _compared(row: Mapping[str, Any], keys: list[str]) -> dict[str, str]:
+    return {
+        **{key: cell(key, row[key]) for key in keys},
+        "a %": percent(row["a_mean"]),
+        "b %": percent(row["b_mean"]),
+        "difference [CI]": _difference({**row, "baseline": False}),
+        "n": str(row["seeds"]),
+        "p": cell("p", row["p_value"]),
+        "p corrected": cell("p", row["p_adjusted"]),
+        "verdict": row["verdict"],
+    }
+
+
 def _summary(row: Mapping[str, Any], keys: list[str]) -> dict[str, str]:
     named = " ".join(row[name] for name in ("method", "distribution") if name not in keys and row[name])
     return {

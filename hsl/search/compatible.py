@@ -23,7 +23,9 @@ GROWS = frozenset({"regimes", "factors", "search", "budget", "confirm"})
 
 def space_text(space: SearchSpace) -> str:
     """The space with every default spelled out, as YAML."""
-    return yaml.safe_dump(space.model_dump(mode="json", exclude_none=True), sort_keys=False)
+    content = space.model_dump(mode="json", exclude_none=True)
+    content |= {key: None for key in ("baseline", "early_stopping") if getattr(space, key) is None}
+    return yaml.safe_dump(content, sort_keys=False)
 
 
 def check_continues(text: str | None, space: SearchSpace, where: str) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from hsl.errors import HslError
-from hsl.results.stats import mean_interval, paired_difference
+from hsl.results.stats import adjusted, mean_interval, paired_difference
 
 VALUES = st.lists(st.floats(0, 1), min_size=2, max_size=10)
 
@@ -80,7 +80,7 @@ def test_other_seeds_are_compared_by_welch(a, b):
 
 @pytest.mark.parametrize("b", [{1: 0.25}, {2: 0.25}, {2: 0.5, 3: 0.0}])
 def test_one_seed_gives_a_point(b):
-    assert paired_difference({1: 0.5}, b) == (0.25, None, None, 1, "point")
+    assert paired_difference({1: 0.5}, b) == (0.25, None, None, 1, "point", None)
 
 
 def test_pairing_takes_out_what_the_seeds_share():
@@ -89,3 +89,37 @@ def test_pairing_takes_out_what_the_seeds_share():
     b = {seed: 0.5 + value for seed, value in enumerate(shared.tolist())}
     paired, unpaired = paired_difference(a, b), paired_difference(a, {k + 10: v for k, v in b.items()})
     assert paired.low > 0 > unpaired.low
+
+
+def test_p_value_of_a_worked_example():
+    found = paired_difference({1: 0.2, 2: 0.4, 3: 0.6}, {1: 0.1, 2: 0.2, 3: 0.3})
+    t = 0.2 / (0.1 / math.sqrt(3))  # differences 0.1, 0.2, 0.3
+    assert found.p == pytest.approx(1 - t / math.sqrt(2 + t**2))  # closed form for two degrees of freedom
+
+
+def test_equal_sides_differ_by_chance_alone():
+    values = {1: 0.5, 2: 0.6, 3: 0.7}
+    assert paired_difference(values, values).p == 1.0
+
+
+@pytest.mark.parametrize("shift", [0, 10])  # the same seeds, other seeds
+def test_constant_difference_has_no_p_value(shift):
+    a = dict.fromkeys((1, 2, 3), 0.9)
+    assert paired_difference(a, dict.fromkeys((1 + shift, 2 + shift, 3 + shift), 0.8)).p is None
+
+
+def test_correction_of_a_worked_example():
+    found = adjusted([0.01, None, 0.04, 0.03])
+    assert found[1] is None
+    assert [p for p in found if p is not None] == pytest.approx([0.03, 0.04, 0.04])
+
+
+def test_nothing_to_correct():
+    assert adjusted([None]) == [None]
+
+
+def test_family_of_true_nulls_is_rarely_rejected():
+    draws = np.random.default_rng(3).normal(0, 0.01, (1000, 4, 5))
+    values = stats.ttest_1samp(draws, 0.0, axis=2).pvalue
+    rejected = sum(min(p for p in adjusted(row) if p is not None) < 0.05 for row in values.tolist())
+    assert rejected / 1000 <= 0.06

@@ -142,3 +142,9 @@ def test_all_differences_are_listed() -> None:
 def test_a_stored_space_that_cannot_be_read_is_told(text: str) -> None:
     with pytest.raises(StoreError, match="runs/t holds a space that this version cannot read"):
         check_continues(text, make_space(STORED), "runs/t")
+
+
+def test_a_space_without_baseline_and_early_stopping_continues_its_store() -> None:
+    space = make_space(STORED | {"baseline": None, "early_stopping": None})
+    assert make_space(yaml.safe_load(space_text(space))) == space
+    check_continues(space_text(space), space, "store")

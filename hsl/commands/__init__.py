@@ -1,0 +1,1 @@
+"""Commands of `hsl`, registered by `hsl.cli`."""

@@ -1,0 +1,252 @@
+"""Is one set of trials better than another: differences with intervals, and p-values corrected over groups."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from hsl.errors import HslError, NothingMatchedError
+from hsl.results import schema
+from hsl.results.best import check_columns, check_metric
+from hsl.results.database import filtered, labelled, run, sandbox
+from hsl.results.stats import adjusted, paired_difference
+from hsl.results.store import Store
+
+SIGNIFICANCE = 0.05
+MINIMUM_SEEDS = 3
+"""Fewer seeds support no claim, whatever their p-value."""
+
+SPARSIFICATION = ("sparsity", "method", "distribution")
+"""What a dense network has no level of: one that is compared to sparse ones is compared to all of them."""
+
+_SIDE = """
+SELECT trial_id, seed, cell, baseline, test_{metric}_accuracy AS value, {columns}
+FROM {view} WHERE stage = 'confirm' AND status = 'completed' AND isfinite(test_{metric}_accuracy)
+ORDER BY sequence
+"""
+
+_ANSWER = (
+    pa.field("metric", pa.string()),
+    pa.field("a_mean", pa.float64()),
+    pa.field("b_mean", pa.float64()),
+    pa.field("difference", pa.float64()),
+    pa.field("difference_low", pa.float64()),
+    pa.field("difference_high", pa.float64()),
+    pa.field("difference_kind", pa.string()),
+    pa.field("seeds", pa.int64()),
+    pa.field("p_value", pa.float64()),
+    pa.field("p_adjusted", pa.float64()),
+    pa.field("verdict", pa.string()),
+)
+
+Row = Mapping[str, Any]
+Values = dict[tuple[Any, ...], list[float]]
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The trials of one filter.
+
+    Attributes:
+        rows: Its completed confirming trials, with their levels.
+        dense: Whether all of them are dense.
+    """
+
+    rows: list[dict[str, Any]]
+    dense: bool
+
+    def levels(self, axis: str) -> set[Any]:
+        """Levels of `axis` among the rows; None stands for none."""
+        return {row["levels"].get(axis) for row in self.rows}
+
+
+def compare(
+    store: Store, a: str, b: str, by: Sequence[str] | None = None, metric: str = "matched"
+) -> pa.Table:
+    """The difference on test between the trials of two filters, group by group.
+
+    Only completed trials of the confirm stage count. Inside a group, values are paired by seed and by every
+    factor that both sides share levels of, and averaged to one value per seed: the seeds are the sample. With
+    less than two shared seeds it is Welch's test. A side that is dense throughout is compared to the sparse
+    trials of every group with the same other columns, as dense has no sparsity, method or distribution.
+
+    Args:
+        store: Where to read.
+        a: SQL expression over the columns of trials and `baseline`: the first side.
+        b: The same for the second; no trial may match both.
+        by: Columns of trials; every combination of values that both sides have is a group. By default regime,
+            and sparsity where the sides share one.
+        metric: "matched" or "clean": whose accuracies are compared.
+
+    Returns:
+        One row per group: the columns of `by`, then metric, a_mean, b_mean, difference (a - b) with its 95 %
+        interval and kind ("paired", "unpaired", or "point" for no interval), seeds, p_value (two-sided t
+        test), p_adjusted (Benjamini-Hochberg over all rows) and verdict: "a is better" or "b is better"
+        (p_adjusted below 0.05), "no difference shown", "not enough seeds" (less than 3),
+        or "seeds do not vary" (no t test is possible); the last two have neither interval nor p_value.
+        Accuracies are fractions.
+
+    Raises:
+        NothingMatchedError: If a side has no such trial, or the sides have no group in common.
+        HslError: If a trial matches both filters, or an argument is out of range.
+    """
+    check_metric(metric)
+    check_columns(by or ())
+    first, second = _sides(store, a, b, by or (), metric)
+    columns = _default_columns(first, second) if by is None else tuple(by)
+    rows = [_row(group, x, y, metric) for group, x, y in _groups(first, second, columns)]
+    if not rows:
+        raise NothingMatchedError(
+            f"{a!r} and {b!r} have no {' x '.join(columns)} in common; compare over other columns (by)"
+        )
+    return pa.Table.from_pylist(_judged(rows), schema=_answer_schema(columns))
+
+
+def _sides(store: Store, a: str, b: str, by: Sequence[str], metric: str) -> tuple[_Side, _Side]:
+    tables = {name: store.read(name) for name in ("trials", "cells")}
+    levels = {row["cell"]: json.loads(row["levels"]) for row in tables["cells"].to_pylist()}
+    with sandbox(tables) as connection:
+        connection.register("labelled", labelled(connection))
+        found = [_rows(connection, where, by, metric) for where in (a, b)]
+    for where, rows in zip((a, b), found, strict=True):
+        if not rows:
+            raise NothingMatchedError(
+                f"no completed trial of the confirm stage matches {where!r}; trials of the search are not "
+                "compared, because their seed has chosen them"
+            )
+    if both := {row["trial_id"] for row in found[0]} & {row["trial_id"] for row in found[1]}:
+        raise HslError(f"{len(both)} trials match both {a!r} and {b!r}; no trial is compared to itself")
+    first, second = ([_with_levels(row, levels) for row in rows] for rows in found)
+    return _side(first), _side(second)
+
+
+def _rows(
+    connection: duckdb.DuckDBPyConnection, where: str, by: Sequence[str], metric: str
+) -> list[dict[str, Any]]:
+    connection.register("side", filtered(connection, "labelled", where))
+    named = dict.fromkeys((*by, "regime", *SPARSIFICATION))
+    columns = ", ".join(f'"{name}" AS "by_{name}"' for name in named)
+    rows: list[dict[str, Any]] = run(
+        connection, _SIDE.format(metric=metric, columns=columns, view="side")
+    ).to_pylist()
+    return rows
+
+
+def _with_levels(row: Row, levels: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    own = {axis: json.dumps(level, sort_keys=True) for axis, level in levels.get(row["cell"], {}).items()}
+    return {**row, "levels": {**own, "regime": row["by_regime"], "sparsity": row["by_sparsity"]}}
+
+
+def _side(rows: list[dict[str, Any]]) -> _Side:
+    return _Side(rows, all(row["baseline"] or row["by_method"] == "dense" for row in rows))
+
+
+def _default_columns(a: _Side, b: _Side) -> tuple[str, ...]:
+    shared = a.levels("sparsity") & b.levels("sparsity")
+    return ("regime", "sparsity") if shared or a.dense != b.dense else ("regime",)
+
+
+def _groups(
+    a: _Side, b: _Side, columns: Sequence[str]
+) -> Iterable[tuple[dict[str, Any], dict[int, float], dict[int, float]]]:
+    """Every group that both sides have, with one value per seed of either side."""
+    broadcast = a.dense != b.dense
+    own = [name for name in columns if not (broadcast and name in SPARSIFICATION)]
+    axes = _shared_axes(a, b, broadcast)
+    sparse = b if a.dense else a
+    for group in _combinations(sparse.rows, columns):
+        x, y = (
+            _values(side.rows, {name: group[name] for name in (own if side.dense else columns)}, axes)
+            for side in (a, b)
+        )
+        if x and y:
+            yield (group, *_per_seed(x, y))
+
+
+def _shared_axes(a: _Side, b: _Side, broadcast: bool) -> list[str]:
+    """Factors of which both sides have a level: like is paired with like."""
+    axes = {axis for side in (a, b) for row in side.rows for axis in row["levels"]}
+    if broadcast:
+        axes = {axis for axis in axes if axis.partition(".")[0] not in SPARSIFICATION}
+    return sorted(axis for axis in axes if a.levels(axis) & b.levels(axis))
+
+
+def _combinations(rows: Iterable[Row], columns: Sequence[str]) -> list[dict[str, Any]]:
+    found = {tuple(row[f"by_{name}"] for name in columns) for row in rows}
+    ordered = sorted(found, key=lambda values: [(value is None, value) for value in values])
+    return [dict(zip(columns, values, strict=True)) for values in ordered]
+
+
+def _values(rows: Iterable[Row], wanted: Mapping[str, Any], axes: Sequence[str]) -> Values:
+    """Values of a group's trials by levels and seed; several where a filter covers several configurations."""
+    values: Values = defaultdict(list)
+    for row in rows:
+        if all(row[f"by_{name}"] == value for name, value in wanted.items()):
+            values[(*(row["levels"].get(axis) for axis in axes), row["seed"])].append(row["value"])
+    return values
+
+
+def _per_seed(a: Values, b: Values) -> tuple[dict[int, float], dict[int, float]]:
+    """Means per seed: over what both sides have, if that is two seeds or more; else over everything."""
+    shared = a.keys() & b.keys()
+    if len({key[-1] for key in shared}) >= 2:
+        a, b = ({key: side[key] for key in shared} for side in (a, b))
+    return _mean_per_seed(a), _mean_per_seed(b)
+
+
+def _mean_per_seed(values: Values) -> dict[int, float]:
+    means: dict[int, list[float]] = defaultdict(list)
+    for key in sorted(values, key=str):
+        means[key[-1]].append(fmean(values[key]))
+    return {seed: fmean(found) for seed, found in means.items()}
+
+
+def _row(
+    group: Mapping[str, Any], a: Mapping[int, float], b: Mapping[int, float], metric: str
+) -> dict[str, Any]:
+    found = paired_difference(a, b)
+    p_value = found.p if found.n >= MINIMUM_SEEDS else None
+    if found.kind == "paired":
+        shared = a.keys() & b.keys()
+        a, b = ({seed: side[seed] for seed in shared} for side in (a, b))
+    return {
+        **group,
+        "metric": metric,
+        "a_mean": fmean(a.values()),
+        "b_mean": fmean(b.values()),
+        "difference": found.difference,
+        "difference_low": found.low if p_value is not None else None,
+        "difference_high": found.high if p_value is not None else None,
+        "difference_kind": found.kind,
+        "seeds": found.n,
+        "p_value": p_value,
+    }
+
+
+def _judged(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    corrected = adjusted([row["p_value"] for row in rows])
+    return [
+        {**row, "p_adjusted": p, "verdict": _verdict(row, p)} for row, p in zip(rows, corrected, strict=True)
+    ]
+
+
+def _verdict(row: Row, p_adjusted: float | None) -> str:
+    if row["seeds"] < MINIMUM_SEEDS:
+        return "not enough seeds"
+    if p_adjusted is None:
+        return "seeds do not vary"
+    if p_adjusted >= SIGNIFICANCE:
+        return "no difference shown"
+    return "a is better" if row["difference"] > 0 else "b is better"
+
+
+def _answer_schema(columns: Sequence[str]) -> pa.Schema:
+    trials = schema.arrow_schema("trials")
+    return pa.schema([*(trials.field(name) for name in columns), *_ANSWER])

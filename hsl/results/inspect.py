@@ -1,0 +1,123 @@
+"""One trial or one cell of a store, with everything that is known about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from math import inf
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hsl.errors import NothingMatchedError, close_match
+from hsl.results import schema
+from hsl.results.best import ranks, short_parameters
+from hsl.results.store import Store
+from hsl.results.text import cell as cell_text
+
+SPARSIFICATION = {"sparsity", "method", "distribution"}
+ROLES = ("winner", "candidate", "dense")
+
+_FOR_PEOPLE = (
+    "role",
+    "rank",
+    "trial_id",
+    "stage",
+    "status",
+    "method",
+    "distribution",
+    "parameters",
+    "objective",
+    "test_matched_accuracy",
+    "test_clean_accuracy",
+    "seconds",
+)
+
+
+def inspect(store: Store, name: str) -> pa.Table:
+    """Everything about the trial or the cell called `name`.
+
+    Args:
+        store: Where to read.
+        name: A trial_id, or the name of a cell.
+
+    Returns:
+        For a trial one row with the columns of trials. For a cell a row per trial with role ("winner",
+        "candidate", or "dense" for the trials of the winner of its dense baseline), rank of its configuration
+        as `best` ranks it (null where no trial completed), and the columns of trials.
+
+    Raises:
+        NothingMatchedError: If there is neither a trial nor a cell of this name.
+    """
+    trials, cells = store.read("trials"), store.read("cells")
+    found = trials.filter(pc.equal(trials["trial_id"], name))
+    if len(found):
+        return found
+    names = {*cells["cell"].to_pylist(), *trials["cell"].to_pylist()}
+    if name not in names:
+        known = [*sorted(names), *trials["trial_id"].to_pylist()]
+        raise NothingMatchedError(
+            f"neither a trial nor a cell is called {name!r}{close_match(name, known)}; "
+            f"cells: {', '.join(sorted(names)[:20])}; trials: hsl query {store.uri} 'SELECT trial_id FROM trials'"
+        )
+    return _cell({"trials": trials, "cells": cells}, name, dense_cell(cells, name))
+
+
+def dense_cell(cells: pa.Table, name: str) -> str | None:
+    """The dense baseline of a cell: the same levels of everything that is not a question of sparsity.
+
+    Args:
+        cells: The table of cells.
+        name: Name of the cell; a baseline has no baseline of its own.
+    """
+    rows = {row["cell"]: row for row in cells.to_pylist()}
+    if name not in rows or rows[name]["baseline"]:
+        return None
+    levels = json.loads(rows[name]["levels"])
+    wanted = {axis: level for axis, level in levels.items() if axis.partition(".")[0] not in SPARSIFICATION}
+    same = (row for row in rows.values() if row["baseline"] and json.loads(row["levels"]) == wanted)
+    return next((row["cell"] for row in same if row["regime"] == rows[name]["regime"]), None)
+
+
+def for_people(found: pa.Table) -> pa.Table:
+    """The result of `inspect` as a list of properties (a trial) or in few columns (a cell)."""
+    if "role" not in found.column_names:
+        return pa.Table.from_pylist(list(_properties(found.to_pylist()[0])))
+    rows = [{**row, "parameters": short_parameters(row["parameters"])} for row in found.to_pylist()]
+    return pa.Table.from_pylist(rows, schema=found.schema).select(_FOR_PEOPLE)
+
+
+def _properties(row: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """Property and value, JSON columns taken apart; what has no value is left out."""
+    for column in schema.columns("trials"):
+        value = row[column.name]
+        if value is None:
+            continue
+        parts = _flat(json.loads(value), column.name) if column.type == "json" else [(column.name, value)]
+        unit = f" {column.unit}" if column.unit in {"s", "epochs"} else ""
+        for name, part in parts:
+            percent = " %" if name.endswith("_accuracy") else unit
+            yield {"property": name, "value": cell_text(name, part) + percent}
+
+
+def _flat(value: object, name: str) -> Iterator[tuple[str, object]]:
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _flat(part, f"{name}.{key}")
+    else:
+        yield name, value
+
+
+def _cell(tables: Mapping[str, pa.Table], name: str, dense: str | None) -> pa.Table:
+    trials, ranked = tables["trials"], ranks(tables, [name, *([dense] if dense else [])])
+    rows = []
+    for row in trials.filter(pc.is_in(trials["cell"], pa.array([name, dense], pa.string()))).to_pylist():
+        rank = ranked.get((row["cell"], row["configuration_id"]))
+        if row["cell"] == name:
+            rows.append({"role": "winner" if rank == 1 else "candidate", "rank": rank, **row})
+        elif rank == 1:
+            rows.append({"role": "dense", "rank": rank, **row})
+    rows.sort(key=lambda row: (ROLES.index(row["role"]), row["rank"] or inf, row["stage"], row["seed"]))
+    first = [pa.field("role", pa.string()), pa.field("rank", pa.int64())]
+    return pa.Table.from_pylist(rows, schema=pa.schema([*first, *schema.arrow_schema("trials")]))

@@ -1,0 +1,231 @@
+"""The winner of a cell to take away: its configuration as a runnable space, its network as safetensors."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from hsl.errors import NothingMatchedError, SpaceError, StoreError
+from hsl.results.files import open_filesystem, replace, reported
+from hsl.results.inspect import inspect
+from hsl.results.store import Store
+from hsl.search.schema import SearchSpace
+from hsl.search.single import only_configuration
+from hsl.search.space import make_space
+from hsl.training.configuration import Configuration
+
+Row = Mapping[str, Any]
+
+_WEIGHTS = "trainer/model/"
+"""Where a checkpoint keeps the state of the model."""
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The best configuration of a cell.
+
+    Attributes:
+        configuration: What was trained.
+        regime: Name of its regime.
+        trials: Rows of its completed confirming trials, best on validation first; empty if unconfirmed.
+    """
+
+    configuration: Configuration
+    regime: str
+    trials: tuple[Row, ...]
+
+
+def find_winner(store: Store, cell: str) -> Winner:
+    """The winner of a cell, as `hsl best` chooses it.
+
+    Raises:
+        NothingMatchedError: If there is no such cell, or no trial of it has completed.
+        StoreError: If this version cannot read the configuration.
+    """
+    found = inspect(store, cell)
+    rows = [row for row in found.to_pylist() if row.get("role") == "winner"]
+    if not rows:
+        raise NothingMatchedError(
+            f"{cell!r} has no winner: name a cell of which a trial has completed (hsl best {store.uri} --by cell)"
+        )
+    try:
+        configuration = Configuration.model_validate_json(rows[0]["configuration"])
+    except ValidationError as error:
+        raise StoreError(
+            f"configuration {rows[0]['configuration_id']} cannot be read by this version: {error}"
+        ) from error
+    confirmed = [row for row in rows if row["stage"] == "confirm" and row["status"] == "completed"]
+    ranked = sorted(
+        (row for row in confirmed if row["objective"] is not None), key=lambda row: -row["objective"]
+    )
+    return Winner(configuration, rows[0]["regime"], tuple(ranked))
+
+
+def pinned_space(store: Store, cell: str) -> str:
+    """The winner of a cell as a search space with every axis pinned, as YAML.
+
+    The training of the store's space is kept and what differs from it is pinned as a tuned axis, because
+    parents and difficulty scores are trained with the former.
+
+    Args:
+        store: Where to read.
+        cell: Name of the cell.
+
+    Returns:
+        Text that `hsl train` and `hsl sweep` accept, and that describes a single configuration: the winner.
+
+    Raises:
+        NothingMatchedError: If the cell has no winner.
+        StoreError: If the store has no space, or this version cannot describe the configuration.
+    """
+    text = store.read_space()
+    if text is None:
+        raise StoreError(f"{store.uri} has no space.yaml, so the winner's defaults are unknown; restore it")
+    winner = find_winner(store, cell)
+    try:
+        space = make_space(yaml.safe_load(text), source=f"{store.uri}/space.yaml")
+        content = _content(space, winner, cell)
+        described = only_configuration(make_space(content, source=cell))
+    except (SpaceError, yaml.YAMLError) as error:
+        raise StoreError(f"{store.uri} holds a space that this version cannot read: {error}") from error
+    if described != winner.configuration:
+        raise StoreError(
+            f"{cell}: configuration {winner.configuration.id} does not come from the space in {store.uri}; "
+            "restore the space.yaml with which it was trained"
+        )
+    return yaml.safe_dump(content, sort_keys=False)
+
+
+def _content(space: SearchSpace, winner: Winner, cell: str) -> dict[str, Any]:
+    """The space of `winner` as its YAML holds it."""
+    raw = space.model_dump(mode="json", exclude_none=True)
+    chosen = winner.configuration.model_dump(mode="json", exclude_none=True)
+    dense = winner.configuration.method == "dense"
+    own = () if dense else ("method", "distribution", "sparsity")
+    kept = ("split", "training", "confirm", "sampler", "objective", "resources", "seed")
+    return {
+        "name": _file_name(f"{space.name}-{cell}"),
+        "dataset": chosen["dataset"],
+        "model": chosen["model"],
+        "regimes": {winner.regime: chosen["regime"]},
+        "regime": winner.regime,
+        **{name: chosen[name] for name in own if name in chosen},
+        "init": chosen["init"],
+        "search": {axis: {"choice": [value]} for axis, value in _tuned(raw, chosen).items()},
+        "baseline": "dense" if dense else None,
+        **{name: raw[name] for name in kept},
+    }
+
+
+def _tuned(space: Row, chosen: Row) -> dict[str, Any]:
+    """Training and hyperparameters in which a configuration differs from the defaults, by axis."""
+    training = {
+        f"training.{name}": value
+        for name, value in chosen["training"].items()
+        if value != space["training"].get(name)
+    }
+    return {**training, **{f"method.{name}": value for name, value in chosen["hyperparameters"].items()}}
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)
+
+
+def network(store: Store, uri: str, cell: str) -> bytes:
+    """The confirmed network of a cell's winner, of the seed that is best on validation, as safetensors.
+
+    Args:
+        store: Where to read.
+        uri: The store's path or URI.
+        cell: Name of the cell.
+
+    Returns:
+        A safetensors file with the model's state by the names of its state dict, a boolean ``NAME_mask``
+        beside every prunable weight, and a header whose entry ``hsl`` is JSON: trial_id, seed,
+        configuration_id, configuration, cell, regime, metrics, layer_densities, provenance.
+
+    Raises:
+        NothingMatchedError: If the winner is not confirmed, or its network is not in the store.
+        StoreError: If the network is damaged or cannot be read.
+    """
+    from safetensors import SafetensorError  # noqa: PLC0415  only this function needs it
+    from safetensors.numpy import load, save  # noqa: PLC0415
+
+    winner = find_winner(store, cell)
+    if not winner.trials:
+        raise NothingMatchedError(
+            f"{cell}: the winner is not confirmed, so no network was kept; run the sweep with confirm.seeds above 0"
+        )
+    row = winner.trials[0]
+    where = f"checkpoints/{row['trial_id']}.safetensors"
+    try:
+        tensors = load(_read(uri, where))
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise StoreError(f"{store.uri}/{where} is damaged: {error}; train it again with hsl train") from error
+    weights = {
+        _unescaped(name.removeprefix(_WEIGHTS)): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(_WEIGHTS)
+    }
+    return bytes(save(weights, metadata={"hsl": json.dumps(_header(row), sort_keys=True)}))
+
+
+def _read(uri: str, where: str) -> bytes:
+    filesystem, root = open_filesystem(uri)
+    try:
+        with reported(where), filesystem.open_input_stream(f"{root}/{where}") as stream:
+            return bytes(stream.read())
+    except StoreError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise NothingMatchedError(
+                f"the store has no {where}, the confirmed network; copy it into the store, "
+                "or train it again: hsl export without -o, then hsl train"
+            ) from error
+        raise
+
+
+def _unescaped(part: str) -> str:
+    """The name of a tensor as the model has it (checkpoints escape separators as RFC 6901 does)."""
+    return part.replace("~1", "/").replace("~0", "~")
+
+
+def _header(row: Row) -> dict[str, Any]:
+    names = ("trial_id", "seed", "configuration_id", "cell", "regime", "sparsity", "realised_sparsity")
+    metrics = {name: value for name, value in row.items() if name.endswith("_accuracy") and value is not None}
+    parsed = {
+        name: json.loads(row[name] or "null") for name in ("configuration", "layer_densities", "provenance")
+    }
+    return {**{name: row[name] for name in names}, "metrics": metrics, **parsed}
+
+
+def export(uri: str, cell: str, folder: str | Path) -> tuple[Path, Path]:
+    """Write the winner of a cell as ``space.yaml`` and ``network.safetensors``.
+
+    Args:
+        uri: The store's path or URI.
+        cell: Name of the cell.
+        folder: Where to; nothing in it is replaced.
+
+    Returns:
+        The two files.
+
+    Raises:
+        NothingMatchedError: If there is no winner, or no confirmed network. Nothing is written then.
+        StoreError: If a file exists, or the store or the folder cannot be used.
+    """
+    store = Store(uri)
+    space, file = Path(folder) / "space.yaml", Path(folder) / "network.safetensors"
+    if existing := [str(path) for path in (space, file) if path.exists()]:
+        raise StoreError(f"{', '.join(existing)} exists and is not replaced; choose another folder")
+    text, content = pinned_space(store, cell), network(store, uri, cell)
+    with reported(str(folder)):
+        replace(space, text.encode())
+        replace(file, content)
+    return space, file

@@ -1,0 +1,165 @@
+"""Comparisons of two filters, on stores whose truth is known."""
+
+from __future__ import annotations
+
+import io
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from results_rows import cell_row, filled, trial_row
+from scipy import stats
+
+from hsl.errors import HslError, NothingMatchedError, UnknownNameError
+from hsl.results.compare import compare
+from hsl.results.output import show_compared
+from hsl.results.store import Store
+
+
+def confirmed(value: float, seed: int, method: str = "rigl", **given: Any) -> dict[str, object]:
+    row = {"stage": "confirm", "seed": seed, "method": method, "test_matched_accuracy": value, "cell": method}
+    return trial_row(**row | given)
+
+
+def pair(path: Path, a: list[float], b: list[float], shift: int = 0, **given: Any) -> Store:
+    """Trials of rigl and of set; the seeds of set are `shift` further."""
+    rows = [confirmed(value, seed, "rigl", **given) for seed, value in enumerate(a)]
+    return filled(path, [*rows, *(confirmed(v, seed + shift, "set", **given) for seed, v in enumerate(b))])
+
+
+def answer(store: Store, a: str = "method = 'rigl'", b: str = "method = 'set'", **given: Any) -> list[dict]:
+    return compare(store, a, b, **given).to_pylist()
+
+
+def test_null_of_a_thousand_groups(tmp_path: Path) -> None:
+    generator = np.random.default_rng(5)
+    seeds = generator.normal(0.8, 0.05, (1000, 5))  # what a seed does to both methods
+    rows = [
+        confirmed(value, seed, method, regime=f"r{group:04}")
+        for method in ("rigl", "set")
+        for group, values in enumerate(seeds + generator.normal(0, 0.01, (1000, 5)))
+        for seed, value in enumerate(values.tolist())
+    ]
+    found = compare(filled(tmp_path, rows), "method = 'rigl'", "method = 'set'")
+    low, high = (np.array(found[f"difference_{end}"]) for end in ("low", "high"))
+    assert np.mean(np.array(found["p_value"]) < 0.05) <= 0.06
+    assert 0.93 <= np.mean((low <= 0) & (high >= 0)) <= 0.97
+    assert set(found["verdict"].to_pylist()) == {"no difference shown"}
+
+
+def test_known_effect_is_found_and_is_scipys(tmp_path: Path) -> None:
+    a, b = [0.90, 0.91, 0.95, 0.88, 0.92], [0.85, 0.87, 0.90, 0.84, 0.86]
+    (row,) = answer(pair(tmp_path, a, b))
+    assert row["difference_kind"] == "paired"
+    assert row["p_value"] == pytest.approx(stats.ttest_rel(a, b).pvalue)
+    assert row["difference"] == pytest.approx(row["a_mean"] - row["b_mean"])
+    assert row["verdict"] == "a is better"
+    (back,) = answer(Store(tmp_path), "method = 'set'", "method = 'rigl'")
+    assert back["verdict"] == "b is better"
+    assert back["difference"] == pytest.approx(-row["difference"])
+
+
+def test_other_seeds_are_welchs(tmp_path: Path) -> None:
+    a, b = [0.9, 0.91, 0.95], [0.8, 0.7, 0.86]
+    (row,) = answer(pair(tmp_path, a, b, shift=10))
+    assert row["difference_kind"] == "unpaired"
+    assert row["p_value"] == pytest.approx(stats.ttest_ind(a, b, equal_var=False).pvalue)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "verdict", "p_value"),
+    [
+        ([0.9, 0.8, 0.7], [0.9, 0.8, 0.7], "no difference shown", 1.0),
+        ([0.9, 0.8, 0.7], [0.8, 0.7, 0.6], "seeds do not vary", None),
+        ([0.9, 0.9], [0.1, 0.2], "not enough seeds", None),
+        ([0.9], [0.1], "not enough seeds", None),
+    ],
+)
+def test_ties_and_few_seeds_claim_nothing(
+    a: list[float], b: list[float], verdict: str, p_value: float | None, tmp_path: Path
+) -> None:
+    (row,) = answer(pair(tmp_path, a, b))
+    assert (row["verdict"], row["p_value"]) == (verdict, p_value)
+    assert (row["difference_low"] is None) == (p_value is None)
+
+
+def with_dense(path: Path) -> Store:
+    """Two regimes with two sparsities each and their dense baselines."""
+    generator = random.Random(0)
+    rows, cells = [], []
+    for regime in ("clean", "pgd"):
+        for sparsity in (0.0, 0.8, 0.9):
+            cell, dense = f"{regime}/{sparsity}", sparsity == 0
+            levels = {"regime": regime} | ({} if dense else {"sparsity": sparsity})
+            cells.append(cell_row(cell=cell, regime=regime, levels=levels, baseline=dense))
+            named = {"cell": cell, "regime": regime, "sparsity": sparsity}
+            for seed in range(4):
+                value = (0.9 if regime == "clean" else 0.5) + sparsity / 10 + generator.gauss(0, 0.001)
+                rows.append(confirmed(value, seed, "dense" if dense else "set", **named))
+    return filled(path, rows, cells)
+
+
+def test_dense_is_compared_to_every_sparsity_of_its_regime(tmp_path: Path) -> None:
+    rows = answer(with_dense(tmp_path), "not baseline", "baseline")
+    assert [(row["regime"], row["sparsity"]) for row in rows] == [
+        ("clean", 0.8),
+        ("clean", 0.9),
+        ("pgd", 0.8),
+        ("pgd", 0.9),
+    ]
+    for row in rows:
+        assert row["difference"] == pytest.approx(row["sparsity"] / 10, abs=0.004)
+        assert row["b_mean"] == pytest.approx(0.9 if row["regime"] == "clean" else 0.5, abs=0.004)
+
+
+def test_without_groups_regimes_are_paired_with_themselves(tmp_path: Path) -> None:
+    (row,) = answer(with_dense(tmp_path), "sparsity = 0.9", "sparsity = 0.8", by=())
+    assert row["difference"] == pytest.approx(0.01, abs=0.002)
+    assert row["seeds"] == 4  # the seeds are the sample, not seeds times regimes
+    assert row["difference_high"] - row["difference_low"] < 0.02  # regimes 0.4 apart do not widen it
+
+
+def test_sides_of_different_sparsity_are_grouped_by_regime(tmp_path: Path) -> None:
+    rows = answer(with_dense(tmp_path), "sparsity = 0.9", "sparsity = 0.8")
+    assert [row["regime"] for row in rows] == ["clean", "pgd"]
+    assert "sparsity" not in rows[0]
+
+
+def test_search_stopped_and_failed_trials_do_not_count(tmp_path: Path) -> None:
+    store = pair(tmp_path, [0.9, 0.8, 0.7], [0.7, 0.5, 0.6])
+    before = answer(store)
+    for change in ({"stage": "search"}, {"status": "stopped"}, {"status": "failed"}):
+        store.append("trials", [confirmed(0.0, 1, **change)])
+    store.append("trials", [confirmed(float("nan"), 2)])
+    assert answer(store) == before
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "given", "error", "message"),
+    [
+        ("1 = 1", "method = 'set'", {}, HslError, "3 trials match both"),
+        ("method = 'gmp'", "method = 'set'", {}, NothingMatchedError, "matches \"method = 'gmp'\""),
+        ("method = 'rigl'", "method = 'set'", {"by": ("method",)}, NothingMatchedError, "in common"),
+        ("method = 'rigl'", "method = 'set'", {"by": ("metod",)}, UnknownNameError, "did you mean 'method'"),
+        ("method = 'rigl'", "method = 'set'", {"metric": "mached"}, UnknownNameError, "matched"),
+        ("true; DROP TABLE trials", "method = 'set'", {}, HslError, "condition"),
+        ("trial_id IN (SELECT content FROM read_text('/etc/passwd'))", "true", {}, HslError, "condition"),
+    ],
+)
+def test_what_cannot_be_compared(
+    a: str, b: str, given: dict[str, Any], error: type[HslError], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=message):
+        compare(pair(tmp_path, [0.9, 0.8, 0.7], [0.7, 0.5, 0.6]), a, b, **given)
+
+
+def test_shown_for_people(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    found = compare(with_dense(tmp_path), "sparsity = 0.9", "baseline")
+    show_compared(found, "sparsity = 0.9", "baseline\x1b[2J", stream=stream)
+    shown = stream.getvalue()
+    assert "a is better" in shown
+    assert "Benjamini-Hochberg" in shown
+    assert "\x1b" not in shown
