@@ -181,25 +181,27 @@ def test_a_failed_trial_is_a_result_and_an_exit_code(
     assert sum(row["status"] == "completed" for row in rows) == 2
 
 
+def trial_workers(leader: int) -> list[int]:
+    """Processes of the session of `leader` that train trials."""
+    command = ["pgrep", "-s", str(leader), "-f", "ray::(SweepTrial|ResourceTrainable)"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return [int(line) for line in found.stdout.split()]
+
+
 @pytest.mark.slow
 def test_killed_workers_lose_nothing(
     undisturbed: Path, started: Start, space_file: SpaceFile, tmp_path: Path
 ) -> None:
     store = tmp_path / "workers"
     driver = started(space_file(), store)
-    killed = 0
+    killed, last = 0, 0.0
     until = time.monotonic() + 120
     while driver.poll() is None and time.monotonic() < until:
-        found = subprocess.run(
-            ["pgrep", "-s", str(driver.pid), "-f", "ray::SweepTrial"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if found.stdout and killed < 3:
-            os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
-            killed += 1
-        time.sleep(4)
+        workers = trial_workers(driver.pid)
+        if workers and killed < 3 and time.monotonic() - last > 3:
+            os.kill(workers[0], signal.SIGKILL)
+            killed, last = killed + 1, time.monotonic()
+        time.sleep(0.1)
     assert driver.wait(timeout=60) == 0
     assert killed
     assert_complete(store)
