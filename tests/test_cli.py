@@ -74,6 +74,15 @@ INVALID = {
         {"factors": {"sparsity": [0.99]}, "distribution": "uniform_plus"},
         "must be below",
     ),
+    "glob without a layer": ({"layers": {"exclude": ["hiden*"]}}, "'hiden*' matches no prunable layer"),
+    "everything excluded": ({"layers": {"exclude": ["*"]}}, "no prunable layer is left of 2"),
+    "too much kept dense": ({"layers": {"first_dense": True}}, "must be below"),
+    "structure of a method that has none": (
+        {"method": "rigl", "factors": {"sparsity": [0.5]}, "layers": {"structure": "2:4"}},
+        "'rigl' takes no structure",
+    ),
+    "structure of another sparsity": ({"layers": {"structure": "2:4"}}, "have sparsity 0.5, not 0.9"),
+    "structure without quotes": ({"layers": {"structure": 124}}, 'write it in quotes: "2:4"'),
     "unknown model option": ({"model": {"name": "mlp", "width": 3}}, "unexpected keyword argument 'width'"),
     "corruption of tiny images": (
         {

@@ -18,6 +18,7 @@ from hsl.sparsity.methods import METHODS, check_hyperparameters
 from hsl.training.configuration import (
     Configuration,
     DistributionName,
+    Layers,
     MethodName,
     Sparsity,
     Training,
@@ -123,4 +124,5 @@ def configuration(space: SearchSpace, values: Values) -> Configuration:
         distribution=None if dense else values.get("distribution", space.distribution),
         sparsity=0.0 if dense else values.get("sparsity", space.sparsity) or 0.0,
         init=values.get("init", space.init),
+        layers=Layers() if dense else space.layers,
     )

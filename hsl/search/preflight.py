@@ -9,8 +9,8 @@ from hsl.hardness.apply import check_regime
 from hsl.search.axes import configuration
 from hsl.search.plan import Cell, Plan
 from hsl.search.schema import SearchSpace
-from hsl.sparsity.budget import Budget
-from hsl.sparsity.masks import prunable_layers, weight_of
+from hsl.sparsity.masks import prunable_layers
+from hsl.sparsity.request import chosen_distribution, make_budget
 from hsl.training.build import make_network
 from hsl.training.configuration import Configuration
 from hsl.training.datasets import load_divided
@@ -54,12 +54,21 @@ def check_fits(checked: Configuration, shape: Shape, classes: int) -> None:
         classes: Number of classes.
 
     Raises:
-        HslError: If a corruption is not defined for the images, the network cannot be built for them, or the
-            distribution cannot reach the sparsity. Nothing is allocated to find out.
+        HslError: If a corruption is not defined for the images, the network cannot be built for them, a glob
+            matches none of its layers, the method does not take the structure, or the distribution cannot reach
+            the sparsity. Nothing is allocated to find out.
     """
     check_regime(shape, checked.regime)
     with torch.device("meta"):
         network = make_network(checked.model, shape, classes)
     if checked.distribution is not None:
-        shapes = {name: tuple(weight_of(layer).shape) for name, layer in prunable_layers(network).items()}
-        Budget(shapes, checked.sparsity, checked.distribution).check()
+        layers = checked.layers
+        make_budget(
+            prunable_layers(network, layers.include, layers.exclude),
+            checked.sparsity,
+            chosen_distribution(checked.method, checked.distribution, layers.structure) or "uniform",
+            keep_dense=layers.keep_dense,
+            first_dense=layers.first_dense,
+            last_dense=layers.last_dense,
+            structure=layers.structure,
+        )

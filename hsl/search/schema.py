@@ -12,6 +12,7 @@ from hsl.hardness.regimes import Regime
 from hsl.training.configuration import (
     DatasetName,
     DistributionName,
+    Layers,
     MethodName,
     ModelSpec,
     Sparsity,
@@ -151,6 +152,7 @@ class SearchSpace(Strict):
     distribution: DistributionName | None = None
     sparsity: Sparsity | None = None
     init: Literal["sparse", "dense"] = "sparse"
+    layers: Layers = Layers()
     baseline: Literal["dense"] | None = "dense"
     sampler: Literal["tpe", "random"] = "tpe"
     budget: Budget = Budget()

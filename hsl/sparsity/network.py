@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,7 @@ class Network:
         budget: What they may keep.
         generator: CPU generator for everything random.
         scale_init: Whether weights are scaled for the live fan-in once the first mask is made.
+        explored: Union of all masks so far, by layer; empty for methods that never move their non-zeros.
     """
 
     model: nn.Module
@@ -47,6 +48,7 @@ class Network:
     budget: Budget
     generator: torch.Generator
     scale_init: bool
+    explored: dict[str, Tensor] = field(default_factory=dict)
 
     def signals(self, name: str, gradient: Tensor | None = None) -> Signals:
         """What is known of one layer."""
@@ -59,6 +61,14 @@ class Network:
         if self.scale_init:
             for layer in self.layers.values():
                 scale_layer_(layer)
+
+    def explore_(self) -> None:
+        """Add the masks of now to the union of all masks so far."""
+        for name, layer in self.layers.items():
+            if name in self.explored:
+                self.explored[name] |= layer.weight_mask
+            else:
+                self.explored[name] = layer.weight_mask.clone()
 
 
 def keep_top(

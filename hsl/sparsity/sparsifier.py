@@ -152,6 +152,17 @@ class Sparsifier:
         """Fraction of active weights now, by module name."""
         return {row.name: row.density for row in self.report()}
 
+    def explored(self) -> float:
+        """Fraction of the prunable weights that were active in any mask so far, in (0, 1].
+
+        The in-time over-parametrisation rate R_s (Liu et al. 2021, arXiv:2102.02887): the density where a mask
+        is made once, 1 where the training begins dense. Masks count from when they are made.
+        """
+        union = self._network.explored.values()
+        if not union:
+            return 1.0 if self.method.has_schedule else 1.0 - self.sparsity()
+        return sum(int(mask.sum()) for mask in union) / sum(mask.numel() for mask in union)
+
     def report(self) -> list[LayerReport]:
         """One row per prunable layer, in the order of the model."""
         active = active_counts(self._layers)
@@ -203,13 +214,15 @@ class Sparsifier:
         """What a checkpoint needs beside the model's and the optimizer's state dicts.
 
         Returns:
-            JSON-able settings and counters, and the generator state as a uint8 tensor.
+            JSON-able settings and counters, the union of all masks so far of a method that moves its
+            non-zeros, and the generator state as a uint8 tensor.
         """
         return {
             **self._settings(),
             "step_count": self.step_count,
             "driver": self._driver.state_dict(),
             "densities": self._network.budget.densities() if is_ratios(self.distribution) else None,
+            "explored": dict(self._network.explored),
             "generator": self._generator.get_state(),
         }
 
@@ -232,6 +245,8 @@ class Sparsifier:
         self._driver.load_state_dict(state["driver"])
         if state["densities"] is not None:
             self._network.budget = replace(self._network.budget, distribution=dict(state["densities"]))
+        for name, union in self._network.explored.items():
+            union.copy_(state["explored"][name])
         self._generator.set_state(state["generator"].cpu())
 
     def _settings(self) -> dict[str, Any]:
@@ -266,10 +281,13 @@ class Sparsifier:
         self.step_count += 1
         if not self._masked:
             return
+        moved = bool(self._held_back)
         for weight, gradient in self._held_back:
             weight.grad = gradient
         self._held_back.clear()
         self._driver.after_step(self.step_count)
+        if moved and self._network.explored:
+            self._network.explore_()
         zero_weights_and_state_(self._layers, optimizer, self._driver.trained_masks())
 
     def _hold_back(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,12 @@ def build_trainer(
         parent=begun.parent if begun else None,
         loss=_scoring_loss(train, seed),
         hyperparameters=configuration.hyperparameters,
+        include=_wrapped(configuration.layers.include),
+        exclude=_wrapped(configuration.layers.exclude),
+        keep_dense=_wrapped(configuration.layers.keep_dense),
+        first_dense=configuration.layers.first_dense,
+        last_dense=configuration.layers.last_dense,
+        structure=configuration.layers.structure,
     )
     return Trainer(
         model=model,
@@ -82,6 +89,11 @@ def build_trainer(
         seed=seed,
         perturb=training_attack(configuration.regime.attack, seed),
     )
+
+
+def _wrapped(globs: Sequence[str]) -> list[str]:
+    """Globs of the network's layers as those of `Normalized`, which holds it."""
+    return [glob if glob == "*" else f"network.{glob}" for glob in globs]
 
 
 def _with_augmentation(training: Training, shape: Shape) -> Training:

@@ -148,6 +148,35 @@ class ModelSpec(Strict):
         return dict(self.model_extra or {})
 
 
+def _quoted(value: object) -> object:
+    if isinstance(value, int):  # YAML reads 2:4 as a number in base 60
+        raise ValueError('write it in quotes: "2:4"')
+    return value
+
+
+Structure = Annotated[str, BeforeValidator(_quoted), Field(pattern=r"^[1-9][0-9]*:[1-9][0-9]*$")]
+
+
+class Layers(Strict):
+    """Which layers are pruned. Layers are named as in the network, for example ``conv1`` or ``layer4.*``.
+
+    Attributes:
+        include: Globs of layers to prune.
+        exclude: Globs of layers to leave out: dense, and not counted.
+        keep_dense: Globs of layers to keep dense although they count; the others make up for them.
+        first_dense: Keep the first layer dense, as by `keep_dense`.
+        last_dense: Keep the last layer dense, as by `keep_dense`.
+        structure: ``"N:M"`` keeps N of every M inputs, for methods that make a mask by one choice.
+    """
+
+    include: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
+    exclude: tuple[str, ...] = ()
+    keep_dense: tuple[str, ...] = ()
+    first_dense: bool = False
+    last_dense: bool = False
+    structure: Structure | None = None
+
+
 class Configuration(Strict):
     """Everything that determines a result except the seed.
 
@@ -162,6 +191,7 @@ class Configuration(Strict):
         distribution: How the non-zeros are split over layers; by default the method's first; None for dense.
         sparsity: Fraction of zeros among prunable weights, in [0, 1); 0 for dense, and for dense alone.
         init: ``sparse`` scales initial weights for the live fan-in, ``dense`` leaves them as they are.
+        layers: Which layers are pruned; all by default, and for dense.
     """
 
     dataset: DatasetName
@@ -174,12 +204,16 @@ class Configuration(Strict):
     distribution: DistributionName | None = None
     sparsity: Sparsity = 0.0
     init: Literal["sparse", "dense"] = "sparse"
+    layers: Layers = Layers()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Configuration:
         method = METHODS[self.method]
         if self.distribution is None and method.distributions:
-            object.__setattr__(self, "distribution", method.distributions[0])
+            default = "uniform" if self.layers.structure else method.distributions[0]
+            object.__setattr__(self, "distribution", default)
+        if not method.distributions and self.layers != Layers():
+            raise ValueError(f"{self.method} prunes nothing, so it takes no layers")
         if reason := feasible(self.method, self.distribution, self.sparsity):
             raise ValueError(reason)
         try:

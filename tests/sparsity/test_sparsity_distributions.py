@@ -93,6 +93,35 @@ def test_erk_of_resnet18_with_100_classes():
     assert erk(shapes, 0.9)["layer4.0.conv2"] == pytest.approx(0.05537, abs=6e-6)
 
 
+@pytest.mark.parametrize(
+    ("classes", "density", "epsilon"),
+    [
+        (10, 0.2, 280.7029),
+        (10, 0.1, 131.9619),
+        (10, 0.02, 24.9411),
+        (100, 0.2, 275.2754),
+        (100, 0.1, 126.8406),
+    ],
+)
+def test_epsilon_of_erk_on_resnet18(classes, density, epsilon):
+    shapes = resnet18(classes)
+    sparse = {name: found for name, found in erk(shapes, 1 - density).items() if found < 1}
+    for name, found in sparse.items():
+        assert found * math.prod(shapes[name]) / sum(shapes[name]) == pytest.approx(epsilon, abs=6e-5)
+    assert "layer4.1.conv2" in sparse
+
+
+@pytest.mark.parametrize(
+    ("distribution", "density", "epsilon"),
+    [(erk, 0.2, 9.5190), (erk, 0.1, 4.4298), (er, 0.2, 1.6620), (er, 0.1, 0.8310)],
+)
+def test_epsilon_of_three_layers(distribution, density, epsilon):
+    shape = SMALL["conv2"] if distribution is erk else SMALL["conv2"][:2]
+    found = distribution(SMALL, 1 - density)["conv2"]
+    # The kernel shape of er counts in neither sum nor product.
+    assert found * math.prod(shape) / sum(shape) == pytest.approx(epsilon, abs=6e-5)
+
+
 def test_integer_budget_of_resnet18():
     shapes = resnet18()
     counts = allocate(erk(shapes, 0.9), shapes, 0.9)

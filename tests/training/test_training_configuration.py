@@ -47,6 +47,7 @@ OTHER: dict[str, Any] = {
     "distribution": "uniform",
     "sparsity": 0.8,
     "init": "dense",
+    "layers": {"last_dense": True},
 }
 
 

@@ -183,4 +183,5 @@ def draw_masks_(network: Network, counts: Mapping[str, int]) -> None:
     draw: Criterion = CRITERIA["random"]
     masks = {name: top_k(draw(network.signals(name)), counts[name]) for name in network.layers}
     set_masks_(network.layers, masks)
+    network.explore_()
     network.scale_init_()

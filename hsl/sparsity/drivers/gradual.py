@@ -46,8 +46,13 @@ class GradualDropAndGrowDriver(Driver):
         Layers that will be ranked together have the densities of erk at first, as in the paper.
         """
         network, sparsity = self._network, self._initial_sparsity
-        if sparsity == 0:
-            return
+        if sparsity > 0:
+            self._draw_masks_(sparsity)
+            network.scale_init_()
+        network.explore_()
+
+    def _draw_masks_(self, sparsity: float) -> None:
+        network = self._network
         scores = {name: CRITERIA["random"](network.signals(name)) for name in network.layers}
         several = any(len(members) > 1 for members in network.budget.groups.values())
         if several:
@@ -55,7 +60,6 @@ class GradualDropAndGrowDriver(Driver):
         else:
             masks = keep_top(scores, network.budget, sparsity / network.budget.sparsity)
         set_masks_(network.layers, masks)
-        network.scale_init_()
 
     def wants_gradients(self, step: int) -> bool:
         """Where weights are grown."""

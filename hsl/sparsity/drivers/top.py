@@ -93,6 +93,7 @@ class ForwardTopDriver(Driver):
         for name, layer in network.layers.items():
             layer.weight_mask.copy_(used[name])
             self._trained[name] = self._with_explorers(used[name], scores[name])
+        network.explore_()
 
     def _with_explorers(self, used: Tensor, scores: Tensor) -> Tensor:
         active = int(used.sum())
