@@ -180,6 +180,7 @@ def test_removing_lets_go_of_model_and_optimizer(mlp, digits):
 def test_state_is_json_and_tensors(mlp):
     sparsifier = Sparsifier(mlp, sgd(mlp), method="rigl", sparsity=0.9, total_steps=10)
     state = sparsifier.state_dict()
-    generator = state.pop("generator")
-    assert generator.dtype == torch.uint8
-    sparsifier.load_state_dict(json.loads(json.dumps(state)) | {"generator": generator})
+    tensors = {name: state.pop(name) for name in ("generator", "explored")}
+    assert tensors["generator"].dtype == torch.uint8
+    assert all(union.dtype == torch.bool for union in tensors["explored"].values())
+    sparsifier.load_state_dict(json.loads(json.dumps(state)) | tensors)
