@@ -17,6 +17,7 @@ from hsl.search.jobs import Job
 from hsl.training import checkpoint
 from hsl.training.build import build_trainer, default_device
 from hsl.training.flops import relative_forward
+from hsl.training.models import INNER
 from hsl.training.passes import count_passes
 from hsl.training.trainer import DivergedError, Trainer
 
@@ -90,7 +91,7 @@ class TrialRun:
             "realised_sparsity": trainer.sparsifier.sparsity(),
             "parameters_total": sum(layer.weights for layer in layers),
             "nonzeros": sum(layer.non_zeros for layer in layers),
-            "layer_densities": {layer.name: layer.density for layer in layers},
+            "layer_densities": {layer.name.removeprefix(INNER): layer.density for layer in layers},
             "training_flops": trainer.meter.relative,
             "inference_flops": relative_forward(trainer.meter.macs, trainer.sparsifier.layer_densities()),
             "seconds": trainer.seconds,

@@ -21,7 +21,7 @@ from hsl.training.configuration import Configuration, ModelSpec, Training
 from hsl.training.data import Data, load_data, sets_of, training_attack
 from hsl.training.evaluation import to_float
 from hsl.training.flops import TrainingMeter, scoring_steps
-from hsl.training.models import Normalized, Shape
+from hsl.training.models import INNER, Normalized, Shape
 from hsl.training.optimizers import make_optimizer
 from hsl.training.registries import MODELS
 from hsl.training.trainer import Trainer
@@ -93,7 +93,7 @@ def build_trainer(
 
 def _wrapped(globs: Sequence[str]) -> list[str]:
     """Globs of the network's layers as those of `Normalized`, which holds it."""
-    return [glob if glob == "*" else f"network.{glob}" for glob in globs]
+    return [glob if glob == "*" else f"{INNER}{glob}" for glob in globs]
 
 
 def _with_augmentation(training: Training, shape: Shape) -> Training:

@@ -13,6 +13,9 @@ from hsl.errors import DataError
 
 Shape = tuple[int, int, int]
 
+INNER = "network."
+"""What precedes a layer's own name where `Normalized` holds its network."""
+
 
 class Normalized(nn.Module):
     """A network that takes images in [0, 1] and normalises them itself, so that perturbations are in pixel units.
