@@ -216,7 +216,10 @@ def best(
 def query(
     store: StoreUri,
     sql: Annotated[
-        str, typer.Argument(metavar="SQL", help="A SELECT over trials, epochs, cells.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="SQL", help="A SELECT over trials, epochs, cells, evaluations.", show_default=False
+        ),
     ],
     format: OutFormat = Format.TABLE,
 ) -> None:

@@ -8,7 +8,7 @@ import duckdb
 import pyarrow as pa
 
 from hsl.errors import HslError
-from hsl.results import schema
+from hsl.results.columns import TABLES
 
 _SANDBOX = {
     "enable_external_access": "false",
@@ -45,7 +45,9 @@ def require_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     kinds = [statement.type.name for statement in statements]
     if kinds != ["SELECT"]:
         given = ", ".join(kinds) or "nothing"
-        raise HslError(f"a query is one SELECT over trials, epochs and cells, it only reads; given: {given}")
+        raise HslError(
+            f"a query is one SELECT over trials, epochs, cells and evaluations, it only reads; given: {given}"
+        )
 
 
 def table_names(connection: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
@@ -54,7 +56,7 @@ def table_names(connection: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
         named = {name.casefold() for name in connection.get_table_names(sql)}
     except duckdb.Error:
         named = set()
-    return named & set(schema.TABLES) or set(schema.TABLES)
+    return named & set(TABLES) or set(schema.TABLES)
 
 
 def run(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
@@ -90,4 +92,4 @@ def filtered(connection: duckdb.DuckDBPyConnection, view: str, where: str | None
 def one_line(error: duckdb.Error) -> str:
     """DuckDB's reason without its drawing of the place, and where to look next."""
     reason = str(error).partition("\n")[0].rstrip(" .")
-    return f"{reason}; tables are trials, epochs and cells, `DESCRIBE trials` lists columns"
+    return f"{reason}; tables are trials, epochs, cells and evaluations, `DESCRIBE trials` lists columns"

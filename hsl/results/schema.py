@@ -1,14 +1,10 @@
-"""The columns of the result store: the one table from which files, checks and documentation are made.
-
-A new column is added here and must be nullable, because files written before it do not have it.
-"""
+"""Rows and files of the result store, checked against its columns, and the columns as documentation."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from numbers import Integral, Real
 from typing import Any, cast
@@ -16,121 +12,13 @@ from typing import Any, cast
 import pyarrow as pa
 
 from hsl.errors import StoreError, UnknownNameError, close_match
+from hsl.results.columns import KEYS, TABLES, Column
 
 SCHEMA_VERSION = 1
 """Version of the columns; written into every file. It changes when a column changes its meaning."""
 
 TABLE_KEY = b"hsl.table"
 VERSION_KEY = b"hsl.schema_version"
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of the store.
-
-    Attributes:
-        name: Name in the file and in SQL.
-        type: "string", "int64", "float64", "bool", "timestamp" (UTC, in us) or "json" (stored as text).
-        unit: Unit or kind of value; empty where there is none.
-        meaning: One sentence for the documentation.
-        required: Whether every row must have a value.
-        allowed: The only values permitted; empty for any.
-    """
-
-    name: str
-    type: str
-    unit: str
-    meaning: str
-    required: bool = False
-    allowed: tuple[str, ...] = ()
-
-
-def _metrics() -> tuple[Column, ...]:
-    rows = []
-    for split in ("val", "test"):
-        for difficulty, data in (("clean", "unchanged"), ("matched", "as hard as the training")):
-            name = f"{split}_{difficulty}"
-            rows.append(
-                Column(f"{name}_accuracy", "float64", "fraction", f"Accuracy on {data} {split} data.")
-            )
-            rows.append(Column(f"{name}_loss", "float64", "nats", f"Mean loss on {data} {split} data."))
-    return tuple(rows)
-
-
-_TRIALS = (
-    Column("sequence", "int64", "", "Order of arrival, counted over the whole sweep.", True),
-    Column("trial_id", "string", "", "Hash of the non-default configuration and the seed.", True),
-    Column("configuration_id", "string", "", "Hash of the non-default configuration without the seed.", True),
-    Column("cell", "string", "", "The cell that the trial belongs to.", True),
-    Column("stage", "string", "", "What the trial is for.", True, ("search", "confirm")),
-    Column("seed", "int64", "", "Seed of everything random.", True),
-    Column("dataset", "string", "", "Name of the data set.", True),
-    Column("model", "string", "", "Name of the model.", True),
-    Column("regime", "string", "", "Name of the hardness regime.", True),
-    Column("method", "string", "", "How the mask is found and changed.", True),
-    Column(
-        "distribution", "string", "", "How non-zeros are split over layers; null where the method has none."
-    ),
-    Column("sparsity", "float64", "fraction", "Requested fraction of zeros among prunable weights.", True),
-    Column("parameters", "json", "", "Tuned parameters: dotted name to value.", True),
-    Column("configuration", "json", "", "The full configuration.", True),
-    Column("status", "string", "", "How the trial ended.", True, ("completed", "stopped", "failed")),
-    Column("reason", "string", "", "Why it was stopped or failed."),
-    Column("epochs", "int64", "epochs", "Epochs trained.", True),
-    Column("budget_epochs", "int64", "epochs", "Epochs of a full training.", True),
-    Column("objective", "float64", "", "Validation metric that search and early stopping maximise."),
-    *_metrics(),
-    Column("train_loss", "float64", "nats", "Mean training loss of the last epoch."),
-    Column("realised_sparsity", "float64", "fraction", "Fraction of zeros reached at the end."),
-    Column("parameters_total", "int64", "weights", "Prunable weights of the model."),
-    Column("nonzeros", "int64", "weights", "Active prunable weights at the end."),
-    Column("layer_densities", "json", "", "Layer name to its fraction of active weights at the end."),
-    Column("seconds", "float64", "s", "Training time."),
-    Column("passes", "float64", "samples", "Forward-backward passes, counted per sample."),
-    Column("training_flops", "float64", "fraction", "Training operations beside dense, parent included."),
-    Column("inference_flops", "float64", "fraction", "Operations of a forward pass beside dense."),
-    Column("exempt", "bool", "", "Whether early stopping was not allowed to stop the trial.", True),
-    Column("attempts", "int64", "", "How often the trial was started.", True),
-    Column("device", "string", "", "Device it was trained on."),
-    Column("node", "string", "", "Machine it was trained on."),
-    Column("started_at", "timestamp", "UTC", "Start of the first attempt."),
-    Column("ended_at", "timestamp", "UTC", "End of the last attempt."),
-    Column("provenance", "json", "", "Versions, commit and machine that produced the row."),
-)
-
-_EPOCHS = (
-    Column("sequence", "int64", "", "Order of arrival, counted over the whole sweep.", True),
-    Column("trial_id", "string", "", "The trial.", True),
-    Column("cell", "string", "", "The cell that the trial belongs to.", True),
-    Column("epoch", "int64", "epochs", "Epoch that ended, counted from 1.", True),
-    Column("epochs_at_target", "int64", "epochs", "Epochs trained since the target sparsity was reached."),
-    Column("lr", "float64", "", "Learning rate at the end of the epoch."),
-    Column("train_loss", "float64", "nats", "Mean training loss."),
-    Column("train_accuracy", "float64", "fraction", "Accuracy on the training data as trained on."),
-    *_metrics(),
-    Column(
-        "sparsity", "float64", "fraction", "Fraction of zeros among prunable weights at the end of the epoch."
-    ),
-    Column("seconds", "float64", "s", "Time of the epoch."),
-)
-
-_CELLS = (
-    Column("cell", "string", "", "Name of the cell: one combination of levels.", True),
-    Column("regime", "string", "", "Name of the hardness regime.", True),
-    Column("levels", "json", "", "Factor to level.", True),
-    Column("baseline", "bool", "", "Whether it is the dense baseline of its regime.", True),
-    Column("configurations", "int64", "", "Budget: configurations to search.", True),
-    Column("space_hash", "string", "", "Hash of the search space that planned the cell."),
-)
-
-TABLES: Mapping[str, tuple[Column, ...]] = {"trials": _TRIALS, "epochs": _EPOCHS, "cells": _CELLS}
-
-KEYS: Mapping[str, tuple[str, ...]] = {
-    "trials": ("trial_id",),
-    "epochs": ("trial_id", "epoch"),
-    "cells": ("cell",),
-}
-"""The columns of which a table has at most one row per combination of values."""
 
 _ARROW_TYPES = {
     "string": pa.string(),

@@ -25,6 +25,7 @@ from pyarrow import fs
 from hsl.errors import StoreError
 from hsl.provenance import redact
 from hsl.results import schema
+from hsl.results.columns import KEYS, TABLES
 from hsl.results.files import TEMPORARY, open_filesystem, replace, reported
 
 _LOG = logging.getLogger("hsl.results.store")
@@ -74,7 +75,7 @@ class Store:
 
     def exists(self) -> bool:
         """Whether anything was stored here: a table or a space."""
-        paths = [self._path(_SPACE), *(self._path(table) for table in schema.TABLES)]
+        paths = [self._path(_SPACE), *(self._path(table) for table in TABLES)]
         with reported(f"{self.uri}: cannot be read"):
             found = self._filesystem.get_file_info(paths)
         return any(info.type != fs.FileType.NotFound for info in found)
@@ -83,7 +84,7 @@ class Store:
         """Add `rows` to `table` in one step: after a crash either all of them are there or none.
 
         Args:
-            table: "trials", "epochs" or "cells".
+            table: "trials", "epochs", "cells" or "evaluations".
             rows: Column name to value, see `schema.check_row`. No rows: nothing happens.
 
         Raises:
@@ -100,7 +101,7 @@ class Store:
         that are damaged or not of this table are left out with a warning.
 
         Args:
-            table: "trials", "epochs" or "cells".
+            table: "trials", "epochs", "cells" or "evaluations".
 
         Returns:
             A table with the columns of `schema.arrow_schema(table)`.
@@ -260,7 +261,12 @@ class Writer:
             raise StoreError(f"rows={rows}, seconds={seconds}: give at least 1 row and no negative time")
         self._store = store
         self._limit, self._seconds = rows, seconds
-        self._waiting: dict[str, list[dict[str, object]]] = {"cells": [], "epochs": [], "trials": []}
+        self._waiting: dict[str, list[dict[str, object]]] = {
+            "cells": [],
+            "epochs": [],
+            "evaluations": [],
+            "trials": [],  # last: a trial whose row is durable has everything else
+        }
         self._oldest = 0.0
 
     def __enter__(self) -> Writer:
@@ -327,5 +333,5 @@ def _latest(table: str, parts: Iterable[pa.Table]) -> pa.Table:
     if "sequence" in rows.column_names:
         rows = rows.take(pc.sort_indices(rows, [("sequence", "ascending")]))
     numbered = rows.append_column("#", pa.array(range(len(rows)), pa.int64()))
-    last = numbered.group_by(list(schema.KEYS[table])).aggregate([("#", "max")])["#_max"]
+    last = numbered.group_by(list(KEYS[table])).aggregate([("#", "max")])["#_max"]
     return rows.take(last.take(pc.sort_indices(last)))

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from hsl.errors import StoreError
+from hsl.results.columns import TABLES
 from hsl.results.store import Store
 from hsl.search.compatible import check_continues, space_text
 from hsl.search.jobs import Job
@@ -205,7 +206,7 @@ class Sweep:
             checkpoint.remove(job.checkpoint)
 
     def _compact(self) -> None:
-        for table in ("epochs", "trials", "cells"):
+        for table in TABLES:
             self.store.compact(table)
 
     def _say(self, line: str) -> None:

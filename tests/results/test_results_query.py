@@ -27,7 +27,7 @@ def store(tmp_path):
         ("select parameters->>'training.lr' as lr from trials limit 1", [{"lr": "0.1"}]),
         ("from query('select count(*) as n from trials')", [{"n": 4}]),
         ("select 1 as one;", [{"one": 1}]),
-        ("select list(name order by name) as t from (show tables)", [{"t": ["cells", "epochs", "trials"]}]),
+        ("select list(name order by name) as t from (show tables)", [{"t": ["cells", "epochs", "evaluations", "trials"]}]),
         ("select column_type from (describe trials) where column_name = 'seed'", [{"column_type": "BIGINT"}]),
     ],
 )  # fmt: skip
@@ -97,7 +97,9 @@ def test_anything_but_reading_the_tables_is_refused(store, outside, sql):
 
 
 def test_wrong_sql_says_where_to_look(store):
-    with pytest.raises(HslError, match=r"tables are trials, epochs and cells, `DESCRIBE trials`"):
+    with pytest.raises(
+        HslError, match=r"tables are trials, epochs, cells and evaluations, `DESCRIBE trials`"
+    ):
         query(store, "SELECT accuracy FROM trials")
 
 

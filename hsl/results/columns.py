@@ -1,0 +1,154 @@
+"""The columns of the result store: the one list from which files, checks and documentation are made.
+
+A new column is added here and must be nullable, because files written before it do not have it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the store.
+
+    Attributes:
+        name: Name in the file and in SQL.
+        type: "string", "int64", "float64", "bool", "timestamp" (UTC, in us) or "json" (stored as text).
+        unit: Unit or kind of value; empty where there is none.
+        meaning: One sentence for the documentation.
+        required: Whether every row must have a value.
+        allowed: The only values permitted; empty for any.
+    """
+
+    name: str
+    type: str
+    unit: str
+    meaning: str
+    required: bool = False
+    allowed: tuple[str, ...] = ()
+
+
+def _metrics() -> tuple[Column, ...]:
+    rows = []
+    for split in ("val", "test"):
+        for difficulty, data in (("clean", "unchanged"), ("matched", "as hard as the training")):
+            name = f"{split}_{difficulty}"
+            rows.append(
+                Column(f"{name}_accuracy", "float64", "fraction", f"Accuracy on {data} {split} data.")
+            )
+            rows.append(Column(f"{name}_loss", "float64", "nats", f"Mean loss on {data} {split} data."))
+    return tuple(rows)
+
+
+_TRIALS = (
+    Column("sequence", "int64", "", "Order of arrival, counted over the whole sweep.", True),
+    Column("trial_id", "string", "", "Hash of the non-default configuration and the seed.", True),
+    Column("configuration_id", "string", "", "Hash of the non-default configuration without the seed.", True),
+    Column("cell", "string", "", "The cell that the trial belongs to.", True),
+    Column("stage", "string", "", "What the trial is for.", True, ("search", "confirm")),
+    Column("seed", "int64", "", "Seed of everything random.", True),
+    Column("dataset", "string", "", "Name of the data set.", True),
+    Column("model", "string", "", "Name of the model.", True),
+    Column("regime", "string", "", "Name of the hardness regime.", True),
+    Column("method", "string", "", "How the mask is found and changed.", True),
+    Column(
+        "distribution", "string", "", "How non-zeros are split over layers; null where the method has none."
+    ),
+    Column("sparsity", "float64", "fraction", "Requested fraction of zeros among prunable weights.", True),
+    Column("parameters", "json", "", "Tuned parameters: dotted name to value.", True),
+    Column("configuration", "json", "", "The full configuration.", True),
+    Column("status", "string", "", "How the trial ended.", True, ("completed", "stopped", "failed")),
+    Column("reason", "string", "", "Why it was stopped or failed."),
+    Column("epochs", "int64", "epochs", "Epochs trained.", True),
+    Column("budget_epochs", "int64", "epochs", "Epochs of a full training.", True),
+    Column("objective", "float64", "", "Validation metric that search and early stopping maximise."),
+    *_metrics(),
+    Column("train_loss", "float64", "nats", "Mean training loss of the last epoch."),
+    Column("realised_sparsity", "float64", "fraction", "Fraction of zeros reached at the end."),
+    Column("parameters_total", "int64", "weights", "Prunable weights of the model."),
+    Column("nonzeros", "int64", "weights", "Active prunable weights at the end."),
+    Column("layer_densities", "json", "", "Layer name to its fraction of active weights at the end."),
+    Column("seconds", "float64", "s", "Training time."),
+    Column("passes", "float64", "samples", "Forward-backward passes, counted per sample."),
+    Column("training_flops", "float64", "fraction", "Training operations beside dense, parent included."),
+    Column("inference_flops", "float64", "fraction", "Operations of a forward pass beside dense."),
+    Column("exempt", "bool", "", "Whether early stopping was not allowed to stop the trial.", True),
+    Column("attempts", "int64", "", "How often the trial was started.", True),
+    Column("device", "string", "", "Device it was trained on."),
+    Column("node", "string", "", "Machine it was trained on."),
+    Column("started_at", "timestamp", "UTC", "Start of the first attempt."),
+    Column("ended_at", "timestamp", "UTC", "End of the last attempt."),
+    Column("provenance", "json", "", "Versions, commit and machine that produced the row."),
+)
+
+_EPOCHS = (
+    Column("sequence", "int64", "", "Order of arrival, counted over the whole sweep.", True),
+    Column("trial_id", "string", "", "The trial.", True),
+    Column("cell", "string", "", "The cell that the trial belongs to.", True),
+    Column("epoch", "int64", "epochs", "Epoch that ended, counted from 1.", True),
+    Column("epochs_at_target", "int64", "epochs", "Epochs trained since the target sparsity was reached."),
+    Column("lr", "float64", "", "Learning rate at the end of the epoch."),
+    Column("train_loss", "float64", "nats", "Mean training loss."),
+    Column("train_accuracy", "float64", "fraction", "Accuracy on the training data as trained on."),
+    *_metrics(),
+    Column(
+        "sparsity", "float64", "fraction", "Fraction of zeros among prunable weights at the end of the epoch."
+    ),
+    Column("seconds", "float64", "s", "Time of the epoch."),
+)
+
+_CELLS = (
+    Column("cell", "string", "", "Name of the cell: one combination of levels.", True),
+    Column("regime", "string", "", "Name of the hardness regime.", True),
+    Column("levels", "json", "", "Factor to level.", True),
+    Column("baseline", "bool", "", "Whether it is the dense baseline of its regime.", True),
+    Column("configurations", "int64", "", "Budget: configurations to search.", True),
+    Column("space_hash", "string", "", "Hash of the search space that planned the cell."),
+)
+
+_EVALUATIONS = (
+    Column("trial_id", "string", "", "The trial whose network was evaluated.", True),
+    Column("cell", "string", "", "The cell that the trial belongs to.", True),
+    Column(
+        "checkpoint",
+        "string",
+        "",
+        "At the end, or at the best validation objective.",
+        True,
+        ("final", "best"),
+    ),
+    Column("epoch", "int64", "epochs", "Epoch of that checkpoint.", True),
+    Column("split", "string", "", "Part of the data set.", True, ("val", "test")),
+    Column(
+        "measure", "string", "", "What was measured: clean, matched, class, decile, corruption, ...", True
+    ),
+    Column(
+        "detail",
+        "string",
+        "",
+        "Which class, decile (0 is easiest), corruption; empty where there is one.",
+        True,
+    ),
+    Column("accuracy", "float64", "fraction", "Accuracy."),
+    Column("loss", "float64", "nats", "Mean loss."),
+    Column("samples", "int64", "samples", "Number of samples.", True),
+    Column("parameters", "json", "", "How it was measured, for example eps and steps of an attack."),
+    Column("seconds", "float64", "s", "Time it took."),
+)
+
+TABLES: Mapping[str, tuple[Column, ...]] = {
+    "trials": _TRIALS,
+    "epochs": _EPOCHS,
+    "cells": _CELLS,
+    "evaluations": _EVALUATIONS,
+}
+
+KEYS: Mapping[str, tuple[str, ...]] = {
+    "trials": ("trial_id",),
+    "epochs": ("trial_id", "epoch"),
+    "cells": ("cell",),
+    "evaluations": ("trial_id", "checkpoint", "split", "measure", "detail"),
+}
+"""The columns of which a table has at most one row per combination of values."""
