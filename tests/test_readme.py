@@ -67,7 +67,7 @@ def test_there_are_two_set_up_commands() -> None:
     commands = [line for line in section("set-up").splitlines() if line.startswith("pip")]
     assert commands == [
         "pip install . && hsl sweep search_spaces/digits.yaml",
-        "pip install '.[test]' && pytest",
+        "pip install '.[test]' && pytest -n 2",
     ]
 
 

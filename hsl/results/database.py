@@ -56,7 +56,7 @@ def table_names(connection: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
         named = {name.casefold() for name in connection.get_table_names(sql)}
     except duckdb.Error:
         named = set()
-    return named & set(TABLES) or set(schema.TABLES)
+    return named & set(TABLES) or set(TABLES)
 
 
 def run(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:

@@ -27,7 +27,10 @@ def store(tmp_path):
         ("select parameters->>'training.lr' as lr from trials limit 1", [{"lr": "0.1"}]),
         ("from query('select count(*) as n from trials')", [{"n": 4}]),
         ("select 1 as one;", [{"one": 1}]),
-        ("select list(name order by name) as t from (show tables)", [{"t": ["cells", "epochs", "evaluations", "trials"]}]),
+        (
+            "select list(name order by name) as t from (show tables)",
+            [{"t": ["cells", "epochs", "evaluations", "trials"]}],
+        ),
         ("select column_type from (describe trials) where column_name = 'seed'", [{"column_type": "BIGINT"}]),
     ],
 )  # fmt: skip
