@@ -1,0 +1,144 @@
+"""One drawing per figure: Altair charts without rows, which every panel fills with its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import altair as alt
+
+from hsl.results.report.structs import Figure
+from hsl.results.report.style import CROSS, Palette, chart_config, color
+
+Chart = alt.Chart | alt.LayerChart
+
+
+class Pen:
+    """What the drawings of one figure share.
+
+    Args:
+        figure: The figure.
+        palette: The look of methods.
+        static: Whether it is for an image file instead of a page.
+    """
+
+    def __init__(self, figure: Figure, palette: Palette, static: bool) -> None:
+        self.figure = figure
+        self.static = static
+        self._palette = palette
+
+    def ink(self, name: str) -> str:
+        """A colour of the theme."""
+        return color(name, self.static)
+
+    def hue(self, field: str = "method") -> alt.Color:
+        """The colours of the methods."""
+        return alt.Color(f"{field}:N", title="method", scale=self._scale(lambda look: self.ink(look[0])))
+
+    def shape(self, field: str = "method") -> alt.Shape:
+        """The shapes of the methods."""
+        return alt.Shape(f"{field}:N", title="method", scale=self._scale(lambda look: look[1]))
+
+    def _scale(self, part: Callable[[tuple[str, str]], str]) -> alt.Scale:
+        methods = self.figure.methods
+        return alt.Scale(domain=list(methods), range=[part(self._palette[name]) for name in methods])
+
+    def base(self) -> alt.Chart:
+        """A chart over the rows of a panel."""
+        return alt.Chart(alt.NamedData(name="rows"))
+
+    def rows(self, *kinds: str) -> alt.Chart:
+        """The rows of a panel that are of one of some kinds."""
+        return self.base().transform_filter(alt.FieldOneOfPredicate(field="kind", oneOf=list(kinds)))
+
+    def axis(self, name: str, title: str, scale: str) -> alt.X:
+        """An axis of the names in the scales of the figure, in their order."""
+        ticks = alt.Axis(labelAngle=0, labelOverlap=True)
+        levels = list(self.figure.scales[scale])
+        return alt.X(f"{name}:N", title=title, sort=levels, scale=alt.Scale(domain=levels), axis=ticks)
+
+
+def draw(figure: Figure, palette: Palette, static: bool = False) -> dict[str, Any]:
+    """The Vega-Lite specification of a figure's panels, without their rows.
+
+    Args:
+        figure: Its data.
+        palette: The look of methods.
+        static: Whether it is for an image file: fixed colours and a legend instead of CSS variables.
+    """
+    chart = DRAWINGS[figure.name](Pen(figure, palette, static))
+    specification: dict[str, Any] = _without_data(chart.to_dict())
+    return {**specification, "height": figure.height, "config": chart_config(static)}
+
+
+def _without_data(part: Any) -> Any:
+    """A specification whose layers draw the rows that are given with it from outside."""
+    if isinstance(part, dict):
+        return {key: _without_data(value) for key, value in part.items() if key not in ("data", "datasets")}
+    return [_without_data(item) for item in part] if isinstance(part, list) else part
+
+
+def _accuracy(field: str, title: str = "test accuracy (%)") -> alt.Y:
+    return alt.Y(f"{field}:Q", title=title, scale=alt.Scale(zero=False, nice=True))
+
+
+def _sparsity(pen: Pen) -> Chart:
+    x = pen.axis("sparsity", "sparsity", scale="sparsities")
+    return alt.layer(*_dense_lines(pen), *_method_lines(pen, x))
+
+
+def _dense_lines(pen: Pen) -> list[Chart]:
+    """The dense reference across the whole width, with its interval."""
+    dense = pen.rows("dense")
+    band = dense.mark_rect(opacity=0.1, color=pen.ink("ink")).encode(y=_accuracy("low"), y2="high:Q")
+    line = dense.mark_rule(strokeDash=[6, 4], strokeWidth=2, color=pen.ink("ink"))
+    return [band, line.encode(y=_accuracy("mean"), tooltip=alt.Tooltip("tip:N", title="dense"))]
+
+
+def _method_lines(pen: Pen, x: alt.X) -> list[Chart]:
+    points = pen.rows("confirmed", "unconfirmed").encode(
+        x=x,
+        y=_accuracy("mean"),
+        color=pen.hue(),
+        xOffset=alt.XOffset("method:N", sort=[name for name in pen.figure.methods if name != "dense"]),
+    )
+    tip = alt.Tooltip("tip:N", title="method")
+    lines = points.mark_line(strokeWidth=1, opacity=0.45)
+    hollow = points.transform_filter("datum.kind === 'unconfirmed'").mark_point(size=42, strokeWidth=1.4)
+    filled = points.transform_filter("datum.kind === 'confirmed'").mark_point(size=80, filled=True, opacity=1)
+    whisker = points.transform_filter("datum.kind === 'confirmed' && isValid(datum.low)").mark_rule(strokeWidth=2)
+    names = points.transform_filter("datum.kind === 'confirmed'").mark_text(dy=-8, fontSize=11)
+    return [
+        lines,
+        hollow.encode(shape=pen.shape(), tooltip=tip),
+        whisker.encode(y=alt.Y("low:Q"), y2="high:Q"),
+        filled.encode(shape=pen.shape(), tooltip=tip),
+        names.encode(y=alt.Y("top:Q"), text="method:N"),
+    ]
+
+
+def _difference(pen: Pen) -> Chart:
+    base = pen.base().encode(
+        x=pen.axis("sparsity", "sparsity", scale="sparsities"),
+        y=alt.Y("setting:N", title=None, sort=list(pen.figure.scales["settings"])),
+    )
+    kinds, frames = ["gain", "loss", "unclear"], ["none", "beyond chance", "unclear"]
+    fill = alt.Scale(domain=kinds, range=[pen.ink(kind) for kind in kinds])
+    stroke = alt.Scale(domain=frames, range=["transparent", pen.ink("ink"), pen.ink("unclear")])
+    dash = alt.Scale(domain=frames, range=[[1, 0], [1, 0], [4, 3]])
+    squares = base.mark_rect(strokeWidth=2, cornerRadius=4).encode(
+        fill=alt.Fill("kind:N", scale=fill, legend=None),
+        fillOpacity=alt.FillOpacity("strength:Q", scale=None, legend=None),
+        stroke=alt.Stroke("frame:N", scale=stroke, legend=None),
+        strokeDash=alt.StrokeDash("frame:N", scale=dash, legend=None),
+        tooltip=alt.Tooltip("tip:N", title="winner"),
+    )
+    numbers = base.mark_text(dy=-5, fontSize=13, fontWeight=600).encode(text="text:N")
+    return squares + numbers + base.mark_text(dy=11, fontSize=10.5).encode(text="n:N")
+
+
+DRAWINGS: Mapping[str, Callable[[Pen], Chart]] = {
+    "sparsity": _sparsity,
+    "difference": _difference,
+}
+_ = CROSS
