@@ -17,9 +17,9 @@ _NEEDED = {"altair": "altair", "vl_convert": "vl-convert-python", "jinja2": "jin
 
 def report(
     store: StoreUri,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", help="Where to write the page.")
-    ] = Path("report.html"),
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where to write the page.")] = Path(
+        "report.html"
+    ),
     figures: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write every figure here as PNG and SVG as well.")
     ] = None,

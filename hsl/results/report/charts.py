@@ -10,7 +10,7 @@ import altair as alt
 from hsl.results.report.structs import Figure
 from hsl.results.report.style import CROSS, Palette, chart_config, color
 
-Chart = alt.Chart | alt.LayerChart
+Chart = alt.Chart | alt.LayerChart | alt.FacetChart
 
 
 class Pen:
@@ -106,7 +106,9 @@ def _method_lines(pen: Pen, x: alt.X) -> list[Chart]:
     lines = points.mark_line(strokeWidth=1, opacity=0.45)
     hollow = points.transform_filter("datum.kind === 'unconfirmed'").mark_point(size=42, strokeWidth=1.4)
     filled = points.transform_filter("datum.kind === 'confirmed'").mark_point(size=80, filled=True, opacity=1)
-    whisker = points.transform_filter("datum.kind === 'confirmed' && isValid(datum.low)").mark_rule(strokeWidth=2)
+    whisker = points.transform_filter("datum.kind === 'confirmed' && isValid(datum.low)").mark_rule(
+        strokeWidth=2
+    )
     names = points.transform_filter("datum.kind === 'confirmed'").mark_text(dy=-8, fontSize=11)
     return [
         lines,
@@ -125,20 +127,96 @@ def _difference(pen: Pen) -> Chart:
     kinds, frames = ["gain", "loss", "unclear"], ["none", "beyond chance", "unclear"]
     fill = alt.Scale(domain=kinds, range=[pen.ink(kind) for kind in kinds])
     stroke = alt.Scale(domain=frames, range=["transparent", pen.ink("ink"), pen.ink("unclear")])
-    dash = alt.Scale(domain=frames, range=[[1, 0], [1, 0], [4, 3]])
-    squares = base.mark_rect(strokeWidth=2, cornerRadius=4).encode(
+    squares = base.encode(
         fill=alt.Fill("kind:N", scale=fill, legend=None),
         fillOpacity=alt.FillOpacity("strength:Q", scale=None, legend=None),
         stroke=alt.Stroke("frame:N", scale=stroke, legend=None),
-        strokeDash=alt.StrokeDash("frame:N", scale=dash, legend=None),
         tooltip=alt.Tooltip("tip:N", title="winner"),
     )
+    shape: dict[str, Any] = {
+        "strokeWidth": 2,
+        "cornerRadius": 4,
+        "xOffset": 2,
+        "x2Offset": -2,
+        "yOffset": 2,
+        "y2Offset": -2,
+    }
+    claims = squares.transform_filter("datum.frame !== 'unclear'").mark_rect(**shape)
+    unclear = squares.transform_filter("datum.frame === 'unclear'").mark_rect(**shape, strokeDash=[5, 4])
     numbers = base.mark_text(dy=-5, fontSize=13, fontWeight=600).encode(text="text:N")
-    return squares + numbers + base.mark_text(dy=11, fontSize=10.5).encode(text="n:N")
+    return claims + unclear + numbers + base.mark_text(dy=11, fontSize=10.5).encode(text="n:N")
+
+
+def _layers(pen: Pen) -> Chart:
+    angle = -40 if len(pen.figure.scales["layers"]) > 5 else 0
+    axis = alt.Axis(labelAngle=angle, labelOverlap=True, labelLimit=90)
+    base = pen.base().encode(x=alt.X("layer:N", title=None, sort=None, axis=axis))
+    y = alt.Y("mean:Q", title="density (%)", scale=alt.Scale(zero=True))
+    bars = base.mark_bar(opacity=0.75, width={"band": 0.62}).encode(
+        y=y, color=pen.hue(), tooltip=alt.Tooltip("tip:N", title="layer")
+    )
+    whisker = base.mark_rule(strokeWidth=1.5).encode(y="low:Q", y2="high:Q")
+    uniform = base.mark_tick(thickness=2.5, width={"band": 0.9}, color=pen.ink("ink")).encode(y="uniform:Q")
+    erk = base.mark_point(
+        shape="diamond",
+        size=70,
+        filled=True,
+        opacity=1,
+        color=pen.ink("ink"),
+        stroke=pen.ink("paper"),
+        strokeWidth=1,
+    ).encode(y="erk:Q")
+    return alt.layer(bars, whisker, uniform, erk)
+
+
+def _pareto(pen: Pen) -> Chart:
+    x = alt.X("flops:Q", title="training operations / dense", scale=alt.Scale(type="log", nice=False, padding=14),
+              axis=alt.Axis(tickCount=4, format="~g", labelOverlap=True))  # fmt: skip
+    base = pen.base().encode(x=x, y=_accuracy("mean"))
+    front, tip = base.transform_filter("datum.kind === 'front'"), alt.Tooltip("tip:N", title="configuration")
+    faint = base.transform_filter("datum.kind === 'dominated'").mark_point(
+        size=26, opacity=0.4, strokeWidth=1.2
+    )
+    marks: dict[str, Any] = {"color": pen.hue(), "shape": pen.shape(), "tooltip": tip}
+    names = front.mark_text(dy=-11, fontSize=10.5).encode(text="name:N")
+    return alt.layer(
+        faint.encode(**marks),
+        front.mark_line(strokeWidth=1.2, opacity=0.6, color=pen.ink("muted")),
+        front.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q"), y2="high:Q", color=pen.hue()),
+        front.mark_point(size=75, filled=True, opacity=1).encode(**marks),
+        names,
+    )
+
+
+def _curves(pen: Pen) -> Chart:
+    x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, grid=False))
+    base = pen.rows("on", "stopped", "ended").encode(
+        x=x, y=_accuracy("value", "validation accuracy (%)"), color=pen.hue()
+    )
+    lines = base.mark_line(strokeWidth=1.1, opacity=0.55).encode(
+        detail="trial:N",
+        strokeDash=alt.StrokeDash(
+            "dense:N", scale=alt.Scale(domain=[False, True], range=[[1, 0], [5, 3]]), legend=None
+        ),
+    )
+    ends = base.encode(tooltip=alt.Tooltip("tip:N", title="trial"))
+    stopped = ends.transform_filter("datum.kind === 'stopped'").mark_point(
+        shape=CROSS, size=55, strokeWidth=2, opacity=1
+    )
+    ended = ends.transform_filter("datum.kind === 'ended'").mark_circle(size=22, opacity=0.9)
+    rungs = pen.rows("rung").encode(x=x)
+    line = rungs.mark_rule(strokeDash=[2, 3], strokeWidth=1.2, color=pen.ink("muted"))
+    label = rungs.mark_text(align="left", dx=4, y=8, fontSize=10.5, color=pen.ink("muted")).encode(
+        text="label:N"
+    )
+    label = label.transform_calculate(label="'rung ' + datum.epoch")
+    return alt.layer(line, label, lines, ended, stopped)
 
 
 DRAWINGS: Mapping[str, Callable[[Pen], Chart]] = {
     "sparsity": _sparsity,
     "difference": _difference,
+    "layers": _layers,
+    "pareto": _pareto,
+    "curves": _curves,
 }
-_ = CROSS

@@ -69,7 +69,7 @@ class Evidence:
 
     def rows(self, sql: str) -> list[Values]:
         """The rows of a query over `labelled`, cells, epochs and evaluations."""
-        return run(self.connection, sql).to_pylist()  # type: ignore[no-any-return]
+        return run(self.connection, sql).to_pylist()
 
     def best(self, *columns: str, where: str | None = None) -> list[Values]:
         """What `best` answers for every combination of a setting and `columns`; nothing matching: no rows."""
@@ -78,12 +78,27 @@ class Evidence:
             found = best(self.snapshot, by, where, 1, self.metric).to_pylist()
         except NothingMatchedError:
             return []
-        order = list(self.space.get("regimes") or ())
-        return sorted(found, key=lambda row: order.index(row["regime"]) if row["regime"] in order else len(order))
+        return self.in_order(found)
+
+    def in_order(self, rows: Iterable[Values]) -> list[Values]:
+        """Rows in the order in which the search space lists their regimes."""
+        names = list(self.space.get("regimes") or ())
+        places = {name: index for index, name in enumerate(names)}
+        return sorted(rows, key=lambda row: places.get(row["regime"], len(places)))
+
+    def register(self, name: str, columns: Mapping[str, Sequence[str]]) -> None:
+        """Make a table of text that queries can join."""
+        schema = pa.schema([(column, pa.string()) for column in columns])
+        self.connection.register(name, pa.table(dict(columns), schema=schema))
 
     def setting(self, row: Mapping[str, Any]) -> str:
         """The setting of a row for people."""
         return " · ".join(str(row[name]) for name in reversed(self.settings))
+
+    @property
+    def noun(self) -> str:
+        """What a setting is called: a regime, unless there are several data sets or models."""
+        return "regime" if self.settings == ("regime",) else "setting"
 
     @property
     def setting_sql(self) -> str:
@@ -173,7 +188,7 @@ def gather(uri: str, metric: str | None = None, methods: Sequence[str] = ()) -> 
 def best_of_baselines(store: Store, metric: str) -> list[Values]:
     """The best configuration of every dense baseline."""
     try:
-        return best(store, ("cell",), "baseline", 1, metric).to_pylist()  # type: ignore[no-any-return]
+        return best(store, ("cell",), "baseline", 1, metric).to_pylist()
     except NothingMatchedError:
         return []
 

@@ -44,7 +44,9 @@ def page(report: Report) -> str:
         style=Markup(_style()),
         bundle=Markup(bundle),
         script=Markup(script),
-        figures=Markup(as_json({figure.name: _drawn(report, index) for index, figure in enumerate(report.figures)})),
+        figures=Markup(
+            as_json({figure.name: _drawn(report, index) for index, figure in enumerate(report.figures)})
+        ),
     )
 
 

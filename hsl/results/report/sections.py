@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hsl.results.report import sparsity, winners
+from hsl.results.report import curves, layers, pareto, sparsity, winners
 from hsl.results.report.evidence import Evidence, gather
 from hsl.results.report.structs import Report
 from hsl.results.report.style import palette
@@ -29,20 +29,26 @@ def make_report(uri: str, metric: str | None = None, methods: Sequence[str] = ()
     sections = (
         winners.section(evidence, judged),
         sparsity.section(evidence),
+        layers.section(evidence),
+        pareto.section(evidence),
+        curves.section(evidence),
     )
     return Report(
         title=str(evidence.space.get("name") or evidence.snapshot.uri),
         finding=winners.finding(evidence, judged),
         facts=_facts(evidence),
         sections=sections,
-        palette=palette(evidence.methods, {row["method"] for row in evidence.rows("SELECT DISTINCT method FROM labelled")}),
+        palette=palette(
+            evidence.methods, {row["method"] for row in evidence.rows("SELECT DISTINCT method FROM labelled")}
+        ),
     )
 
 
 _FACTS = """
 SELECT count(*) AS trials, count(*) FILTER (status = 'completed') AS completed,
   count(*) FILTER (status = 'stopped') AS stopped, count(*) FILTER (status = 'failed') AS failed,
-  count(DISTINCT cell) AS cells, coalesce(sum(seconds), 0) AS seconds, list(DISTINCT dataset ORDER BY dataset) AS datasets,
+  count(DISTINCT cell) AS cells, coalesce(sum(seconds), 0) AS seconds,
+  list(DISTINCT dataset ORDER BY dataset) AS datasets,
   list(DISTINCT model ORDER BY model) AS models, max(ended_at) AS ended FROM labelled
 """
 

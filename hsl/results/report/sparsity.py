@@ -8,9 +8,17 @@ from typing import Any
 
 from hsl.results.report.evidence import Evidence, Values
 from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
-from hsl.results.report.wording import INTERVAL, count, listed, scaled, shortened, with_interval
+from hsl.results.report.wording import (
+    INTERVAL,
+    count,
+    first_panels,
+    listed,
+    named,
+    scaled,
+    shortened,
+    with_interval,
+)
 
-MAX_PANELS = 12
 HEADING = "Accuracy against sparsity"
 
 
@@ -24,7 +32,7 @@ def section(evidence: Evidence) -> Section:
 
 def _figure(evidence: Evidence, sparse: Sequence[Values]) -> Figure:
     dense = [row for row in evidence.winners if row["baseline"] and row["test_mean"] is not None]
-    settings = list(dict.fromkeys(evidence.setting(row) for row in sparse))
+    settings, left_out = first_panels([evidence.setting(row) for row in sparse])
     levels = [f"{value:g}" for value in sorted({row["sparsity"] for row in sparse})]
     confirmed = sum(row["confirmed"] for row in sparse)
     return Figure(
@@ -38,10 +46,9 @@ def _figure(evidence: Evidence, sparse: Sequence[Values]) -> Figure:
             f"Filled marks with whiskers: mean over the seeds of the confirm stage and its {INTERVAL}. Hollow marks: "
             "one trial of the search, not confirmed, no interval. Dashed line and band: dense network of the same "
             f"setting, tuned under the same budget, with its {INTERVAL}. Trials that were stopped early are not in "
-            "it. Every panel has its own scale of accuracy."
-            + (f" The first {MAX_PANELS} of {len(settings)} settings." if len(settings) > MAX_PANELS else "")
+            f"it. Every panel has its own scale of accuracy.{left_out}"
         ),
-        panels=tuple(_panel(evidence, name, sparse, dense) for name in settings[:MAX_PANELS]),
+        panels=tuple(_panel(evidence, name, sparse, dense) for name in settings),
         table=_table(evidence, [*dense, *sparse]),
         methods=evidence.ordered(row["method"] for row in [*sparse, *dense]),
         scales={"sparsities": levels},
@@ -71,7 +78,7 @@ def _point(row: Values) -> dict[str, Any]:
         "low": scaled(row["test_low"]),
         "high": scaled(row["test_high"]),
         "top": scaled(row["test_mean"] if row["test_high"] is None else row["test_high"]),
-        "tip": f"{row['method']} {row['distribution'] or ''} {row['parameters']}: "
+        "tip": f"{named(row)} {row['parameters']}: "
         f"{with_interval(row['test_mean'], row['test_low'], row['test_high'])} %, {n}",
     }
 
@@ -81,7 +88,7 @@ def _table(evidence: Evidence, rows: Sequence[Values]) -> Table:
         (
             Cell(evidence.setting(row)),
             Cell(f"{row['sparsity']:g}", row["sparsity"]),
-            Cell(" ".join(part for part in (row["method"], row["distribution"]) if part)),
+            Cell(named(row)),
             Cell(with_interval(row["test_mean"], row["test_low"], row["test_high"]), row["test_mean"]),
             Cell(str(row["seeds"]) if row["confirmed"] else "1, unconfirmed", row["seeds"]),
         )

@@ -98,7 +98,9 @@ def chart_config(static: bool) -> dict[str, Any]:
         "background": LIGHT["paper"] if static else "transparent",
         "axis": axis,
         "axisX": {"grid": False},
-        "legend": {"labelColor": ink, "titleColor": muted, "labelFontSize": 12} if static else {"disable": True},
+        "legend": {"labelColor": ink, "titleColor": muted, "labelFontSize": 12}
+        if static
+        else {"disable": True},
         "title": {"color": ink, "subtitleColor": muted, "fontSize": 14, "anchor": "start"},
         "text": {"color": ink, "fontSize": 12},
         "rule": {"color": ink},

@@ -16,6 +16,7 @@ from hsl.results.report.wording import (
     count,
     duration,
     listed,
+    named,
     number,
     points,
     shortened,
@@ -30,13 +31,13 @@ _STRONGEST = 0.6
 _COLUMNS = (
     "sparsity",
     "configuration",
-    "tuned parameters",
+    "difference [95 % CI]",
+    "verdict",
     "test accuracy % [95 % CI]",
     "n",
     "dense %",
-    "difference [95 % CI]",
     "p, corrected",
-    "verdict",
+    "tuned parameters",
     "time per trial",
     "cell",
 )
@@ -49,14 +50,18 @@ def finding(evidence: Evidence, judged: Sequence[Judged]) -> str:
         return "No sparse configuration was trained to the end."
     decided = [one for one in judged if one.verdict in (BETTER, WORSE, EQUAL)]
     if not decided:
-        reason = "unconfirmed" if any(one.verdict == UNCONFIRMED for one in judged) else "without a comparison"
+        reason = (
+            "unconfirmed" if any(one.verdict == UNCONFIRMED for one in judged) else "without a comparison"
+        )
         return f"No claim against dense: all {count(len(judged), 'winner')} are {reason}."
     gains = {name: _range(evidence, judged, name, BETTER) for name in settings}
     losses = {name: _range(evidence, judged, name, WORSE) for name in settings}
-    parts = [_counted("beats", gains), _counted("loses to", losses)]
+    parts = [_counted("beats", gains, evidence.noun), _counted("loses to", losses, evidence.noun)]
     said = "; it ".join(part for part in parts if part)
     if not said:
-        return f"No sparse winner is shown to differ from dense in any of {count(len(settings), 'setting')}."
+        return (
+            f"No sparse winner is shown to differ from dense in any of {count(len(settings), evidence.noun)}."
+        )
     return f"The sparse winner {said}."
 
 
@@ -69,9 +74,9 @@ def _range(evidence: Evidence, judged: Sequence[Judged], setting: str, verdict: 
     return " to ".join(ends)
 
 
-def _counted(verb: str, ranges: Mapping[str, str]) -> str:
-    named = [f"{name} ({found} points)" for name, found in ranges.items() if found]
-    return f"{verb} dense in {len(named)} of {len(ranges)} settings: {listed(named)}" if named else ""
+def _counted(verb: str, ranges: Mapping[str, str], noun: str) -> str:
+    where = [f"{name} ({found} points)" for name, found in ranges.items() if found]
+    return f"{verb} dense in {len(where)} of {count(len(ranges), noun)}: {listed(where)}" if where else ""
 
 
 def section(evidence: Evidence, judged: Sequence[Judged]) -> Section:
@@ -79,21 +84,21 @@ def section(evidence: Evidence, judged: Sequence[Judged]) -> Section:
     if not evidence.winners:
         counts = evidence.rows("SELECT status, count(*) AS n FROM labelled GROUP BY status ORDER BY status")
         found = listed([f"{row['n']:,} {row['status']}" for row in counts])
-        missing = f"No trial was trained to the end, so there is no winner; trials: {found}."
-        return Section("winners", "Winners against dense", missing=(missing,))
+        lacking = f"No trial was trained to the end, so there is no winner; trials: {found}."
+        return Section("winners", "Winners against dense", missing=(lacking,))
     figures = (_heat_map(evidence, judged),) if judged else ()
-    missing = () if judged else ("No sparse trial was trained to the end; the table holds dense networks only.",)
+    missing = (
+        () if judged else ("No sparse trial was trained to the end; the table holds dense networks only.",)
+    )
     text = (
-        f"Per setting and sparsity, the configuration with the best validation objective ({evidence.metric} "
+        f"Per {evidence.noun} and sparsity, the configuration with the best validation objective ({evidence.metric} "
         f"test accuracy is reported and chooses nothing). Accuracy is the mean over the n seeds of the confirm "
-        f"stage with its {INTERVAL}; the difference is to the dense network of the same setting, tuned under "
-        "the same budget, paired by seed (~: seeds not shared, Welch). p: two-sided t test, Benjamini-Hochberg "
+        f"stage with its {INTERVAL}; the difference is to the dense network of the same {evidence.noun}, tuned "
+        "under the same budget, paired by seed (~: seeds not shared, Welch). p: two-sided t test, Benjamini-Hochberg "
         f"over all rows; below {MINIMUM_SEEDS} seeds nothing is claimed. Unconfirmed: one trial of the search, "
         "not retrained with fresh seeds, so optimistic.",
     )
-    return Section(
-        "winners", "Winners against dense", text, figures, (_table(evidence, judged),), missing
-    )
+    return Section("winners", "Winners against dense", text, figures, (_table(evidence, judged),), missing)
 
 
 def _table(evidence: Evidence, judged: Sequence[Judged]) -> Table:
@@ -103,37 +108,40 @@ def _table(evidence: Evidence, judged: Sequence[Judged]) -> Table:
         for row in evidence.winners
     ]
     shown, note = shortened(rows, f"hsl best {shlex.quote(evidence.snapshot.uri)}")
-    return Table(("setting", *_COLUMNS), shown, note)
+    return Table((evidence.noun, *_COLUMNS), shown, note)
 
 
 def _line(evidence: Evidence, row: Values, one: Judged | None) -> tuple[Cell, ...]:
     lost = f" of {row['seeds'] + row['seeds_lost']}" if row["seeds_lost"] else ""
-    named = " ".join(part for part in (row["method"], row["distribution"]) if part)
+    difference, verdict, p_value = _against_dense(one)
     return (
         Cell(evidence.setting(row)),
         number(row["sparsity"]),
-        Cell(named),
-        Cell(row["parameters"] or NOTHING),
+        Cell(named(row)),
+        difference,
+        verdict,
         Cell(with_interval(row["test_mean"], row["test_low"], row["test_high"]), row["test_mean"]),
         Cell(f"{row['seeds']}{lost}", row["seeds"]),
         Cell("" if row["baseline"] else with_interval(row["dense_mean"], None, None), row["dense_mean"]),
-        *_against_dense(one),
+        p_value,
+        Cell(row["parameters"] or NOTHING),
         Cell(NOTHING if row["seconds"] is None else duration(row["seconds"]), row["seconds"]),
         Cell(row["cell"], mark="code"),
     )
 
 
 def _against_dense(one: Judged | None) -> tuple[Cell, Cell, Cell]:
+    """Difference, verdict and p-value."""
     if one is None:
-        return Cell("", -2.0), Cell("", 2.0), Cell("baseline", mark="weak")
+        return Cell(""), Cell("baseline", mark="weak"), Cell("")
     row = one.row
     welch = " ~" if row["difference_kind"] == "unpaired" else ""
     shown = with_interval(row["difference"], row["difference_low"], row["difference_high"], sign=True)
     sign, mark = _MARKS.get(one.verdict, ("", "weak"))
     return (
         Cell(shown + welch, row["difference"]),
-        number(one.p_adjusted, 2),
         Cell(f"{sign} {one.verdict}".strip(), mark=mark),
+        number(one.p_adjusted, 2),
     )
 
 
@@ -144,14 +152,14 @@ def _heat_map(evidence: Evidence, judged: Sequence[Judged]) -> Figure:
     drawn = tuple(_square(evidence, one, largest) for one in judged)
     better = sum(one.verdict == BETTER for one in judged)
     title = (
-        f"Sparse is better than dense in {better} of {count(len(judged), 'combination')} of setting and sparsity"
+        f"Sparse is better than dense in {better} of {count(len(judged), 'pair')} of {evidence.noun} and sparsity"
         if any(one.verdict != NO_DENSE for one in judged)
         else "There is no dense baseline to compare to"
     )
     return Figure(
         name="difference",
         title=title,
-        subtitle=f"Difference of {evidence.metric} test accuracy to dense of the same setting, in points",
+        subtitle=f"Difference of {evidence.metric} test accuracy to dense of the same {evidence.noun}, in points",
         caption=(
             "Blue: better than dense, orange: worse, stronger for larger differences; the number says the same. "
             "A solid frame marks a difference beyond chance (corrected p below 0.05). Grey with a dashed frame: "
@@ -178,15 +186,22 @@ def _square(evidence: Evidence, one: Judged, largest: float) -> dict[str, Any]:
         "kind": ("gain" if difference >= 0 else "loss") if claims else "unclear",
         "strength": round(strength, 3),
         "frame": "beyond chance" if one.is_difference else ("none" if claims else "unclear"),
-        "tip": f"{row['method']} {row['distribution'] or ''}: {_against_dense(one)[0].text}, {one.verdict}",
+        "tip": f"{named(row)}: {_against_dense(one)[0].text}, {one.verdict}",
     }
 
 
 def _heat_table(evidence: Evidence, judged: Sequence[Judged]) -> Table:
-    rows = [
-        (Cell(evidence.setting(one.row)), number(one.row["sparsity"]), _against_dense(one)[0], whole(one.row["seeds"]),
-         _against_dense(one)[2])
-        for one in judged
-    ]  # fmt: skip
+    rows = []
+    for one in judged:
+        difference, verdict, _ = _against_dense(one)
+        row = one.row
+        cells = (
+            Cell(evidence.setting(row)),
+            number(row["sparsity"]),
+            difference,
+            whole(row["seeds"]),
+            verdict,
+        )
+        rows.append(cells)
     shown, note = shortened(rows, f"hsl best {shlex.quote(evidence.snapshot.uri)}")
-    return Table(("setting", "sparsity", "difference [95 % CI]", "n", "verdict"), shown, note)
+    return Table((evidence.noun, "sparsity", "difference [95 % CI]", "n", "verdict"), shown, note)

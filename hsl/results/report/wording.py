@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hsl.results.report.structs import Cell
 from hsl.results.text import percent
@@ -11,6 +12,8 @@ NOTHING = "–"  # noqa: RUF001 (an en dash, which is what a table shows for no 
 INTERVAL = "95 % t interval"
 MAX_ROWS = 300
 """Rows of a table on the page; more would make it unreadable, and a query shows them all."""
+MAX_PANELS = 12
+"""Panels of a figure, for the same reason."""
 
 
 def count(number: int, noun: str) -> str:
@@ -69,6 +72,19 @@ def shortened(rows: Sequence[tuple[Cell, ...]], rest: str) -> tuple[tuple[tuple[
     if len(rows) <= MAX_ROWS:
         return tuple(rows), ""
     return tuple(rows[:MAX_ROWS]), f"The first {MAX_ROWS} of {len(rows):,} rows; all of them: {rest}"
+
+
+def first_panels(names: Sequence[str]) -> tuple[list[str], str]:
+    """The panels that fit into a figure, and the sentence that says how many did not."""
+    kept = list(dict.fromkeys(names))
+    if len(kept) <= MAX_PANELS:
+        return kept, ""
+    return kept[:MAX_PANELS], f" The first {MAX_PANELS} of {len(kept)} panels are drawn."
+
+
+def named(row: Mapping[str, Any]) -> str:
+    """Method and distribution of a row."""
+    return " ".join(part for part in (row["method"], row["distribution"]) if part)
 
 
 def scaled(fraction: float | None, digits: int = 3) -> float | None:

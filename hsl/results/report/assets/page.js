@@ -15,6 +15,7 @@
       const spec = { ...figure.spec, data: { values }, width: "container" };
       await vegaEmbed(chart, spec, {
         mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false,
+        logLevel: 1,  // errors only: a layer without rows is no surprise here
         tooltip: { theme: "custom", disableDefaultStyle: true, styleId: "hsl-tip-style", id: "vg-tooltip-element" },
       });
       chart.style.minHeight = "";
