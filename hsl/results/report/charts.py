@@ -20,10 +20,12 @@ class Pen:
         figure: The figure.
         palette: The look of methods.
         static: Whether it is for an image file instead of a page.
+        variant: The form of the drawing, see `Panel`.
     """
 
-    def __init__(self, figure: Figure, palette: Palette, static: bool) -> None:
+    def __init__(self, figure: Figure, palette: Palette, static: bool, variant: str) -> None:
         self.figure = figure
+        self.variant = variant
         self.static = static
         self._palette = palette
 
@@ -58,15 +60,16 @@ class Pen:
         return alt.X(f"{name}:N", title=title, sort=levels, scale=alt.Scale(domain=levels), axis=ticks)
 
 
-def draw(figure: Figure, palette: Palette, static: bool = False) -> dict[str, Any]:
+def draw(figure: Figure, palette: Palette, variant: str = "", static: bool = False) -> dict[str, Any]:
     """The Vega-Lite specification of a figure's panels, without their rows.
 
     Args:
         figure: Its data.
         palette: The look of methods.
+        variant: Which form, see `Panel`.
         static: Whether it is for an image file: fixed colours and a legend instead of CSS variables.
     """
-    chart = DRAWINGS[figure.name](Pen(figure, palette, static))
+    chart = DRAWINGS[figure.name](Pen(figure, palette, static, variant))
     specification: dict[str, Any] = _without_data(chart.to_dict())
     return {**specification, "height": figure.height, "config": chart_config(static)}
 
@@ -79,7 +82,7 @@ def _without_data(part: Any) -> Any:
 
 
 def _accuracy(field: str, title: str = "test accuracy (%)") -> alt.Y:
-    return alt.Y(f"{field}:Q", title=title, scale=alt.Scale(zero=False, nice=True))
+    return alt.Y(f"{field}:Q", title=title, scale=alt.Scale(zero=False, nice=False, padding=14))
 
 
 def _sparsity(pen: Pen) -> Chart:
@@ -120,9 +123,11 @@ def _method_lines(pen: Pen, x: alt.X) -> list[Chart]:
 
 
 def _difference(pen: Pen) -> Chart:
+    settings, sparsities = (list(pen.figure.scales[name]) for name in ("settings", "sparsities"))
+    gaps = {"paddingInner": 0.05, "paddingOuter": 0.02}
     base = pen.base().encode(
-        x=pen.axis("sparsity", "sparsity", scale="sparsities"),
-        y=alt.Y("setting:N", title=None, sort=list(pen.figure.scales["settings"])),
+        x=alt.X("sparsity:N", scale=alt.Scale(domain=sparsities, **gaps), axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("setting:N", title=None, scale=alt.Scale(domain=settings, **gaps)),
     )
     kinds, frames = ["gain", "loss", "unclear"], ["none", "beyond chance", "unclear"]
     fill = alt.Scale(domain=kinds, range=[pen.ink(kind) for kind in kinds])
@@ -133,14 +138,7 @@ def _difference(pen: Pen) -> Chart:
         stroke=alt.Stroke("frame:N", scale=stroke, legend=None),
         tooltip=alt.Tooltip("tip:N", title="winner"),
     )
-    shape: dict[str, Any] = {
-        "strokeWidth": 2,
-        "cornerRadius": 4,
-        "xOffset": 2,
-        "x2Offset": -2,
-        "yOffset": 2,
-        "y2Offset": -2,
-    }
+    shape: dict[str, Any] = {"strokeWidth": 2, "cornerRadius": 4}
     claims = squares.transform_filter("datum.frame !== 'unclear'").mark_rect(**shape)
     unclear = squares.transform_filter("datum.frame === 'unclear'").mark_rect(**shape, strokeDash=[5, 4])
     numbers = base.mark_text(dy=-5, fontSize=13, fontWeight=600).encode(text="text:N")
@@ -170,21 +168,24 @@ def _layers(pen: Pen) -> Chart:
 
 
 def _pareto(pen: Pen) -> Chart:
-    x = alt.X("flops:Q", title="training operations / dense", scale=alt.Scale(type="log", nice=False, padding=14),
+    x = alt.X("flops:Q", title="training operations / dense", scale=alt.Scale(type="log", nice=False, padding=30),
               axis=alt.Axis(tickCount=4, format="~g", labelOverlap=True))  # fmt: skip
     base = pen.base().encode(x=x, y=_accuracy("mean"))
-    front, tip = base.transform_filter("datum.kind === 'front'"), alt.Tooltip("tip:N", title="configuration")
-    faint = base.transform_filter("datum.kind === 'dominated'").mark_point(
-        size=26, opacity=0.4, strokeWidth=1.2
-    )
-    marks: dict[str, Any] = {"color": pen.hue(), "shape": pen.shape(), "tooltip": tip}
-    names = front.mark_text(dy=-11, fontSize=10.5).encode(text="name:N")
+    tip = alt.Tooltip("tip:N", title="configuration")
+    marks: dict[str, Any] = {
+        "color": pen.hue(),
+        "shape": pen.shape(),
+        "tooltip": tip,
+        "opacity": alt.condition("datum.kind === 'front'", alt.value(1), alt.value(0.35)),
+        "size": alt.condition("datum.kind === 'front'", alt.value(75), alt.value(28)),
+    }
+    front = base.transform_filter("datum.kind === 'front'")
     return alt.layer(
-        faint.encode(**marks),
         front.mark_line(strokeWidth=1.2, opacity=0.6, color=pen.ink("muted")),
         front.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q"), y2="high:Q", color=pen.hue()),
-        front.mark_point(size=75, filled=True, opacity=1).encode(**marks),
-        names,
+        base.transform_filter("!datum.confirmed").mark_point(strokeWidth=1.4).encode(**marks),
+        base.transform_filter("datum.confirmed").mark_point(filled=True).encode(**marks),
+        front.mark_text(dy=-11, fontSize=10.5).encode(text="name:N"),
     )
 
 
@@ -206,11 +207,72 @@ def _curves(pen: Pen) -> Chart:
     ended = ends.transform_filter("datum.kind === 'ended'").mark_circle(size=22, opacity=0.9)
     rungs = pen.rows("rung").encode(x=x)
     line = rungs.mark_rule(strokeDash=[2, 3], strokeWidth=1.2, color=pen.ink("muted"))
-    label = rungs.mark_text(align="left", dx=4, y=8, fontSize=10.5, color=pen.ink("muted")).encode(
-        text="label:N"
+    foot = alt.value(pen.figure.height - 7)
+    label = rungs.mark_text(align="left", dx=4, fontSize=10.5, color=pen.ink("muted")).encode(
+        y=foot, text="label:N"
     )
     label = label.transform_calculate(label="'rung ' + datum.epoch")
     return alt.layer(line, label, lines, ended, stopped)
+
+
+def _importance(pen: Pen) -> Chart:
+    base = pen.base().encode(y=alt.Y("parameter:N", title=None, sort=None))
+    x = alt.X("share:Q", title="importance (%)", scale=alt.Scale(domain=[0, 100]), axis=alt.Axis(tickCount=5))
+    bars = base.mark_bar(color=pen.ink("hue0"), opacity=0.8, height={"band": 0.6}).encode(
+        x=x, tooltip=["parameter:N", alt.Tooltip("share:Q", title="importance %")]
+    )
+    whisker = base.mark_rule(strokeWidth=1.5).encode(x=alt.X("low:Q"), x2="high:Q")
+    return alt.layer(bars, whisker)
+
+
+def _slices(pen: Pen) -> Chart:
+    y = alt.Y("gap:Q", title="to the cell's best (points)", scale=alt.Scale(nice=False, padding=8))
+    if pen.variant == "choice":
+        x: Any = alt.X("value:N", title=None, axis=alt.Axis(labelAngle=0, labelOverlap=True))
+        spread = alt.XOffset("spread:Q", scale=alt.Scale(domain=[-6, 6]))
+        base = pen.base().encode(x=x, xOffset=spread)
+    else:
+        scale = alt.Scale(zero=False, nice=False, padding=10)
+        if pen.variant == "log":
+            scale = alt.Scale(type="log", nice=False, padding=10)
+        x = alt.X(
+            "value:Q", title=None, scale=scale, axis=alt.Axis(format="~g", tickCount=4, labelOverlap=True)
+        )
+        base = pen.base().encode(x=x)
+    return base.mark_point(size=32, opacity=0.7, strokeWidth=1.3).encode(
+        y=y, color=pen.hue(), shape=pen.shape(), tooltip=alt.Tooltip("tip:N", title="trial")
+    )
+
+
+def _deciles(pen: Pen) -> Chart:
+    x = alt.X("decile:O", title="difficulty of the test samples, 9 is hardest", axis=alt.Axis(labelAngle=0))
+    base = pen.base().encode(x=x, color=pen.hue())
+    dash = alt.StrokeDash(
+        "kind:N", scale=alt.Scale(domain=["sparse", "dense"], range=[[1, 0], [6, 4]]), legend=None
+    )
+    offset = alt.XOffset("kind:N", scale=alt.Scale(domain=["dense", "sparse"], range=[-2, 2]))
+    line = base.mark_line(strokeWidth=1.8).encode(y=_accuracy("mean"), strokeDash=dash)
+    whisker = base.mark_rule(strokeWidth=1.6).encode(y=alt.Y("low:Q"), y2="high:Q", xOffset=offset)
+    marks = base.mark_point(filled=True, size=48, opacity=1).encode(
+        y="mean:Q", shape=pen.shape(), xOffset=offset, tooltip=alt.Tooltip("tip:N", title="decile")
+    )
+    return alt.layer(line, whisker, marks)
+
+
+def _cost(pen: Pen) -> Chart:
+    kinds = pen.figure.scales["kinds"]
+    colours = alt.Scale(domain=kinds, range=[pen.ink(name) for name in ("hue0", "hue1", "hue2", "hue3")])
+    return (
+        pen.base()
+        .mark_bar(height={"band": 0.62}, stroke=pen.ink("paper"), strokeWidth=1)
+        .encode(
+            x=alt.X("time:Q", title=pen.figure.scales["unit"], stack="zero", axis=alt.Axis(tickCount=6)),
+            y=alt.Y("setting:N", title=None, sort=pen.figure.scales["settings"]),
+            color=alt.Color("kind:N", scale=colours, title=None),
+            order=alt.Order("order:Q"),
+            tooltip=alt.Tooltip("tip:N", title="trials"),
+        )
+    )
 
 
 DRAWINGS: Mapping[str, Callable[[Pen], Chart]] = {
@@ -219,4 +281,8 @@ DRAWINGS: Mapping[str, Callable[[Pen], Chart]] = {
     "layers": _layers,
     "pareto": _pareto,
     "curves": _curves,
+    "importance": _importance,
+    "slices": _slices,
+    "deciles": _deciles,
+    "cost": _cost,
 }

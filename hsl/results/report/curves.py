@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from hsl.results.report.evidence import Evidence, Values
-from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
+from hsl.results.report.structs import Cell, Figure, Mark, Panel, Section, Table
+from hsl.results.report.style import CIRCLE, CROSS
 from hsl.results.report.wording import count, first_panels, named, scaled, shortened
 
 HEADING = "Learning curves"
@@ -92,6 +93,7 @@ def _figure(evidence: Evidence, drawn: Sequence[Values], values: dict[str, list[
         ),
         table=_table(evidence, drawn),
         methods=evidence.ordered(row["method"] for row in drawn),
+        marks=(Mark("stopped early", "ink", CROSS), Mark("trained to the end", "ink", CIRCLE)),
     )
 
 

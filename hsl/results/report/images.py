@@ -44,11 +44,16 @@ def write_images(figures: Sequence[Figure], palette: Palette, folder: Path) -> l
 
 def poster(figure: Figure, palette: Palette) -> dict[str, Any]:
     """All panels of a figure with title, subtitle and legend as one Vega-Lite specification."""
-    drawn = draw(figure, palette, static=True)
-    shared = {key: drawn.pop(key) for key in ("config", "$schema")}
+    drawn = {panel.variant: draw(figure, palette, panel.variant, static=True) for panel in figure.panels}
+    shared = {key: next(iter(drawn.values()))[key] for key in ("config", "$schema")}
     width = _WIDTH * 2 if len(figure.panels) == 1 else _WIDTH
     panels = [
-        {**drawn, "data": {"values": list(panel.rows)}, "title": panel.title, "width": width}
+        {
+            **{key: value for key, value in drawn[panel.variant].items() if key not in shared},
+            "data": {"values": list(panel.rows)},
+            "title": panel.title,
+            "width": width,
+        }
         for panel in figure.panels
     ]
     return {

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hsl.results.report.evidence import Evidence, Values
-from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
+from hsl.results.report.structs import Cell, Figure, Mark, Panel, Section, Table
+from hsl.results.report.style import DIAMOND, STROKE
 from hsl.results.report.wording import (
     INTERVAL,
     NOTHING,
@@ -98,6 +99,7 @@ def _figure(
         ),
         table=_table(evidence, winners, references),
         methods=evidence.ordered(row["method"] for row, _ in winners),
+        marks=(Mark("ERK", "ink", DIAMOND), Mark("uniform", "ink", STROKE)),
         scales={"layers": layers},
         height=190,
     )

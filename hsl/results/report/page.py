@@ -68,8 +68,8 @@ def columns(rows: Sequence[Row]) -> Mapping[str, list[Any]]:
 def _drawn(report: Report, index: int) -> dict[str, Any]:
     figure = report.figures[index]
     return {
-        "spec": draw(figure, report.palette),
-        "panels": [columns(panel.rows) for panel in figure.panels],
+        "specs": {panel.variant: draw(figure, report.palette, panel.variant) for panel in figure.panels},
+        "panels": [{"variant": panel.variant, "columns": columns(panel.rows)} for panel in figure.panels],
     }
 
 

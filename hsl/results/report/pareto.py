@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hsl.results.report.evidence import Evidence, Values
+from hsl.results.report.evidence import Evidence, Key, Values
 from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
 from hsl.results.report.wording import (
     INTERVAL,
@@ -24,6 +25,8 @@ from hsl.results.stats import mean_interval
 HEADING = "Accuracy against training operations"
 MAX_POINTS = 60
 """Dominated configurations per panel, the best by validation."""
+ROOM = 0.16
+"""Distance between two names on a panel, as a share of its width."""
 
 # As `best` averages: completed trials, and of a confirmed configuration those of the confirm stage alone.
 _CONFIGURATIONS = """
@@ -74,9 +77,11 @@ def _figure(evidence: Evidence, found: Sequence[Values]) -> Figure:
     for name in settings:
         mine = [row for row in found if evidence.setting(row) == name]
         best = front(mine)
-        on_front = {id(row) for row in best}
-        rest = [row for row in mine if id(row) not in on_front][:MAX_POINTS]
-        panels.append(Panel(name, tuple(_point(row, id(row) in on_front) for row in [*best, *rest])))
+        on_front = {_key(row) for row in best}
+        rest = [row for row in mine if _key(row) not in on_front][:MAX_POINTS]
+        names = _names(best)
+        drawn = [*(_point(row, True, names) for row in best), *(_point(row, False, names) for row in rest)]
+        panels.append(Panel(name, tuple(drawn)))
         listed_rows += best
     return Figure(
         name="pareto",
@@ -86,10 +91,10 @@ def _figure(evidence: Evidence, found: Sequence[Values]) -> Figure:
             "operations of training, relative to dense training"
         ),
         caption=(
-            "Named and joined by a line: configurations that no other beats in validation objective at no more "
-            f"operations; test accuracy chooses nothing. Whiskers: {INTERVAL} over confirming seeds; points without "
-            "them are one trial. Faint: dominated, at most "
-            f"{MAX_POINTS} per panel. Operations are counted, parents included, not timed.{left_out}"
+            "Joined by a line, and named where there is room: configurations that no other beats in validation "
+            "objective at no more operations; test accuracy chooses nothing. Filled: mean over confirming seeds, "
+            f"whiskers: {INTERVAL}. Hollow: one trial of the search, unconfirmed, so optimistic. Faint: dominated, "
+            f"at most {MAX_POINTS} per panel. Operations are counted, parents included, not timed.{left_out}"
         ),
         panels=tuple(panels),
         table=_table(evidence, listed_rows),
@@ -97,25 +102,43 @@ def _figure(evidence: Evidence, found: Sequence[Values]) -> Figure:
     )
 
 
+def _key(row: Values) -> Key:
+    return row["cell"], row["configuration_id"]
+
+
 def _title(evidence: Evidence, found: Sequence[Values]) -> str:
-    costs = {(row["cell"], row["configuration_id"]): row["flops"] for row in found}
-    spent = [(costs.get((row["cell"], row["configuration_id"])), row) for row in evidence.champions]
-    known = [f"{cost:.2g} times in {evidence.setting(row)}" for cost, row in spent if cost is not None]
-    return f"The best sparse network trains with {listed(known, 4)} the operations of dense"
+    costs = {_key(row): row["flops"] for row in found}
+    spent = [(costs.get(_key(row)), row) for row in evidence.champions]
+    known = [f"{cost:.2g} times dense in {evidence.setting(row)}" for cost, row in spent if cost is not None]
+    return f"Training operations of the best sparse network: {listed(known, 4)}"
 
 
-def _point(row: Values, on_front: bool) -> dict[str, Any]:
+def _names(front: Sequence[Values]) -> dict[Key, str]:
+    """Configurations to the names that are written beside their points: those that have room, the best first."""
+    room = ROOM * (math.log(front[-1]["flops"]) - math.log(front[0]["flops"]))
+    names: dict[Key, str] = {}
+    last = math.inf
+    for row in reversed(front):
+        place = math.log(row["flops"])
+        if last - place >= room:
+            last = place
+            names[_key(row)] = "dense" if row["baseline"] else f"{row['method']} {row['sparsity']:g}"
+    return names
+
+
+def _point(row: Values, on_front: bool, names: Mapping[Key, str]) -> dict[str, Any]:
     found = mean_interval(row["tests"])
     low, high = (found.low, found.high) if row["confirmed"] else (None, None)
     shown = f"{with_interval(found.mean, low, high)} %, {count(found.n, 'seed')}"
     return {
         "kind": "front" if on_front else "dominated",
+        "confirmed": row["confirmed"],
         "method": row["method"],
         "flops": float(f"{row['flops']:.4g}"),
         "mean": scaled(found.mean),
         "low": scaled(low if on_front else None),
         "high": scaled(high if on_front else None),
-        "name": "dense" if row["baseline"] else f"{row['method']} {row['sparsity']:g}",
+        "name": names.get(_key(row), "") if on_front else "",
         "tip": f"{named(row)} at {row['sparsity']:g}: {shown}, {row['flops']:.3g} times dense",
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hsl.results.report import curves, layers, pareto, sparsity, winners
+from hsl.results.report import cost, curves, deciles, layers, origin, parameters, pareto, sparsity, winners
 from hsl.results.report.evidence import Evidence, gather
 from hsl.results.report.structs import Report
 from hsl.results.report.style import palette
@@ -31,7 +31,11 @@ def make_report(uri: str, metric: str | None = None, methods: Sequence[str] = ()
         sparsity.section(evidence),
         layers.section(evidence),
         pareto.section(evidence),
+        deciles.section(evidence),
         curves.section(evidence),
+        parameters.section(evidence),
+        cost.section(evidence),
+        origin.section(evidence),
     )
     return Report(
         title=str(evidence.space.get("name") or evidence.snapshot.uri),

@@ -45,8 +45,8 @@ def _figure(evidence: Evidence, sparse: Sequence[Values]) -> Figure:
         caption=(
             f"Filled marks with whiskers: mean over the seeds of the confirm stage and its {INTERVAL}. Hollow marks: "
             "one trial of the search, not confirmed, no interval. Dashed line and band: dense network of the same "
-            f"setting, tuned under the same budget, with its {INTERVAL}. Trials that were stopped early are not in "
-            f"it. Every panel has its own scale of accuracy.{left_out}"
+            f"{evidence.noun}, tuned under the same budget, with its {INTERVAL}. Trials that were stopped "
+            f"early are not in it. Every panel has its own scale of accuracy.{left_out}"
         ),
         panels=tuple(_panel(evidence, name, sparse, dense) for name in settings),
         table=_table(evidence, [*dense, *sparse]),

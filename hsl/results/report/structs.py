@@ -23,6 +23,20 @@ class Cell(NamedTuple):
     mark: str = ""
 
 
+class Mark(NamedTuple):
+    """An entry of a legend beside those of the methods.
+
+    Attributes:
+        label: What it stands for.
+        color: Name of its colour in the theme.
+        shape: Its outline as an SVG path in a square from -1 to 1.
+    """
+
+    label: str
+    color: str
+    shape: str
+
+
 @dataclass(frozen=True)
 class Table:
     """A table for people.
@@ -45,10 +59,12 @@ class Panel:
     Attributes:
         title: What it shows a part of: a regime, a layer, a parameter.
         rows: The values to draw; every row has the same names.
+        variant: Which of several forms of the drawing, where a figure has such.
     """
 
     title: str
     rows: tuple[Row, ...]
+    variant: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,6 +79,7 @@ class Figure:
         panels: At least one.
         table: The same values in words and numbers.
         methods: Methods in it, in the order of their legend.
+        marks: What else its legend explains.
         scales: What the panels share: domains and labels of their axes.
         height: Height of a panel in pixels.
     """
@@ -74,6 +91,7 @@ class Figure:
     panels: tuple[Panel, ...]
     table: Table
     methods: tuple[str, ...] = ()
+    marks: tuple[Mark, ...] = ()
     scales: Mapping[str, Any] = field(default_factory=dict)
     height: int = 240
 

@@ -55,7 +55,9 @@ SHAPES = (
     "M-1,-1H1L.25,0L1,1H-1L-.25,0Z",
     "M0,-1.25L.32,-.4L1.2,-.38L.5,.17L.74,1.02L0,.52L-.74,1.02L-.5,.17L-1.2,-.38L-.32,-.4Z",
 )
+CIRCLE, SQUARE, DIAMOND = SHAPES[:3]
 CROSS = "M-0.7,-0.7L0.7,0.7M-0.7,0.7L0.7,-0.7"
+STROKE = "M-1.3,-.15H1.3V.15H-1.3Z"
 
 Palette = Mapping[str, tuple[str, str]]
 """Method to the name of its colour in the theme and to its shape."""

@@ -25,8 +25,8 @@ from hsl.results.report.wording import (
 )
 
 _MARKS: Mapping[str, tuple[str, str]] = {BETTER: ("▲", "good"), WORSE: ("▼", "bad"), EQUAL: ("=", "")}
-_STRONGEST = 0.6
-"""Opacity of the largest difference: text on it stays readable in light and dark."""
+_FAINTEST, _STRONGEST = 0.06, 0.6
+"""Opacity of no difference and of the largest: text on it stays readable in light and dark."""
 
 _COLUMNS = (
     "sparsity",
@@ -177,14 +177,14 @@ def _square(evidence: Evidence, one: Judged, largest: float) -> dict[str, Any]:
     row = one.row
     difference = row["difference"]
     claims = one.verdict in (BETTER, WORSE, EQUAL)
-    strength = abs(difference) / largest * _STRONGEST if claims and largest else 0.0
+    share = abs(difference) / largest if claims and largest else 0.0
     return {
         "setting": evidence.setting(row),
         "sparsity": f"{row['sparsity']:g}",
         "text": NOTHING if difference is None else points(difference),
         "n": f"n={row['seeds']}" if row["confirmed"] else "unconfirmed",
         "kind": ("gain" if difference >= 0 else "loss") if claims else "unclear",
-        "strength": round(strength, 3),
+        "strength": round(_FAINTEST + share * (_STRONGEST - _FAINTEST), 3),
         "frame": "beyond chance" if one.is_difference else ("none" if claims else "unclear"),
         "tip": f"{named(row)}: {_against_dense(one)[0].text}, {one.verdict}",
     }

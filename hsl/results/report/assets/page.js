@@ -11,8 +11,9 @@
   const drawAll = async () => {
     for (const chart of document.querySelectorAll(".chart")) {
       const figure = figures[chart.dataset.figure];
-      const values = rowsOf(figure.panels[Number(chart.dataset.panel)]);
-      const spec = { ...figure.spec, data: { values }, width: "container" };
+      const panel = figure.panels[Number(chart.dataset.panel)];
+      const values = rowsOf(panel.columns);
+      const spec = { ...figure.specs[panel.variant], data: { values }, width: "container" };
       await vegaEmbed(chart, spec, {
         mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false,
         logLevel: 1,  // errors only: a layer without rows is no surprise here
