@@ -124,7 +124,7 @@ def _method_lines(pen: Pen, x: alt.X) -> list[Chart]:
 
 def _difference(pen: Pen) -> Chart:
     settings, sparsities = (list(pen.figure.scales[name]) for name in ("settings", "sparsities"))
-    gaps = {"paddingInner": 0.05, "paddingOuter": 0.02}
+    gaps: dict[str, Any] = {"paddingInner": 0.05, "paddingOuter": 0.02}
     base = pen.base().encode(
         x=alt.X("sparsity:N", scale=alt.Scale(domain=sparsities, **gaps), axis=alt.Axis(labelAngle=0)),
         y=alt.Y("setting:N", title=None, scale=alt.Scale(domain=settings, **gaps)),
