@@ -5,6 +5,8 @@ Data goes to stdout, narration to stderr. Heavy imports happen inside the comman
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from typing import Annotated, Any
 
@@ -14,6 +16,7 @@ from hsl import __version__
 from hsl.commands.answers import ANSWERS
 from hsl.commands.options import Format, OutFormat, Part, StoreUri
 from hsl.errors import ExitCode, HslError
+from hsl.registry import PLUGINS
 
 EPILOG = (
     "Exit codes: 0 ok, 1 bug, 2 usage or invalid space, 3 finished with failed trials, "
@@ -48,6 +51,12 @@ StoreOption = Annotated[
 def _options(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")] = False,
+    allow_plugins: Annotated[
+        bool,
+        typer.Option(
+            "--allow-plugins", help="Import and run the package.module:attr that a space or a store names."
+        ),
+    ] = False,
 ) -> None:
     if version:
         typer.echo(f"hsl {__version__}")
@@ -273,15 +282,30 @@ def _show(table: Any, format: Format) -> None:
     show(table, str(format))
 
 
+ANYWHERE = {"--debug", "--allow-plugins"}
+"""Options of `hsl` itself that are understood after the command as well."""
+
+
 def main() -> None:
     """Entry point: user errors are one message and an exit code; bugs keep their traceback."""
+    given = ANYWHERE.intersection(sys.argv[1:])
+    _gate_plugins("--allow-plugins" in given)
     try:
-        app()
+        app([argument for argument in sys.argv[1:] if argument not in ANYWHERE])
     except HslError as error:
-        if "--debug" in sys.argv:
+        if "--debug" in given:
             raise
         typer.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
+
+
+def _gate_plugins(allowed: bool) -> None:
+    """Code that a file names runs only if the user says so; it is then named before it is imported."""
+    os.environ[PLUGINS] = "on" if allowed else "off"
+    if allowed:
+        logger = logging.getLogger("hsl.registry")
+        logger.addHandler(logging.StreamHandler())
+        logger.setLevel(logging.INFO)
 
 
 if __name__ == "__main__":
