@@ -14,6 +14,7 @@ import typer
 
 from hsl import __version__
 from hsl.commands.answers import ANSWERS
+from hsl.commands.cluster import cluster
 from hsl.commands.options import Format, OutFormat, Part, StoreUri
 from hsl.errors import ExitCode, HslError
 from hsl.registry import PLUGINS
@@ -239,8 +240,8 @@ def query(
     _show(run_query(Store(store), sql), format)
 
 
-for _answer in ANSWERS:
-    app.command()(_answer)
+for _command in (*ANSWERS, cluster):
+    app.command()(_command)
 
 
 @app.command("list")
