@@ -40,6 +40,15 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, for example sparsity=0.9 training.epochs=10."),
 ]
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        envvar="HSL_STORAGE",
+        help="Where stores are: folder, s3://, gs://; the store is STORAGE/NAME.",
+        show_default="runs",
+    ),
+]
 StoreOption = Annotated[
     str | None,
     typer.Option(
@@ -66,7 +75,11 @@ def _options(
 
 @app.command()
 def plan(
-    space: SpaceFile, overrides: Overrides = None, store: StoreOption = None, format: OutFormat = Format.TABLE
+    space: SpaceFile,
+    overrides: Overrides = None,
+    store: StoreOption = None,
+    storage: StorageOption = None,
+    format: OutFormat = Format.TABLE,
 ) -> None:
     """Show what a sweep would run, what it costs, and what is left out and why."""
     from hsl.search.cost import estimate  # noqa: PLC0415
@@ -75,7 +88,7 @@ def plan(
     from hsl.search.space import load_space  # noqa: PLC0415
 
     made = make_plan(load_space(space, overrides or ()))
-    speed = _recorded_speed(store or f"runs/{made.space.name}")
+    speed = _recorded_speed(_store_uri(store, storage, made.space.name))
     costs = estimate(made, speed)
     content = document(made, costs, speed is not None)
     if format is Format.TABLE:
@@ -95,6 +108,7 @@ def sweep(
     space: SpaceFile,
     overrides: Overrides = None,
     store: StoreOption = None,
+    storage: StorageOption = None,
     address: Annotated[
         str | None,
         typer.Option(help="Address of a Ray cluster.", envvar="RAY_ADDRESS", show_default="this machine"),
@@ -103,12 +117,12 @@ def sweep(
 ) -> None:
     """Train what the store lacks, and print the best configuration of every cell. Run it again to continue."""
     if dry_run:
-        plan(space, overrides, store)
+        plan(space, overrides, store, storage)
         return
     from hsl.search.space import load_space  # noqa: PLC0415
 
     loaded = load_space(space, overrides or ())
-    uri = store or f"runs/{loaded.name}"
+    uri = _store_uri(store, storage, loaded.name)
     from rich.console import Console  # noqa: PLC0415
 
     from hsl.search.sweep import Sweep  # noqa: PLC0415
@@ -255,6 +269,10 @@ def list_names(
     from hsl.catalogue import entries  # noqa: PLC0415
 
     _show(_table(entries(kind)), format)
+
+
+def _store_uri(store: str | None, storage: str | None, name: str) -> str:
+    return store or f"{(storage or 'runs').rstrip('/')}/{name}"
 
 
 def _narrate_epoch(row: Any) -> None:

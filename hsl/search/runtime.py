@@ -82,13 +82,17 @@ def _terminated_like_interrupted() -> Iterator[None]:
 
 
 def slots(resources: Resources) -> int:
-    """How many trials fit on the cluster as it is now, at least one.
+    """How many trials may run or wait for a machine: what the space says, else what fits on the cluster now.
+
+    A cluster grows by the trials that wait, so one that starts without workers needs the former.
 
     Raises:
         HslError: If a local machine can never run a trial.
     """
     import ray  # noqa: PLC0415
 
+    if resources.concurrent:
+        return resources.concurrent
     there = ray.cluster_resources()
     cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
     fits = int(cpus / resources.cpu)

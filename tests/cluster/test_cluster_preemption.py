@@ -115,5 +115,5 @@ def test_the_notice_drains_with_the_time_that_is_left(address: str, monkeypatch:
 
 
 def test_an_unknown_provider_is_refused() -> None:
-    with pytest.raises(HslError, match="unknown provider 'awz' .*known: aws, azure, gcp"):
+    with pytest.raises(HslError, match=r"unknown provider 'awz' .*known: aws, azure, gcp"):
         main(["awz"])
