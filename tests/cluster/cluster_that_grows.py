@@ -1,7 +1,7 @@
 """The node types of cluster.yaml under Ray's fake provider on this machine: no worker until there is work.
 
-Prints its address once it is up, and then a line ``NODES GPUS`` whenever the number of workers changes. The end of stdin
-shuts it down, and ends only processes that it started.
+Prints its address once it is up, and then a line ``NODES GPUS`` whenever the number of workers changes. The end of
+stdin shuts it down, and ends only processes that it started.
 """
 
 import copy
