@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt
 from pydantic_core import PydanticCustomError
 
-from hsl.errors import UnknownNameError, close_match
+from hsl.errors import HslError, close_match
 from hsl.hardness.registries import CORRUPTIONS, SCORES
 from hsl.registry import Registry
 
@@ -33,8 +33,10 @@ def known(registry: Registry[Any]) -> AfterValidator:
 
 
 def _check_known(name: str, registry: Registry[Any]) -> None:
-    if not registry.knows(name):
-        raise problem("unknown_name", str(UnknownNameError(registry.kind, name, registry)))
+    try:
+        registry.check(name)
+    except HslError as error:
+        raise problem("unknown_name", str(error)) from error
 
 
 def _corruption_name(value: object) -> str | tuple[str, ...]:

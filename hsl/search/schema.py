@@ -120,10 +120,13 @@ class Resources(Strict):
     Attributes:
         cpu: CPU cores, which are also the torch threads of the trial.
         gpu: GPUs; a fraction packs several trials on one.
+        concurrent: Trials that run or wait for a machine at the same time; by default as many as fit on the
+            machines that are there. On a cluster that grows on demand, as many as shall fit when it has grown.
     """
 
     cpu: Annotated[float, Field(gt=0)] = 1
     gpu: Annotated[float, Field(ge=0)] = 0
+    concurrent: Annotated[int, Field(ge=1)] | None = None
 
 
 def _none(value: Any) -> Any:
