@@ -109,9 +109,9 @@ def _left_alone(model: nn.Module, device: torch.device) -> Iterator[None]:
     with torch.inference_mode(mode=False), torch.random.fork_rng(devices=devices), off:
         try:
             for parameter, _ in flags:
-                parameter.requires_grad_(requires_grad=False)
+                parameter.requires_grad = False
             yield
         finally:
             for parameter, flag in flags:
-                parameter.requires_grad_(flag)
+                parameter.requires_grad = flag
             sys.settrace(trace)
