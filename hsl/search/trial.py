@@ -19,7 +19,7 @@ from hsl.training.build import build_trainer, default_device
 from hsl.training.flops import relative_forward
 from hsl.training.models import INNER
 from hsl.training.passes import count_passes
-from hsl.training.trainer import DivergedError, Trainer
+from hsl.training.trainer import Trainer
 
 REPORT_SECONDS = 2.0
 """A trial reports at least this often (and at every rung): every report costs the driver a round trip."""
@@ -104,7 +104,8 @@ class TrialRun:
 
 def passes_so_far(job: Job, trainer: Trainer) -> float:
     """Forward-backward passes of single samples that a trainer has spent."""
-    return count_passes(job.configuration, trainer.epoch, len(trainer.train_samples), *trainer.sets.sizes)
+    exposure = trainer.train_samples.exposure
+    return count_passes(job.configuration, trainer.epoch, exposure, *trainer.sets.sizes)
 
 
 def device_name(device: str) -> str:
@@ -156,7 +157,7 @@ class SweepTrial(tune.Trainable):
 
 def reason_of(error: Exception) -> str:
     """One line for a mistake or a known condition; the traceback for anything else."""
-    if isinstance(error, HslError | DivergedError):
+    if isinstance(error, HslError):
         return str(error)
     if isinstance(error, torch.OutOfMemoryError):
         return f"out of memory: {error}; try a smaller training.batch_size or fewer trials per GPU"

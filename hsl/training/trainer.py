@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hsl.errors import DivergedError
 from hsl.hardness import keyed
+from hsl.hardness.apply import Samples
 from hsl.sparsity import Sparsifier
 from hsl.training.augmentation import crop_and_flip
 from hsl.training.batching import TrainingSet, batches
@@ -22,12 +24,11 @@ from hsl.training.flops import TrainingMeter
 from hsl.training.optimizers import learning_rate
 
 
-class DivergedError(ArithmeticError):
-    """The training loss is not a finite number."""
-
-
 class Trainer:
-    """Trains a network epoch by epoch; everything random is a function of (seed, epoch, sample id).
+    """Trains a network epoch by epoch; everything random is a function of (seed, cycle, sample id).
+
+    A cycle is one time through the training samples. It is an epoch, unless the regime's budget is steps: then
+    an epoch is as many steps as the whole data set takes, and few samples are gone through again and again.
 
     Args:
         model: Maps images in [0, 1] to logits; already on the device.
@@ -38,7 +39,7 @@ class Trainer:
         train: Training samples.
         sets: What is evaluated.
         seed: Seed of the batch order, the augmentation and the attack's starting points.
-        perturb: Attack on every training batch for the given epoch, or None.
+        perturb: Attack on every training batch of the given cycle, or None.
     """
 
     def __init__(
@@ -68,7 +69,9 @@ class Trainer:
         self._perturb = perturb
         self._step = 0
         self._target_step: int | None = None
-        self.total_steps = training.epochs * train.steps_per_epoch(training.batch_size)
+        self._steps_per_cycle = train.steps_per_cycle(training.batch_size)
+        self.steps_per_epoch = train.steps_per_epoch(training.batch_size)
+        self.total_steps = training.epochs * self.steps_per_epoch
 
     @property
     def is_done(self) -> bool:
@@ -93,15 +96,8 @@ class Trainer:
             DivergedError: If the loss is not finite.
         """
         began = time.perf_counter()
-        self.epoch += 1
         rate = learning_rate(self.training, self._step, self.total_steps)
-        densities, first = self.sparsifier.layer_densities(), self._step
-        loss, accuracy = self._train_batches()
-        self._meter_steps(densities, first)
-        if not math.isfinite(loss):
-            raise DivergedError(
-                f"the training loss is {loss} in epoch {self.epoch}; try a smaller training.lr"
-            )
+        loss, accuracy = self._train_until(self._end_of_epoch)
         measured = self._measured()
         seconds = time.perf_counter() - began
         self.seconds += seconds
@@ -119,10 +115,30 @@ class Trainer:
         return row
 
     def train_steps(self, count: int) -> None:
-        """Take the first `count` steps only, without evaluation: how a rewinding point is made again."""
+        """Train until `count` steps are done, without evaluation: parents, scoring models, rewinding points.
+
+        Raises:
+            DivergedError: If the loss is not finite.
+        """
         while self._step < count:
-            self.epoch += 1
-            self._train_batches(last_step=count)
+            self._train_until(min(count, self._end_of_epoch))
+
+    @property
+    def _end_of_epoch(self) -> int:
+        """Steps that are done at the end of the current epoch."""
+        return (self._step // self.steps_per_epoch + 1) * self.steps_per_epoch
+
+    def _train_until(self, end: int) -> tuple[float, float]:
+        """Take the steps of one epoch, or some of them; mean loss and accuracy."""
+        densities, first = self.sparsifier.layer_densities(), self._step
+        self.epoch = math.ceil(end / self.steps_per_epoch)
+        loss, accuracy = self._train_batches(end)
+        self._meter_steps(densities, first)
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"the training loss is {loss} in epoch {self.epoch}; try a smaller training.lr"
+            )
+        return loss, accuracy
 
     def _meter_steps(self, before: Mapping[str, float], first: int) -> None:
         """Count the steps of an epoch, half of them with the densities before it, half with those after it."""
@@ -134,32 +150,39 @@ class Trainer:
         due = self.is_done or self.epoch % self.training.evaluate_every == 0
         return self.sets.measure(self.model) if due else {}
 
-    def _train_batches(self, last_step: int | None = None) -> tuple[float, float]:
+    def _train_batches(self, end: int) -> tuple[float, float]:
         self.model.train()
-        samples = self.train_samples.at(self.epoch)
-        device = samples.labels.device
-        loss_sum = torch.zeros((), device=device)
-        correct = torch.zeros((), dtype=torch.int64, device=device)
-        for batch in self._batches():
+        loss_sum: Tensor | float = 0.0
+        correct: Tensor | int = 0
+        seen = 0
+        for samples, batch in self._batches(end):
             images, labels, ids = to_float(samples.images[batch]), samples.labels[batch], samples.ids[batch]
             logits, loss = self._train_batch(images, labels, ids)
             loss_sum += loss * len(labels)
             correct += (logits.argmax(1) == labels).sum()
-            if self._step == last_step:
-                break
-        return loss_sum.item() / len(self.train_samples), correct.item() / len(self.train_samples)
+            seen += len(labels)
+        return float(loss_sum) / seen, int(correct) / seen
 
-    def _batches(self) -> Iterator[Tensor]:
-        order = keyed.permutation(keyed.key(self._seed, "order", self.epoch), len(self.train_samples))
-        yield from batches(order, self.training.batch_size)
+    def _batches(self, end: int) -> Iterator[tuple[Samples, Tensor]]:
+        """Samples and positions of the steps until `end`, cycle by cycle, wherever in a cycle they begin."""
+        while self._step < end:
+            samples, done = self.train_samples.at(self._cycle), self._step % self._steps_per_cycle
+            order = keyed.permutation(keyed.key(self._seed, "order", self._cycle), len(self.train_samples))
+            for batch in batches(order, self.training.batch_size)[done : done + end - self._step]:
+                yield samples, batch
+
+    @property
+    def _cycle(self) -> int:
+        """Number of the current cycle, from 1."""
+        return self._step // self._steps_per_cycle + 1
 
     def _train_batch(self, images: Tensor, labels: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         if self.training.augment:
-            images = crop_and_flip(images, ids, keyed.key(self._seed, "augment", self.epoch))
+            images = crop_and_flip(images, ids, keyed.key(self._seed, "augment", self._cycle))
         if self.training.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         if self._perturb is not None:
-            images = self._perturb(self.model, images, labels, ids, self.epoch)
+            images = self._perturb(self.model, images, labels, ids, self._cycle)
         self._optimizer.zero_grad(set_to_none=True)
         with self._precision(images.device):
             logits = self.model(images)
