@@ -116,7 +116,9 @@ def regime_sets(
     val = data.val if clean else matched_samples(data.val, regime, of(data.val), split="val")
     test = data.test if clean else matched_samples(data.test, regime, of(data.test), split="test")
     sets = EvaluationSets(data.val, val, data.test, test, _evaluation_attack(regime.attack))
-    return TrainingSet(train, partial(redrawn, train, regime, seed) if redraws else None), sets
+    redraw = partial(redrawn, train, regime, seed) if redraws else None
+    by_steps = regime.keep is not None and regime.keep.budget == "steps"
+    return TrainingSet(train, redraw, exposure=len(data.train) if by_steps else None), sets
 
 
 def sets_of(
