@@ -258,11 +258,24 @@ def _gradient(model: nn.Module, images: Tensor, labels: Tensor, objective: Objec
         return torch.autograd.grad(objective(model(images).float(), labels), images)[0]
 
 
-def _check(eps: float, step: float, steps: int, norm: str, bn_mode: str) -> None:
+def check_ball(eps: float, norm: str) -> None:
+    """Refuse a ball that is none.
+
+    Args:
+        eps: Radius, in pixel units.
+        norm: Norm of the radius.
+
+    Raises:
+        HslError: If there is no such norm, or eps is outside [0, 1].
+    """
     if norm not in NORMS:
         raise HslError(f"unknown norm {norm!r}; known: {', '.join(NORMS)}")
     if not 0 <= eps <= 1:
         raise HslError(f"eps {eps} is outside 0-1; give it in pixel units, for example 8/255")
+
+
+def _check(eps: float, step: float, steps: int, norm: str, bn_mode: str) -> None:
+    check_ball(eps, norm)
     if not step > 0 or steps < 1:
         raise HslError(f"step {step} and steps {steps}: give a step above 0 and at least 1 of them")
     if bn_mode not in ("eval", "train"):

@@ -163,3 +163,17 @@ ATTACKS: Registry[Callable[..., Any]] = Registry(
     },
 )
 """(model, images, labels, *, eps, step, steps, norm, start, bn_mode) -> images float32 [B, C, H, W]."""
+
+ROBUST: Registry[Callable[..., Any]] = Registry(
+    "robustness measure",
+    {
+        "autoattack": "hsl.hardness.autoattack:autoattack",
+        "fgsm": "hsl.hardness.robustness:fgsm",
+        "margin": "hsl.hardness.robustness:margin",
+        "pgd20": "hsl.hardness.robustness:pgd20",
+        "pgd50x10": "hsl.hardness.robustness:pgd50x10",
+    },
+)
+"""(model, images float32 [B, C, H, W] in [0, 1], labels int64 [B], ids int64 [B], *, eps, norm, seed) -> bool
+[B]: whether each image is still classified right; `hsl.hardness.robustness.still_right` runs them on any
+number of images."""
