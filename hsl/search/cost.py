@@ -47,9 +47,11 @@ def training_passes(trained: Configuration, is_evaluated: bool = True) -> float 
         return None
     train, evaluated = sizes[0], sizes[1] if is_evaluated else 0
     regime = trained.regime
-    kept = min(round(train * regime.keep.fraction), regime.keep.count or train) if regime.keep else train
+    exposure = train
+    if regime.keep and regime.keep.budget == "epochs":
+        exposure = min(round(train * regime.keep.fraction), regime.keep.count or train)
     matched = round(evaluated * regime.keep.fraction) if regime.keep and regime.needs_scores else evaluated
-    return count_passes(trained, trained.training.epochs, kept, evaluated, matched)
+    return count_passes(trained, trained.training.epochs, exposure, evaluated, matched)
 
 
 def part_sizes(trained: Configuration) -> tuple[int, int] | None:

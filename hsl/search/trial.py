@@ -38,7 +38,12 @@ class TrialRun:
         self._device = device
         self._started_at = datetime.now(UTC)
         self._trainer = build_trainer(
-            job.configuration, job.seed, parent=job.parent, scores=job.scores, device=device
+            job.configuration,
+            job.seed,
+            parent=job.parent,
+            scores=job.scores,
+            device=device,
+            objective=job.objective,
         )
         state = checkpoint.read(job.checkpoint)
         if state is not None:
@@ -86,6 +91,7 @@ class TrialRun:
         return {
             **metrics,
             "objective": metrics.get(self._job.objective),
+            **best_metrics(trainer, self._job.objective),
             "train_loss": trainer.history[-1]["train_loss"] if trainer.history else None,
             "epochs": trainer.epoch,
             "realised_sparsity": trainer.sparsifier.sparsity(),
@@ -100,6 +106,20 @@ class TrialRun:
             "node": platform.node(),
             "started_at": self._started_at,
         }
+
+
+def best_metrics(trainer: Trainer, objective: str) -> dict[str, Any]:
+    """Columns of the trials table about the epoch of the best objective, if there is one yet."""
+    epoch = trainer.best.epoch
+    if epoch is None:
+        return {}
+    row = trainer.history[epoch - 1]
+    return {
+        "best_epoch": epoch,
+        "best_objective": row[objective],
+        "best_test_clean_accuracy": row["test_clean_accuracy"],
+        "best_test_matched_accuracy": row["test_matched_accuracy"],
+    }
 
 
 def passes_so_far(job: Job, trainer: Trainer) -> float:

@@ -43,6 +43,8 @@ def build_trainer(
     parent: str | None = None,
     scores: str | None = None,
     device: str = "cpu",
+    objective: str = "val_matched_accuracy",
+    keep_best: bool = False,
 ) -> Trainer:
     """A trainer at epoch 0.
 
@@ -52,6 +54,8 @@ def build_trainer(
         parent: URI of the trained parent, for methods that need one.
         scores: URI of the difficulty scores, for regimes that need them.
         device: Torch device.
+        objective: Name of the validation metric that says which epoch is the best.
+        keep_best: Whether the network of that epoch is kept, beside the final one.
     """
     data = load_data(configuration.dataset, configuration.split, device)
     train, sets = sets_of(configuration, seed, scores, device)
@@ -89,6 +93,8 @@ def build_trainer(
         sets=sets,
         seed=seed,
         loss=training_loss(configuration.regime.attack, seed),
+        objective=objective,
+        keep_best=keep_best,
     )
 
 

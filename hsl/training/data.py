@@ -113,10 +113,11 @@ def regime_sets(
     clean = regime.is_clean or (regime.corruption is None and regime.needs_scores is None)
     val = data.val if clean else matched_samples(data.val, regime, of(data.val), split="val")
     test = data.test if clean else matched_samples(data.test, regime, of(data.test), split="test")
-    sets = EvaluationSets(
-        data.val, val, data.test, test, evaluation_attack(regime.attack, keyed.key(EVALUATION, "attack"))
-    )
-    return TrainingSet(train, partial(redrawn, train, regime, seed) if redraws else None), sets
+    judge = evaluation_attack(regime.attack, keyed.key(EVALUATION, "attack"))
+    sets = EvaluationSets(data.val, val, data.test, test, judge)
+    redraw = partial(redrawn, train, regime, seed) if redraws else None
+    by_steps = regime.keep is not None and regime.keep.budget == "steps"
+    return TrainingSet(train, redraw, exposure=len(data.train) if by_steps else None), sets
 
 
 def sets_of(

@@ -18,10 +18,11 @@ from hsl.hardness.apply import Samples
 from hsl.sparsity import Sparsifier
 from hsl.training.augmentation import crop_and_flip
 from hsl.training.batching import TrainingSet, batches
+from hsl.training.best import BestEpoch
 from hsl.training.configuration import Training
 from hsl.training.evaluation import EvaluationSets, to_float
 from hsl.training.flops import TrainingMeter
-from hsl.training.optimizers import learning_rate
+from hsl.training.optimizers import learning_rate, load_moments, moments
 
 
 class Trainer:
@@ -41,6 +42,8 @@ class Trainer:
         sets: What is evaluated.
         seed: Seed of the batch order, the augmentation and the attack's starting points.
         loss: What is minimised on every batch.
+        objective: Name of the validation metric that says which epoch is the best.
+        keep_best: Whether the network of that epoch is kept, beside the final one.
     """
 
     def __init__(
@@ -55,6 +58,8 @@ class Trainer:
         sets: EvaluationSets,
         seed: int,
         loss: TrainingLoss,
+        objective: str = "val_matched_accuracy",
+        keep_best: bool = False,
     ) -> None:
         self.model = model
         self.sparsifier = sparsifier
@@ -63,6 +68,7 @@ class Trainer:
         self.epoch = 0
         self.seconds = 0.0
         self.history: list[dict[str, Any]] = []
+        self.best = BestEpoch(objective, keep_best)
         self._optimizer = optimizer
         self.train_samples = train
         self.sets = sets
@@ -113,6 +119,8 @@ class Trainer:
             "seconds": seconds,
         }
         self.history.append(row)
+        if self._target_step is not None:  # a network that is still denser is not what was asked for
+            self.best.see(row, self.model.state_dict())
         return row
 
     def train_steps(self, count: int) -> None:
@@ -208,10 +216,9 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that continuing needs: tensors and JSON-able values, nested by strings."""
-        optimizer = self._optimizer.state_dict()["state"]
         return {
             "model": self.model.state_dict(),
-            "optimizer": {str(index): state for index, state in optimizer.items()},
+            "optimizer": moments(self._optimizer),
             "sparsifier": self.sparsifier.state_dict(),
             "meter": self.meter.state_dict(),
             "generator": torch.get_rng_state(),
@@ -220,18 +227,13 @@ class Trainer:
             "target_step": self._target_step,
             "seconds": self.seconds,
             "history": self.history,
+            "best": self.best.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state of `state_dict`; on CPU to the last bit as if never interrupted."""
         self.model.load_state_dict(state["model"])
-        groups = self._optimizer.state_dict()["param_groups"]
-        parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
-        moments = {
-            int(index): {name: _laid_out(value, parameters[int(index)]) for name, value in values.items()}
-            for index, values in state["optimizer"].items()
-        }
-        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        load_moments(self._optimizer, state["optimizer"])
         self.sparsifier.load_state_dict(state["sparsifier"])
         self.meter.load_state_dict(state["meter"])
         torch.set_rng_state(state["generator"])
@@ -240,10 +242,4 @@ class Trainer:
         self._target_step = state["target_step"]
         self.seconds = state["seconds"]
         self.history = list(state["history"])
-
-
-def _laid_out(value: Any, parameter: Tensor) -> Any:
-    """Optimizer state in the memory layout of its parameter: fused kernels walk both side by side."""
-    if not isinstance(value, Tensor) or value.shape != parameter.shape:
-        return value
-    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+        self.best.load_state_dict(state.get("best", {}))

@@ -190,6 +190,18 @@ def test_a_score_that_can_be_negative_is_no_weight():
     assert "margin can be negative" in found
 
 
+def test_a_skew_ties_several_corruptions_to_training_images():
+    mix = {"name": ["fog", "contrast"], "severity": 3}
+    assert Regime.model_validate({"corruption": {**mix, "skew": 0.05}}).corruption.skew == 0.05
+    assert Regime.model_validate({"corruption": mix}).corruption.skew is None
+    found = problems(corruption={"name": "fog", "severity": 3, "skew": 0.05})
+    assert "give a list of them" in found["corruption"]
+    for other in ({"where": "test"}, {"redraw": True}):
+        assert "one corruption; leave" in problems(corruption={**mix, "skew": 0.05, **other})["corruption"]
+    for wrong in (0, 1, "0.5"):
+        assert "corruption.skew" in problems(corruption={**mix, "skew": wrong})
+
+
 def attack(**given):
     return Regime.model_validate({"attack": given}).attack
 

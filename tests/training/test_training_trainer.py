@@ -27,7 +27,7 @@ METRICS = {
     for split in ("val", "test")
     for kind in ("clean", "matched")
     for metric in ("accuracy", "loss")
-}
+} | {"val_worst_class_accuracy", "test_worst_class_accuracy"}
 HARD: dict[str, Any] = {
     "redrawn": {"corruption": {"name": "gaussian_noise", "severity": 3, "redraw": True}},
     "attacked": {"attack": {"eps": "8/255", "step": "4/255", "steps": 2, "eval_steps": 2}},
