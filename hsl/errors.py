@@ -58,6 +58,10 @@ class MethodError(HslError):
     """A sparse-training method that is used without something it needs."""
 
 
+class DivergedError(HslError, ArithmeticError):
+    """A training whose loss is not a finite number any more."""
+
+
 class StoreError(HslError):
     """A result store that is missing, damaged, in use, or belongs to another search space."""
 

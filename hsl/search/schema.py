@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -133,6 +133,16 @@ class Resources(Strict):
     cpu: Annotated[float, Field(gt=0)] = 1
     gpu: Annotated[float, Field(ge=0)] = 0
     concurrent: Annotated[int, Field(ge=1)] | None = None
+
+
+def default_regime(named: str | None, regimes: Iterable[str]) -> str:
+    """Name of the regime of whatever names none: the space's own, else the first that is described.
+
+    Args:
+        named: The space's ``regime``.
+        regimes: Names of its ``regimes``, in order.
+    """
+    return named or next(iter(regimes))
 
 
 def _none(value: Any) -> Any:
