@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -120,6 +121,15 @@ class Tally:
             f"{self.stage}: {self.ended} of {self.planned} trials ended ({stopped} stopped early{failed}), "
             f"{self.running} running{eta}"
         )
+
+
+def tally_of(stage: str, planned: Mapping[str, int], ended: Iterable[Mapping[str, Any]]) -> Tally:
+    """Counts of a stage, with the trials that earlier runs have ended."""
+    tally = Tally(stage, {name: CellTally(planned=count) for name, count in planned.items()})
+    for row in ended:
+        if row["cell"] in tally.cells:
+            tally.count(row["cell"], row["status"], row["objective"])
+    return tally
 
 
 def duration(seconds: float) -> str:

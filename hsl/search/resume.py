@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import fs
 from pydantic import ValidationError
 
@@ -30,15 +32,23 @@ class Past:
 
     Attributes:
         trials: Rows of ended trials, in the order in which they ended.
+        epochs: The epochs table, in the order of arrival.
         under_way: Jobs of trials that have a checkpoint but no end.
     """
 
     trials: list[dict[str, Any]]
+    epochs: pa.Table
     under_way: list[Job]
 
     def ended(self) -> set[str]:
         """Ids of ended trials."""
         return {row["trial_id"] for row in self.trials}
+
+    @property
+    def next_sequence(self) -> int:
+        """The number that follows all recorded ones."""
+        last = max((row["sequence"] for row in self.trials), default=-1)
+        return max(last, pc.max(self.epochs["sequence"]).as_py() or -1) + 1
 
     def stage(self, stage: str) -> list[dict[str, Any]]:
         """Ended trials of one stage."""
@@ -47,9 +57,10 @@ class Past:
 
 def read_past(store: Store, library: Library) -> Past:
     """Read the store and the checkpoints beside it."""
-    trials = store.read("trials").to_pylist() if store.exists() else []
+    trials = store.read("trials").to_pylist()
     ended = {row["trial_id"] for row in trials}
-    return Past(trials, [job for job in _checkpointed(library) if job.trial_id not in ended])
+    under_way = [job for job in _checkpointed(library) if job.trial_id not in ended]
+    return Past(trials, store.read("epochs"), under_way)
 
 
 def _checkpointed(library: Library) -> Iterator[Job]:
@@ -80,13 +91,12 @@ def teach(studies: Iterable[CellStudy], past: Past) -> None:
             by_cell[job.cell].remember(job.parameters, job.configuration.id)
 
 
-def refill(rungs: Rungs, store: Store, past: Past, objective: str) -> None:
+def refill(rungs: Rungs, past: Past, objective: str) -> None:
     """Enter all recorded epochs of the search stage, in their order of arrival."""
     known = {row["trial_id"] for row in past.stage("search")}
     if not known:
         return
     names = ["trial_id", "cell", "epoch", "epochs_at_target", objective]
-    epochs = store.read("epochs").sort_by("sequence").select(names)
-    for row in epochs.to_pylist():
+    for row in past.epochs.select(names).to_pylist():
         if row["trial_id"] in known:
             rungs.report(row["cell"], row["trial_id"], row, objective)

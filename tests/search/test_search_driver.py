@@ -118,7 +118,7 @@ def test_reasons_of_failures() -> None:
 
 def ledger_of(store: Store, job: Job, forgotten: list[str]) -> Ledger:
     tally = Tally("search", {job.cell: CellTally(planned=2)})
-    return Ledger(store, lambda _: False, lambda ended: forgotten.append(ended.trial_id), tally)
+    return Ledger(store, 0, lambda _: False, lambda ended: forgotten.append(ended.trial_id), tally)
 
 
 def test_the_ledger_numbers_what_arrives_and_forgets_only_what_is_durable(
@@ -169,7 +169,7 @@ def test_the_past_of_a_store(
     assert third.configuration.id not in {ended.configuration.id, under_way.configuration.id}
 
     rungs = Rungs(plan.space.early_stopping, plan.space.training.epochs, 0)
-    refill(rungs, store, past, OBJECTIVE)
+    refill(rungs, past, OBJECTIVE)
     assert {name for pool in rungs.state_dict()["entries"].values() for name in pool} == {ended.trial_id}
 
 
