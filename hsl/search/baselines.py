@@ -14,6 +14,8 @@ class FlatAsha(Judge):
         factor: Reduction factor; 4 as Ray Tune's default.
     """
 
+    progress = "epoch"
+
     def __init__(self, epochs: int, factor: int = 4) -> None:
         plain = Stratified(
             grace=1, reduction_factor=factor, min_entries=1, tolerance=0, exempt=0, min_correlation=-1
@@ -33,8 +35,10 @@ class TopAfter(Judge):
         keep: Share of each cell that goes on, at least one.
     """
 
+    progress = "epoch"
+
     def __init__(self, keep: float) -> None:
-        super().__init__((0,), share=0.0)
+        super().__init__((1,), share=0.0)
         self._keep = keep
         self._waiting: dict[str, dict[str, float]] = {}
         self._seen: set[str] = set()

@@ -43,15 +43,20 @@ class Curve:
         """Epochs of the full training."""
         return int(self.rows[-1]["epoch"])
 
-    def stations(self, milestones: tuple[int, ...]) -> tuple[int, ...]:
-        """Indices of the rows at which it reports: the first evaluation at or after each milestone, and the end."""
-        return _stations(tuple(row["epochs_at_target"] for row in self.rows), milestones)
+    def stations(self, milestones: tuple[int, ...], progress: str) -> tuple[int, ...]:
+        """Indices of the rows at which it reports: the first evaluation at or after each milestone, and the end.
+
+        Args:
+            milestones: When it is judged.
+            progress: Column that they count.
+        """
+        return _stations(tuple(row[progress] for row in self.rows), milestones)
 
 
 @lru_cache(maxsize=4096)
-def _stations(at_target: tuple[int, ...], milestones: tuple[int, ...]) -> tuple[int, ...]:
-    last = len(at_target) - 1
-    reached = (next((i for i, at in enumerate(at_target) if at >= m), last) for m in milestones)
+def _stations(progress: tuple[int, ...], milestones: tuple[int, ...]) -> tuple[int, ...]:
+    last = len(progress) - 1
+    reached = (next((i for i, at in enumerate(progress) if at >= m), last) for m in milestones)
     return tuple(sorted({*reached, last}))
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, MutableMapping
-from typing import Any
+from typing import Any, Literal
 
 from hsl.search.median import MedianRule
 from hsl.search.promotion import PromotionRungs
-from hsl.search.rungs import Decision, Judge, Rungs
-from hsl.search.schema import EarlyStopping, Median, Promotion, Stratified
+from hsl.search.rungs import Decision, Judge, Rungs, every_epoch, milestones
+from hsl.search.schema import EarlyStopping, Median, Promotion, RayAsha, RayHyperband, RayMedian, Stratified
 
 
 def make_judge(settings: EarlyStopping | None, epochs: int, seed: int) -> Judge:
@@ -33,6 +33,28 @@ def make_judge(settings: EarlyStopping | None, epochs: int, seed: int) -> Judge:
     return RayRules(settings, epochs)
 
 
+def milestones_of(settings: EarlyStopping | None, epochs: int) -> tuple[int, ...]:
+    """When a trial is judged, as its worker is told; the same as of `make_judge`, without ray."""
+    match settings:
+        case None:
+            return ()
+        case Stratified() | Promotion():
+            return milestones(settings.grace, settings.reduction_factor, epochs)
+        case Median():
+            return every_epoch(settings.grace, epochs)
+    return every_epoch(1, epochs)
+
+
+def counts(settings: EarlyStopping | None) -> Literal["epochs_at_target", "epoch"]:
+    """What milestones count: Ray's schedulers know nothing of target sparsities."""
+    return "epoch" if isinstance(settings, RayAsha | RayHyperband | RayMedian) else "epochs_at_target"
+
+
+def can_pause(settings: EarlyStopping | None) -> bool:
+    """Whether trials may have to continue from their rung, so that they need a checkpoint there."""
+    return isinstance(settings, Promotion | RayHyperband)
+
+
 def judge_rows(
     judge: Judge, cell: str, trial_id: str, rows: Iterable[MutableMapping[str, Any]], objective: str
 ) -> Decision:
@@ -40,7 +62,7 @@ def judge_rows(
     for row in rows:
         verdict = judge.report(cell, trial_id, row, objective)
         if verdict.rung is not None:
-            row |= {"rung": verdict.rung, "cutoff": verdict.cutoff}
+            row.update(rung=verdict.rung, cutoff=verdict.cutoff)
         if verdict.decision is not Decision.CONTINUE:
             return verdict.decision
     return Decision.CONTINUE

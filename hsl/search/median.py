@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hsl.search.rungs import GOES_ON, Decision, Judge, Pool, Verdict, first_rung
+from hsl.search.rungs import GOES_ON, Decision, Judge, Pool, Verdict, every_epoch, first_rung
 from hsl.search.schema import Median
 
 
@@ -40,10 +40,9 @@ class MedianRule(Judge):
     """
 
     def __init__(self, settings: Median, epochs: int, seed: int) -> None:
-        grace = first_rung(settings.grace, epochs)
-        super().__init__(range(grace, epochs), settings.exempt, seed)
+        super().__init__(every_epoch(settings.grace, epochs), settings.exempt, seed)
         self.settings = settings
-        self._grace = grace
+        self._grace = first_rung(settings.grace, epochs)
         self._epochs = epochs
         self._courses: dict[str, Course] = {}
         self._pools: dict[str, Pool] = {}

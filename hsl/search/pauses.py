@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 from hsl.search.rungs import Judge
-
 
 Job = TypeVar("Job")
 
@@ -21,7 +20,7 @@ class Pauses(Generic[Job]):
     """
 
     def __init__(self, judge: Judge, waiting: Mapping[str, Job] | None = None) -> None:
-        self._judge = judge
+        self.judge = judge
         self._waiting = dict(waiting or {})
         self._resumed: deque[Job] = deque()
         self._running: Counter[str] = Counter()
@@ -40,20 +39,24 @@ class Pauses(Generic[Job]):
     def end(self, cell: str, trial_id: str, job: Job) -> bool:
         """A trial runs no more; whether that is because it was paused."""
         self._running[cell] -= 1
-        if self._judge.is_paused(trial_id):
+        if self.judge.is_paused(trial_id):
             self._waiting[trial_id] = job
         return trial_id in self._waiting
 
-    def take(self, is_exhausted: Mapping[str, Callable[[], bool]]) -> Job | None:
+    def left(self) -> list[Job]:
+        """What waits and was not promoted."""
+        return list(self._waiting.values())
+
+    def take(self, is_open: Mapping[str, bool]) -> Job | None:
         """The next trial that was promoted, if there is one.
 
         Args:
-            is_exhausted: For every cell, whether nothing new comes in it; it is closed when nothing runs either.
+            is_open: For every cell, whether something new comes in it; it is closed when nothing runs either.
         """
-        for cell, has_no_more in is_exhausted.items():
-            if cell not in self._closed and not self._running[cell] and has_no_more():
+        for cell in [cell for cell, is_more in is_open.items() if not is_more and cell not in self._closed]:
+            if not self._running[cell]:
                 self._closed.add(cell)
-                self._judge.close(cell)
-        promoted = (self._waiting.pop(name, None) for name in self._judge.promoted())
+                self.judge.close(cell)
+        promoted = (self._waiting.pop(name, None) for name in self.judge.promoted())
         self._resumed.extend(job for job in promoted if job is not None)
         return self._resumed.popleft() if self._resumed else None

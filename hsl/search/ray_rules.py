@@ -10,9 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ray.tune.schedulers import AsyncHyperBandScheduler, HyperBandScheduler, MedianStoppingRule, TrialScheduler
+from ray.tune.schedulers import (
+    AsyncHyperBandScheduler,
+    HyperBandScheduler,
+    MedianStoppingRule,
+    TrialScheduler,
+)
 
-from hsl.search.rungs import GOES_ON, Decision, Judge, Verdict, first_rung
+from hsl.search.rungs import GOES_ON, Decision, Judge, Verdict, every_epoch, first_rung
 from hsl.search.schema import RayAsha, RayHyperband, RayMedian
 
 RaySettings = RayAsha | RayHyperband | RayMedian
@@ -107,7 +112,11 @@ class CellScheduler:
     def is_paused(self, trial_id: str) -> bool:
         """Whether a trial waits, for ever if the scheduler has dropped it meanwhile."""
         trial = self._trials.get(trial_id)
-        return trial is not None and trial.judged.get(trial.epoch) is Decision.PAUSE and trial.status != "RUNNING"
+        return (
+            trial is not None
+            and trial.judged.get(trial.epoch) is Decision.PAUSE
+            and trial.status != "RUNNING"
+        )
 
     def stop_trial(self, trial: StandIn) -> None:
         """Called by the scheduler: a paused trial is dropped."""
@@ -131,9 +140,10 @@ class RayRules(Judge):
         epochs: Epochs of a full training.
     """
 
+    progress = "epoch"
+
     def __init__(self, settings: RaySettings, epochs: int) -> None:
-        grace = 1 if isinstance(settings, RayHyperband) else first_rung(settings.grace, epochs)
-        super().__init__(range(grace, epochs), share=0.0)
+        super().__init__(every_epoch(1, epochs), share=0.0)
         self._make = scheduler_maker(settings, epochs)
         self._epochs = epochs
         self._cells: dict[str, CellScheduler] = {}
@@ -172,6 +182,4 @@ def scheduler_maker(settings: RaySettings, epochs: int) -> Callable[[], Any]:
         return lambda: AsyncHyperBandScheduler(
             max_t=epochs, grace_period=min(grace, epochs), reduction_factor=factor, **common
         )
-    return lambda: MedianStoppingRule(
-        grace_period=grace, min_samples_required=settings.min_entries, **common
-    )
+    return lambda: MedianStoppingRule(grace_period=grace, min_samples_required=settings.min_entries, **common)

@@ -6,7 +6,7 @@ Time is that of the recorded epochs. Not simulated: start-up, the driver's own t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
@@ -70,7 +70,7 @@ class Replay:
         self._judge = judge
         self._proposed = {cell: deque(curves) for cell, curves in cells.items()}
         self._sizes = {cell: len(curves) for cell, curves in cells.items()}
-        self._exhausted = {cell: _is_empty(queue) for cell, queue in self._proposed.items()}
+        self._open = {cell: bool(queue) for cell, queue in self._proposed.items()}
         self._pauses: Pauses[Running] = Pauses(judge)
         self._turns = [(0.0, number, cell) for number, cell in enumerate(cells) if cells[cell]]
         self._free = workers
@@ -95,7 +95,7 @@ class Replay:
     def _fill(self, now: float) -> None:
         """Give free workers something to do: who was promoted first, then new trials, the cells served evenly."""
         while self._free:
-            trial = self._pauses.take(self._exhausted) or self._new()
+            trial = self._pauses.take(self._open) or self._new()
             if trial is None:
                 return
             self._free -= 1
@@ -108,9 +108,10 @@ class Replay:
         _, number, cell = heappop(self._turns)
         queue = self._proposed[cell]
         curve = queue.popleft()
+        self._open[cell] = bool(queue)
         if queue:
             heappush(self._turns, (1 - len(queue) / self._sizes[cell], number, cell))
-        return Running(curve, curve.stations(self._judge.milestones))
+        return Running(curve, curve.stations(self._judge.milestones, self._judge.progress))
 
     def _train(self, trial: Running, now: float) -> None:
         self._started += 1
@@ -131,7 +132,3 @@ class Replay:
             self._judge.end(curve.cell, curve.trial_id, failed=False)
         self._free += 1
         self._pauses.end(curve.cell, curve.trial_id, trial)
-
-
-def _is_empty(queue: deque[Curve]) -> Callable[[], bool]:
-    return lambda: not queue

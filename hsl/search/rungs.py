@@ -17,7 +17,7 @@ from bisect import insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from hsl.results.correlation import within_groups
 from hsl.search.schema import Stratified
@@ -61,8 +61,11 @@ class Judge:
     Whatever is reported again, after a restart for example, changes nothing and gets the same answer.
 
     Attributes:
-        milestones: Epochs at target sparsity at which a trial is judged, so that it reports there.
+        milestones: When a trial is judged, so that it reports there.
+        progress: What milestones count: ``epochs_at_target``, or ``epoch``.
     """
+
+    progress: Literal["epochs_at_target", "epoch"] = "epochs_at_target"
 
     def __init__(self, milestones: Sequence[int] = (), share: float = 1.0, seed: int = 0) -> None:
         self.milestones = tuple(milestones)
@@ -255,7 +258,11 @@ class Audit:
             pairs = [(value, self._finals[name]) for name, value in entries.items() if name in self._finals]
             groups.append(pairs)
         found = within_groups(groups)
-        if found is None or found.freedom < LEAST_FREEDOM or (found.high < self._least) == (rung in self._off):
+        if (
+            found is None
+            or found.freedom < LEAST_FREEDOM
+            or (found.high < self._least) == (rung in self._off)
+        ):
             return
         change, says = (self._off.remove, "on again") if rung in self._off else (self._off.add, "off")
         change(rung)
@@ -303,6 +310,11 @@ def milestones(grace: float, factor: int, epochs: int) -> tuple[int, ...]:
         rungs.append(rung)
         rung *= factor
     return tuple(rungs)
+
+
+def every_epoch(grace: float, epochs: int) -> tuple[int, ...]:
+    """Milestones of what judges a trial after each epoch from the grace on."""
+    return tuple(range(first_rung(grace, epochs), epochs))
 
 
 def _bracket_weights(rungs: int, settings: Stratified) -> list[float]:

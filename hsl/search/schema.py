@@ -107,7 +107,7 @@ class _Judging(Strict):
         exempt: Share of trials that are never stopped, so that false stops can be estimated, in [0, 1).
     """
 
-    grace: Grace = 4
+    grace: Grace = 0.07
     exempt: Share = 0.05
 
 
@@ -124,7 +124,7 @@ class Stratified(_Judging):
     """
 
     kind: Literal["stratified"] = "stratified"
-    reduction_factor: Factor = 3
+    reduction_factor: Factor = 4
     brackets: Annotated[int, Field(ge=1, le=10)] = 1
     min_entries: Annotated[int, Field(ge=1)] = 3
     tolerance: Share = 0.01
@@ -140,7 +140,7 @@ class Promotion(_Judging):
     """
 
     kind: Literal["promotion"] = "promotion"
-    reduction_factor: Factor = 3
+    reduction_factor: Factor = 4
     min_entries: Annotated[int, Field(ge=1)] = 3
 
 
@@ -166,12 +166,14 @@ class RayAsha(Strict):
     """
 
     kind: Literal["ray_asha"] = "ray_asha"
-    grace: Grace = 4
-    reduction_factor: Factor = 3
+    grace: Grace = 0.07
+    reduction_factor: Factor = 4
 
 
 class RayHyperband(Strict):
     """Ray Tune's own synchronous HyperBand, one per cell, by epochs; for comparison.
+
+    It fills a bracket that stops nobody first, so it saves nothing where few trials of a cell run at once.
 
     Attributes:
         reduction_factor: Each halving keeps one in so many.
@@ -190,7 +192,7 @@ class RayMedian(Strict):
     """
 
     kind: Literal["ray_median"] = "ray_median"
-    grace: Grace = 4
+    grace: Grace = 0.07
     min_entries: Annotated[int, Field(ge=1)] = 3
 
 
