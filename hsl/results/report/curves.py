@@ -37,10 +37,15 @@ SELECT trial_id, epoch, value, place = 1 AS is_last FROM measured
 WHERE (place - 1) % ceil(number / {values})::BIGINT = 0 ORDER BY trial_id, epoch
 """
 
+# Stores of before rungs were recorded tell them by where trials stopped.
 _RUNGS = """
-SELECT epochs_at_target AS rung, count(*) AS stopped
-FROM epochs JOIN (SELECT trial_id, epochs AS epoch FROM labelled WHERE status = 'stopped') USING (trial_id, epoch)
-WHERE epochs_at_target IS NOT NULL GROUP BY rung ORDER BY stopped DESC, rung LIMIT {rungs}
+WITH stopped AS (SELECT trial_id, epochs AS epoch FROM labelled WHERE status = 'stopped'),
+places AS (
+  SELECT rung AS place FROM epochs WHERE rung IS NOT NULL
+  UNION ALL SELECT epochs_at_target FROM epochs JOIN stopped USING (trial_id, epoch)
+    WHERE rung IS NULL AND epochs_at_target IS NOT NULL
+)
+SELECT place AS rung, count(*) AS judged FROM places GROUP BY place ORDER BY judged DESC, place LIMIT {rungs}
 """
 
 _COUNTS = """
