@@ -60,17 +60,20 @@ class Pen:
         return alt.X(f"{name}:N", title=title, sort=levels, scale=alt.Scale(domain=levels), axis=ticks)
 
 
-def draw(figure: Figure, palette: Palette, variant: str = "", static: bool = False) -> dict[str, Any]:
+def draw(
+    figure: Figure, palette: Palette, variant: str = "", static: bool = False, validate: bool = False
+) -> dict[str, Any]:
     """The Vega-Lite specification of a figure's panels, without their rows.
 
     Args:
         figure: Its data.
         palette: The look of methods.
         variant: Which form, see `Panel`.
+        validate: Whether to check it against the schema of Vega-Lite, which takes most of the time.
         static: Whether it is for an image file: fixed colours and a legend instead of CSS variables.
     """
     chart = DRAWINGS[figure.name](Pen(figure, palette, static, variant))
-    specification: dict[str, Any] = _without_data(chart.to_dict())
+    specification: dict[str, Any] = _without_data(chart.to_dict(validate=validate))
     return {**specification, "height": figure.height, "config": chart_config(static)}
 
 

@@ -14,7 +14,7 @@ import yaml
 
 from hsl.errors import NothingMatchedError
 from hsl.results.best import METRICS, best
-from hsl.results.database import labelled, run, sandbox
+from hsl.results.database import run, sandbox
 from hsl.results.store import Store
 
 Values = dict[str, Any]
@@ -23,6 +23,12 @@ Key = tuple[str, str]
 
 _SETTINGS = ("dataset", "model")
 _SPARSIFICATION = ("sparsity", "method", "distribution")
+
+# A dense baseline is what was planned as one; without the table of cells it is whatever is dense.
+_LABELLED = """
+CREATE VIEW labelled AS SELECT trials.*, coalesce(planned.baseline, method = 'dense') AS baseline
+FROM trials LEFT JOIN (SELECT cell, baseline FROM cells) AS planned USING (cell)
+"""
 
 # The rows that an average of a configuration is made of: those of `best`.
 _SEEDS = """
@@ -40,11 +46,12 @@ class Snapshot(Store):
         super().__init__(uri)
         self._tables: dict[str, pa.Table] = {}
 
-    def read(self, table: str) -> pa.Table:
-        """See `Store.read`."""
+    def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """See `Store.read`; of the columns only those that are named."""
         if table not in self._tables:
             self._tables[table] = super().read(table)
-        return self._tables[table]
+        found = self._tables[table]
+        return found if columns is None else found.select(list(columns))
 
 
 @dataclass(frozen=True)
@@ -172,7 +179,7 @@ def gather(uri: str, metric: str | None = None, methods: Sequence[str] = ()) -> 
     if not len(tables["trials"]):
         raise NothingMatchedError(f"{snapshot.uri}: no trial is stored yet; run `hsl sweep` first")
     connection = sandbox(tables)
-    connection.register("labelled", labelled(connection))
+    connection.execute(_LABELLED)
     space = _space(snapshot)
     several = [name for name in _SETTINGS if len(tables["trials"][name].unique()) > 1]
     return Evidence(

@@ -44,7 +44,7 @@ def write_images(figures: Sequence[Figure], palette: Palette, folder: Path) -> l
 
 def poster(figure: Figure, palette: Palette) -> dict[str, Any]:
     """All panels of a figure with title, subtitle and legend as one Vega-Lite specification."""
-    drawn = {panel.variant: draw(figure, palette, panel.variant, static=True) for panel in figure.panels}
+    drawn = {variant: draw(figure, palette, variant, static=True) for variant in figure.variants}
     shared = {key: next(iter(drawn.values()))[key] for key in ("config", "$schema")}
     width = _WIDTH * 2 if len(figure.panels) == 1 else _WIDTH
     panels = [

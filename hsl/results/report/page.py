@@ -68,7 +68,7 @@ def columns(rows: Sequence[Row]) -> Mapping[str, list[Any]]:
 def _drawn(report: Report, index: int) -> dict[str, Any]:
     figure = report.figures[index]
     return {
-        "specs": {panel.variant: draw(figure, report.palette, panel.variant) for panel in figure.panels},
+        "specs": {variant: draw(figure, report.palette, variant) for variant in figure.variants},
         "panels": [{"variant": panel.variant, "columns": columns(panel.rows)} for panel in figure.panels],
     }
 

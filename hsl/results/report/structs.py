@@ -95,6 +95,11 @@ class Figure:
     scales: Mapping[str, Any] = field(default_factory=dict)
     height: int = 240
 
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """The forms that its panels have, each once."""
+        return tuple(dict.fromkeys(panel.variant for panel in self.panels))
+
 
 @dataclass(frozen=True)
 class Section:
