@@ -88,7 +88,7 @@ def _trial(
     row = trial_row(
         trial_id=name, cell=cell, regime=regime, sparsity=sparsity or 0.0, method=method, distribution=distribution,
         parameters=parameters, configuration={}, epochs=12, budget_epochs=12,
-        val_matched_accuracy=given["objective"], layer_densities=densities,
+        val_matched_accuracy=given["objective"], layer_densities=json.dumps(densities),
         provenance={"git_sha": "abc123", "versions": {"hsl": "0.1.0"}, "command": "hsl sweep known.yaml"},
     )  # fmt: skip
     return row | given

@@ -9,7 +9,7 @@ from typing import Any
 from hsl.results.compare import MINIMUM_SEEDS
 from hsl.results.report.evidence import Evidence, Values
 from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
-from hsl.results.report.verdicts import BETTER, EQUAL, NO_DENSE, UNCONFIRMED, WORSE, Judged
+from hsl.results.report.verdicts import BETTER, EQUAL, UNCONFIRMED, WORSE, Judged
 from hsl.results.report.wording import (
     INTERVAL,
     NOTHING,
@@ -153,7 +153,7 @@ def _heat_map(evidence: Evidence, judged: Sequence[Judged]) -> Figure:
     better = sum(one.verdict == BETTER for one in judged)
     title = (
         f"Sparse is better than dense in {better} of {count(len(judged), 'pair')} of {evidence.noun} and sparsity"
-        if any(one.verdict != NO_DENSE for one in judged)
+        if any(one.row["difference"] is not None for one in judged)
         else "There is no dense baseline to compare to"
     )
     return Figure(
