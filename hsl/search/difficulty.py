@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import torch
 from pyarrow import compute
 
 from hsl.errors import HslError
+from hsl.hardness.noise import detection_auroc
 from hsl.search.parents import Library, describe, make_here, missing, scores_task
 from hsl.search.plan import Scores
 from hsl.training.arrays import cache_folder
@@ -31,7 +33,8 @@ def make_scores(scores: Scores, store: str | None, device: str, say: Callable[[s
         say: Is told of every scoring model.
 
     Returns:
-        Columns ``id``, ``split``, ``label`` and ``score``; the metadata says how they were made.
+        Columns ``id``, ``split``, ``label``, ``score``, and ``is_wrong`` where the scoring models were given
+        wrong labels; the metadata says how they were made.
 
     Raises:
         DataError: If a scoring model has diverged, or scores that are there belong to other data.
@@ -62,7 +65,8 @@ def extremes(scores: pa.Table, split: str, top: int) -> pa.Table:
         top: How many of each end; of equal scores the lower id comes first.
 
     Returns:
-        Columns ``end`` (hardest or easiest), ``rank`` (from 1), ``id``, ``label`` and ``score``.
+        Columns ``end`` (hardest or easiest), ``rank`` (from 1), ``id``, ``label``, ``score`` and, where
+        there is one, ``is_wrong``.
     """
     part = scores.filter(compute.equal(scores.column("split"), split)).drop_columns("split")
     ends = []
@@ -71,6 +75,16 @@ def extremes(scores: pa.Table, split: str, top: int) -> pa.Table:
         place = {"end": pa.array([end] * len(first)), "rank": pa.array(range(1, len(first) + 1), pa.int64())}
         ends.append(pa.table({**place, **{name: first.column(name) for name in first.column_names}}))
     return pa.concat_tables(ends)
+
+
+def found_wrong(scores: pa.Table) -> str | None:
+    """How well the scores find wrong labels among the training samples, in words; None where all are right."""
+    if "is_wrong" not in scores.column_names:
+        return None
+    part = scores.filter(compute.equal(scores.column("split"), "train"))
+    is_wrong = torch.from_numpy(part.column("is_wrong").to_numpy(zero_copy_only=False))
+    auroc = detection_auroc(torch.from_numpy(part.column("score").to_numpy().copy()), is_wrong)
+    return f"AUROC of {int(is_wrong.sum())} wrong labels among {len(is_wrong)} training samples: {auroc:.4f}"
 
 
 def draw_sheet(path: str, scores: Scores, shown: pa.Table) -> None:

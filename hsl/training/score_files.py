@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,14 +16,18 @@ from pyarrow import fs
 from torch import Tensor
 
 from hsl.errors import DataError
-from hsl.hardness.apply import Samples
+from hsl.hardness.apply import Samples, mislabelled
 from hsl.hardness.difficulty import mean_over_models
+from hsl.hardness.regimes import LabelNoise
 from hsl.training import checkpoint
 
 if TYPE_CHECKING:
     from hsl.training.data import Data
 
 SPLITS = ("train", "val", "test")
+
+NOISE_SEED = 0
+"""Seed of the wrong labels that scoring models are trained with."""
 
 
 def all_samples(data: Data) -> Samples:
@@ -31,7 +36,27 @@ def all_samples(data: Data) -> Samples:
     return Samples(*(torch.cat([getattr(p, name) for p in parts]) for name in ("images", "labels", "ids")))
 
 
-def write_scores(uri: str, data: Data, scores: Tensor, about: Mapping[str, Any]) -> None:
+def labels_as_trained(data: Data, noise: LabelNoise | None) -> tuple[Data, Tensor]:
+    """A data set with the wrong labels with which scoring models are trained: the same for all of them.
+
+    Args:
+        data: The data set, divided.
+        noise: What is done to the training labels, by the draws of seed 0; nothing where None.
+
+    Returns:
+        The data set with those labels, and bool [N] for `all_samples`: which of them are wrong.
+    """
+    is_wrong = torch.zeros(len(data.train) + len(data.val) + len(data.test), dtype=torch.bool)
+    if noise is None:
+        return data, is_wrong
+    labels, wrong = mislabelled(data.train, noise, data.classes, NOISE_SEED)
+    is_wrong[: len(wrong)] = wrong.cpu()
+    return replace(data, train=replace(data.train, labels=labels)), is_wrong
+
+
+def write_scores(
+    uri: str, data: Data, scores: Tensor, about: Mapping[str, Any], is_wrong: Tensor | None = None
+) -> None:
     """Write the scores of a data set.
 
     Args:
@@ -39,8 +64,11 @@ def write_scores(uri: str, data: Data, scores: Tensor, about: Mapping[str, Any])
         data: The data set, divided.
         scores: float32 [N], aligned with `all_samples`.
         about: How they were made; JSON-able, becomes the metadata ``hsl`` of the file.
+        is_wrong: bool [N], which labels the scoring models were given wrong; a column where any is.
     """
     identity = _identity(data)
+    if is_wrong is not None and bool(is_wrong.any()):
+        identity["is_wrong"] = pa.array(is_wrong.numpy(), pa.bool_())
     table = pa.table({**identity, "score": pa.array(scores.cpu().numpy(), pa.float32())})
     write_table(uri, table.sort_by("id").replace_schema_metadata({"hsl": json.dumps(about)}))
 
@@ -53,7 +81,7 @@ def write_table(uri: str, table: pa.Table) -> None:
 
 
 def read_table(uri: str) -> pa.Table:
-    """Columns ``id``, ``split``, ``label`` and ``score``, in the order of the ids."""
+    """Columns ``id``, ``split``, ``label``, ``score``, in the order of the ids; ``is_wrong`` where labels were."""
     filesystem, path = fs.FileSystem.from_uri(uri) if "://" in uri else (fs.LocalFileSystem(), uri)
     return pq.read_table(path, filesystem=filesystem)
 
