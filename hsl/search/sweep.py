@@ -31,6 +31,7 @@ from hsl.search.resume import Past, read_past, refill, teach
 from hsl.search.rungs import Rungs
 from hsl.search.runtime import ray_session, scratch_folder, slots
 from hsl.search.schema import SearchSpace
+from hsl.search.selections import of_plan, try_selections
 from hsl.search.winners import confirm_jobs
 from hsl.training import checkpoint
 
@@ -96,6 +97,7 @@ class Sweep:
         self._address = address
         self._trained = 0
         self._failed = 0
+        self._warned: set[str] = set()
 
     def run(self) -> SweepReport:
         """Train what the store lacks.
@@ -105,6 +107,7 @@ class Sweep:
         """
         check_continues(self.store.read_space(), self.space, self.store.uri)
         preflight(self.plan)
+        self._try_selections()
         with lease(self.library.root), contextlib.ExitStack() as stack:
             self._describe()
             self._run(self._search(), stack)
@@ -153,7 +156,16 @@ class Sweep:
         self._connect(stack)
         needed = self.needs.of_search() if stage.studies else self._needs_of(stage.queue)
         prepare(needed, self.space.resources, self._say)
+        self._try_selections()
         self._train(stage)
+
+    def _try_selections(self) -> None:
+        """Once before anything, and once when the scores are there: a trial is too late to find out."""
+        found = try_selections(self.space, of_plan(self.plan), self.library, self.space.seed)
+        for warning in found:
+            if warning not in self._warned:
+                self._say(f"warning: {warning}")
+        self._warned |= set(found)
 
     def _needs_of(self, queue: list[Job]) -> list[Task]:
         return [task for job in queue for task in self.needs.of(job.configuration, job.seed)]

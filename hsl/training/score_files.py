@@ -22,7 +22,9 @@ from hsl.hardness.regimes import LabelNoise
 from hsl.training import checkpoint
 
 if TYPE_CHECKING:
+    from hsl.training.arrays import Arrays
     from hsl.training.data import Data
+    from hsl.training.datasets import Division
 
 SPLITS = ("train", "val", "test")
 
@@ -107,6 +109,22 @@ def read_scores(uri: str, data: Data) -> Tensor:
     return scores.to(data.train.labels.device)
 
 
+def check_scores(uri: str, arrays: Arrays, division: Division) -> None:
+    """Refuse scores that were made of anything else than this data set; reads no image.
+
+    Args:
+        uri: Path or URI of a file of scores.
+        arrays: The data set.
+        division: Its parts.
+
+    Raises:
+        DataError: If the scores are of other samples, another division or other labels.
+    """
+    ids = {split: np.asarray(getattr(division, split)) for split in SPLITS}
+    wanted = _identified({split: (chosen, arrays.labels[chosen]) for split, chosen in ids.items()})
+    _check_same(uri, read_table(uri).sort_by("id"), pa.table(wanted).sort_by("id"))
+
+
 def write_mean(uri: str, parts: Sequence[str], about: Mapping[str, Any]) -> None:
     """Write the mean of several files of scores, each of one model.
 
@@ -128,13 +146,20 @@ def write_mean(uri: str, parts: Sequence[str], about: Mapping[str, Any]) -> None
 
 def _identity(data: Data) -> dict[str, pa.Array]:
     """Columns that say which samples there are."""
-    parts = [getattr(data, split) for split in SPLITS]
-    names = np.repeat(SPLITS, [len(part) for part in parts])
-    ids, labels = (torch.cat([getattr(part, name) for part in parts]).cpu() for name in ("ids", "labels"))
+    parts = {split: getattr(data, split) for split in SPLITS}
+    return _identified(
+        {split: (part.ids.cpu().numpy(), part.labels.cpu().numpy()) for split, part in parts.items()}
+    )
+
+
+def _identified(parts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, pa.Array]:
+    """The same, of ids and labels."""
+    ids, labels = (np.concatenate([part[i] for part in parts.values()]) for i in (0, 1))
+    names = np.repeat(list(parts), [len(part[0]) for part in parts.values()])
     return {
-        "id": pa.array(ids.numpy(), pa.int64()),
+        "id": pa.array(ids, pa.int64()),
         "split": pa.array(names, pa.string()),
-        "label": pa.array(labels.numpy(), pa.int64()),
+        "label": pa.array(labels, pa.int64()),
     }
 
 
