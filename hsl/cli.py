@@ -13,6 +13,7 @@ import typer
 from hsl import __version__
 from hsl.commands.answers import ANSWERS
 from hsl.commands.options import Format, OutFormat, Part, StoreUri
+from hsl.commands.preview import preview
 from hsl.errors import ExitCode, HslError
 
 EPILOG = (
@@ -241,6 +242,7 @@ def query(
 
 for _answer in ANSWERS:
     app.command()(_answer)
+app.command()(preview)
 
 
 @app.command("list")

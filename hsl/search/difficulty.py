@@ -9,7 +9,6 @@ import pyarrow as pa
 import torch
 from pyarrow import compute
 
-from hsl.errors import HslError
 from hsl.hardness.noise import detection_auroc
 from hsl.search.parents import Library, describe, make_here, missing, scores_task
 from hsl.search.plan import Scores
@@ -17,7 +16,7 @@ from hsl.training.arrays import cache_folder
 from hsl.training.data import load_data
 from hsl.training.datasets import load
 from hsl.training.score_files import read_scores, read_table
-from hsl.training.sheets import Tile, sheet
+from hsl.training.sheets import Tile, draw
 
 ENDS = {"hardest": "descending", "easiest": "ascending"}
 """The two ends of the scale of difficulty, and the order that begins with each."""
@@ -39,7 +38,7 @@ def make_scores(scores: Scores, store: str | None, device: str, say: Callable[[s
     Raises:
         DataError: If a scoring model has diverged, or scores that are there belong to other data.
     """
-    task = scores_task(scores, Library(_root(store)))
+    task = scores_task(scores, Library(scores_root(store)))
     wanted = list(missing([task]))
     for part in missing(part for one in wanted for part in one.parts):
         say(describe(part).removeprefix("the "))
@@ -50,7 +49,8 @@ def make_scores(scores: Scores, store: str | None, device: str, say: Callable[[s
     return read_table(task.target)
 
 
-def _root(store: str | None) -> str:
+def scores_root(store: str | None) -> str:
+    """Where scores lie: in a store, or in the cache if None."""
     if store is None:
         return str(cache_folder() / "prerequisites")
     return store if "://" in store else str(Path(store).absolute())
@@ -98,8 +98,4 @@ def draw_sheet(path: str, scores: Scores, shown: pa.Table) -> None:
     for row in shown.to_pylist():
         caption = f"{row['label']}  ({row['score']:.3g})"
         rows[f"{row['end']} by {scores.score}"].append(Tile(images[row["id"]], caption))
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        sheet(rows).save(path, format="PNG")
-    except OSError as error:
-        raise HslError(f"cannot write the sheet {path!r}: {error}; give another path") from error
+    draw(path, rows)
