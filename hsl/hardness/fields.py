@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt
 from pydantic_core import PydanticCustomError
 
-from hsl.errors import UnknownNameError, close_match
+from hsl.errors import HslError, UnknownNameError, close_match
 from hsl.hardness.registries import CORRUPTIONS, SCORES
 from hsl.registry import Registry
 
@@ -34,9 +34,13 @@ def known(registry: Registry[Any], *others: Registry[Any]) -> AfterValidator:
 
 
 def _check_known(name: str, registry: Registry[Any], *others: Registry[Any]) -> None:
-    if not registry.knows(name):
+    try:
+        registry.check(name)
+    except UnknownNameError as error:
         names = [entry for entries in (registry, *others) for entry in entries]
-        raise problem("unknown_name", str(UnknownNameError(registry.kind, name, names)))
+        raise problem("unknown_name", str(UnknownNameError(registry.kind, name, names))) from error
+    except HslError as error:
+        raise problem("plugin", str(error)) from error
 
 
 def _corruption_name(value: object) -> str | tuple[str, ...]:

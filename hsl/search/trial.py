@@ -50,24 +50,37 @@ class TrialRun:
             self._trainer.load_state_dict(state["trainer"])
             self._started_at = datetime.fromisoformat(state["started_at"])
         self._unreported = list(self._trainer.history)
+        self._passed = max(map(self._rungs_at, self._unreported), default=0)
 
     def advance(self) -> dict[str, Any]:
-        """Train until the next rung, the end, or for `REPORT_SECONDS`.
+        """Train until the next rung, the end, or for `REPORT_SECONDS`; a continued trial first tells how far it is.
 
         Returns:
             ``rows`` of the epochs table, ``summary`` for the trials table, and what searcher and scheduler read.
         """
-        until = time.monotonic() + REPORT_SECONDS
-        while not self._trainer.is_done:
-            row = self._trainer.train_epoch()
-            self._unreported.append(row)
-            due = self._trainer.epoch % self._trainer.training.checkpoint_every == 0
-            if due or self._trainer.is_done:
-                self._save()
-            if row["epochs_at_target"] in self._job.milestones or time.monotonic() > until:
-                break
+        if not self._unreported:
+            self._train()
         rows, self._unreported = self._unreported, []
         return report(rows, self._summary(), status="completed" if self._trainer.is_done else "running")
+
+    def _train(self) -> None:
+        until = time.monotonic() + REPORT_SECONDS
+        while not self._trainer.is_done and time.monotonic() < until:
+            row = self._trainer.train_epoch()
+            self._unreported.append(row)
+            at_rung = self._rungs_at(row) > self._passed
+            self._passed = max(self._passed, self._rungs_at(row))
+            due = self._trainer.epoch % self._trainer.training.checkpoint_every == 0
+            if due or self._trainer.is_done or (at_rung and self._job.can_pause):
+                self._save()
+            if at_rung:
+                break
+
+    def _rungs_at(self, row: Mapping[str, Any]) -> int:
+        """Rungs that are passed at an epoch, if it was evaluated: only then can the trial be judged."""
+        if self._job.objective not in row:
+            return 0
+        return sum(row[self._job.progress] >= rung for rung in self._job.milestones)
 
     def _save(self) -> None:
         job = self._job.model_dump(mode="json", exclude_defaults=True)
