@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from hsl.cli import app
 from hsl.hardness import CORRUPTIONS
+from hsl.registry import PLUGINS
 from hsl.search.axes import configuration
 from hsl.search.parents import Library, ScoresTask, scores_task
 from hsl.search.plan import make_plan
@@ -91,7 +92,10 @@ def test_corruptions_are_of_the_same_images_or_say_why_not() -> None:
 
 
 @pytest.mark.parametrize("arguments", [(), ("--corruptions", "--severity", "2")])
-def test_the_command_writes_a_table_and_a_sheet(arguments: tuple[str, ...], tmp_path: Path) -> None:
+def test_the_command_writes_a_table_and_a_sheet(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PLUGINS, "on")  # which the command sets for its process
     file, sheet = tmp_path / "space.yaml", tmp_path / "new" / "sheet.png"
     file.write_text(yaml.safe_dump(SPACE))
     given = ["preview", str(file), "--sheet", str(sheet), "--store", str(tmp_path), "-f", "json", *arguments]
