@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from hsl.training.configuration import Configuration, Strict
+from hsl.training.evaluation_settings import Evaluation
 
 
 class Job(Strict):
@@ -24,6 +25,8 @@ class Job(Strict):
         checkpoint: URI of its checkpoint.
         milestones: Epochs at target sparsity at which it is judged, so that it reports there.
         objective: Name of the metric that is maximised.
+        evaluation: What is measured on the network in the end; None for nothing.
+        deciles: URI of the scores that make deciles of difficulty, where they are measured.
     """
 
     trial_id: str
@@ -39,3 +42,5 @@ class Job(Strict):
     checkpoint: str
     milestones: tuple[int, ...] = ()
     objective: str = "val_matched_accuracy"
+    evaluation: Evaluation | None = None
+    deciles: str | None = None

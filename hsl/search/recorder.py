@@ -38,6 +38,7 @@ class Recorder(Unsaved, tune.Callback):
         """A trial has reported; `result` is emptied of what Tune would keep for ever."""
         job = self._jobs[trial.trial_id]
         self._ledger.epochs(job, result.pop("rows"))
+        self._ledger.evaluations(job, result.pop("evaluations"))
         summary = result.pop("summary")
         if result["done"] and result["status"] == "running":
             result["status"] = "stopped"

@@ -91,12 +91,18 @@ def teach(studies: Iterable[CellStudy], past: Past) -> None:
             by_cell[job.cell].remember(job.parameters, job.configuration.id)
 
 
-def refill(rungs: Rungs, past: Past, objective: str) -> None:
-    """Enter all recorded epochs of the search stage, in their order of arrival."""
-    known = {row["trial_id"] for row in past.stage("search")}
+def refill(rungs: Rungs, past: Past, objectives: Mapping[str, str]) -> None:
+    """Enter all recorded epochs of the search stage, in their order of arrival.
+
+    Args:
+        rungs: Where to.
+        past: What is recorded.
+        objectives: Name of the metric that is maximised, by cell; of other cells nothing is entered.
+    """
+    known = {row["trial_id"] for row in past.stage("search") if row["cell"] in objectives}
     if not known:
         return
-    names = ["trial_id", "cell", "epoch", "epochs_at_target", objective]
+    names = ["trial_id", "cell", "epoch", "epochs_at_target", *sorted(set(objectives.values()))]
     for row in past.epochs.select(names).to_pylist():
         if row["trial_id"] in known:
-            rungs.report(row["cell"], row["trial_id"], row, objective)
+            rungs.report(row["cell"], row["trial_id"], row, objectives[row["cell"]])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from hsl.hardness.regimes import Regime
+from hsl.search.regimes import Objective, SpaceRegime
 from hsl.training.configuration import (
     DatasetName,
     DistributionName,
@@ -21,6 +21,7 @@ from hsl.training.configuration import (
     Training,
     model_spec,
 )
+from hsl.training.evaluation_settings import Evaluation
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 MAX_CONFIRM_SEEDS = 30
@@ -126,16 +127,6 @@ class Resources(Strict):
     gpu: Annotated[float, Field(ge=0)] = 0
 
 
-def default_regime(named: str | None, regimes: Iterable[str]) -> str:
-    """Name of the regime of whatever names none: the space's own, else the first that is described.
-
-    Args:
-        named: The space's ``regime``.
-        regimes: Names of its ``regimes``, in order.
-    """
-    return named or next(iter(regimes))
-
-
 def _none(value: Any) -> Any:
     """``early_stopping: none`` as well as YAML's own null."""
     return None if value == "none" else value
@@ -152,8 +143,8 @@ class SearchSpace(Strict):
     model: Model
     split: Split = Split()
     training: Training = Training()
-    regimes: Annotated[dict[Annotated[str, Field(pattern=NAME)], Regime], Field(min_length=1)] = {
-        "clean": Regime()
+    regimes: Annotated[dict[Annotated[str, Field(pattern=NAME)], SpaceRegime], Field(min_length=1)] = {
+        "clean": SpaceRegime()
     }
     factors: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = {}
     search: dict[str, Domain] = {}
@@ -168,6 +159,7 @@ class SearchSpace(Strict):
     budget: Budget = Budget()
     early_stopping: Annotated[EarlyStopping | None, BeforeValidator(_none)] = EarlyStopping()
     confirm: Confirm = Confirm()
-    objective: Literal["matched", "clean"] = "matched"
+    objective: Objective = "matched"
+    evaluation: Evaluation = Evaluation()
     resources: Resources = Resources()
     seed: Annotated[int, Field(ge=0)] = 0

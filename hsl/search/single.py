@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from hsl.errors import Problem, SpaceError
 from hsl.search.axes import configuration
 from hsl.search.needs import Needs
-from hsl.search.parents import Library, ParentTask, ScoresTask, make_here, missing
+from hsl.search.parents import Library, make_here, missing
 from hsl.search.plan import make_plan
 from hsl.search.schema import SearchSpace
 from hsl.sparsity.methods import METHODS, feasible
@@ -94,11 +94,9 @@ def train_once(
     check_fits(chosen, arrays.shape, arrays.classes)
     library = Library(str(cache_folder() / "prerequisites"))
     needs = Needs(make_plan(space), library)
-    tasks = list(needs.of(chosen, seed))
-    make_here(missing(tasks), device)
-    places = {type(task): task.target for task in tasks}
+    make_here(missing(needs.of(chosen, seed)), device)
     trainer = build_trainer(
-        chosen, seed, parent=places.get(ParentTask), scores=places.get(ScoresTask), device=device
+        chosen, seed, parent=needs.parent(chosen, seed), scores=needs.scores(chosen), device=device
     )
     while not trainer.is_done:
         on_epoch(trainer.train_epoch())

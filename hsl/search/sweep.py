@@ -125,7 +125,7 @@ class Sweep:
         studies = [CellStudy(self.space, cell) for cell in self.plan.cells]
         teach(studies, past)
         rungs = Rungs(self.space.early_stopping, self.space.training.epochs, self.space.seed)
-        refill(rungs, past, objective_of(self.space))
+        refill(rungs, past, {cell.name: objective_of(cell, self.space) for cell in self.plan.cells})
         planned = {cell.name: cell.configurations for cell in self.plan.cells}
         return Stage("search", planned, past, self._continued(past), studies, rungs)
 
