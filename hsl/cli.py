@@ -12,6 +12,7 @@ import typer
 
 from hsl import __version__
 from hsl.commands.answers import ANSWERS
+from hsl.commands.evaluate import evaluate
 from hsl.commands.options import Format, OutFormat, Part, StoreUri
 from hsl.errors import ExitCode, HslError
 
@@ -232,6 +233,7 @@ def query(
 
 for _answer in ANSWERS:
     app.command()(_answer)
+app.command()(evaluate)
 
 
 @app.command("list")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -20,6 +21,7 @@ from hsl.hardness import keyed
 from hsl.hardness.apply import EVALUATION, Samples
 from hsl.hardness.corruptions import corrupt
 from hsl.hardness.robustness import still_right
+from hsl.training.configuration import digest
 from hsl.training.evaluation import EvaluationSets, Judged, judge
 from hsl.training.evaluation_settings import Corruptions, Deciles, Evaluation
 
@@ -41,6 +43,11 @@ class Item:
     measure: str
     split: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Identity of the item, as part of the name of a file."""
+        return f"{self.split}-{self.measure}-{digest(self.parameters)}"
 
     @property
     def sign(self) -> tuple[str, str]:
@@ -92,10 +99,18 @@ class Bench:
     difficulty: Tensor | None = None
     _judged: dict[str, tuple[Judged, Judged]] = field(default_factory=dict)
 
-    def measure(self, item: Item) -> list[Row]:
-        """Rows of the table of evaluations, without what says which network it is."""
+    def measure(self, item: Item, state_path: Path | None = None) -> list[Row]:
+        """Rows of the table of evaluations, without what says which network it is.
+
+        Args:
+            item: What to measure.
+            state_path: File from which an interrupted robustness measure goes on.
+        """
         began = time.perf_counter()
-        rows = _MEASURES.get(item.measure, _robust_rows)(self, item)
+        if item.measure in _MEASURES:
+            rows = _MEASURES[item.measure](self, item)
+        else:
+            rows = _robust_rows(self, item, state_path)
         seconds = time.perf_counter() - began
         return [
             {
@@ -203,10 +218,17 @@ def _damaged(samples: Samples, name: str, severity: int, split: str) -> Samples:
     return replace(samples, images=corrupt(samples.images, samples.ids, name, severity, key))
 
 
-def _robust_rows(bench: Bench, item: Item) -> list[Row]:
+def _robust_rows(bench: Bench, item: Item, state_path: Path | None) -> list[Row]:
     samples, norm, eps = bench.subset(item), item.parameters["norm"], item.parameters["eps"]
     right = still_right(
-        item.measure, bench.model, samples.images, samples.labels, samples.ids, eps=eps, norm=norm
+        item.measure,
+        bench.model,
+        samples.images,
+        samples.labels,
+        samples.ids,
+        eps=eps,
+        norm=norm,
+        state_path=state_path,
     )
     accuracy = right.sum().item() / len(right)
     return [
@@ -259,6 +281,7 @@ def evaluate_kept(
     wanted: Iterable[Item],
     bench_of: Callable[[Mapping[str, Tensor]], Bench],
     is_done: Callable[[Kept, Item], bool] = lambda network, item: False,
+    states: Path | None = None,
 ) -> Iterator[list[Row]]:
     """Measure networks, one item after the other; the best network that is the final one is measured once.
 
@@ -267,6 +290,8 @@ def evaluate_kept(
         wanted: What to measure.
         bench_of: Makes a network of its state.
         is_done: Whether an item of a network is there already.
+        states: Folder for what an interrupted robustness measure has done; emptied item by item, when the rows
+            are taken.
 
     Yields:
         Rows of one item of one network, with checkpoint and epoch.
@@ -278,8 +303,10 @@ def evaluate_kept(
         for number, item in enumerate(wanted):
             if is_done(network, item):
                 continue
-            at = (network.epoch, number)
+            at, state = (network.epoch, number), states and states / f"{network.epoch}-{item.key}.json"
             if at not in found:
                 bench = bench or bench_of(network.state)
-                found[at] = bench.measure(item)
+                found[at] = bench.measure(item, state)
             yield [{"checkpoint": network.checkpoint, "epoch": network.epoch, **row} for row in found[at]]
+            if state:
+                state.unlink(missing_ok=True)
