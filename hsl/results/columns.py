@@ -100,6 +100,12 @@ _EPOCHS = (
     Column("cell", "string", "", "The cell that the trial belongs to.", True),
     Column("epoch", "int64", "epochs", "Epoch that ended, counted from 1.", True),
     Column("epochs_at_target", "int64", "epochs", "Epochs trained since the target sparsity was reached."),
+    Column(
+        "rung", "int64", "epochs", "Rung that the trial was judged at after this epoch, at target sparsity."
+    ),
+    Column(
+        "cutoff", "float64", "", "Objective below which the rung stops a trial; null where it stops nobody."
+    ),
     Column("lr", "float64", "", "Learning rate at the end of the epoch."),
     Column("train_loss", "float64", "nats", "Mean training loss."),
     Column("train_accuracy", "float64", "fraction", "Accuracy on the training data as trained on."),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from hsl.search.early_stopping import can_pause, counts, milestones_of
 from hsl.search.jobs import Job
 from hsl.search.parents import Library, ParentTask, Task, scores_task
 from hsl.search.plan import Cell, Plan, all_scores, ancestors, decile_scores, parent_of, scores_for
 from hsl.search.regimes import default_regime, metric_name
-from hsl.search.rungs import milestones
 from hsl.search.schema import SearchSpace
 from hsl.training.configuration import Configuration
 
@@ -26,7 +26,10 @@ class Needs:
         self._space = plan.space
         self._plan = plan
         self._library = library
-        self._milestones = milestones(plan.space.early_stopping, plan.space.training.epochs)
+        settings = plan.space.early_stopping
+        self._milestones = milestones_of(settings, plan.space.training.epochs)
+        self._progress = counts(settings)
+        self._can_pause = can_pause(settings)
 
     def of_search(self) -> Iterator[Task]:
         """Prerequisites of everything that the search may propose."""
@@ -92,6 +95,8 @@ class Needs:
             deciles=self.deciles(configuration) if evaluation else None,
             checkpoint=self._library.checkpoint(trial_id),
             milestones=self._milestones if stage == "search" else (),
+            progress=self._progress,
+            can_pause=self._can_pause and stage == "search",
             objective=objective_of(cell, self._space),
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from hsl.errors import StoreError
 from hsl.results.files import open_filesystem
 from hsl.results.store import Store
-from hsl.search.jobs import Job
+from hsl.search.jobs import NOT_PROMOTED, Job
 from hsl.search.parents import Library
 from hsl.search.proposals import CellStudy, Outcome
-from hsl.search.rungs import Rungs
+from hsl.search.rungs import Judge
 
 LOG = logging.getLogger(__name__)
 
@@ -59,19 +59,19 @@ def read_past(store: Store, library: Library) -> Past:
     """Read the store and the checkpoints beside it."""
     trials = store.read("trials").to_pylist()
     ended = {row["trial_id"] for row in trials}
-    under_way = [job for job in _checkpointed(library) if job.trial_id not in ended]
-    return Past(trials, store.read("epochs"), under_way)
+    return Past(trials, store.read("epochs"), list(_checkpointed(library, ended)))
 
 
-def _checkpointed(library: Library) -> Iterator[Job]:
+def _checkpointed(library: Library, ended: Set[str]) -> Iterator[Job]:
     from hsl.training import checkpoint  # noqa: PLC0415  imports torch: only where checkpoints are
 
     filesystem, root = open_filesystem(library.root)
     selector = fs.FileSelector(f"{root}/checkpoints", allow_not_found=True)
     for info in sorted(filesystem.get_file_info(selector), key=lambda info: info.path):
-        if not info.base_name.endswith(".safetensors"):
+        trial_id, _, suffix = info.base_name.rpartition(".")
+        if suffix != "safetensors" or trial_id in ended:
             continue
-        uri = library.checkpoint(info.base_name.removesuffix(".safetensors"))
+        uri = library.checkpoint(trial_id)
         try:
             state = checkpoint.read(uri)
             yield Job.model_validate((state or {})["job"])
@@ -85,24 +85,29 @@ def teach(studies: Iterable[CellStudy], past: Past) -> None:
     for row in past.stage("search"):
         if study := by_cell.get(row["cell"]):
             study.remember(json.loads(row["parameters"]), row["configuration_id"])
-            study.tell(row["configuration_id"], Outcome(row["status"], row["epochs"], row["objective"]))
+            if row["reason"] != NOT_PROMOTED:
+                study.tell(row["configuration_id"], Outcome(row["status"], row["epochs"], row["objective"]))
     for job in past.under_way:
         if job.stage == "search" and job.cell in by_cell:
             by_cell[job.cell].remember(job.parameters, job.configuration.id)
 
 
-def refill(rungs: Rungs, past: Past, objectives: Mapping[str, str]) -> None:
-    """Enter all recorded epochs of the search stage, in their order of arrival.
+def refill(judge: Judge, past: Past, objectives: Mapping[str, str]) -> None:
+    """Enter all recorded epochs of the search stage, and how its trials ended, in their order of arrival.
 
     Args:
-        rungs: Where to.
+        judge: Where to.
         past: What is recorded.
         objectives: Name of the metric that is maximised, by cell; of other cells nothing is entered.
     """
-    known = {row["trial_id"] for row in past.stage("search") if row["cell"] in objectives}
-    if not known:
-        return
-    names = ["trial_id", "cell", "epoch", "epochs_at_target", *sorted(set(objectives.values()))]
-    for row in past.epochs.select(names).to_pylist():
-        if row["trial_id"] in known:
-            rungs.report(row["cell"], row["trial_id"], row, objectives[row["cell"]])
+    searched = [row for row in past.stage("search") if row["cell"] in objectives]
+    ends = [row for row in searched if row["status"] != "stopped"]
+    known = {row["trial_id"] for row in searched}
+    known |= {job.trial_id for job in past.under_way if job.stage == "search" and job.cell in objectives}
+    names = ["sequence", "trial_id", "cell", "epoch", "epochs_at_target", *sorted(set(objectives.values()))]
+    epochs = [row for row in past.epochs.select(names).to_pylist() if row["trial_id"] in known]
+    for row in sorted([*epochs, *ends], key=lambda row: row["sequence"]):
+        if "status" in row:
+            judge.end(row["cell"], row["trial_id"], failed=row["status"] == "failed")
+        else:
+            judge.report(row["cell"], row["trial_id"], row, objectives[row["cell"]])

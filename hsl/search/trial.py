@@ -53,35 +53,28 @@ class TrialRun:
             self._trainer.load_state_dict(state["trainer"])
             self._started_at = datetime.fromisoformat(state["started_at"])
         self._unreported = list(self._trainer.history)
+        self._passed = max(map(self._rungs_at, self._unreported), default=0)
         self._measured = self._measure()
         self._is_measured = False
 
     def advance(self) -> dict[str, Any]:
-        """Train until the next rung, or for `REPORT_SECONDS`; in the end measure the network.
+        """Train until the next rung, or for `REPORT_SECONDS`; a continued trial first tells how far it is.
+
+        In the end the network is measured.
 
         Returns:
             ``rows`` of the epochs table, ``evaluations`` for the table of that name, ``summary`` for the trials
             table, and what searcher and scheduler read. The last epochs are reported with the end of the trial, so
             that nobody stops it while it is measured.
         """
-        until = time.monotonic() + REPORT_SECONDS
-        self._train(until)
+        if not self._unreported:
+            self._train()
         if not self._trainer.is_done:
             return report(self._taken(), self._summary(), status="running")
-        measured = self._measure_until(until)
+        measured = self._measure_until(time.monotonic() + REPORT_SECONDS)
         if not self._is_measured:
             return report([], self._summary(), status="running", evaluations=measured)
         return report(self._taken(), self._summary(), status="completed", evaluations=measured)
-
-    def _train(self, until: float) -> None:
-        while not self._trainer.is_done:
-            row = self._trainer.train_epoch()
-            self._unreported.append(row)
-            due = self._trainer.epoch % self._trainer.training.checkpoint_every == 0
-            if due or self._trainer.is_done:
-                self._save()
-            if row["epochs_at_target"] in self._job.milestones or time.monotonic() > until:
-                break
 
     def _taken(self) -> list[dict[str, Any]]:
         """Rows of epochs that were not reported before."""
@@ -112,6 +105,25 @@ class TrialRun:
         )
         kept = kept_networks(self._trainer.state_dict(), evaluation.checkpoints)
         yield from evaluate_kept(kept, items(evaluation), bench_of)
+
+    def _train(self) -> None:
+        until = time.monotonic() + REPORT_SECONDS
+        while not self._trainer.is_done:
+            row = self._trainer.train_epoch()
+            self._unreported.append(row)
+            at_rung = self._rungs_at(row) > self._passed
+            self._passed = max(self._passed, self._rungs_at(row))
+            due = self._trainer.epoch % self._trainer.training.checkpoint_every == 0
+            if due or self._trainer.is_done or (at_rung and self._job.can_pause):
+                self._save()
+            if at_rung or time.monotonic() >= until:
+                break
+
+    def _rungs_at(self, row: Mapping[str, Any]) -> int:
+        """Rungs that are passed at an epoch, if it was evaluated: only then can the trial be judged."""
+        if self._job.objective not in row:
+            return 0
+        return sum(row[self._job.progress] >= rung for rung in self._job.milestones)
 
     def _save(self) -> None:
         job = self._job.model_dump(mode="json", exclude_defaults=True)

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hsl.errors import DivergedError
 from hsl.hardness import keyed
+from hsl.hardness.adversarial import TrainingLoss
 from hsl.hardness.apply import Samples
 from hsl.sparsity import Sparsifier
 from hsl.training.augmentation import crop_and_flip
@@ -29,7 +29,8 @@ class Trainer:
     """Trains a network epoch by epoch; everything random is a function of (seed, cycle, sample id).
 
     A cycle is one time through the training samples. It is an epoch, unless the regime's budget is steps: then
-    an epoch is as many steps as the whole data set takes, and few samples are gone through again and again.
+    an epoch is as many steps as the whole data set takes, and few samples are gone through again and again. A
+    loss that replays batches makes cycles longer, not epochs: each of them has a part of the batches.
 
     Args:
         model: Maps images in [0, 1] to logits; already on the device.
@@ -40,7 +41,7 @@ class Trainer:
         train: Training samples.
         sets: What is evaluated.
         seed: Seed of the batch order, the augmentation and the attack's starting points.
-        perturb: Attack on every training batch of the given cycle, or None.
+        loss: What is minimised on every batch.
         objective: Name of the validation metric that says which epoch is the best.
         keep_best: Whether the network of that epoch is kept, beside the final one.
     """
@@ -56,7 +57,7 @@ class Trainer:
         train: TrainingSet,
         sets: EvaluationSets,
         seed: int,
-        perturb: Any = None,
+        loss: TrainingLoss,
         objective: str = "val_matched_accuracy",
         keep_best: bool = False,
     ) -> None:
@@ -72,10 +73,10 @@ class Trainer:
         self.train_samples = train
         self.sets = sets
         self._seed = seed
-        self._perturb = perturb
+        self._loss = loss
         self._step = 0
         self._target_step: int | None = None
-        self._steps_per_cycle = train.steps_per_cycle(training.batch_size)
+        self._steps_per_cycle = loss.replays * train.steps_per_cycle(training.batch_size)
         self.steps_per_epoch = train.steps_per_epoch(training.batch_size)
         self.total_steps = training.epochs * self.steps_per_epoch
 
@@ -160,6 +161,7 @@ class Trainer:
 
     def _train_batches(self, end: int) -> tuple[float, float]:
         self.model.train()
+        self._loss.begin_epoch()
         loss_sum: Tensor | float = 0.0
         correct: Tensor | int = 0
         seen = 0
@@ -176,7 +178,9 @@ class Trainer:
         while self._step < end:
             samples, done = self.train_samples.at(self._cycle), self._step % self._steps_per_cycle
             order = keyed.permutation(keyed.key(self._seed, "order", self._cycle), len(self.train_samples))
-            for batch in batches(order, self.training.batch_size)[done : done + end - self._step]:
+            cut = batches(order, self.training.batch_size)
+            replayed = [batch for batch in cut for _ in range(self._loss.replays)]
+            for batch in replayed[done : done + end - self._step]:
                 yield samples, batch
 
     @property
@@ -189,12 +193,9 @@ class Trainer:
             images = crop_and_flip(images, ids, keyed.key(self._seed, "augment", self._cycle))
         if self.training.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        if self._perturb is not None:
-            images = self._perturb(self.model, images, labels, ids, self._cycle)
         self._optimizer.zero_grad(set_to_none=True)
         with self._precision(images.device):
-            logits = self.model(images)
-            loss = functional.cross_entropy(logits, labels)
+            logits, loss = self._loss(self.model, images, labels, ids, self._cycle)
         loss.backward()
         self._set_learning_rate()
         self._optimizer.step()

@@ -250,19 +250,19 @@ def test_a_store_with_another_objective_is_not_continued() -> None:
 
 
 def test_rungs_are_refilled_by_the_objective_of_each_cell() -> None:
-    """Two cells whose objectives rank the same two trials differently."""
+    seen: list[tuple[str, float]] = []
+
+    class Listener(Rungs):
+        def report(self, cell: str, trial_id: str, row: Any, objective: str) -> bool:
+            seen.append((trial_id, row[objective]))
+            return False
+
     rows = [
-        {"trial_id": f"{cell}{i}", "cell": cell, "epoch": 1, "epochs_at_target": 1, "val_clean_accuracy": c}
-        | {"val_matched_accuracy": 1 - c}
-        for cell in ("a", "b")
-        for i, c in enumerate((0.1, 0.5, 0.9))
+        {"trial_id": name, "cell": name, "epoch": 1, "epochs_at_target": 1, "sequence": number}
+        | {"val_clean_accuracy": 0.25, "val_matched_accuracy": 0.75}
+        for number, name in enumerate(("a", "b", "elsewhere"))
     ]
-    trials = [{"trial_id": row["trial_id"], "cell": row["cell"], "stage": "search"} for row in rows]
-    settings = make_space({**RAW, "early_stopping": {"grace": 1}}).early_stopping
-    rungs = Rungs(settings, 9, 0)
+    trials = [{**row, "stage": "search", "status": "stopped"} for row in rows]
     objectives = {"a": "val_clean_accuracy", "b": "val_matched_accuracy"}
-    refill(rungs, Past(trials, pa.Table.from_pylist(rows), []), objectives)
-    entries = {
-        pool.split(" ")[0]: list(seen.values()) for pool, seen in rungs.state_dict()["entries"].items()
-    }
-    assert entries == {"a": [0.1, 0.5, 0.9], "b": [0.9, 0.5, 1 - 0.9]}
+    refill(Listener(None, 9, 0), Past(trials, pa.Table.from_pylist(rows), []), objectives)
+    assert seen == [("a", 0.25), ("b", 0.75)]
