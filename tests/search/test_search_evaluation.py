@@ -23,7 +23,6 @@ from hsl.search.plan import make_plan
 from hsl.search.preflight import preflight
 from hsl.search.progress import CellTally, Tally
 from hsl.search.resume import Past, refill
-from hsl.search.rungs import Rungs
 from hsl.search.schema import SearchSpace
 from hsl.search.space import load_space, make_space
 from hsl.search.trial import TrialRun
@@ -252,7 +251,7 @@ def test_a_store_with_another_objective_is_not_continued() -> None:
 def test_rungs_are_refilled_by_the_objective_of_each_cell() -> None:
     seen: list[tuple[str, float]] = []
 
-    class Listener(Rungs):
+    class Listener:
         def report(self, cell: str, trial_id: str, row: Any, objective: str) -> bool:
             seen.append((trial_id, row[objective]))
             return False
@@ -264,5 +263,5 @@ def test_rungs_are_refilled_by_the_objective_of_each_cell() -> None:
     ]
     trials = [{**row, "stage": "search", "status": "stopped"} for row in rows]
     objectives = {"a": "val_clean_accuracy", "b": "val_matched_accuracy"}
-    refill(Listener(None, 9, 0), Past(trials, pa.Table.from_pylist(rows), []), objectives)
+    refill(Listener(), Past(trials, pa.Table.from_pylist(rows), []), objectives)
     assert seen == [("a", 0.25), ("b", 0.75)]
