@@ -225,7 +225,7 @@ def best(
     ] = "regime,sparsity",
     where: Annotated[str | None, typer.Option(help="SQL condition on the columns of trials.")] = None,
     top: Annotated[int, typer.Option(min=1, help="Configurations per group.")] = 1,
-    metric: Annotated[str, typer.Option(help="matched or clean accuracy.")] = "matched",
+    metric: Annotated[str, typer.Option(help="matched, clean or worst_class accuracy.")] = "matched",
     format: OutFormat = Format.TABLE,
 ) -> None:
     """Show the best configuration of every group: chosen on validation, confirmed with fresh seeds, against dense."""

@@ -81,7 +81,7 @@ class StoredEvaluation:
         self._needs = Needs(make_plan(self._space), self._library)
         self._check_measurable()
         self._networks = self._found(rows)
-        self._there = {_key(row): row["parameters"] for row in self._rows()}
+        self._there = {_key(row): row["parameters"] for row in self._store.read("evaluations").to_pylist()}
 
     def _check_measurable(self) -> None:
         arrays, _ = load_divided(self._space.dataset, self._space.split)
@@ -149,27 +149,30 @@ class StoredEvaluation:
 
     def _is_done(self, trial_id: str, kept: Kept, item: Item) -> bool:
         key = (trial_id, kept.checkpoint, item.split, *item.sign)
-        return self._there.get(key) == json.dumps(dict(item.parameters), sort_keys=True)
-
-    def _rows(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self._store.read("evaluations").to_pylist()
-        return rows
+        return self._there.get(key) == _parameters(item)
 
     def _answer(self) -> pa.Table:
-        """The stored rows of the items, checkpoints and trials that were asked for."""
-        trials = {network.row["trial_id"] for network in self._networks}
-        wanted = {
-            (item.split, json.dumps(dict(item.parameters), sort_keys=True))
-            for item in items(self._evaluation)
-        }
+        """The stored rows that were asked for: network by network, in the order of what was asked."""
         stored = self._store.read("evaluations")
-        chosen = [
-            row["trial_id"] in trials
-            and row["checkpoint"] in self._evaluation.checkpoints
-            and (row["split"], row["parameters"]) in wanted
-            for row in stored.to_pylist()
-        ]
-        return stored.filter(pa.array(chosen, pa.bool_()))
+        trials = {network.row["trial_id"]: place for place, network in enumerate(self._networks)}
+        checkpoints = {name: place for place, name in enumerate(self._evaluation.checkpoints)}
+        measures = {
+            (item.split, name, _parameters(item)): place
+            for place, item in enumerate(items(self._evaluation))
+            for name in item.rows
+        }
+        placed = []
+        for number, row in enumerate(stored.to_pylist()):
+            measure = measures.get((row["split"], row["measure"], row["parameters"]))
+            if row["trial_id"] in trials and row["checkpoint"] in checkpoints and measure is not None:
+                place = (trials[row["trial_id"]], checkpoints[row["checkpoint"]], measure)
+                placed.append((*place, number))
+        return stored.take(pa.array([number for *_, number in sorted(placed)], pa.int64()))
+
+
+def _parameters(item: Item) -> str:
+    """As the store writes them."""
+    return json.dumps(dict(item.parameters), sort_keys=True)
 
 
 def _gone(names: Sequence[str], store: Store) -> str:

@@ -134,6 +134,7 @@ def trial_row(job: Job, summary: Mapping[str, Any], status: str, reason: str | N
         "distribution": configuration.distribution,
         "sparsity": configuration.sparsity,
         "parameters": job.parameters,
+        "objective_metric": job.objective,
         "configuration": configuration.model_dump(mode="json", exclude_defaults=True),
         "status": status,
         "reason": reason,

@@ -45,6 +45,11 @@ class Item:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def rows(self) -> tuple[str, ...]:
+        """Measures of its rows: its own, and the one that sums it up."""
+        return tuple(dict.fromkeys((self.measure, self.sign[0])))
+
+    @property
     def key(self) -> str:
         """Identity of the item, as part of the name of a file."""
         return f"{self.split}-{self.measure}-{digest(self.parameters)}"

@@ -156,8 +156,11 @@ def test_an_interrupted_evaluation_goes_on(
 
 def test_other_parameters_are_measured_anew(store: Path, measured: list[str]) -> None:
     asked = Evaluation(attacks=["fgsm"], samples=30)
-    rows = [row for row in evaluate(store, asked=asked).to_pylist() if row["measure"] == "fgsm"]
+    answer = evaluate(store, asked=asked).to_pylist()
+    rows = [row for row in answer if row["measure"] == "fgsm"]
     assert set(measured) == {"fgsm"}
+    order = [row["measure"] for row in answer]
+    assert order[: len(order) // 8] == ["clean", "matched", *["class"] * 10, "worst_class", "fgsm"]
     assert {row["samples"] for row in rows} == {30}
     stored = [row for row in timeless(store) if row["measure"] == "fgsm"]
     assert len(stored) == len(rows) == 4 * 2
