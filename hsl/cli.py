@@ -15,6 +15,7 @@ import typer
 from hsl import __version__
 from hsl.commands.answers import ANSWERS
 from hsl.commands.cluster import cluster
+from hsl.commands.evaluate import evaluate
 from hsl.commands.options import Format, OutFormat, Part, StoreUri
 from hsl.commands.preview import preview
 from hsl.errors import ExitCode, HslError
@@ -234,7 +235,7 @@ def best(
     ] = "regime,sparsity",
     where: Annotated[str | None, typer.Option(help="SQL condition on the columns of trials.")] = None,
     top: Annotated[int, typer.Option(min=1, help="Configurations per group.")] = 1,
-    metric: Annotated[str, typer.Option(help="matched or clean accuracy.")] = "matched",
+    metric: Annotated[str, typer.Option(help="matched, clean or worst_class accuracy.")] = "matched",
     format: OutFormat = Format.TABLE,
 ) -> None:
     """Show the best configuration of every group: chosen on validation, confirmed with fresh seeds, against dense."""
@@ -264,7 +265,7 @@ def query(
     _show(run_query(Store(store), sql), format)
 
 
-for _command in (*ANSWERS, cluster, preview):
+for _command in (*ANSWERS, cluster, evaluate, preview):
     app.command()(_command)
 
 

@@ -22,7 +22,7 @@ def compare(
             show_default="regime, and sparsity where both have it",
         ),
     ] = None,
-    metric: Annotated[str, typer.Option(help="matched or clean accuracy.")] = "matched",
+    metric: Annotated[str, typer.Option(help="matched, clean or worst_class accuracy.")] = "matched",
     format: OutFormat = Format.TABLE,
 ) -> None:
     """Compare confirmed trials that match A with those that match B: difference, interval, corrected p-value."""

@@ -16,7 +16,7 @@ from hsl.results.database import filtered, labelled, run, sandbox
 from hsl.results.stats import Difference, mean_interval, paired_difference
 from hsl.results.store import Store
 
-METRICS = ("matched", "clean")
+METRICS = ("matched", "clean", "worst_class")
 
 # Only completed trials are averaged. A configuration that was confirmed is judged by its confirming seeds
 # alone: the search seed is the one by which it was selected.
@@ -104,7 +104,7 @@ def best(
         where: SQL expression over the columns of trials and `baseline`: which trials compete. The dense
             baseline that others are compared to is not subject to it.
         top: Configurations per group, at least 1.
-        metric: "matched" or "clean": whose accuracies are reported.
+        metric: "matched", "clean" or "worst_class": whose accuracies are reported.
 
     Returns:
         One row per group and rank: the columns of `by`, then baseline, rank, cell, configuration_id, method,

@@ -1,7 +1,7 @@
 """Whether a store may be continued with a space that has changed: yes if it only adds, or changes how, not what.
 
 May grow: regimes, levels of factors, choices of a search, configurations per cell, confirmations.
-May change: resources, early stopping, sampler. Everything else would change the meaning of what is stored.
+May change: resources, early stopping, sampler, evaluation. Everything else would change the meaning of what is stored.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import Any
 import yaml
 
 from hsl.errors import SpaceError, StoreError
-from hsl.search.schema import SearchSpace, default_regime
+from hsl.search.regimes import default_regime
+from hsl.search.schema import SearchSpace
 from hsl.search.space import make_space
 
-FREE = frozenset({"resources", "early_stopping", "sampler", "regime"})
+FREE = frozenset({"resources", "early_stopping", "sampler", "regime", "evaluation"})
 """May change; what `regime` stands for is compared by itself."""
 
 GROWS = frozenset({"regimes", "factors", "search", "budget", "confirm"})

@@ -60,6 +60,11 @@ class Ledger:
             )
         self.flush_if_due()
 
+    def evaluations(self, job: Job, rows: Iterable[Mapping[str, Any]]) -> None:
+        """The network of a trial was measured."""
+        for row in rows:
+            self._writer.add("evaluations", {"trial_id": job.trial_id, "cell": job.cell, **row})
+
     def end(self, job: Job, summary: Mapping[str, Any], status: str, reason: str | None) -> None:
         """A trial has ended, as ``completed``, ``stopped`` or ``failed``."""
         row = trial_row(job, summary, status, reason)
@@ -129,6 +134,7 @@ def trial_row(job: Job, summary: Mapping[str, Any], status: str, reason: str | N
         "distribution": configuration.distribution,
         "sparsity": configuration.sparsity,
         "parameters": job.parameters,
+        "objective_metric": job.objective,
         "configuration": configuration.model_dump(mode="json", exclude_defaults=True),
         "status": status,
         "reason": reason,

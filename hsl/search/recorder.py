@@ -46,6 +46,7 @@ class Recorder(Unsaved, tune.Callback):
         if result["done"]:  # the last report of a trial does not reach its scheduler
             judge_rows(self._pauses.judge, job.cell, job.trial_id, rows, job.objective)
         self._ledger.epochs(job, rows)
+        self._ledger.evaluations(job, result.pop("evaluations"))
         if result["done"]:
             result |= self._end(job, result["status"], result["reason"])
             self._ledger.end(job, summary, result["status"], result["reason"])

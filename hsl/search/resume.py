@@ -92,15 +92,22 @@ def teach(studies: Iterable[CellStudy], past: Past) -> None:
             by_cell[job.cell].remember(job.parameters, job.configuration.id)
 
 
-def refill(judge: Judge, past: Past, objective: str) -> None:
-    """Enter all recorded epochs of the search stage, and how its trials ended, in their order of arrival."""
-    ends = {row["trial_id"]: row for row in past.stage("search") if row["status"] != "stopped"}
-    known = {row["trial_id"] for row in past.stage("search")}
-    known |= {job.trial_id for job in past.under_way if job.stage == "search"}
-    names = ["sequence", "trial_id", "cell", "epoch", "epochs_at_target", objective]
+def refill(judge: Judge, past: Past, objectives: Mapping[str, str]) -> None:
+    """Enter all recorded epochs of the search stage, and how its trials ended, in their order of arrival.
+
+    Args:
+        judge: Where to.
+        past: What is recorded.
+        objectives: Name of the metric that is maximised, by cell; of other cells nothing is entered.
+    """
+    searched = [row for row in past.stage("search") if row["cell"] in objectives]
+    ends = [row for row in searched if row["status"] != "stopped"]
+    known = {row["trial_id"] for row in searched}
+    known |= {job.trial_id for job in past.under_way if job.stage == "search" and job.cell in objectives}
+    names = ["sequence", "trial_id", "cell", "epoch", "epochs_at_target", *sorted(set(objectives.values()))]
     epochs = [row for row in past.epochs.select(names).to_pylist() if row["trial_id"] in known]
-    for row in sorted([*epochs, *ends.values()], key=lambda row: row["sequence"]):
+    for row in sorted([*epochs, *ends], key=lambda row: row["sequence"]):
         if "status" in row:
             judge.end(row["cell"], row["trial_id"], failed=row["status"] == "failed")
         else:
-            judge.report(row["cell"], row["trial_id"], row, objective)
+            judge.report(row["cell"], row["trial_id"], row, objectives[row["cell"]])

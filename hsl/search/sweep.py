@@ -132,7 +132,7 @@ class Sweep:
         studies = [CellStudy(self.space, cell) for cell in self.plan.cells]
         teach(studies, past)
         judge = make_judge(self.space.early_stopping, self.space.training.epochs, self.space.seed)
-        refill(judge, past, objective_of(self.space))
+        refill(judge, past, {cell.name: objective_of(cell, self.space) for cell in self.plan.cells})
         pauses, queue = Pauses(judge, self._paused(past)), self._continued(past)
         if not queue and all(
             study.is_finished for study in studies

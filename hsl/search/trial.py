@@ -5,8 +5,9 @@ from __future__ import annotations
 import platform
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,8 +16,9 @@ from ray import tune
 from hsl.errors import HslError
 from hsl.search.jobs import Job
 from hsl.training import checkpoint
-from hsl.training.build import build_trainer, default_device
+from hsl.training.build import build_bench, build_trainer, default_device
 from hsl.training.flops import relative_forward
+from hsl.training.measures import evaluate_kept, items, kept_networks
 from hsl.training.models import INNER
 from hsl.training.passes import count_passes
 from hsl.training.trainer import Trainer
@@ -44,6 +46,7 @@ class TrialRun:
             scores=job.scores,
             device=device,
             objective=job.objective,
+            keep_best=job.evaluation is not None and job.evaluation.keeps_best(job.stage),
         )
         state = checkpoint.read(job.checkpoint)
         if state is not None:
@@ -51,21 +54,61 @@ class TrialRun:
             self._started_at = datetime.fromisoformat(state["started_at"])
         self._unreported = list(self._trainer.history)
         self._passed = max(map(self._rungs_at, self._unreported), default=0)
+        self._measured = self._measure()
+        self._is_measured = False
 
     def advance(self) -> dict[str, Any]:
-        """Train until the next rung, the end, or for `REPORT_SECONDS`; a continued trial first tells how far it is.
+        """Train until the next rung, or for `REPORT_SECONDS`; a continued trial first tells how far it is.
+
+        In the end the network is measured.
 
         Returns:
-            ``rows`` of the epochs table, ``summary`` for the trials table, and what searcher and scheduler read.
+            ``rows`` of the epochs table, ``evaluations`` for the table of that name, ``summary`` for the trials
+            table, and what searcher and scheduler read. The last epochs are reported with the end of the trial, so
+            that nobody stops it while it is measured.
         """
         if not self._unreported:
             self._train()
+        if not self._trainer.is_done:
+            return report(self._taken(), self._summary(), status="running")
+        measured = self._measure_until(time.monotonic() + REPORT_SECONDS)
+        if not self._is_measured:
+            return report([], self._summary(), status="running", evaluations=measured)
+        return report(self._taken(), self._summary(), status="completed", evaluations=measured)
+
+    def _taken(self) -> list[dict[str, Any]]:
+        """Rows of epochs that were not reported before."""
         rows, self._unreported = self._unreported, []
-        return report(rows, self._summary(), status="completed" if self._trainer.is_done else "running")
+        return rows
+
+    def _measure_until(self, until: float) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        for found in self._measured:
+            rows += found
+            if time.monotonic() > until:
+                return rows
+        self._is_measured = True
+        return rows
+
+    def _measure(self) -> Iterator[list[dict[str, Any]]]:
+        """Rows of the table of evaluations, one measure after the other."""
+        job, evaluation = self._job, self._job.evaluation
+        if evaluation is None:
+            return
+        bench_of = partial(
+            build_bench,
+            job.configuration,
+            job.seed,
+            scores=job.scores,
+            difficulty=job.deciles,
+            device=self._device,
+        )
+        kept = kept_networks(self._trainer.state_dict(), evaluation.checkpoints)
+        yield from evaluate_kept(kept, items(evaluation), bench_of)
 
     def _train(self) -> None:
         until = time.monotonic() + REPORT_SECONDS
-        while not self._trainer.is_done and time.monotonic() < until:
+        while not self._trainer.is_done:
             row = self._trainer.train_epoch()
             self._unreported.append(row)
             at_rung = self._rungs_at(row) > self._passed
@@ -73,7 +116,7 @@ class TrialRun:
             due = self._trainer.epoch % self._trainer.training.checkpoint_every == 0
             if due or self._trainer.is_done or (at_rung and self._job.can_pause):
                 self._save()
-            if at_rung:
+            if at_rung or time.monotonic() >= until:
                 break
 
     def _rungs_at(self, row: Mapping[str, Any]) -> int:
@@ -149,11 +192,16 @@ def device_name(device: str) -> str:
 
 
 def report(
-    rows: list[dict[str, Any]], summary: Mapping[str, Any], status: str, reason: str | None = None
+    rows: list[dict[str, Any]],
+    summary: Mapping[str, Any],
+    status: str,
+    reason: str | None = None,
+    evaluations: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """What a trial tells the driver; ``status`` is ``running``, ``completed`` or ``failed``."""
     return {
         "rows": rows,
+        "evaluations": list(evaluations),
         "summary": summary,
         "epoch": summary.get("epochs", 0),
         "objective": summary.get("objective"),
