@@ -13,6 +13,7 @@ import typer
 from hsl import __version__
 from hsl.commands.answers import ANSWERS
 from hsl.commands.options import Format, OutFormat, Part, StoreUri
+from hsl.commands.replay import replay
 from hsl.errors import ExitCode, HslError
 
 EPILOG = (
@@ -230,7 +231,7 @@ def query(
     _show(run_query(Store(store), sql), format)
 
 
-for _answer in ANSWERS:
+for _answer in (*ANSWERS, replay):
     app.command()(_answer)
 
 

@@ -60,7 +60,7 @@ class TrialRun:
 
     def _train(self) -> None:
         until = time.monotonic() + REPORT_SECONDS
-        while not self._trainer.is_done and time.monotonic() < until:
+        while not self._trainer.is_done:
             row = self._trainer.train_epoch()
             self._unreported.append(row)
             at_rung = self._rungs_at(row) > self._passed
@@ -68,7 +68,7 @@ class TrialRun:
             due = self._trainer.epoch % self._trainer.training.checkpoint_every == 0
             if due or self._trainer.is_done or (at_rung and self._job.can_pause):
                 self._save()
-            if at_rung:
+            if at_rung or time.monotonic() > until:
                 break
 
     def _rungs_at(self, row: Mapping[str, Any]) -> int:
