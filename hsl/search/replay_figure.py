@@ -44,16 +44,19 @@ def _chart(table: pa.Table) -> Any:
     x = alt.X("epochs:Q", title="epochs trained, % of all", scale=alt.Scale(domain=[0, 100]))
     y = alt.Y("regret:Q", title="regret, points (mean over cells)")
     base = alt.Chart(alt.Data(values=rows))
-    colour = alt.Color("lost:N", title="cells without a finished trial", scale=alt.Scale(scheme="tableau10"))
+    legend = {"title": "every cell has a finished trial"}
+    colour = alt.Color(
+        "complete:N", **legend, scale=alt.Scale(domain=["yes", "no"], range=["#0072b2", "#d55e00"])
+    )
     across = base.mark_rule().encode(x="epochs_low:Q", x2="epochs_high:Q", y=y, color=colour)
     along = base.mark_rule().encode(x=x, y="regret_low:Q", y2="regret_high:Q", color=colour)
-    shape = alt.Shape("lost:N", title="cells without a finished trial")
+    shape = alt.Shape("complete:N", **legend, scale=alt.Scale(domain=["yes", "no"]))
     points = base.mark_point(filled=True, size=90, opacity=1).encode(
         x=x,
         y=y,
         color=colour,
         shape=shape,
-        tooltip=["setting:N", "epochs:Q", "regret:Q", "lost:N", "seconds:Q"],
+        tooltip=["setting:N", "epochs:Q", "regret:Q", "cells_lost:Q", "seconds:Q"],
     )
     names = base.mark_text(align="left", dx=8, dy=-7).encode(x=x, y=y, text="setting:N")
     title = alt.TitleParams(
@@ -64,7 +67,11 @@ def _chart(table: pa.Table) -> Any:
 
 def _point(row: dict[str, Any]) -> dict[str, Any]:
     percent = [name for name in row if name.startswith(("epochs", "regret"))]
-    return {**row, **{name: 100 * row[name] for name in percent}, "lost": f"{row['cells_lost']:g}"}
+    return {
+        **row,
+        **{name: 100 * row[name] for name in percent},
+        "complete": "no" if row["cells_lost"] else "yes",
+    }
 
 
 def _altair() -> Any:
