@@ -9,7 +9,7 @@ from hsl.search.early_stopping import can_pause, counts, milestones_of
 from hsl.search.jobs import Job
 from hsl.search.parents import Library, ParentTask, Task, scores_task
 from hsl.search.plan import Cell, Plan, ancestors, parent_of, scores_for
-from hsl.search.schema import SearchSpace
+from hsl.search.schema import SearchSpace, default_regime
 from hsl.training.configuration import Configuration
 
 
@@ -90,7 +90,7 @@ class Needs:
 
 def regime_of(cell: Cell, space: SearchSpace) -> str:
     """Name of the regime of a cell."""
-    return str(cell.levels.get("regime") or space.regime or next(iter(space.regimes)))
+    return str(cell.levels.get("regime") or default_regime(space.regime, space.regimes))
 
 
 def objective_of(space: SearchSpace) -> str:

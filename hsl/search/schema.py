@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from hsl.errors import close_match
 from hsl.hardness.regimes import Regime
+from hsl.search.settings import Budget, Confirm, Cost, Price, Sampler, Tpe, WarmStart
 from hsl.training.configuration import (
     DatasetName,
     DistributionName,
@@ -24,10 +25,17 @@ from hsl.training.configuration import (
 )
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-MAX_CONFIRM_SEEDS = 30
 
 Whole = int
 """The type by a name that the field ``int`` of a domain does not hide."""
+
+
+SIGNIFICANT_DIGITS = 4
+
+
+def within(value: float, low: float, high: float) -> float:
+    """`value` with few enough digits to be read, still between `low` and `high`."""
+    return min(max(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), low), high)
 
 
 def has_twins(values: Sequence[Any]) -> bool:
@@ -43,16 +51,18 @@ class Domain(Strict):
         uniform: Lowest and highest value.
         loguniform: The same, uniform in the logarithm; both above 0.
         int: Lowest and highest whole number.
+        steps: With a real range: only so many values, evenly spaced, in the logarithm where that is uniform.
     """
 
     choice: Annotated[tuple[Any, ...], Field(min_length=1)] | None = None
     uniform: tuple[float, float] | None = None
     loguniform: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] | None = None
     int: tuple[Whole, Whole] | None = None
+    steps: Annotated[Whole, Field(ge=2, le=10_000)] | None = None
 
     @model_validator(mode="after")
     def _is_one(self) -> Domain:
-        given = self.model_dump(exclude_none=True)
+        given = self.model_dump(exclude_none=True, exclude={"steps"})
         if len(given) != 1:
             raise ValueError("give exactly one of choice, uniform, loguniform, int")
         bounds = self.bounds
@@ -60,6 +70,10 @@ class Domain(Strict):
             raise ValueError(f"the lower bound {bounds[0]} must be below the upper bound {bounds[1]}")
         if self.choice and has_twins(self.choice):
             raise ValueError("a choice is listed twice")
+        if self.steps and not (self.uniform or self.loguniform):
+            raise ValueError(
+                "steps divide uniform or loguniform; a choice and whole numbers are finite already"
+            )
         return self
 
     @property
@@ -69,20 +83,24 @@ class Domain(Strict):
 
     @property
     def size(self) -> float:
-        """Number of values; infinite for real ranges."""
+        """Number of values; infinite for real ranges without steps."""
         if self.choice:
             return len(self.choice)
-        return self.int[1] - self.int[0] + 1 if self.int else math.inf
+        return self.int[1] - self.int[0] + 1 if self.int else self.steps or math.inf
 
-
-class Budget(Strict):
-    """How much is tried.
-
-    Attributes:
-        configurations_per_cell: Configurations that the search trains in each cell, the dense cells included.
-    """
-
-    configurations_per_cell: Annotated[int, Field(ge=1, le=100_000)] = 8
+    def value(self, index: Whole) -> Any:
+        """The value number `index` of a finite domain, counted from 0."""
+        if self.choice:
+            return self.choice[index]
+        if self.int:
+            return self.int[0] + index
+        assert self.steps is not None
+        share = index / (self.steps - 1)
+        if self.loguniform:
+            low, high = self.loguniform
+            return within(low * (high / low) ** share, low, high)
+        low, high = self.uniform or (0.0, 1.0)
+        return within(low + (high - low) * share, low, high)
 
 
 def _epochs_or_fraction(value: float) -> float:
@@ -210,6 +228,8 @@ def _kind(value: Any) -> Any:
     """``early_stopping: none`` as well as YAML's own null; a name alone; the kind where it is left out."""
     if isinstance(value, str):
         value = {"kind": value}
+    if value is False:  # off
+        return None
     if not isinstance(value, Mapping):
         return value
     kind = str(value.get("kind", "stratified"))
@@ -223,28 +243,34 @@ def _kind(value: Any) -> Any:
     return {**value, "kind": kind}
 
 
-class Confirm(Strict):
-    """Retraining of each cell's best configurations with fresh seeds.
-
-    Attributes:
-        top: Configurations per cell, by the objective on validation data.
-        seeds: Fresh seeds for each of them; 0 leaves the stage out.
-    """
-
-    top: Annotated[int, Field(ge=1, le=20)] = 1
-    seeds: Annotated[int, Field(ge=0, le=MAX_CONFIRM_SEEDS)] = 5
-
-
 class Resources(Strict):
     """What one trial is given.
 
     Attributes:
         cpu: CPU cores, which are also the torch threads of the trial.
         gpu: GPUs; a fraction packs several trials on one.
+        concurrent: Trials that run or wait for a machine at the same time; by default as many as fit on the
+            machines that are there. On a cluster that grows on demand, as many as shall fit when it has grown.
     """
 
     cpu: Annotated[float, Field(gt=0)] = 1
     gpu: Annotated[float, Field(ge=0)] = 0
+    concurrent: Annotated[int, Field(ge=1)] | None = None
+
+
+def default_regime(named: str | None, regimes: Iterable[str]) -> str:
+    """Name of the regime of whatever names none: the space's own, else the first that is described.
+
+    Args:
+        named: The space's ``regime``.
+        regimes: Names of its ``regimes``, in order.
+    """
+    return named or next(iter(regimes))
+
+
+def _none(value: Any) -> Any:
+    """``none`` and ``off`` (which YAML reads as false) as well as YAML's own null."""
+    return None if value in ("none", "off") or value is False else value
 
 
 Model = Annotated[ModelSpec, BeforeValidator(model_spec)]
@@ -270,12 +296,24 @@ class SearchSpace(Strict):
     init: Literal["sparse", "dense"] = "sparse"
     layers: Layers = Layers()
     baseline: Literal["dense"] | None = "dense"
-    sampler: Literal["tpe", "random"] = "tpe"
+    sampler: Sampler = Tpe(name="tpe")
+    priority: Literal["even", "uncertain"] = "even"
+    warm_start: Annotated[WarmStart | None, BeforeValidator(_none)] = None
     budget: Budget = Budget()
     early_stopping: Annotated[
         Annotated[EarlyStopping, Field(discriminator="kind")] | None, BeforeValidator(_kind)
     ] = Stratified()
     confirm: Confirm = Confirm()
     objective: Literal["matched", "clean"] = "matched"
+    against: tuple[Cost, ...] = ()
     resources: Resources = Resources()
+    prices: dict[str, Price] = {}
     seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _front_is_not_stopped(cls, content: Any) -> Any:
+        """Early stopping looks at the objective alone and would stop the cheap networks of a front."""
+        if isinstance(content, dict) and content.get("against") and "early_stopping" not in content:
+            return {**content, "early_stopping": None}
+        return content

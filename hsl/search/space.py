@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from hsl.errors import Problem, SpaceError, close_match
 from hsl.search.axes import axis_problem, known_axes, value_problem
+from hsl.search.checks import search_problems
 from hsl.search.schema import EARLY_STOPPING, Domain, EarlyStopping, SearchSpace, has_twins
 
 Location = tuple[str | int, ...]
@@ -51,6 +52,7 @@ def make_space(
     space = None
     try:
         space = SearchSpace.model_validate(raw)
+        problems += search_problems(space)
     except ValidationError as error:
         problems = [*_schema_problems(error), *problems]
     if problems or space is None:

@@ -19,7 +19,7 @@ from hsl.training.build import build_trainer, default_device
 from hsl.training.flops import relative_forward
 from hsl.training.models import INNER
 from hsl.training.passes import count_passes
-from hsl.training.trainer import DivergedError, Trainer
+from hsl.training.trainer import Trainer
 
 REPORT_SECONDS = 2.0
 """A trial reports at least this often (and at every rung): every report costs the driver a round trip."""
@@ -38,7 +38,12 @@ class TrialRun:
         self._device = device
         self._started_at = datetime.now(UTC)
         self._trainer = build_trainer(
-            job.configuration, job.seed, parent=job.parent, scores=job.scores, device=device
+            job.configuration,
+            job.seed,
+            parent=job.parent,
+            scores=job.scores,
+            device=device,
+            objective=job.objective,
         )
         state = checkpoint.read(job.checkpoint)
         if state is not None:
@@ -99,6 +104,7 @@ class TrialRun:
         return {
             **metrics,
             "objective": metrics.get(self._job.objective),
+            **best_metrics(trainer, self._job.objective),
             "train_loss": trainer.history[-1]["train_loss"] if trainer.history else None,
             "epochs": trainer.epoch,
             "realised_sparsity": trainer.sparsifier.sparsity(),
@@ -115,9 +121,24 @@ class TrialRun:
         }
 
 
+def best_metrics(trainer: Trainer, objective: str) -> dict[str, Any]:
+    """Columns of the trials table about the epoch of the best objective, if there is one yet."""
+    epoch = trainer.best.epoch
+    if epoch is None:
+        return {}
+    row = trainer.history[epoch - 1]
+    return {
+        "best_epoch": epoch,
+        "best_objective": row[objective],
+        "best_test_clean_accuracy": row["test_clean_accuracy"],
+        "best_test_matched_accuracy": row["test_matched_accuracy"],
+    }
+
+
 def passes_so_far(job: Job, trainer: Trainer) -> float:
     """Forward-backward passes of single samples that a trainer has spent."""
-    return count_passes(job.configuration, trainer.epoch, len(trainer.train_samples), *trainer.sets.sizes)
+    exposure = trainer.train_samples.exposure
+    return count_passes(job.configuration, trainer.epoch, exposure, *trainer.sets.sizes)
 
 
 def device_name(device: str) -> str:
@@ -169,7 +190,7 @@ class SweepTrial(tune.Trainable):
 
 def reason_of(error: Exception) -> str:
     """One line for a mistake or a known condition; the traceback for anything else."""
-    if isinstance(error, HslError | DivergedError):
+    if isinstance(error, HslError):
         return str(error)
     if isinstance(error, torch.OutOfMemoryError):
         return f"out of memory: {error}; try a smaller training.batch_size or fewer trials per GPU"
