@@ -60,9 +60,11 @@ class Judge:
     Attributes:
         milestones: When a trial is judged, so that it reports there.
         progress: What milestones count: ``epochs_at_target``, or ``epoch``.
+        can_pause: Whether it ever lets a trial wait.
     """
 
     progress: Literal["epochs_at_target", "epoch"] = "epochs_at_target"
+    can_pause: bool = False
 
     def __init__(self, milestones: Sequence[int] = (), share: float = 1.0, seed: int = 0) -> None:
         self.milestones = tuple(milestones)
