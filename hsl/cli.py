@@ -18,6 +18,7 @@ from hsl.commands.cluster import cluster
 from hsl.commands.evaluate import evaluate
 from hsl.commands.options import Format, OutFormat, Part, StoreUri
 from hsl.commands.preview import preview
+from hsl.commands.replay import replay
 from hsl.errors import ExitCode, HslError
 from hsl.registry import PLUGINS
 
@@ -265,7 +266,7 @@ def query(
     _show(run_query(Store(store), sql), format)
 
 
-for _command in (*ANSWERS, cluster, evaluate, preview):
+for _command in (*ANSWERS, cluster, evaluate, preview, replay):
     app.command()(_command)
 
 

@@ -56,7 +56,7 @@ class JobSearcher(Unsaved, Searcher):
         """The next trial's configuration for Tune, None as long as a running trial may promote one, or FINISHED."""
         job = self._queue.popleft() if self._queue else self._pauses.take(self._open()) or self._proposed()
         if job is None:
-            return Searcher.FINISHED if self._pauses.is_idle else None
+            return Searcher.FINISHED if self._pauses.is_over else None
         self._pauses.start(job.cell)
         self.jobs[trial_id] = job
         return {"job": job.model_dump_json(exclude_defaults=True)}
