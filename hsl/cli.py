@@ -110,6 +110,8 @@ def sweep(
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     best(uri, metric=loaded.objective)
     typer.echo(f"{report.trained} trials trained in this run; results in {uri}", err=True)
+    if report.left:
+        typer.echo(f"{report.left}; raise it and run the same command to continue", err=True)
     if report.failed:
         typer.echo(
             f"{report.failed} trials failed: hsl query {uri} "

@@ -12,6 +12,7 @@ from hsl.search.jobs import Job
 from hsl.search.needs import regime_of
 from hsl.search.plan import Cell
 from hsl.search.progress import Tally
+from hsl.search.samplers import record, sampler_of
 from hsl.search.schema import SearchSpace
 from hsl.training.configuration import digest
 
@@ -73,6 +74,10 @@ class Ledger:
         self.tally.end(job, status, summary.get("objective"))
         self.flush_if_due()
 
+    def halt(self, job: Job) -> None:
+        """A trial has left its worker without an end: it goes on in a later run."""
+        self.tally.halt(job)
+
     def flush_if_due(self) -> None:
         """Make rows durable from time to time."""
         self._writer.flush_if_due()
@@ -103,6 +108,7 @@ def cell_row(cell: Cell, space: SearchSpace) -> dict[str, Any]:
         "baseline": cell.baseline,
         "configurations": cell.configurations,
         "space_hash": digest(space.model_dump(mode="json")),
+        "sampler": record(sampler_of(space, cell)),
     }
 
 
@@ -128,6 +134,8 @@ def trial_row(job: Job, summary: Mapping[str, Any], status: str, reason: str | N
         "distribution": configuration.distribution,
         "sparsity": configuration.sparsity,
         "parameters": job.parameters,
+        "proposal": job.proposal,
+        "proposed_by": job.proposed_by,
         "configuration": configuration.model_dump(mode="json", exclude_defaults=True),
         "status": status,
         "reason": reason,

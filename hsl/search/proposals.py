@@ -152,10 +152,10 @@ class CellStudy:
             free = number is None or number in self._numbers
             self._enter(values, configuration_id, self._free_number() if free else number or 0)
 
-    def begin_with(self, values: Sequence[Values]) -> None:
-        """Propose these first, as far as they are possible here."""
-        made = {found.id: taken for taken in values if (found := self._configuration(taken))}
-        self._warm = list(made.values())
+    def begin_with(self, values: Sequence[Values], count: int) -> None:
+        """Propose these first: of those that are possible here the first `count`."""
+        made = {found.id: taken for taken in values if (found := self._taken_over(taken))}
+        self._warm = list(made.values())[:count]
 
     def best(self, count: int | None = None) -> list[tuple[dict[str, Any], Outcome]]:
         """Values and outcomes of the best configurations that were trained to the end, the best first."""
@@ -246,6 +246,12 @@ class CellStudy:
             return configuration(self._space, {**fixed, **values})
         except ValidationError:
             return None
+
+    def _taken_over(self, values: Values) -> Configuration | None:
+        """What values of another cell make here; None where they are not among what is proposed here."""
+        method = values.get("method", next(iter(self.cell.distributions)))
+        asked = {axis for axis in self.cell.domains if asks(method, axis)}
+        return self._configuration(values) if asked == values.keys() else None
 
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
         """Early-stopped trials are told as pruned at the epoch they got to: their value is not a final one."""

@@ -41,7 +41,9 @@ class Recorder(Unsaved, tune.Callback):
         summary = result.pop("summary")
         if result["done"] and result["status"] == "running":
             result["status"] = "stopped"
-        if result["done"]:
+        if result["status"] == "halted":
+            self._ledger.halt(job)
+        elif result["done"]:
             reason = "early stopping" if result["status"] == "stopped" else result["reason"]
             self._ledger.end(job, summary, result["status"], reason)
 

@@ -6,6 +6,7 @@ A sweep is idempotent: the store is the truth. What it lacks is trained, and not
 from __future__ import annotations
 
 import contextlib
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from hsl.search.resume import Past, read_past, refill, teach
 from hsl.search.rungs import Rungs
 from hsl.search.runtime import ray_session, scratch_folder, slots
 from hsl.search.schema import SearchSpace
+from hsl.search.session import Session
+from hsl.search.turns import Turns
 from hsl.search.winners import confirm_jobs
 from hsl.training import checkpoint
 
@@ -44,10 +47,12 @@ class SweepReport:
     Attributes:
         trained: Trials that ended in this run.
         failed: Failed trials in the store, those of earlier runs included.
+        left: Which budget was spent and what it left, in words; None if everything was trained.
     """
 
     trained: int
     failed: int
+    left: str | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,7 @@ class Sweep:
         self._address = address
         self._trained = 0
         self._failed = 0
+        self._left: str | None = None
 
     def run(self) -> SweepReport:
         """Train what the store lacks.
@@ -107,17 +113,21 @@ class Sweep:
         preflight(self.plan)
         with lease(self.library.root), contextlib.ExitStack() as stack:
             self._describe()
-            self._run(self._search(), stack)
-            self._run(self._confirm(), stack)
+            session = Session(self.store, self.space.budget.limits)
+            for stage in (self._search, self._confirm):
+                if self._left is None:
+                    self._run(stage(), stack, session)
             for table in TABLES:
                 self.store.compact(table)
-        return SweepReport(self._trained, self._failed)
+        return SweepReport(self._trained, self._failed, self._left)
 
     def _describe(self) -> None:
         self.store.write_space(space_text(self.space))
-        known = set(self.store.read("cells")["cell"].to_pylist())
-        new = [cell for cell in self.plan.cells if cell.name not in known]
-        self.store.append("cells", [ledger.cell_row(cell, self.space) for cell in new])
+        stored = self.store.read("cells").select(["cell", "sampler"]).to_pylist()
+        known = {(row["cell"], row["sampler"]) for row in stored}
+        rows = [ledger.cell_row(cell, self.space) for cell in self.plan.cells]
+        new = [row for row in rows if (row["cell"], json.dumps(row["sampler"])) not in known]
+        self.store.append("cells", new)
 
     def _search(self) -> Stage:
         """Configurations of every cell; those that were under way come first."""
@@ -133,7 +143,9 @@ class Sweep:
         """Jobs of the search that were under way, made anew: the store may have moved, the rungs may differ."""
         cells = {cell.name: cell for cell in self.plan.cells}
         return [
-            self.needs.job(cells[job.cell], "search", job.configuration, job.seed, job.parameters)
+            self.needs.job(cells[job.cell], "search", job.configuration, job.seed, job.parameters).model_copy(
+                update={"proposal": job.proposal, "proposed_by": job.proposed_by}
+            )
             for job in past.under_way
             if job.stage == "search" and job.cell in cells
         ]
@@ -146,51 +158,70 @@ class Sweep:
         queue = [job for job in jobs if job.trial_id not in ended]
         return Stage("confirm", Counter(job.cell for job in jobs), past, queue, [], Rungs(None, 1, 0))
 
-    def _run(self, stage: Stage, stack: contextlib.ExitStack) -> None:
+    def _run(self, stage: Stage, stack: contextlib.ExitStack, session: Session) -> None:
         self._failed = sum(row["status"] == "failed" for row in stage.past.trials)
         if stage.is_done:
             return
-        self._connect(stack)
+        if not session.account.exceeded():
+            self._connect(stack, session)
+            self._make(stage, session)
+        if session.account.exceeded():
+            self._left = f"{session.account.in_words()}; {self._unfinished(stage)}"
+
+    def _make(self, stage: Stage, session: Session) -> None:
         needed = self.needs.of_search() if stage.studies else self._needs_of(stage.queue)
-        prepare(needed, self.space.resources, self._say)
-        self._train(stage)
+        prepare(needed, self.space.resources, self._say, session)
+        self._train(stage, session)
+
+    def _unfinished(self, stage: Stage) -> str:
+        """What is left of a stage."""
+        ended = sum(row["stage"] == stage.name for row in self.store.read("trials").to_pylist())
+        later = " and all of confirm" if stage.name == "search" and self.space.confirm.seeds else ""
+        return f"{stage.name} has {sum(stage.planned.values()) - ended} trials left{later}"
 
     def _needs_of(self, queue: list[Job]) -> list[Task]:
         return [task for job in queue for task in self.needs.of(job.configuration, job.seed)]
 
-    def _connect(self, stack: contextlib.ExitStack) -> None:
+    def _connect(self, stack: contextlib.ExitStack, session: Session) -> None:
         import ray  # noqa: PLC0415  most commands do without
 
         if not ray.is_initialized():
             stack.enter_context(ray_session(self._address))
+        from hsl.search.accountant import set_price  # noqa: PLC0415  imports ray
 
-    def _train(self, stage: Stage) -> None:
+        set_price(session, self.space, strict=True)
+
+    def _train(self, stage: Stage, session: Session) -> None:
         import ray  # noqa: PLC0415
 
-        from hsl.search.recorder import Recorder  # noqa: PLC0415  imports ray
+        from hsl.search.accountant import Accountant, BudgetStopper  # noqa: PLC0415  imports ray
+        from hsl.search.recorder import Recorder  # noqa: PLC0415
         from hsl.search.scheduler import StratifiedASHA  # noqa: PLC0415
-        from hsl.search.searcher import JobSearcher  # noqa: PLC0415
+        from hsl.search.searcher import CellSearcher  # noqa: PLC0415
         from hsl.search.trial import SweepTrial  # noqa: PLC0415
 
         tally = tally_of(stage.name, stage.planned, stage.past.stage(stage.name))
         ended, failed = tally.ended, tally.failed
-        searcher = JobSearcher(stage.queue, stage.studies, self._proposed)
+        turns = Turns(self.plan, stage.studies)
+        searcher = CellSearcher(stage.queue, turns, self._proposed, lambda: bool(session.account.exceeded()))
+        accountant = Accountant(session, self.space, searcher.jobs)
         progress = Progress(self._console, ray.cluster_resources)
         book = ledger.Ledger(self.store, stage.past.next_sequence, stage.rungs.is_exempt, self._forget, tally)
-        recorder = Recorder(book, progress, searcher.jobs)
+        callbacks = [accountant, Recorder(book, progress, searcher.jobs)]
+        scheduler = StratifiedASHA(stage.rungs, searcher.jobs)
         try:
             with progress.showing(tally):
-                tune_jobs(
-                    SweepTrial, searcher, StratifiedASHA(stage.rungs, searcher.jobs), recorder, self.space
-                )
+                tune_jobs(SweepTrial, searcher, scheduler, callbacks, BudgetStopper(session), self.space)
         finally:
             book.close()
+            accountant.close()
             self._trained += tally.ended - ended
             self._failed += tally.failed - failed
 
     def _proposed(self, study: CellStudy, proposal: Proposal) -> Job:
         configuration, seed = proposal.configuration, self.space.seed
-        return self.needs.job(study.cell, "search", configuration, seed, proposal.values)
+        job = self.needs.job(study.cell, "search", configuration, seed, proposal.values)
+        return job.model_copy(update={"proposal": proposal.number, "proposed_by": proposal.source})
 
     def _forget(self, job: Job) -> None:
         """A search trial needs no checkpoint once it is recorded; confirmed networks are kept."""
@@ -201,7 +232,14 @@ class Sweep:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def tune_jobs(trainable: Any, searcher: Any, scheduler: Any, recorder: Any, space: SearchSpace) -> None:
+def tune_jobs(
+    trainable: Any,
+    searcher: Any,
+    scheduler: Any,
+    callbacks: list[Any],
+    stopper: Any,
+    space: SearchSpace,
+) -> None:
     """Let Ray Tune train whatever the searcher hands out."""
     from ray import tune  # noqa: PLC0415
 
@@ -221,7 +259,8 @@ def tune_jobs(trainable: Any, searcher: Any, scheduler: Any, recorder: Any, spac
                 name=space.name,
                 storage_path=folder,
                 verbose=0,
-                callbacks=[recorder],
+                callbacks=callbacks,
+                stop=stopper,
                 failure_config=tune.FailureConfig(max_failures=MAX_WORKER_LOSSES),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
