@@ -109,6 +109,12 @@ _CELLS = (
     Column("configurations", "int64", "", "Budget: configurations to search.", True),
     Column("space_hash", "string", "", "Hash of the search space that planned the cell."),
     Column("sampler", "json", "", "Sampler of its search with all arguments."),
+    Column(
+        "confidence",
+        "float64",
+        "",
+        "Level that intervals of its confirmation need to hold at 95 %, if seeds were added until it was clear.",
+    ),
 )
 
 _EVALUATIONS = (

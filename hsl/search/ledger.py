@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hsl.provenance import provenance
+from hsl.results.sequential import confidence_of_looks
 from hsl.results.store import Store, Writer
 from hsl.search.jobs import Job
 from hsl.search.needs import regime_of
@@ -109,6 +110,7 @@ def cell_row(cell: Cell, space: SearchSpace) -> dict[str, Any]:
         "configurations": cell.configurations,
         "space_hash": digest(space.model_dump(mode="json")),
         "sampler": record(sampler_of(space, cell)),
+        "confidence": confidence_of_looks(space.confirm.looks) if space.confirm.stop else None,
     }
 
 

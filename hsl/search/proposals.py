@@ -20,7 +20,7 @@ from hsl.search.plan import Cell
 from hsl.search.ranking import Point, ranked
 from hsl.search.samplers import asks, is_finite, sampler_of
 from hsl.search.schema import Domain, SearchSpace, within
-from hsl.search.settings import CmaEs, Gp, Random, Sampler, Tpe
+from hsl.search.settings import DIRECTIONS, CmaEs, Gp, Random, Sampler, Tpe
 from hsl.training.configuration import Configuration, digest
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -28,8 +28,6 @@ warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning
 
 ATTEMPTS = 25
 """Draws that may be duplicates before the sampler gives way to random draws, and these to an end."""
-
-DIRECTIONS = {"training_flops": "minimize", "inference_flops": "minimize", "sparsity": "maximize"}
 
 
 @dataclass(frozen=True)

@@ -114,19 +114,22 @@ class Sweep:
         with lease(self.library.root), contextlib.ExitStack() as stack:
             self._describe()
             session = Session(self.store, self.space.budget.limits)
-            for stage in (self._search, self._confirm):
-                if self._left is None:
-                    self._run(stage(), stack, session)
+            self._run(self._search(), stack, session)
+            # Where confirmation may stop early, what has ended decides whether another seed is needed.
+            while self._left is None and (stage := self._confirm()).queue:
+                self._run(stage, stack, session)
             for table in TABLES:
                 self.store.compact(table)
         return SweepReport(self._trained, self._failed, self._left)
 
     def _describe(self) -> None:
         self.store.write_space(space_text(self.space))
-        stored = self.store.read("cells").select(["cell", "sampler"]).to_pylist()
-        known = {(row["cell"], row["sampler"]) for row in stored}
+        stored = self.store.read("cells").select(["cell", "sampler", "confidence"]).to_pylist()
+        known = {(row["cell"], row["sampler"], row["confidence"]) for row in stored}
         rows = [ledger.cell_row(cell, self.space) for cell in self.plan.cells]
-        new = [row for row in rows if (row["cell"], json.dumps(row["sampler"])) not in known]
+        new = [
+            row for row in rows if (row["cell"], json.dumps(row["sampler"]), row["confidence"]) not in known
+        ]
         self.store.append("cells", new)
 
     def _search(self) -> Stage:
@@ -153,7 +156,7 @@ class Sweep:
     def _confirm(self) -> Stage:
         """The best configurations of every cell with fresh seeds."""
         past = read_past(self.store, self.library)
-        jobs = confirm_jobs(self.plan, past.stage("search"), self.needs)
+        jobs = confirm_jobs(self.plan, past.stage("search"), self.needs, past.stage("confirm"))
         ended = past.ended()
         queue = [job for job in jobs if job.trial_id not in ended]
         return Stage("confirm", Counter(job.cell for job in jobs), past, queue, [], Rungs(None, 1, 0))
