@@ -61,17 +61,19 @@ def plan(
     """Show what a sweep would run, what it costs, and what is left out and why."""
     from hsl.search.cost import estimate  # noqa: PLC0415
     from hsl.search.describe import document, show_plan  # noqa: PLC0415
+    from hsl.search.forecast import forecast  # noqa: PLC0415
     from hsl.search.plan import make_plan  # noqa: PLC0415
     from hsl.search.space import load_space  # noqa: PLC0415
 
     made = make_plan(load_space(space, overrides or ()))
-    speed = _recorded_speed(store or f"runs/{made.space.name}")
-    costs = estimate(made, speed)
-    content = document(made, costs, speed is not None)
+    rates = _recorded_rates(store or f"runs/{made.space.name}")
+    costs = estimate(made, rates.passes_per_second if rates else None)
+    budgets = forecast(made, costs, rates)
+    content = document(made, costs, budgets, rates is not None)
     if format is Format.TABLE:
         from rich.console import Console  # noqa: PLC0415
 
-        show_plan(made, costs, speed is not None, Console())
+        show_plan(made, costs, budgets, rates is not None, Console())
     elif format is Format.JSON:
         import json  # noqa: PLC0415
 
@@ -255,11 +257,11 @@ def _narrate_epoch(row: Any) -> None:
     typer.echo(f"epoch {row['epoch']}: training loss {row['train_loss']:.4f}{shown}", err=True)
 
 
-def _recorded_speed(store: str) -> float | None:
-    from hsl.results.query import passes_per_second  # noqa: PLC0415
+def _recorded_rates(store: str) -> Any:
+    from hsl.results.rates import recorded_rates  # noqa: PLC0415
     from hsl.results.store import Store  # noqa: PLC0415
 
-    return passes_per_second(Store(store))
+    return recorded_rates(Store(store))
 
 
 def _table(rows: list[dict[str, Any]]) -> Any:
