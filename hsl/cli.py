@@ -91,6 +91,12 @@ def sweep(
         str | None,
         typer.Option(help="Address of a Ray cluster.", envvar="RAY_ADDRESS", show_default="this machine"),
     ] = None,
+    optuna_storage: Annotated[
+        str | None,
+        typer.Option(
+            help="Show the studies in this Optuna storage as well, for example sqlite:///studies.db."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan instead.")] = False,
 ) -> None:
     """Train what the store lacks, and print the best configuration of every cell. Run it again to continue."""
@@ -106,7 +112,7 @@ def sweep(
     from hsl.search.sweep import Sweep  # noqa: PLC0415
 
     try:
-        report = Sweep(loaded, uri, Console(stderr=True), address).run()
+        report = Sweep(loaded, uri, Console(stderr=True), address, optuna_storage).run()
     except KeyboardInterrupt:
         typer.echo(f"interrupted; everything so far is in {uri}, the same command continues", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None

@@ -97,8 +97,8 @@ class CellStudy:
         self._exhausted = False
         self._warm: list[Values] = []
         self._seed = int(digest([space.seed, cell.name]), 16) % 2**32
-        directions = ["maximize", *(DIRECTIONS[name] for name in space.against)]
-        self._study = optuna.create_study(directions=directions)
+        self.directions = ["maximize", *(DIRECTIONS[name] for name in space.against)]
+        self._study = optuna.create_study(directions=self.directions)
         methods = tuple(cell.distributions) if "method" in cell.domains else ()
         self._methods = [str(method) for method in np.random.default_rng(self._seed).permutation(methods)]
         self._untried = list(self._methods)
@@ -170,6 +170,11 @@ class CellStudy:
         trials = self._study.get_trials(deepcopy=False)
         entries = sorted(self._entries.items(), key=lambda item: item[1].number)
         return {key: trials[entry.trial.number] for key, entry in entries if entry.trial}
+
+    def frozen_trial(self, configuration_id: str) -> optuna.trial.FrozenTrial | None:
+        """What the study knows of one configuration; None of one that teaches it nothing."""
+        entry = self._entries[configuration_id]
+        return self._study.get_trials(deepcopy=False)[entry.trial.number] if entry.trial else None
 
     def _candidates(self, number: int) -> Iterator[tuple[str, Values]]:
         yield from (("warm_start", values) for values in self._warm)

@@ -21,6 +21,7 @@ from hsl.search import ledger
 from hsl.search.compatible import check_continues, space_text
 from hsl.search.jobs import Job
 from hsl.search.lease import lease
+from hsl.search.mirror import Mirror
 from hsl.search.needs import Needs, objective_of
 from hsl.search.parents import Library, Task
 from hsl.search.plan import make_plan
@@ -89,9 +90,17 @@ class Sweep:
         uri: Path or URI of the store.
         console: Where progress is shown.
         address: Address of a Ray cluster; by default this machine.
+        optuna_storage: URL of an Optuna storage that shows the studies; by default none.
     """
 
-    def __init__(self, space: SearchSpace, uri: str, console: Console, address: str | None = None) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        uri: str,
+        console: Console,
+        address: str | None = None,
+        optuna_storage: str | None = None,
+    ) -> None:
         self.space = space
         self.plan = make_plan(space)
         self.store = Store(uri)
@@ -99,6 +108,7 @@ class Sweep:
         self.needs = Needs(self.plan, self.library)
         self._console = console
         self._address = address
+        self._mirror = Mirror(optuna_storage, space, uri) if optuna_storage else None
         self._trained = 0
         self._failed = 0
         self._left: str | None = None
@@ -137,6 +147,8 @@ class Sweep:
         past = read_past(self.store, self.library)
         studies = [CellStudy(self.space, cell) for cell in self.plan.cells]
         teach(studies, past)
+        if self._mirror:
+            self._mirror.rebuild(studies)
         rungs = Rungs(self.space.early_stopping, self.space.training.epochs, self.space.seed)
         refill(rungs, past, objective_of(self.space))
         planned = {cell.name: cell.configurations for cell in self.plan.cells}
@@ -206,7 +218,9 @@ class Sweep:
         tally = tally_of(stage.name, stage.planned, stage.past.stage(stage.name))
         ended, failed = tally.ended, tally.failed
         turns = Turns(self.plan, stage.studies)
-        searcher = CellSearcher(stage.queue, turns, self._proposed, lambda: bool(session.account.exceeded()))
+        searcher = CellSearcher(
+            stage.queue, turns, self._proposed, lambda: bool(session.account.exceeded()), self._mirror
+        )
         accountant = Accountant(session, self.space, searcher.jobs)
         progress = Progress(self._console, ray.cluster_resources)
         book = ledger.Ledger(self.store, stage.past.next_sequence, stage.rungs.is_exempt, self._forget, tally)
