@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from hsl.errors import SpaceError, StoreError
-from hsl.search.schema import SearchSpace
+from hsl.search.schema import SearchSpace, default_regime
 from hsl.search.space import make_space
 
 FREE = frozenset(
@@ -78,7 +78,7 @@ def _meaning(key: str, space: Mapping[str, Any]) -> Any:
 
 
 def _first_regime(space: Mapping[str, Any]) -> str:
-    return space["regime"] or next(iter(space["regimes"]))
+    return default_regime(space["regime"], space["regimes"])
 
 
 def _lost(path: str, old: Any, new: Any) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from hsl.provenance import provenance
 from hsl.results.sequential import confidence_of_looks
 from hsl.results.store import Store, Writer
-from hsl.search.jobs import Job
+from hsl.search.jobs import NOT_PROMOTED, Job
 from hsl.search.needs import regime_of
 from hsl.search.plan import Cell
 from hsl.search.progress import Tally
@@ -71,8 +71,9 @@ class Ledger:
             "attempts": self._attempts.get(job.trial_id, 1),
         }
         self._writer.add("trials", row)
-        self._ended.append(job)
-        self.tally.end(job, status, summary.get("objective"))
+        if reason != NOT_PROMOTED:
+            self._ended.append(job)
+        self.tally.end(job, status, summary.get("objective"), waits=reason == NOT_PROMOTED)
         self.flush_if_due()
 
     def halt(self, job: Job) -> None:

@@ -92,6 +92,7 @@ class CellStudy:
         self._space = space
         self._entries: dict[str, _Entry] = {}
         self._outcomes: dict[str, Outcome] = {}
+        self._paused: set[str] = set()
         self._numbers: set[int] = set()
         self._lowest = 0
         self._exhausted = False
@@ -116,8 +117,8 @@ class CellStudy:
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing more is to be proposed and all that was has ended."""
-        return self.is_finished and self._entries.keys() <= self._outcomes.keys()
+        """Whether nothing more is to be proposed and all that was has ended, or waits at a rung."""
+        return self.is_finished and self._entries.keys() <= (self._outcomes.keys() | self._paused)
 
     def ask(self) -> Proposal | None:
         """The next configuration, or None if the budget is spent or nothing new can be found."""
@@ -136,6 +137,14 @@ class CellStudy:
         if entry and entry.trial and configuration_id not in self._outcomes:
             self._tell(entry.trial, outcome)
         self._outcomes.setdefault(configuration_id, outcome)
+
+    def pause(self, configuration_id: str) -> None:
+        """A configuration waits at a rung: it may go on, so nothing is told yet."""
+        self._paused.add(configuration_id)
+
+    def resume(self, configuration_id: str) -> None:
+        """A configuration is trained again, if it was paused."""
+        self._paused.discard(configuration_id)
 
     def remember(self, values: Values, configuration_id: str, number: int | None = None) -> None:
         """Take over a configuration that was proposed in an earlier run; `tell` its outcome where it has one.

@@ -6,7 +6,7 @@ import contextlib
 import json
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,10 @@ from pydantic import ValidationError
 from hsl.errors import StoreError
 from hsl.results.files import open_filesystem
 from hsl.results.store import Store
-from hsl.search.jobs import Job
+from hsl.search.jobs import NOT_PROMOTED, Job
 from hsl.search.parents import Library
 from hsl.search.proposals import CellStudy, Outcome
-from hsl.search.rungs import Rungs
+from hsl.search.rungs import Judge
 from hsl.search.session import halted_jobs
 from hsl.search.settings import COST_COLUMNS
 
@@ -63,7 +63,7 @@ def read_past(store: Store, library: Library) -> Past:
     """Read the store and the checkpoints beside it."""
     trials = store.read("trials").to_pylist()
     ended = {row["trial_id"] for row in trials}
-    jobs = {job.trial_id: job for job in [*_halted(store), *_checkpointed(library)]}
+    jobs = {job.trial_id: job for job in [*_halted(store), *_checkpointed(library, ended)]}
     under_way = [job for trial_id, job in jobs.items() if trial_id not in ended]
     return Past(trials, store.read("epochs"), under_way)
 
@@ -75,15 +75,16 @@ def _halted(store: Store) -> Iterator[Job]:
             yield Job.model_validate(content)
 
 
-def _checkpointed(library: Library) -> Iterator[Job]:
+def _checkpointed(library: Library, ended: Set[str]) -> Iterator[Job]:
     from hsl.training import checkpoint  # noqa: PLC0415  imports torch: only where checkpoints are
 
     filesystem, root = open_filesystem(library.root)
     selector = fs.FileSelector(f"{root}/checkpoints", allow_not_found=True)
     for info in sorted(filesystem.get_file_info(selector), key=lambda info: info.path):
-        if not info.base_name.endswith(".safetensors"):
+        trial_id, _, suffix = info.base_name.rpartition(".")
+        if suffix != "safetensors" or trial_id in ended:
             continue
-        uri = library.checkpoint(info.base_name.removesuffix(".safetensors"))
+        uri = library.checkpoint(trial_id)
         try:
             state = checkpoint.read(uri)
             yield Job.model_validate((state or {})["job"])
@@ -98,13 +99,7 @@ def teach(studies: Iterable[CellStudy], past: Past) -> None:
     """
     by_cell = {study.cell.name: study for study in studies}
     ended = [
-        (
-            row["proposal"],
-            row["cell"],
-            json.loads(row["parameters"]),
-            row["configuration_id"],
-            outcome_of(row),
-        )
+        (row["proposal"], row["cell"], json.loads(row["parameters"]), row["configuration_id"], row)
         for row in past.stage("search")
     ]
     running = [
@@ -113,29 +108,35 @@ def teach(studies: Iterable[CellStudy], past: Past) -> None:
         if job.stage == "search"
     ]
     known = [*ended, *running]
-    for number, cell, values, configuration_id, outcome in sorted(known, key=lambda item: _order(item[0])):
+    for number, cell, values, configuration_id, row in sorted(known, key=lambda item: _order(item[0])):
         if study := by_cell.get(cell):
             study.remember(values, configuration_id, number)
-            if outcome:
-                study.tell(configuration_id, outcome)
+            if row:
+                _tell(study, row)
 
 
-def outcome_of(row: Row) -> Outcome:
-    """How the trial of a row ended."""
+def _tell(study: CellStudy, row: Row) -> None:
+    """How the trial of a row ended; one that waits at a rung may still go on."""
+    if row["reason"] == NOT_PROMOTED:
+        study.pause(row["configuration_id"])
+        return
     against = {name: row.get(column) for name, column in COST_COLUMNS.items()}
-    return Outcome(row["status"], row["epochs"], row["objective"], against)
+    study.tell(row["configuration_id"], Outcome(row["status"], row["epochs"], row["objective"], against))
 
 
 def _order(number: int | None) -> float:
     return math.inf if number is None else number
 
 
-def refill(rungs: Rungs, past: Past, objective: str) -> None:
-    """Enter all recorded epochs of the search stage, in their order of arrival."""
+def refill(judge: Judge, past: Past, objective: str) -> None:
+    """Enter all recorded epochs of the search stage, and how its trials ended, in their order of arrival."""
+    ends = {row["trial_id"]: row for row in past.stage("search") if row["status"] != "stopped"}
     known = {row["trial_id"] for row in past.stage("search")}
-    if not known:
-        return
-    names = ["trial_id", "cell", "epoch", "epochs_at_target", objective]
-    for row in past.epochs.select(names).to_pylist():
-        if row["trial_id"] in known:
-            rungs.report(row["cell"], row["trial_id"], row, objective)
+    known |= {job.trial_id for job in past.under_way if job.stage == "search"}
+    names = ["sequence", "trial_id", "cell", "epoch", "epochs_at_target", objective]
+    epochs = [row for row in past.epochs.select(names).to_pylist() if row["trial_id"] in known]
+    for row in sorted([*epochs, *ends.values()], key=lambda row: row["sequence"]):
+        if "status" in row:
+            judge.end(row["cell"], row["trial_id"], failed=row["status"] == "failed")
+        else:
+            judge.report(row["cell"], row["trial_id"], row, objective)

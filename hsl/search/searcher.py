@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from ray.tune.search import Searcher
 
-from hsl.search.jobs import Job
+from hsl.search.jobs import NOT_PROMOTED, Job
+from hsl.search.pauses import Pauses
 from hsl.search.proposals import CellStudy, Outcome, Proposal
 from hsl.search.settings import COST_COLUMNS
 from hsl.search.turns import Turns
@@ -42,6 +43,7 @@ class CellSearcher(Unsaved, Searcher):
         queue: Jobs that are to run whatever the studies say: continued trials, confirmations.
         turns: The studies of a search; without any in a stage that only works off its queue.
         make_job: Makes the job of a proposal.
+        pauses: Hands out the jobs that were promoted at a rung.
         is_spent: Whether a budget is spent, so that nothing new may start.
         watcher: Sees every proposal and its end; nobody by default.
     """
@@ -51,6 +53,7 @@ class CellSearcher(Unsaved, Searcher):
         queue: Iterable[Job],
         turns: Turns,
         make_job: JobMaker,
+        pauses: Pauses[Job],
         is_spent: Callable[[], bool] = lambda: False,
         watcher: Watcher | None = None,
     ) -> None:
@@ -59,6 +62,7 @@ class CellSearcher(Unsaved, Searcher):
         self._queue = deque(queue)
         self._turns = turns
         self._make_job = make_job
+        self._pauses = pauses
         self._is_spent = is_spent
         self._watcher = watcher
 
@@ -69,14 +73,21 @@ class CellSearcher(Unsaved, Searcher):
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next trial's configuration for Tune; FINISHED, or None while cells wait for their neighbours."""
+        """The next trial's configuration for Tune, None as long as a running trial may lead to one, or FINISHED."""
         if self._is_spent():
             return Searcher.FINISHED
-        job = self._queue.popleft() if self._queue else self._proposed()
+        job = self._queue.popleft() if self._queue else self._pauses.take(self._open()) or self._proposed()
         if job is None:
-            return Searcher.FINISHED if self._turns.is_over else None
+            return Searcher.FINISHED if self._pauses.is_idle else None
+        self._pauses.start(job.cell)
+        if study := self._turns.studies.get(job.cell):
+            study.resume(job.configuration.id)
         self.jobs[trial_id] = job
         return {"job": job.model_dump_json(exclude_defaults=True)}
+
+    def _open(self) -> dict[str, bool]:
+        """Whether something new comes in a cell."""
+        return {name: not study.is_finished for name, study in self._turns.studies.items()}
 
     def _proposed(self) -> Job | None:
         turn = self._turns.propose()
@@ -90,11 +101,14 @@ class CellSearcher(Unsaved, Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell the study of the cell how the trial ended; one that is only halted has not."""
+        """Tell the study of the cell how the trial ended; one that is halted or waits at a rung has not."""
         job, result = self.jobs[trial_id], result or {}
         study = self._turns.studies.get(job.cell)
         status = "failed" if error else result.get("status", "failed")
         if study is None or job.stage != "search" or status == "halted":
+            return
+        if result.get("reason") == NOT_PROMOTED and not error:
+            study.pause(job.configuration.id)
             return
         against = {name: result.get(name) for name in COST_COLUMNS}
         outcome = Outcome(status, result.get("epoch", 0), result.get("objective"), against)

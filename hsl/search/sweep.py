@@ -19,24 +19,27 @@ from hsl.results.columns import TABLES
 from hsl.results.store import Store
 from hsl.search import ledger
 from hsl.search.compatible import check_continues, space_text
-from hsl.search.jobs import Job
+from hsl.search.early_stopping import make_judge
+from hsl.search.jobs import NOT_PROMOTED, Job
 from hsl.search.lease import lease
 from hsl.search.mirror import Mirror
 from hsl.search.needs import Needs, objective_of
 from hsl.search.parents import Library, Task
-from hsl.search.plan import make_plan
+from hsl.search.pauses import Pauses
+from hsl.search.plan import Cell, make_plan
 from hsl.search.preflight import preflight
 from hsl.search.prerequisites import prepare
 from hsl.search.progress import Progress, tally_of
 from hsl.search.proposals import CellStudy, Proposal
 from hsl.search.resume import Past, read_past, refill, teach
-from hsl.search.rungs import Rungs
+from hsl.search.rungs import Judge
 from hsl.search.runtime import ray_session, scratch_folder, slots
 from hsl.search.schema import SearchSpace
 from hsl.search.session import Session
 from hsl.search.turns import Turns
 from hsl.search.winners import confirm_jobs
 from hsl.training import checkpoint
+from hsl.training.configuration import Configuration
 
 MAX_WORKER_LOSSES = 3
 
@@ -48,12 +51,14 @@ class SweepReport:
     Attributes:
         trained: Trials that ended in this run.
         failed: Failed trials in the store, those of earlier runs included.
+        ended: Trials in the store.
         left: Which budget was spent and what it left, in words; None if everything was trained.
     """
 
     trained: int
     failed: int
     left: str | None = None
+    ended: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class Stage:
         past: What the store held when the stage began.
         queue: Jobs that are to run whatever the studies say.
         studies: One per cell; none in a stage that only works off its queue.
-        rungs: Early stopping.
+        pauses: Early stopping, and the trials that wait at its rungs.
     """
 
     name: str
@@ -74,7 +79,7 @@ class Stage:
     past: Past
     queue: list[Job]
     studies: list[CellStudy]
-    rungs: Rungs
+    pauses: Pauses[Job]
 
     @property
     def is_done(self) -> bool:
@@ -130,7 +135,7 @@ class Sweep:
                 self._run(stage, stack, session)
             for table in TABLES:
                 self.store.compact(table)
-        return SweepReport(self._trained, self._failed, self._left)
+        return SweepReport(self._trained, self._failed, self._left, len(self.store.read("trials")))
 
     def _describe(self) -> None:
         self.store.write_space(space_text(self.space))
@@ -149,21 +154,45 @@ class Sweep:
         teach(studies, past)
         if self._mirror:
             self._mirror.rebuild(studies)
-        rungs = Rungs(self.space.early_stopping, self.space.training.epochs, self.space.seed)
-        refill(rungs, past, objective_of(self.space))
+        judge = make_judge(self.space.early_stopping, self.space.training.epochs, self.space.seed)
+        refill(judge, past, objective_of(self.space))
+        pauses, queue = Pauses(judge, self._paused(past)), self._continued(past)
+        if not queue and all(
+            study.is_finished for study in studies
+        ):  # what a killed driver had still to promote
+            promoted = pauses.take({study.cell.name: False for study in studies})
+            queue = [promoted] if promoted else []
         planned = {cell.name: cell.configurations for cell in self.plan.cells}
-        return Stage("search", planned, past, self._continued(past), studies, rungs)
+        return Stage("search", planned, past, queue, studies, pauses)
+
+    def _paused(self, past: Past) -> dict[str, Job]:
+        """Jobs that wait at a rung."""
+        cells = {cell.name: cell for cell in self.plan.cells}
+        waiting = (row for row in past.stage("search") if row["reason"] == NOT_PROMOTED)
+        return {
+            row["trial_id"]: self._again(
+                cells[row["cell"]],
+                Configuration.model_validate_json(row["configuration"]),
+                row["seed"],
+                {**row, "parameters": json.loads(row["parameters"])},
+            )
+            for row in waiting
+            if row["cell"] in cells
+        }
 
     def _continued(self, past: Past) -> list[Job]:
         """Jobs of the search that were under way, made anew: the store may have moved, the rungs may differ."""
         cells = {cell.name: cell for cell in self.plan.cells}
         return [
-            self.needs.job(cells[job.cell], "search", job.configuration, job.seed, job.parameters).model_copy(
-                update={"proposal": job.proposal, "proposed_by": job.proposed_by}
-            )
+            self._again(cells[job.cell], job.configuration, job.seed, job.model_dump())
             for job in past.under_way
             if job.stage == "search" and job.cell in cells
         ]
+
+    def _again(self, cell: Cell, configuration: Configuration, seed: int, proposed: Mapping[str, Any]) -> Job:
+        """The job of a trial of the search that goes on."""
+        job = self.needs.job(cell, "search", configuration, seed, proposed["parameters"])
+        return job.model_copy(update={name: proposed[name] for name in ("proposal", "proposed_by")})
 
     def _confirm(self) -> Stage:
         """The best configurations of every cell with fresh seeds."""
@@ -171,7 +200,7 @@ class Sweep:
         jobs = confirm_jobs(self.plan, past.stage("search"), self.needs, past.stage("confirm"))
         ended = past.ended()
         queue = [job for job in jobs if job.trial_id not in ended]
-        return Stage("confirm", Counter(job.cell for job in jobs), past, queue, [], Rungs(None, 1, 0))
+        return Stage("confirm", Counter(job.cell for job in jobs), past, queue, [], Pauses(Judge()))
 
     def _run(self, stage: Stage, stack: contextlib.ExitStack, session: Session) -> None:
         self._failed = sum(row["status"] == "failed" for row in stage.past.trials)
@@ -217,15 +246,20 @@ class Sweep:
 
         tally = tally_of(stage.name, stage.planned, stage.past.stage(stage.name))
         ended, failed = tally.ended, tally.failed
-        turns = Turns(self.plan, stage.studies)
+        judge, pauses = stage.pauses.judge, stage.pauses
         searcher = CellSearcher(
-            stage.queue, turns, self._proposed, lambda: bool(session.account.exceeded()), self._mirror
+            stage.queue,
+            Turns(self.plan, stage.studies),
+            self._proposed,
+            pauses,
+            lambda: bool(session.account.exceeded()),
+            self._mirror,
         )
         accountant = Accountant(session, self.space, searcher.jobs)
         progress = Progress(self._console, ray.cluster_resources)
-        book = ledger.Ledger(self.store, stage.past.next_sequence, stage.rungs.is_exempt, self._forget, tally)
-        callbacks = [accountant, Recorder(book, progress, searcher.jobs)]
-        scheduler = StratifiedASHA(stage.rungs, searcher.jobs)
+        book = ledger.Ledger(self.store, stage.past.next_sequence, judge.is_exempt, self._forget, tally)
+        callbacks = [Recorder(book, progress, searcher.jobs, pauses), accountant]
+        scheduler = StratifiedASHA(judge, searcher.jobs)
         try:
             with progress.showing(tally):
                 tune_jobs(SweepTrial, searcher, scheduler, callbacks, BudgetStopper(session), self.space)
@@ -234,6 +268,9 @@ class Sweep:
             accountant.close()
             self._trained += tally.ended - ended
             self._failed += tally.failed - failed
+        if not session.account.exceeded():
+            for job in pauses.left():
+                self._forget(job)
 
     def _proposed(self, study: CellStudy, proposal: Proposal) -> Job:
         configuration, seed = proposal.configuration, self.space.seed

@@ -13,6 +13,7 @@ from hsl.search.axes import Values
 from hsl.search.neighbours import neighbours
 from hsl.search.plan import Cell, Plan
 from hsl.search.proposals import CellStudy, Proposal
+from hsl.search.schema import Median, Stratified
 
 MOST = 4.0
 """How many times the turns of a cell without any doubt a cell gets, at most."""
@@ -75,7 +76,8 @@ class Turns:
         if self._space.priority == "even":
             return 1.0
         stopping = self._space.early_stopping
-        noise = stopping.tolerance if stopping and stopping.tolerance > 0 else USUAL_NOISE
+        tolerance = stopping.tolerance if isinstance(stopping, Stratified | Median) else 0.0
+        noise = tolerance or USUAL_NOISE
         found = [outcome.objective for _, outcome in study.best()]
         return min(MOST, contenders([value for value in found if value is not None], noise))
 
