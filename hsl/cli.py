@@ -16,6 +16,7 @@ from hsl import __version__
 from hsl.commands.answers import ANSWERS
 from hsl.commands.cluster import cluster
 from hsl.commands.options import Format, OutFormat, Part, StoreUri
+from hsl.commands.preview import preview
 from hsl.errors import ExitCode, HslError
 from hsl.registry import PLUGINS
 
@@ -195,6 +196,13 @@ def score(
         float | None,
         typer.Option(help="When to score, as a share of the training.", show_default="0.1, trajectories 1"),
     ] = None,
+    label_noise: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGIME",
+            help="Train the scoring models with this regime's wrong labels; tell if they are found.",
+        ),
+    ] = None,
     store: Annotated[
         str | None,
         typer.Option(help="Result store that shares the scores with its sweep.", show_default="the cache"),
@@ -212,8 +220,8 @@ def score(
     from hsl.search.plan import asked_scores  # noqa: PLC0415
     from hsl.search.space import load_space  # noqa: PLC0415
 
-    asked = asked_scores(load_space(space, overrides or ()), by, models, epoch)
-    from hsl.search.difficulty import draw_sheet, extremes, make_scores  # noqa: PLC0415
+    asked = asked_scores(load_space(space, overrides or ()), by, models, epoch, label_noise)
+    from hsl.search.difficulty import draw_sheet, extremes, found_wrong, make_scores  # noqa: PLC0415
     from hsl.training.build import default_device  # noqa: PLC0415
 
     scores = make_scores(asked, store, device or default_device(), lambda line: typer.echo(line, err=True))
@@ -224,6 +232,8 @@ def score(
         write_table(out, scores)
     if sheet:
         draw_sheet(sheet, asked, shown)
+    if found := found_wrong(scores):
+        typer.echo(found, err=True)
     _show(shown, format)
 
 
@@ -265,7 +275,7 @@ def query(
     _show(run_query(Store(store), sql), format)
 
 
-for _command in (*ANSWERS, cluster):
+for _command in (*ANSWERS, cluster, preview):
     app.command()(_command)
 
 

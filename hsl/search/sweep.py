@@ -35,6 +35,7 @@ from hsl.search.resume import Past, read_past, refill, teach
 from hsl.search.rungs import Judge
 from hsl.search.runtime import ray_session, scratch_folder, slots
 from hsl.search.schema import SearchSpace
+from hsl.search.selections import of_plan, try_selections
 from hsl.search.session import Session
 from hsl.search.turns import Turns
 from hsl.search.winners import confirm_jobs
@@ -117,6 +118,7 @@ class Sweep:
         self._trained = 0
         self._failed = 0
         self._left: str | None = None
+        self._warned: set[str] = set()
 
     def run(self) -> SweepReport:
         """Train what the store lacks.
@@ -126,6 +128,7 @@ class Sweep:
         """
         check_continues(self.store.read_space(), self.space, self.store.uri)
         preflight(self.plan)
+        self._try_selections()
         with lease(self.library.root), contextlib.ExitStack() as stack:
             self._describe()
             session = Session(self.store, self.space.budget.limits)
@@ -215,6 +218,7 @@ class Sweep:
     def _make(self, stage: Stage, session: Session) -> None:
         needed = self.needs.of_search() if stage.studies else self._needs_of(stage.queue)
         prepare(needed, self.space.resources, self._say, session)
+        self._try_selections()
         self._train(stage, session)
 
     def _unfinished(self, stage: Stage) -> str:
@@ -222,6 +226,14 @@ class Sweep:
         ended = sum(row["stage"] == stage.name for row in self.store.read("trials").to_pylist())
         later = " and all of confirm" if stage.name == "search" and self.space.confirm.seeds else ""
         return f"{stage.name} has {sum(stage.planned.values()) - ended} trials left{later}"
+
+    def _try_selections(self) -> None:
+        """Once before anything, and once when the scores are there: a trial is too late to find out."""
+        found = try_selections(self.space, of_plan(self.plan), self.library, self.space.seed)
+        for warning in found:
+            if warning not in self._warned:
+                self._say(f"warning: {warning}")
+        self._warned |= set(found)
 
     def _needs_of(self, queue: list[Job]) -> list[Task]:
         return [task for job in queue for task in self.needs.of(job.configuration, job.seed)]
