@@ -212,8 +212,9 @@ class Sweep:
         if not session.account.exceeded():
             self._connect(stack, session)
             self._make(stage, session)
-        if session.account.exceeded():
-            self._left = f"{session.account.in_words()}; {self._unfinished(stage)}"
+        if session.account.exceeded() and (left := self._unfinished(stage)):
+            later = " and all of confirm" if stage.studies and self.space.confirm.seeds else ""
+            self._left = f"{session.account.in_words()}; {stage.name} has {left} trials left{later}"
 
     def _make(self, stage: Stage, session: Session) -> None:
         needed = self.needs.of_search() if stage.studies else self._needs_of(stage.queue)
@@ -221,11 +222,14 @@ class Sweep:
         self._try_selections()
         self._train(stage, session)
 
-    def _unfinished(self, stage: Stage) -> str:
-        """What is left of a stage."""
-        ended = sum(row["stage"] == stage.name for row in self.store.read("trials").to_pylist())
-        later = " and all of confirm" if stage.name == "search" and self.space.confirm.seeds else ""
-        return f"{stage.name} has {sum(stage.planned.values()) - ended} trials left{later}"
+    def _unfinished(self, stage: Stage) -> int:
+        """Trials that are left of a stage."""
+        trials = self.store.read("trials").select(["stage", "cell"]).to_pylist()
+        ended = sum(row["stage"] == stage.name and row["cell"] in stage.planned for row in trials)
+        studies = [
+            study.issued if study.is_finished else study.cell.configurations for study in stage.studies
+        ]
+        return sum(studies or stage.planned.values()) - ended
 
     def _try_selections(self) -> None:
         """Once before anything, and once when the scores are there: a trial is too late to find out."""
