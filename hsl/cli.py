@@ -87,17 +87,19 @@ def plan(
     """Show what a sweep would run, what it costs, and what is left out and why."""
     from hsl.search.cost import estimate  # noqa: PLC0415
     from hsl.search.describe import document, show_plan  # noqa: PLC0415
+    from hsl.search.forecast import forecast  # noqa: PLC0415
     from hsl.search.plan import make_plan  # noqa: PLC0415
     from hsl.search.space import load_space  # noqa: PLC0415
 
     made = make_plan(load_space(space, overrides or ()))
-    speed = _recorded_speed(_store_uri(store, storage, made.space.name))
-    costs = estimate(made, speed)
-    content = document(made, costs, speed is not None)
+    rates = _recorded_rates(_store_uri(store, storage, made.space.name))
+    costs = estimate(made, rates.passes_per_second if rates else None)
+    budgets = forecast(made, costs, rates)
+    content = document(made, costs, budgets, rates is not None)
     if format is Format.TABLE:
         from rich.console import Console  # noqa: PLC0415
 
-        show_plan(made, costs, speed is not None, Console())
+        show_plan(made, costs, budgets, rates is not None, Console())
     elif format is Format.JSON:
         import json  # noqa: PLC0415
 
@@ -116,6 +118,12 @@ def sweep(
         str | None,
         typer.Option(help="Address of a Ray cluster.", envvar="RAY_ADDRESS", show_default="this machine"),
     ] = None,
+    optuna_storage: Annotated[
+        str | None,
+        typer.Option(
+            help="Show the studies in this Optuna storage as well, for example sqlite:///studies.db."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan instead.")] = False,
 ) -> None:
     """Train what the store lacks, and print the best configuration of every cell. Run it again to continue."""
@@ -131,12 +139,15 @@ def sweep(
     from hsl.search.sweep import Sweep  # noqa: PLC0415
 
     try:
-        report = Sweep(loaded, uri, Console(stderr=True), address).run()
+        report = Sweep(loaded, uri, Console(stderr=True), address, optuna_storage).run()
     except KeyboardInterrupt:
         typer.echo(f"interrupted; everything so far is in {uri}, the same command continues", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    best(uri, metric=loaded.objective)
+    if report.ended or not report.left:
+        best(uri, metric=loaded.objective)
     typer.echo(f"{report.trained} trials trained in this run; results in {uri}", err=True)
+    if report.left:
+        typer.echo(f"{report.left}; raise it and run the same command to continue", err=True)
     if report.failed:
         typer.echo(
             f"{report.failed} trials failed: hsl query {uri} "
@@ -293,11 +304,11 @@ def _narrate_epoch(row: Any) -> None:
     typer.echo(f"epoch {row['epoch']}: training loss {row['train_loss']:.4f}{shown}", err=True)
 
 
-def _recorded_speed(store: str) -> float | None:
-    from hsl.results.query import passes_per_second  # noqa: PLC0415
+def _recorded_rates(store: str) -> Any:
+    from hsl.results.rates import recorded_rates  # noqa: PLC0415
     from hsl.results.store import Store  # noqa: PLC0415
 
-    return passes_per_second(Store(store))
+    return recorded_rates(Store(store))
 
 
 def _table(rows: list[dict[str, Any]]) -> Any:

@@ -1,7 +1,8 @@
 """Whether a store may be continued with a space that has changed: yes if it only adds, or changes how, not what.
 
 May grow: regimes, levels of factors, choices of a search, configurations per cell, confirmations.
-May change: resources, early stopping, sampler, evaluation. Everything else would change the meaning of what is stored.
+May change: resources, prices, early stopping, how and in which order is searched, limits of the budget, further
+objectives, evaluation. Everything else would change the meaning of what is stored.
 """
 
 from __future__ import annotations
@@ -16,7 +17,12 @@ from hsl.search.regimes import default_regime
 from hsl.search.schema import SearchSpace
 from hsl.search.space import make_space
 
-FREE = frozenset({"resources", "early_stopping", "sampler", "regime", "evaluation"})
+FREE = frozenset(
+    {
+        *("resources", "early_stopping", "sampler", "priority", "warm_start", "against", "prices", "regime"),
+        "evaluation",
+    }
+)
 """May change; what `regime` stands for is compared by itself."""
 
 GROWS = frozenset({"regimes", "factors", "search", "budget", "confirm"})
@@ -59,14 +65,20 @@ def check_continues(text: str | None, space: SearchSpace, where: str) -> None:
 
 def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
     """What `given` changes that it may not change."""
-    for key, old in stored.items():
-        new = given[key]
+    for key in stored:
+        old, new = _meaning(key, stored), _meaning(key, given)
         if key in GROWS:
             yield from _lost(key, old, new)
         elif key not in FREE and old != new:
             yield from _changed(key, old, new)
     if "regime" not in stored["factors"] and _first_regime(stored) != _first_regime(given):
         yield f"the regime of all trials: stored {_first_regime(stored)}, given {_first_regime(given)}"
+
+
+def _meaning(key: str, space: Mapping[str, Any]) -> Any:
+    """The part of a space that says what is trained; the limits of a budget only say when to stop."""
+    part = space[key]
+    return {"configurations_per_cell": part["configurations_per_cell"]} if key == "budget" else part
 
 
 def _first_regime(space: Mapping[str, Any]) -> str:

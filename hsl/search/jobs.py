@@ -23,6 +23,8 @@ class Job(Strict):
         stage: ``search`` or ``confirm``.
         baseline: Whether the cell is a dense reference.
         parameters: Tuned values (axis -> value).
+        proposal: Number of the proposal in the study of its cell; None outside a search.
+        proposed_by: Name of the sampler, or ``warm_start``; None outside a search.
         parent: URI of its parent, where it needs one.
         scores: URI of the difficulty scores, where its regime needs them.
         checkpoint: URI of its checkpoint.
@@ -42,6 +44,8 @@ class Job(Strict):
     stage: Literal["search", "confirm"]
     baseline: bool = False
     parameters: dict[str, Any] = {}
+    proposal: int | None = None
+    proposed_by: str | None = None
     parent: str | None = None
     scores: str | None = None
     checkpoint: str

@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hsl.provenance import provenance
+from hsl.results.sequential import confidence_of_looks
 from hsl.results.store import Store, Writer
 from hsl.search.jobs import NOT_PROMOTED, Job
 from hsl.search.needs import regime_of
 from hsl.search.plan import Cell
 from hsl.search.progress import Tally
+from hsl.search.samplers import record, sampler_of
 from hsl.search.schema import SearchSpace
 from hsl.training.configuration import digest
 
@@ -79,6 +81,10 @@ class Ledger:
         self.tally.end(job, status, summary.get("objective"), waits=reason == NOT_PROMOTED)
         self.flush_if_due()
 
+    def halt(self, job: Job) -> None:
+        """A trial has left its worker without an end: it goes on in a later run."""
+        self.tally.halt(job)
+
     def flush_if_due(self) -> None:
         """Make rows durable from time to time."""
         self._writer.flush_if_due()
@@ -109,6 +115,8 @@ def cell_row(cell: Cell, space: SearchSpace) -> dict[str, Any]:
         "baseline": cell.baseline,
         "configurations": cell.configurations,
         "space_hash": digest(space.model_dump(mode="json")),
+        "sampler": record(sampler_of(space, cell)),
+        "confidence": confidence_of_looks(space.confirm.looks) if space.confirm.stop else None,
     }
 
 
@@ -135,6 +143,8 @@ def trial_row(job: Job, summary: Mapping[str, Any], status: str, reason: str | N
         "sparsity": configuration.sparsity,
         "parameters": job.parameters,
         "objective_metric": job.objective,
+        "proposal": job.proposal,
+        "proposed_by": job.proposed_by,
         "configuration": configuration.model_dump(mode="json", exclude_defaults=True),
         "status": status,
         "reason": reason,

@@ -15,6 +15,7 @@ from ray import tune
 
 from hsl.errors import HslError
 from hsl.search.jobs import Job
+from hsl.search.settings import COST_COLUMNS
 from hsl.training import checkpoint
 from hsl.training.build import build_bench, build_trainer, default_device
 from hsl.training.flops import relative_forward
@@ -205,6 +206,7 @@ def report(
         "summary": summary,
         "epoch": summary.get("epochs", 0),
         "objective": summary.get("objective"),
+        **{name: summary.get(column) for name, column in COST_COLUMNS.items()},
         "status": status,
         "reason": reason,
         "done": status != "running",
