@@ -13,6 +13,7 @@ import typer
 from hsl import __version__
 from hsl.commands.answers import ANSWERS
 from hsl.commands.options import Format, OutFormat, Part, StoreUri
+from hsl.commands.status import status
 from hsl.errors import ExitCode, HslError
 
 EPILOG = (
@@ -232,6 +233,7 @@ def query(
 
 for _answer in ANSWERS:
     app.command()(_answer)
+app.command()(status)
 
 
 @app.command("list")

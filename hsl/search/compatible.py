@@ -15,7 +15,7 @@ from hsl.errors import SpaceError, StoreError
 from hsl.search.schema import SearchSpace
 from hsl.search.space import make_space
 
-FREE = frozenset({"resources", "early_stopping", "sampler", "regime"})
+FREE = frozenset({"resources", "trial_timeout", "early_stopping", "sampler", "regime"})
 """May change; what `regime` stands for is compared by itself."""
 
 GROWS = frozenset({"regimes", "factors", "search", "budget", "confirm"})

@@ -24,6 +24,7 @@ class Job(Strict):
         checkpoint: URI of its checkpoint.
         milestones: Epochs at target sparsity at which it is judged, so that it reports there.
         objective: Name of the metric that is maximised.
+        timeout: Seconds without a report after which its worker is killed; None waits for ever.
     """
 
     trial_id: str
@@ -39,3 +40,4 @@ class Job(Strict):
     checkpoint: str
     milestones: tuple[int, ...] = ()
     objective: str = "val_matched_accuracy"
+    timeout: float | None = None

@@ -80,6 +80,7 @@ class Needs:
             checkpoint=self._library.checkpoint(trial_id),
             milestones=self._milestones if stage == "search" else (),
             objective=objective_of(self._space),
+            timeout=self._space.trial_timeout,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +13,13 @@ import pyarrow.compute as pc
 from pyarrow import fs
 from pydantic import ValidationError
 
-from hsl.errors import StoreError
 from hsl.results.files import open_filesystem
 from hsl.results.store import Store
 from hsl.search.jobs import Job
 from hsl.search.parents import Library
 from hsl.search.proposals import CellStudy, Outcome
 from hsl.search.rungs import Rungs
+from hsl.training.generations import PREVIOUS, SUFFIX, read_json
 
 LOG = logging.getLogger(__name__)
 
@@ -59,23 +59,28 @@ def read_past(store: Store, library: Library) -> Past:
     """Read the store and the checkpoints beside it."""
     trials = store.read("trials").to_pylist()
     ended = {row["trial_id"] for row in trials}
-    under_way = [job for job in _checkpointed(library) if job.trial_id not in ended]
+    under_way = [job for job, _ in checkpointed(library, ended)]
     return Past(trials, store.read("epochs"), under_way)
 
 
-def _checkpointed(library: Library) -> Iterator[Job]:
-    from hsl.training import checkpoint  # noqa: PLC0415  imports torch: only where checkpoints are
+def checkpointed(library: Library, ended: Container[str]) -> Iterator[tuple[Job, int]]:
+    """Jobs that have a checkpoint, with the epochs trained so far.
 
+    Args:
+        library: Where the checkpoints are.
+        ended: Ids of trials that are not looked at, because they have ended.
+    """
     filesystem, root = open_filesystem(library.root)
     selector = fs.FileSelector(f"{root}/checkpoints", allow_not_found=True)
-    for info in sorted(filesystem.get_file_info(selector), key=lambda info: info.path):
-        if not info.base_name.endswith(".safetensors"):
-            continue
-        uri = library.checkpoint(info.base_name.removesuffix(".safetensors"))
+    names = {info.base_name.removesuffix(PREVIOUS) for info in filesystem.get_file_info(selector)}
+    trials = {name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX)}
+    for trial_id in sorted(trial for trial in trials if trial not in ended):
+        uri = library.checkpoint(trial_id)
+        state = read_json(uri)
         try:
-            state = checkpoint.read(uri)
-            yield Job.model_validate((state or {})["job"])
-        except (StoreError, KeyError, ValidationError) as error:
+            if state is not None:
+                yield Job.model_validate(state["job"]), len(state["trainer"]["history"])
+        except (KeyError, TypeError, ValidationError) as error:
             LOG.warning("%s is not used: %s", uri, error)
 
 

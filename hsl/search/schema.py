@@ -160,4 +160,6 @@ class SearchSpace(Strict):
     confirm: Confirm = Confirm()
     objective: Literal["matched", "clean"] = "matched"
     resources: Resources = Resources()
+    trial_timeout: Annotated[float, Field(gt=0)] | None = 3600
+    """Seconds without a report after which a trial's worker is killed; the trial is tried again, then failed."""
     seed: Annotated[int, Field(ge=0)] = 0

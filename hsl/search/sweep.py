@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from hsl.results.columns import TABLES
+from hsl.errors import HslError
 from hsl.results.store import Store
 from hsl.search import ledger
 from hsl.search.compatible import check_continues, space_text
@@ -32,9 +32,13 @@ from hsl.search.rungs import Rungs
 from hsl.search.runtime import ray_session, scratch_folder, slots
 from hsl.search.schema import SearchSpace
 from hsl.search.winners import confirm_jobs
-from hsl.training import checkpoint
+from hsl.training import generations
 
 MAX_WORKER_LOSSES = 3
+"""Times that a trial is tried again after its worker was lost."""
+
+MAX_DRIVER_FAILURES = 3
+"""Times that the driver starts again from the store after Ray's controller has failed."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ class Sweep:
         self._address = address
         self._trained = 0
         self._failed = 0
+        self._check_lease: Callable[[], None] = lambda: None
 
     def run(self) -> SweepReport:
         """Train what the store lacks.
@@ -105,12 +110,11 @@ class Sweep:
         """
         check_continues(self.store.read_space(), self.space, self.store.uri)
         preflight(self.plan)
-        with lease(self.library.root), contextlib.ExitStack() as stack:
+        with lease(self.library.root) as self._check_lease, contextlib.ExitStack() as stack:
             self._describe()
-            self._run(self._search(), stack)
-            self._run(self._confirm(), stack)
-            for table in TABLES:
-                self.store.compact(table)
+            for stage in (self._search, self._confirm):
+                self._run_again_on_failure(stage, stack)
+            ledger.compact(self.store)
         return SweepReport(self._trained, self._failed)
 
     def _describe(self) -> None:
@@ -146,6 +150,24 @@ class Sweep:
         queue = [job for job in jobs if job.trial_id not in ended]
         return Stage("confirm", Counter(job.cell for job in jobs), past, queue, [], Rungs(None, 1, 0))
 
+    def _run_again_on_failure(self, stage: Callable[[], Stage], stack: contextlib.ExitStack) -> None:
+        """Ray's controller may fail as a whole: the stage is then made anew from the store, with a new Ray."""
+        for failures in range(MAX_DRIVER_FAILURES + 1):
+            try:
+                self._run(stage(), stack)
+                return
+            except Exception as error:
+                if own := own_error(error):
+                    raise own from error
+                if failures == MAX_DRIVER_FAILURES:
+                    raise
+                reason = str(error).strip().rpartition("\n")[2] or type(error).__name__
+                self._say(
+                    f"the driver failed ({reason}); it starts again from the store "
+                    f"({failures + 1} of {MAX_DRIVER_FAILURES} times)"
+                )
+                stack.close()
+
     def _run(self, stage: Stage, stack: contextlib.ExitStack) -> None:
         self._failed = sum(row["status"] == "failed" for row in stage.past.trials)
         if stage.is_done:
@@ -176,17 +198,23 @@ class Sweep:
         ended, failed = tally.ended, tally.failed
         searcher = JobSearcher(stage.queue, stage.studies, self._proposed)
         progress = Progress(self._console, ray.cluster_resources)
-        book = ledger.Ledger(self.store, stage.past.next_sequence, stage.rungs.is_exempt, self._forget, tally)
+        book = ledger.Ledger(
+            self.store,
+            stage.past.next_sequence,
+            stage.rungs.is_exempt,
+            self._forget,
+            tally,
+            self._check_lease,
+        )
         recorder = Recorder(book, progress, searcher.jobs)
+        scheduler = StratifiedASHA(stage.rungs, searcher.jobs)
         try:
             with progress.showing(tally):
-                tune_jobs(
-                    SweepTrial, searcher, StratifiedASHA(stage.rungs, searcher.jobs), recorder, self.space
-                )
+                tune_jobs(SweepTrial, searcher, scheduler, recorder, self.space)
         finally:
-            book.close()
             self._trained += tally.ended - ended
             self._failed += tally.failed - failed
+            book.close()
 
     def _proposed(self, study: CellStudy, proposal: Proposal) -> Job:
         configuration, seed = proposal.configuration, self.space.seed
@@ -195,10 +223,20 @@ class Sweep:
     def _forget(self, job: Job) -> None:
         """A search trial needs no checkpoint once it is recorded; confirmed networks are kept."""
         if job.stage == "search":
-            checkpoint.remove(job.checkpoint)
+            generations.remove(job.checkpoint)
+        else:
+            generations.remove_previous(job.checkpoint)
 
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def own_error(error: BaseException) -> HslError | None:
+    """The error of this package that Ray has wrapped into `error`, if there is one."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, HslError):
+        seen = seen.__cause__ or seen.__context__
+    return seen
 
 
 def tune_jobs(trainable: Any, searcher: Any, scheduler: Any, recorder: Any, space: SearchSpace) -> None:
@@ -215,7 +253,7 @@ def tune_jobs(trainable: Any, searcher: Any, scheduler: Any, recorder: Any, spac
                 num_samples=-1,
                 max_concurrent_trials=slots(space.resources),
                 reuse_actors=True,
-                trial_dirname_creator=lambda trial: trial.trial_id,
+                trial_dirname_creator=lambda _: "trial",
             ),
             run_config=tune.RunConfig(
                 name=space.name,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import platform
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +16,7 @@ from ray import tune
 
 from hsl.errors import HslError
 from hsl.search.jobs import Job
-from hsl.training import checkpoint
+from hsl.training import generations
 from hsl.training.build import build_trainer, default_device
 from hsl.training.flops import relative_forward
 from hsl.training.models import INNER
@@ -40,11 +42,12 @@ class TrialRun:
         self._trainer = build_trainer(
             job.configuration, job.seed, parent=job.parent, scores=job.scores, device=device
         )
-        state = checkpoint.read(job.checkpoint)
+        state = generations.read(job.checkpoint)
         if state is not None:
             self._trainer.load_state_dict(state["trainer"])
             self._started_at = datetime.fromisoformat(state["started_at"])
         self._unreported = list(self._trainer.history)
+        self._note: str | None = None
 
     def advance(self) -> dict[str, Any]:
         """Train until the next rung, the end, or for `REPORT_SECONDS`.
@@ -62,7 +65,9 @@ class TrialRun:
             if row["epochs_at_target"] in self._job.milestones or time.monotonic() > until:
                 break
         rows, self._unreported = self._unreported, []
-        return report(rows, self._summary(), status="completed" if self._trainer.is_done else "running")
+        status = "completed" if self._trainer.is_done else "running"
+        note, self._note = self._note, None
+        return {**report(rows, self._summary(), status), "note": note}
 
     def _save(self) -> None:
         job = self._job.model_dump(mode="json", exclude_defaults=True)
@@ -71,7 +76,13 @@ class TrialRun:
             "started_at": self._started_at.isoformat(),
             "trainer": self._trainer.state_dict(),
         }
-        checkpoint.write(self._job.checkpoint, state)
+        try:
+            generations.write(self._job.checkpoint, state)
+        except OSError as error:  # a full disk costs what a checkpoint protects, not the trial
+            self._note = (
+                f"checkpoints cannot be written ({error}); trials go on, but one that is interrupted starts again "
+                f"from its last checkpoint, and confirmed networks may be missing; free space"
+            )
 
     def _summary(self) -> dict[str, Any]:
         """Columns of the trials table that only the worker knows."""
@@ -147,17 +158,36 @@ class SweepTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train a while and report."""
         try:
-            if self._run is None:
-                self._run = TrialRun(self._job, default_device())
-            return self._run.advance()
+            with watchdog(self._job.timeout):
+                if self._run is None:
+                    self._run = TrialRun(self._job, default_device())
+                return self._run.advance()
         except Exception as error:  # noqa: BLE001  whatever happens to one trial, the sweep goes on
             return report([], {}, status="failed", reason=reason_of(error))
+
+
+@contextlib.contextmanager
+def watchdog(seconds: float | None) -> Iterator[None]:
+    """End this process, with the stack of every thread on its stderr, if the block takes longer.
+
+    Works even where native code hangs and holds the interpreter, because the waiting thread needs neither.
+    """
+    if seconds is None:
+        yield
+        return
+    faulthandler.dump_traceback_later(seconds, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def reason_of(error: Exception) -> str:
     """One line for a mistake or a known condition; the traceback for anything else."""
     if isinstance(error, HslError | DivergedError):
         return str(error)
-    if isinstance(error, torch.OutOfMemoryError):
-        return f"out of memory: {error}; try a smaller training.batch_size or fewer trials per GPU"
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return (
+            f"out of memory: {error}; try a smaller training.batch_size or fewer trials at once (resources)"
+        )
     return "".join(traceback.format_exception(error))
