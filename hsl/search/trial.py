@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import faulthandler
 import platform
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +14,7 @@ from ray import tune
 
 from hsl.errors import HslError
 from hsl.search.jobs import Job
+from hsl.search.watchdog import watchdog
 from hsl.training import generations
 from hsl.training.build import build_trainer, default_device
 from hsl.training.flops import relative_forward
@@ -164,22 +163,6 @@ class SweepTrial(tune.Trainable):
                 return self._run.advance()
         except Exception as error:  # noqa: BLE001  whatever happens to one trial, the sweep goes on
             return report([], {}, status="failed", reason=reason_of(error))
-
-
-@contextlib.contextmanager
-def watchdog(seconds: float | None) -> Iterator[None]:
-    """End this process, with the stack of every thread on its stderr, if the block takes longer.
-
-    Works even where native code hangs and holds the interpreter, because the waiting thread needs neither.
-    """
-    if seconds is None:
-        yield
-        return
-    faulthandler.dump_traceback_later(seconds, exit=True)
-    try:
-        yield
-    finally:
-        faulthandler.cancel_dump_traceback_later()
 
 
 def reason_of(error: Exception) -> str:
