@@ -14,7 +14,7 @@ from hsl.errors import LeaseError, StoreError
 from hsl.provenance import provenance
 from hsl.results.columns import TABLES
 from hsl.results.store import Store, Writer
-from hsl.search.jobs import Job
+from hsl.search.jobs import NOT_PROMOTED, Job
 from hsl.search.needs import regime_of
 from hsl.search.plan import Cell
 from hsl.search.progress import Tally
@@ -91,8 +91,9 @@ class Ledger:
         row["exempt"] = job.stage == "search" and self._is_exempt(job.trial_id)
         row["attempts"] = self._attempts.pop(job.trial_id, 1)
         self._add("trials", row)
-        self._ended.append(job)
-        self.tally.end(job, status, summary.get("objective"))
+        if reason != NOT_PROMOTED:
+            self._ended.append(job)
+        self.tally.end(job, status, summary.get("objective"), waits=reason == NOT_PROMOTED)
         self.flush_if_due()
 
     def _add(self, table: str, row: Mapping[str, Any]) -> None:

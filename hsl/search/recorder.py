@@ -10,8 +10,10 @@ from typing import Any
 from ray import tune
 from ray.tune.experiment import Trial
 
-from hsl.search.jobs import Job
+from hsl.search.early_stopping import judge_rows
+from hsl.search.jobs import NOT_PROMOTED, Job
 from hsl.search.ledger import Ledger
+from hsl.search.pauses import Pauses
 from hsl.search.progress import Progress
 from hsl.search.unsaved import Unsaved
 
@@ -38,10 +40,14 @@ class Recorder(Unsaved, tune.Callback):
         ledger: Where to.
         progress: Refreshed at every step of the driver.
         jobs: Job of every Tune trial, by Tune's trial id; filled by the searcher, emptied of trials that have ended.
+        pauses: Told who runs no more.
     """
 
-    def __init__(self, ledger: Ledger, progress: Progress, jobs: MutableMapping[str, Job]) -> None:
+    def __init__(
+        self, ledger: Ledger, progress: Progress, jobs: MutableMapping[str, Job], pauses: Pauses[Job]
+    ) -> None:
         self._ledger = ledger
+        self._pauses = pauses
         self._progress = progress
         self._jobs = jobs
         self._heard: dict[str, float] = {}
@@ -57,17 +63,24 @@ class Recorder(Unsaved, tune.Callback):
     ) -> None:
         """A trial has reported; `result` is emptied of what Tune would keep for ever."""
         self._heard[trial.trial_id] = time.monotonic()
-        job = self._jobs[trial.trial_id]
+        job, rows, summary = self._jobs[trial.trial_id], result.pop("rows"), result.pop("summary")
         self._note(result.pop("note", None))
-        self._ledger.epochs(job, result.pop("rows"))
-        summary = result.pop("summary")
-        if result["done"] and result["status"] == "running":
-            result["status"] = "stopped"
+        if result["done"]:  # the last report of a trial does not reach its scheduler
+            judge_rows(self._pauses.judge, job.cell, job.trial_id, rows, job.objective)
+        self._ledger.epochs(job, rows)
         if result["done"]:
-            reason = "early stopping" if result["status"] == "stopped" else result["reason"]
-            self._ledger.end(job, summary, result["status"], reason)
+            result |= self._end(job, result["status"], result["reason"])
+            self._ledger.end(job, summary, result["status"], result["reason"])
         for name in UNREAD:
             result.pop(name, None)
+
+    def _end(self, job: Job, status: str, reason: str | None) -> dict[str, Any]:
+        """How a trial ended, as the searcher is told as well; ``running`` means that it was stopped or paused."""
+        paused = self._pauses.end(job.cell, job.trial_id, job)
+        if status != "running":
+            self._pauses.judge.end(job.cell, job.trial_id, failed=status == "failed")
+            return {"status": status, "reason": reason}
+        return {"status": "stopped", "reason": NOT_PROMOTED if paused else "early stopping"}
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial has ended, and everybody has been told."""
@@ -77,7 +90,8 @@ class Recorder(Unsaved, tune.Callback):
         """A trial has lost its worker once too often."""
         job = self._jobs[trial.trial_id]
         silent = time.monotonic() - self._heard.get(trial.trial_id, time.monotonic())
-        self._ledger.end(job, {}, "failed", reason_of_loss(job, silent, trial.get_error()))
+        ended = self._end(job, "failed", reason_of_loss(job, silent, trial.get_error()))
+        self._ledger.end(job, {}, ended["status"], ended["reason"])
         self._forget(trial)
 
     def _forget(self, trial: Trial) -> None:

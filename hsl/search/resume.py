@@ -15,10 +15,10 @@ from pydantic import ValidationError
 
 from hsl.results.files import open_filesystem
 from hsl.results.store import Store
-from hsl.search.jobs import Job
+from hsl.search.jobs import NOT_PROMOTED, Job
 from hsl.search.parents import Library
 from hsl.search.proposals import CellStudy, Outcome
-from hsl.search.rungs import Rungs
+from hsl.search.rungs import Judge
 from hsl.training.generations import PREVIOUS, SUFFIX, read_json
 
 LOG = logging.getLogger(__name__)
@@ -90,18 +90,22 @@ def teach(studies: Iterable[CellStudy], past: Past) -> None:
     for row in past.stage("search"):
         if study := by_cell.get(row["cell"]):
             study.remember(json.loads(row["parameters"]), row["configuration_id"])
-            study.tell(row["configuration_id"], Outcome(row["status"], row["epochs"], row["objective"]))
+            if row["reason"] != NOT_PROMOTED:
+                study.tell(row["configuration_id"], Outcome(row["status"], row["epochs"], row["objective"]))
     for job in past.under_way:
         if job.stage == "search" and job.cell in by_cell:
             by_cell[job.cell].remember(job.parameters, job.configuration.id)
 
 
-def refill(rungs: Rungs, past: Past, objective: str) -> None:
-    """Enter all recorded epochs of the search stage, in their order of arrival."""
+def refill(judge: Judge, past: Past, objective: str) -> None:
+    """Enter all recorded epochs of the search stage, and how its trials ended, in their order of arrival."""
+    ends = {row["trial_id"]: row for row in past.stage("search") if row["status"] != "stopped"}
     known = {row["trial_id"] for row in past.stage("search")}
-    if not known:
-        return
-    names = ["trial_id", "cell", "epoch", "epochs_at_target", objective]
-    for row in past.epochs.select(names).to_pylist():
-        if row["trial_id"] in known:
-            rungs.report(row["cell"], row["trial_id"], row, objective)
+    known |= {job.trial_id for job in past.under_way if job.stage == "search"}
+    names = ["sequence", "trial_id", "cell", "epoch", "epochs_at_target", objective]
+    epochs = [row for row in past.epochs.select(names).to_pylist() if row["trial_id"] in known]
+    for row in sorted([*epochs, *ends.values()], key=lambda row: row["sequence"]):
+        if "status" in row:
+            judge.end(row["cell"], row["trial_id"], failed=row["status"] == "failed")
+        else:
+            judge.report(row["cell"], row["trial_id"], row, objective)

@@ -6,6 +6,7 @@ A sweep is idempotent: the store is the truth. What it lacks is trained, and not
 from __future__ import annotations
 
 import contextlib
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,21 +19,24 @@ from hsl.errors import HslError
 from hsl.results.store import Store
 from hsl.search import ledger
 from hsl.search.compatible import check_continues, space_text
-from hsl.search.jobs import Job
+from hsl.search.early_stopping import make_judge
+from hsl.search.jobs import NOT_PROMOTED, Job
 from hsl.search.lease import lease
 from hsl.search.needs import Needs, objective_of
 from hsl.search.parents import Library, Task
+from hsl.search.pauses import Pauses
 from hsl.search.plan import make_plan
 from hsl.search.preflight import preflight
 from hsl.search.prerequisites import prepare
 from hsl.search.progress import Progress, tally_of
 from hsl.search.proposals import CellStudy, Proposal
 from hsl.search.resume import Past, read_past, refill, teach
-from hsl.search.rungs import Rungs
+from hsl.search.rungs import Judge
 from hsl.search.runtime import ray_session, scratch_folder, slots
 from hsl.search.schema import SearchSpace
 from hsl.search.winners import confirm_jobs
 from hsl.training import generations
+from hsl.training.configuration import Configuration
 
 MAX_WORKER_LOSSES = 3
 """Times that a trial is tried again after its worker was lost."""
@@ -64,7 +68,7 @@ class Stage:
         past: What the store held when the stage began.
         queue: Jobs that are to run whatever the studies say.
         studies: One per cell; none in a stage that only works off its queue.
-        rungs: Early stopping.
+        pauses: Early stopping, and the trials that wait at its rungs.
     """
 
     name: str
@@ -72,7 +76,7 @@ class Stage:
     past: Past
     queue: list[Job]
     studies: list[CellStudy]
-    rungs: Rungs
+    pauses: Pauses[Job]
 
     @property
     def is_done(self) -> bool:
@@ -128,10 +132,32 @@ class Sweep:
         past = read_past(self.store, self.library)
         studies = [CellStudy(self.space, cell) for cell in self.plan.cells]
         teach(studies, past)
-        rungs = Rungs(self.space.early_stopping, self.space.training.epochs, self.space.seed)
-        refill(rungs, past, objective_of(self.space))
+        judge = make_judge(self.space.early_stopping, self.space.training.epochs, self.space.seed)
+        refill(judge, past, objective_of(self.space))
+        pauses, queue = Pauses(judge, self._paused(past)), self._continued(past)
+        if not queue and all(
+            study.is_finished for study in studies
+        ):  # what a killed driver had still to promote
+            promoted = pauses.take({study.cell.name: False for study in studies})
+            queue = [promoted] if promoted else []
         planned = {cell.name: cell.configurations for cell in self.plan.cells}
-        return Stage("search", planned, past, self._continued(past), studies, rungs)
+        return Stage("search", planned, past, queue, studies, pauses)
+
+    def _paused(self, past: Past) -> dict[str, Job]:
+        """Jobs that wait at a rung."""
+        cells = {cell.name: cell for cell in self.plan.cells}
+        waiting = (row for row in past.stage("search") if row["reason"] == NOT_PROMOTED)
+        return {
+            row["trial_id"]: self.needs.job(
+                cells[row["cell"]],
+                "search",
+                Configuration.model_validate_json(row["configuration"]),
+                row["seed"],
+                json.loads(row["parameters"]),
+            )
+            for row in waiting
+            if row["cell"] in cells
+        }
 
     def _continued(self, past: Past) -> list[Job]:
         """Jobs of the search that were under way, made anew: the store may have moved, the rungs may differ."""
@@ -148,7 +174,7 @@ class Sweep:
         jobs = confirm_jobs(self.plan, past.stage("search"), self.needs)
         ended = past.ended()
         queue = [job for job in jobs if job.trial_id not in ended]
-        return Stage("confirm", Counter(job.cell for job in jobs), past, queue, [], Rungs(None, 1, 0))
+        return Stage("confirm", Counter(job.cell for job in jobs), past, queue, [], Pauses(Judge()))
 
     def _run_again_on_failure(self, stage: Callable[[], Stage], stack: contextlib.ExitStack) -> None:
         """Ray's controller may fail as a whole: the stage is then made anew from the store, with a new Ray."""
@@ -196,18 +222,14 @@ class Sweep:
 
         tally = tally_of(stage.name, stage.planned, stage.past.stage(stage.name))
         ended, failed = tally.ended, tally.failed
-        searcher = JobSearcher(stage.queue, stage.studies, self._proposed)
+        judge, pauses = stage.pauses.judge, stage.pauses
+        searcher = JobSearcher(stage.queue, stage.studies, self._proposed, pauses)
         progress = Progress(self._console, ray.cluster_resources)
         book = ledger.Ledger(
-            self.store,
-            stage.past.next_sequence,
-            stage.rungs.is_exempt,
-            self._forget,
-            tally,
-            self._check_lease,
+            self.store, stage.past.next_sequence, judge.is_exempt, self._forget, tally, self._check_lease
         )
-        recorder = Recorder(book, progress, searcher.jobs)
-        scheduler = StratifiedASHA(stage.rungs, searcher.jobs)
+        recorder = Recorder(book, progress, searcher.jobs, pauses)
+        scheduler = StratifiedASHA(judge, searcher.jobs)
         try:
             with progress.showing(tally):
                 tune_jobs(SweepTrial, searcher, scheduler, recorder, self.space)
@@ -215,6 +237,8 @@ class Sweep:
             self._trained += tally.ended - ended
             self._failed += tally.failed - failed
             book.close()
+        for job in pauses.left():
+            self._forget(job)
 
     def _proposed(self, study: CellStudy, proposal: Proposal) -> Job:
         configuration, seed = proposal.configuration, self.space.seed

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from hsl.errors import DivergedError
 from hsl.results.store import Store
 from hsl.search import trial as trial_module
 from hsl.search.jobs import Job
@@ -26,7 +27,6 @@ from hsl.search.space import load_space
 from hsl.search.trial import TrialRun, reason_of
 from hsl.search.winners import confirm_jobs, winners
 from hsl.training import checkpoint
-from hsl.training.trainer import DivergedError
 
 OBJECTIVE = "val_matched_accuracy"
 
