@@ -16,6 +16,7 @@ from hsl import __version__
 from hsl.commands.answers import ANSWERS
 from hsl.commands.cluster import cluster
 from hsl.commands.options import Format, OutFormat, Part, StoreUri
+from hsl.commands.replay import replay
 from hsl.commands.status import status
 from hsl.errors import ExitCode, HslError
 from hsl.registry import PLUGINS
@@ -255,7 +256,7 @@ def query(
     _show(run_query(Store(store), sql), format)
 
 
-for _command in (*ANSWERS, cluster, status):
+for _command in (*ANSWERS, replay, cluster, status):
     app.command()(_command)
 
 

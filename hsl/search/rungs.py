@@ -19,13 +19,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
-from hsl.results.correlation import within_groups
+from hsl.results.correlation import LEAST_FREEDOM, within_groups
 from hsl.search.schema import Stratified
 
 LOG = logging.getLogger(__name__)
-
-LEAST_FREEDOM = 10
-"""Degrees of freedom below which the interval of a rank correlation is not to be trusted with a decision."""
 
 
 class Decision(StrEnum):

@@ -14,6 +14,7 @@ import pyarrow as pa
 import yaml
 
 from hsl.errors import SpaceError, StoreError
+from hsl.results.audit import audit
 from hsl.results.store import Store
 from hsl.search.lease import Holder, LeaseFile
 from hsl.search.parents import Library
@@ -50,6 +51,7 @@ class Status:
         cells: One row per stage and cell: planned, running, completed, stopped, failed, best, epochs, seconds.
         holder: The driver that runs; None if none does.
         failures: One row per stage and reason: reason, trials, and one of them as an example.
+        rungs: What the audit says of each rung over all cells (`hsl.results.audit`); empty without early stopping.
         retried: Trials that lost a worker and were started again.
         epochs_per_hour: Epochs of trials that have ended lately; None if no driver runs or none has ended.
         seconds_left: Estimate of the time until everything planned has ended; None without a rate.
@@ -59,6 +61,7 @@ class Status:
     cells: list[dict[str, Any]]
     holder: Holder | None
     failures: list[dict[str, Any]]
+    rungs: list[dict[str, Any]]
     retried: int
     epochs_per_hour: float | None
     seconds_left: float | None
@@ -125,6 +128,7 @@ def read_status(uri: str) -> Status:
         cells=cells,
         holder=holder,
         failures=_failures(trials),
+        rungs=[row for row in audit(store).to_pylist() if row["cell"] is None],
         retried=sum(row["attempts"] > 1 for row in trials),
         epochs_per_hour=None if rate is None else 3600 * rate,
         seconds_left=None if rate is None else _epochs_left(cells, plan.space.training.epochs) / rate,

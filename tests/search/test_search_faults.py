@@ -65,7 +65,7 @@ def test_faults_of_workers_are_results_or_are_repeated(
         confirm={"seeds": 0},
         trial_timeout=12,
     )
-    done = run("-m", "hsl.cli", "sweep", str(space), "--store", str(store))
+    done = run("-m", "hsl.cli", "sweep", str(space), "--store", str(store), "--allow-plugins")
     assert done.returncode == 3, done.stderr
     assert not list(faults.iterdir())
     rows = rows_of(store)
@@ -84,7 +84,7 @@ def test_faults_of_workers_are_results_or_are_repeated(
         sum(row["attempts"] for row in rows) == 5 + 3 + 3
     )  # hang, two kills; three more for the poisoned one
 
-    shown = run("-m", "hsl.cli", "status", str(store))
+    shown = run("-m", "hsl.cli", "status", str(store), "--allow-plugins")
     assert shown.returncode == 0, shown.stderr
     assert "search: 5 of 5 trials ended (2 completed, 0 stopped early, 3 failed), 0 under way" in shown.stdout
     assert "no report within trial_timeout (12 s)" in shown.stdout
