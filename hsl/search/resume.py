@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import fs
-from pydantic import ValidationError
 
-from hsl.results.files import open_filesystem
 from hsl.results.store import Store
 from hsl.search.jobs import NOT_PROMOTED, Job
 from hsl.search.parents import Library
 from hsl.search.proposals import CellStudy, Outcome
 from hsl.search.rungs import Judge
-from hsl.training.generations import PREVIOUS, SUFFIX, read_json
-
-LOG = logging.getLogger(__name__)
+from hsl.search.under_way import checkpointed
 
 Row = Mapping[str, Any]
 
@@ -61,27 +55,6 @@ def read_past(store: Store, library: Library) -> Past:
     ended = {row["trial_id"] for row in trials}
     under_way = [job for job, _ in checkpointed(library, ended)]
     return Past(trials, store.read("epochs"), under_way)
-
-
-def checkpointed(library: Library, ended: Container[str]) -> Iterator[tuple[Job, int]]:
-    """Jobs that have a checkpoint, with the epochs trained so far.
-
-    Args:
-        library: Where the checkpoints are.
-        ended: Ids of trials that are not looked at, because they have ended.
-    """
-    filesystem, root = open_filesystem(library.root)
-    selector = fs.FileSelector(f"{root}/checkpoints", allow_not_found=True)
-    names = {info.base_name.removesuffix(PREVIOUS) for info in filesystem.get_file_info(selector)}
-    trials = {name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX)}
-    for trial_id in sorted(trial for trial in trials if trial not in ended):
-        uri = library.checkpoint(trial_id)
-        state = read_json(uri)
-        try:
-            if state is not None:
-                yield Job.model_validate(state["job"]), len(state["trainer"]["history"])
-        except (KeyError, TypeError, ValidationError) as error:
-            LOG.warning("%s is not used: %s", uri, error)
 
 
 def teach(studies: Iterable[CellStudy], past: Past) -> None:

@@ -20,8 +20,8 @@ from hsl.search.lease import Holder, LeaseFile
 from hsl.search.parents import Library
 from hsl.search.plan import Plan, make_plan
 from hsl.search.progress import duration
-from hsl.search.resume import checkpointed
 from hsl.search.space import make_space
+from hsl.search.under_way import checkpointed
 
 Row = Mapping[str, Any]
 
