@@ -19,11 +19,12 @@ from hsl.results.store import Store
 Start = Callable[..., "subprocess.Popen[str]"]
 
 DRIVER_KILLS = 5
-WORKER_KILL_SECONDS = 6.0
+WORKER_KILL_SECONDS = 12.0
+WORKER_KILLS = 10
 LIMIT_SECONDS = 540
 
 SPACE: dict[str, Any] = {
-    "training": {"epochs": 6, "batch_size": 64, "checkpoint_every": 1},
+    "training": {"epochs": 4, "batch_size": 64, "checkpoint_every": 1},
     "factors": {"regime": ["clean", "hard"], "sparsity": [0.5, 0.9]},
     "search": {
         "method": {"choice": ["static", "rigl", "gmp", "omp"]},
@@ -66,7 +67,9 @@ class Chaos:
     def strike(self, leader: int, epochs: int) -> None:
         """Kill a random worker of a driver, if it is time and there has been progress."""
         workers = workers_of(leader)
-        if not workers or epochs <= self._seen or time.monotonic() - self._killed_at < WORKER_KILL_SECONDS:
+        if not workers or epochs <= self._seen or self.workers >= WORKER_KILLS:
+            return
+        if time.monotonic() - self._killed_at < WORKER_KILL_SECONDS:
             return
         os.kill(self._random.choice(workers), signal.SIGKILL)
         self._killed_at, self._seen = time.monotonic(), epochs
