@@ -19,6 +19,7 @@ from hsl.commands.evaluate import evaluate
 from hsl.commands.options import Format, OutFormat, Part, StoreUri
 from hsl.commands.preview import preview
 from hsl.commands.replay import replay
+from hsl.commands.status import status
 from hsl.errors import ExitCode, HslError
 from hsl.registry import PLUGINS
 
@@ -277,7 +278,7 @@ def query(
     _show(run_query(Store(store), sql), format)
 
 
-for _command in (*ANSWERS, cluster, evaluate, preview, replay):
+for _command in (*ANSWERS, cluster, evaluate, preview, replay, status):
     app.command()(_command)
 
 

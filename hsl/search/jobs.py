@@ -34,6 +34,7 @@ class Job(Strict):
         objective: Name of the metric that is maximised.
         evaluation: What is measured on the network in the end; None for nothing.
         deciles: URI of the scores that make deciles of difficulty, where they are measured.
+        timeout: Seconds without a report after which its worker is killed; None waits for ever.
     """
 
     trial_id: str
@@ -55,3 +56,4 @@ class Job(Strict):
     objective: str = "val_matched_accuracy"
     evaluation: Evaluation | None = None
     deciles: str | None = None
+    timeout: float | None = None

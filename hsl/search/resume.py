@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import fs
 from pydantic import ValidationError
 
-from hsl.errors import StoreError
-from hsl.results.files import open_filesystem
 from hsl.results.store import Store
 from hsl.search.jobs import NOT_PROMOTED, Job
 from hsl.search.parents import Library
@@ -24,8 +20,7 @@ from hsl.search.proposals import CellStudy, Outcome
 from hsl.search.rungs import Judge
 from hsl.search.session import halted_jobs
 from hsl.search.settings import COST_COLUMNS
-
-LOG = logging.getLogger(__name__)
+from hsl.search.under_way import checkpointed
 
 Row = Mapping[str, Any]
 
@@ -63,9 +58,9 @@ def read_past(store: Store, library: Library) -> Past:
     """Read the store and the checkpoints beside it."""
     trials = store.read("trials").to_pylist()
     ended = {row["trial_id"] for row in trials}
-    jobs = {job.trial_id: job for job in [*_halted(store), *_checkpointed(library, ended)]}
-    under_way = [job for trial_id, job in jobs.items() if trial_id not in ended]
-    return Past(trials, store.read("epochs"), under_way)
+    found = [*_halted(store), *(job for job, _ in checkpointed(library, ended))]
+    jobs = {job.trial_id: job for job in found if job.trial_id not in ended}
+    return Past(trials, store.read("epochs"), list(jobs.values()))
 
 
 def _halted(store: Store) -> Iterator[Job]:
@@ -73,23 +68,6 @@ def _halted(store: Store) -> Iterator[Job]:
     for content in halted_jobs(store):
         with contextlib.suppress(ValidationError):  # of a version that knows other jobs
             yield Job.model_validate(content)
-
-
-def _checkpointed(library: Library, ended: Set[str]) -> Iterator[Job]:
-    from hsl.training import checkpoint  # noqa: PLC0415  imports torch: only where checkpoints are
-
-    filesystem, root = open_filesystem(library.root)
-    selector = fs.FileSelector(f"{root}/checkpoints", allow_not_found=True)
-    for info in sorted(filesystem.get_file_info(selector), key=lambda info: info.path):
-        trial_id, _, suffix = info.base_name.rpartition(".")
-        if suffix != "safetensors" or trial_id in ended:
-            continue
-        uri = library.checkpoint(trial_id)
-        try:
-            state = checkpoint.read(uri)
-            yield Job.model_validate((state or {})["job"])
-        except (StoreError, KeyError, ValidationError) as error:
-            LOG.warning("%s is not used: %s", uri, error)
 
 
 def teach(studies: Iterable[CellStudy], past: Past) -> None:
