@@ -8,7 +8,68 @@ import typer
 
 from hsl.commands.options import Format, OutFormat, StoreUri
 
+Metric = Annotated[str, typer.Option(help="matched or clean accuracy.")]
 Filter = Annotated[str, typer.Argument(help="SQL condition on the columns of trials.", show_default=False)]
+
+
+def best(
+    store: StoreUri,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns that make the groups, separated by commas.",
+            show_default="regime,sparsity; regime for a front",
+        ),
+    ] = None,
+    where: Annotated[str | None, typer.Option(help="SQL condition on the columns of trials.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="Configurations per group.")] = 1,
+    metric: Metric = "matched",
+    *,
+    pareto: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="OBJECTIVE OBJECTIVE",
+            help="The front instead, for example accuracy flops: accuracy (on validation), sparsity, "
+            "flops (of training), inference_flops, nonzeros, seconds.",
+        ),
+    ] = None,
+    confirmed_only: Annotated[
+        bool | None,
+        typer.Option(
+            "--confirmed-only/--with-unconfirmed",
+            help="Whether what was not retrained with fresh seeds is left out, or ranked last.",
+            show_default="shown, and marked, only in groups where nothing is confirmed",
+        ),
+    ] = None,
+    format: OutFormat = Format.TABLE,
+) -> None:
+    """Show the best configuration of every group: chosen on validation, confirmed with fresh seeds, against dense."""
+    from hsl.results.best import best as find_best  # noqa: PLC0415
+    from hsl.results.output import show_best  # noqa: PLC0415
+    from hsl.results.store import Store  # noqa: PLC0415
+
+    found = find_best(
+        Store(store), _names(by), where, top, metric, pareto=pareto, confirmed_only=confirmed_only
+    )
+    show_best(found, str(format), pareto=pareto)
+
+
+def query(
+    store: StoreUri,
+    sql: Annotated[
+        str,
+        typer.Argument(
+            metavar="SQL", help="A SELECT over trials, epochs, cells, evaluations.", show_default=False
+        ),
+    ],
+    format: OutFormat = Format.TABLE,
+) -> None:
+    """Ask a store in SQL; it only reads."""
+    from hsl.results.output import show as show_rows  # noqa: PLC0415
+    from hsl.results.query import query as run_query  # noqa: PLC0415
+    from hsl.results.store import Store  # noqa: PLC0415
+
+    show_rows(run_query(Store(store), sql), str(format))
 
 
 def compare(
@@ -22,7 +83,7 @@ def compare(
             show_default="regime, and sparsity where both have it",
         ),
     ] = None,
-    metric: Annotated[str, typer.Option(help="matched or clean accuracy.")] = "matched",
+    metric: Metric = "matched",
     format: OutFormat = Format.TABLE,
 ) -> None:
     """Compare confirmed trials that match A with those that match B: difference, interval, corrected p-value."""
@@ -30,8 +91,7 @@ def compare(
     from hsl.results.output import show_compared  # noqa: PLC0415
     from hsl.results.store import Store  # noqa: PLC0415
 
-    groups = None if by is None else [name.strip() for name in by.split(",") if name.strip()]
-    show_compared(compare_sides(Store(store), a, b, groups, metric), a, b, str(format))
+    show_compared(compare_sides(Store(store), a, b, _names(by), metric), a, b, str(format))
 
 
 def show(
@@ -67,4 +127,8 @@ def export(
         typer.echo(path)
 
 
-ANSWERS = (compare, show, export)
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+ANSWERS = (best, compare, query, show, export)

@@ -15,7 +15,7 @@ import pyarrow as pa
 from hsl.errors import HslError, NothingMatchedError
 from hsl.results import schema
 from hsl.results.best import check_columns, check_metric
-from hsl.results.database import filtered, labelled, run, sandbox
+from hsl.results.database import label, mentioned_columns, run, sandbox, select
 from hsl.results.stats import adjusted, paired_difference
 from hsl.results.store import Store
 
@@ -25,6 +25,8 @@ MINIMUM_SEEDS = 3
 
 SPARSIFICATION = ("sparsity", "method", "distribution")
 """What a dense network has no level of: one that is compared to sparse ones is compared to all of them."""
+
+_READ = ("sequence", "trial_id", "seed", "cell", "stage", "status", "regime", *SPARSIFICATION)
 
 _SIDE = """
 SELECT trial_id, seed, cell, baseline, test_{metric}_accuracy AS value, {columns}
@@ -110,10 +112,12 @@ def compare(
 
 
 def _sides(store: Store, a: str, b: str, by: Sequence[str], metric: str) -> tuple[_Side, _Side]:
-    tables = {name: store.read(name) for name in ("trials", "cells")}
-    levels = {row["cell"]: json.loads(row["levels"]) for row in tables["cells"].to_pylist()}
-    with sandbox(tables) as connection:
-        connection.register("labelled", labelled(connection))
+    named = [name for where in (a, b) for name in mentioned_columns(where)]
+    columns = dict.fromkeys((*_READ, f"test_{metric}_accuracy", *by, *named))
+    cells = store.read("cells", ["cell", "levels", "baseline"])
+    levels = {row["cell"]: json.loads(row["levels"]) for row in cells.to_pylist()}
+    with sandbox({"trials": store.read("trials", list(columns)), "cells": cells}) as connection:
+        label(connection)
         found = [_rows(connection, where, by, metric) for where in (a, b)]
     for where, rows in zip((a, b), found, strict=True):
         if not rows:
@@ -130,7 +134,7 @@ def _sides(store: Store, a: str, b: str, by: Sequence[str], metric: str) -> tupl
 def _rows(
     connection: duckdb.DuckDBPyConnection, where: str, by: Sequence[str], metric: str
 ) -> list[dict[str, Any]]:
-    connection.register("side", filtered(connection, "labelled", where))
+    select(connection, "side", where)
     named = dict.fromkeys((*by, "regime", *SPARSIFICATION))
     columns = ", ".join(f'"{name}" AS "by_{name}"' for name in named)
     rows: list[dict[str, Any]] = run(

@@ -56,14 +56,26 @@ def show(table: pa.Table, format: str = "table", stream: TextIO | None = None, c
         raise HslError(f"{format} cannot hold this result: {error}; cast that column") from error
 
 
-def show_best(answer: pa.Table, format: str = "table", stream: TextIO | None = None) -> None:
-    """Write what `hsl.results.query.best` returned: summed up for people, every column for programs.
+def show_best(
+    answer: pa.Table,
+    format: str = "table",
+    stream: TextIO | None = None,
+    *,
+    pareto: tuple[str, str] | None = None,
+) -> None:
+    """Write what `hsl.results.best.best` returned: summed up for people, every column for programs.
+
+    Args:
+        answer: The result.
+        format: As of `show`.
+        stream: As of `show`.
+        pareto: The objectives, if it is a front.
 
     Raises:
         HslError: As `show`.
     """
     if format in ("table", "markdown"):
-        show(text.summary(answer), format, stream, text.caption(answer))
+        show(text.summary(answer, pareto), format, stream, text.caption(answer, pareto))
     else:
         show(answer, format, stream)
 
