@@ -54,6 +54,15 @@ def best(
     show_best(found, str(format), pareto=pareto)
 
 
+def claims(store: StoreUri, format: OutFormat = Format.TABLE) -> None:
+    """Test the claims of the paper wherever the store has the cells: supported, contradicted, or not enough data."""
+    from hsl.results.claims import evaluate  # noqa: PLC0415
+    from hsl.results.output import show_claims  # noqa: PLC0415
+    from hsl.results.store import Store  # noqa: PLC0415
+
+    show_claims(evaluate(Store(store)), str(format))
+
+
 def query(
     store: StoreUri,
     sql: Annotated[
@@ -131,4 +140,4 @@ def _names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
-ANSWERS = (best, compare, query, show, export)
+ANSWERS = (best, compare, claims, query, show, export)

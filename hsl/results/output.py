@@ -94,6 +94,18 @@ def show_compared(
         show(answer, format, stream)
 
 
+def show_claims(answer: pa.Table, format: str = "table", stream: TextIO | None = None) -> None:
+    """Write what `hsl.results.claims.evaluate` returned.
+
+    Raises:
+        HslError: As `show`.
+    """
+    if format in ("table", "markdown"):
+        show(text.claimed(answer), format, stream, text.claimed_caption(answer))
+    else:
+        show(answer, format, stream)
+
+
 def _terminal(table: pa.Table, stream: TextIO, caption: str) -> None:
     console = Console(file=stream, width=None if stream.isatty() else _UNLIMITED, highlight=False)
     grid = _grid(table, _printable, Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False))

@@ -106,6 +106,48 @@ def compared_caption(answer: pa.Table, a: str, b: str) -> str:
     )
 
 
+def claimed(answer: pa.Table) -> pa.Table:
+    """The result of `hsl.results.claims.evaluate` in few columns of text."""
+    rows = answer.to_pylist()
+    scope = [name for name in ("dataset", "model", "factors") if len({row[name] for row in rows}) > 1]
+    return pa.Table.from_pylist([_claimed(row, scope) for row in rows])
+
+
+def claimed_caption(answer: pa.Table) -> str:
+    """What the columns of `claimed` mean, and the claims as a whole."""
+    rows = answer.to_pylist()
+    tested = sum(row["p_value"] is not None for row in rows)
+    verdicts: dict[str, list[str]] = {}
+    for row in rows:
+        verdicts.setdefault(row["claim_verdict"], []).append(row["claim"])
+    lines = [f"{verdict}: {', '.join(dict.fromkeys(names))}" for verdict, names in sorted(verdicts.items())]
+    return "\n".join(
+        [
+            "; ".join(lines),
+            "effect: in percentage points, mean [95 % t interval] over n seeds; of layer densities and of costs "
+            "(percent of dense), which seeds hardly change, mean [range] over n trials or pairs of cells.",
+            f"p: t test against the bound, corrected over {tested} statements by Benjamini-Hochberg; "
+            "--format json tells the cells of each.",
+        ]
+    )
+
+
+def _claimed(row: Mapping[str, Any], scope: list[str]) -> dict[str, str]:
+    exact = row["interval"] == "range"
+    sign = "" if row["direction"] == "within" else {"above": "> ", "below": "< "}[row["direction"]]
+    bound = f"{sign or '± '}{100 * row['threshold']:g}"
+    return {
+        "claim": row["claim"],
+        **{name: cell(name, row[name]) for name in scope},
+        "statement": row["statement"],
+        "bound": bound,
+        "effect": _interval(row["effect"], row["low"], row["high"], sign=not exact),
+        "n": str(row["n"]),
+        "p": cell("p", row["p_adjusted"]),
+        "verdict": row["verdict"] + (f" ({row['reason']})" if row["reason"] else ""),
+    }
+
+
 def _compared(row: Mapping[str, Any], keys: list[str]) -> dict[str, str]:
     return {
         **{key: cell(key, row[key]) for key in keys},
