@@ -18,7 +18,7 @@ def best(
         str | None,
         typer.Option(
             help="Columns that make the groups, separated by commas.",
-            show_default="regime,sparsity; regime for a front",
+            show_default="regime,sparsity; of a front regime; dataset, model if several",
         ),
     ] = None,
     where: Annotated[str | None, typer.Option(help="SQL condition on the columns of trials.")] = None,
@@ -89,7 +89,7 @@ def compare(
         str | None,
         typer.Option(
             help="Columns that make the groups, separated by commas.",
-            show_default="regime, and sparsity where both have it",
+            show_default="regime; sparsity if both have it; dataset, model if several",
         ),
     ] = None,
     metric: Metric = "matched",
@@ -140,4 +140,32 @@ def _names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
-ANSWERS = (best, compare, claims, query, show, export)
+def merge(
+    stores: Annotated[
+        list[str], typer.Argument(metavar="STORE...", help="Stores to read.", show_default=False)
+    ],
+    into: Annotated[str, typer.Option("--into", metavar="NEW", help="Where to write.", show_default=False)],
+    on_conflict: Annotated[
+        str,
+        typer.Option(
+            help="Of a trial with different numbers in two stores: refuse, or take the first store's."
+        ),
+    ] = "refuse",
+    networks: Annotated[
+        bool, typer.Option("--networks/--no-networks", help="Copy the networks of confirmed trials.")
+    ] = True,
+    format: OutFormat = Format.TABLE,
+) -> None:
+    """Write several stores into one: every trial once, sequence numbers anew. Again, it changes nothing."""
+    from hsl.results.merge import merge as merge_stores  # noqa: PLC0415
+    from hsl.results.output import printable  # noqa: PLC0415
+    from hsl.results.output import show as show_rows  # noqa: PLC0415
+    from hsl.results.store import Store  # noqa: PLC0415
+
+    done = merge_stores([Store(uri) for uri in stores], Store(into), on_conflict, networks)
+    for line in done.narration():
+        typer.echo(printable(line), err=True)
+    show_rows(done.stores, str(format))
+
+
+ANSWERS = (best, compare, claims, query, show, export, merge)

@@ -78,8 +78,8 @@ def best(
 
     Args:
         store: Where to read.
-        by: Columns of trials; every combination of their values is a group. By default regime and sparsity;
-            regime for a front.
+        by: Columns of trials; every combination of their values is a group. By default regime and sparsity,
+            regime for a front, and data set and model where several match.
         where: SQL expression over the columns of trials and `baseline`: which trials compete. The dense
             baseline that others are compared to is not subject to it.
         top: Configurations per group, at least 1.
@@ -103,12 +103,12 @@ def best(
         NothingMatchedError: If no completed trial matches.
         HslError: If an argument is out of range, or `where` is no expression over these columns.
     """
-    by = tuple(by) if by is not None else ("regime",) if pareto else ("regime", "sparsity")
-    _check(by, metric, top, pareto)
-    ranking = Ranking(by, metric, top, confirmed_only)
-    with sandbox(_tables(store, ranking, where)) as connection:
+    _check(by or (), metric, top, pareto)
+    with sandbox(_tables(store, by or (), metric, where)) as connection:
         label(connection)
         select(connection, "matching", where)
+        by = _default_groups(connection, pareto) if by is None else tuple(by)
+        ranking = Ranking(by, metric, top, confirmed_only)
         winners = (
             front(connection, "matching", ranking, pareto)
             if pareto
@@ -135,10 +135,16 @@ def _check(by: Sequence[str], metric: str, top: int, pareto: tuple[str, str] | N
             raise HslError(f"top={top}: a front is shown whole; leave out top, or leave out pareto")
 
 
-def _tables(store: Store, ranking: Ranking, where: str | None) -> dict[str, pa.Table]:
+def _default_groups(connection: duckdb.DuckDBPyConnection, pareto: tuple[str, str] | None) -> tuple[str, ...]:
+    sql = "SELECT count(DISTINCT dataset) AS dataset, count(DISTINCT model) AS model FROM matching"
+    several = [name for name, count in run(connection, sql).to_pylist()[0].items() if count > 1]
+    return (*several, "regime") if pareto else (*several, "regime", "sparsity")
+
+
+def _tables(store: Store, by: Sequence[str], metric: str, where: str | None) -> dict[str, pa.Table]:
     """What the question needs of the store."""
-    accuracies = (f"{split}_{ranking.metric}_accuracy" for split in ("val", "test"))
-    columns = dict.fromkeys((*READ, *accuracies, *ranking.by, *mentioned_columns(where)))
+    accuracies = (f"{split}_{metric}_accuracy" for split in ("val", "test"))
+    columns = dict.fromkeys((*READ, *accuracies, *by, *mentioned_columns(where)))
     return {
         "trials": store.read("trials", list(columns)),
         "cells": store.read("cells", ["cell", "levels", "baseline"]),

@@ -29,6 +29,7 @@ from hsl.results.parts import Part, decode, newest, parse
 
 _LOG = logging.getLogger("hsl.results.store")
 _SPACE = "space.yaml"
+_CHECKPOINTS = "checkpoints"
 _READ_ATTEMPTS = 5
 
 
@@ -58,6 +59,12 @@ class Store:
 
     def __repr__(self) -> str:
         return f"Store({self.uri!r})"
+
+    @property
+    def place(self) -> str:
+        """Where the store is, the same for every way to write it."""
+        kind = self._filesystem.type_name
+        return self._root if kind == "local" else f"{kind}://{self._root}"
 
     def exists(self) -> bool:
         """Whether anything was stored here: a table or a space."""
@@ -129,6 +136,38 @@ class Store:
             return
         self._write_compacted(table, parts)
         self._delete(table, parts)
+
+    def replace_table(self, table: str, rows: pa.Table) -> None:
+        """Make `rows` the only ones of `table`.
+
+        They are written in one step before the old files go; who reads in between, or after a crash there,
+        finds old and new rows, of each key the one with the highest sequence.
+
+        Raises:
+            StoreError: If the store cannot be written.
+        """
+        old = self._parts(table) if self.exists() else []
+        self._write(table, Part(self._next_number(), self._session), schema.conform(table, rows))
+        self._delete(table, old)
+
+    def checkpoints(self) -> dict[str, int]:
+        """File name to size in bytes of the checkpoints of trials."""
+        selector = fs.FileSelector(self._path(_CHECKPOINTS), allow_not_found=True)
+        with reported(f"{self.uri}/{_CHECKPOINTS}: cannot be listed"):
+            return {info.base_name: info.size for info in self._filesystem.get_file_info(selector)}
+
+    def read_checkpoint(self, name: str) -> pa.Buffer:
+        """The content of a file of `checkpoints`.
+
+        Raises:
+            StoreError: If it cannot be read.
+        """
+        return self._content(f"{_CHECKPOINTS}/{name}")
+
+    def write_checkpoint(self, name: str, content: pa.Buffer) -> None:
+        """Place a file among the checkpoints at once."""
+        with reported(f"{self.uri}/{_CHECKPOINTS}: cannot be written"):
+            self._place(f"{_CHECKPOINTS}/{name}", content)
 
     def write_space(self, text: str) -> None:
         """Keep the search space of the sweep, as YAML text."""
