@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hsl.registry import Registry
@@ -16,12 +17,39 @@ if TYPE_CHECKING:
 MODELS: Registry[Callable[..., nn.Module]] = Registry(
     "model",
     {
-        "mlp": "hsl.training.models:mlp",
-        "lenet": "hsl.training.models:lenet",
-        "resnet18": "hsl.training.models:resnet18",
+        "mlp": "hsl.training.models.plain:mlp",
+        "lenet": "hsl.training.models.plain:lenet",
+        "resnet8": "hsl.training.models.small_resnets:resnet8",
+        "resnet20": "hsl.training.models.small_resnets:resnet20",
+        "resnet18": "hsl.training.models.resnets:resnet18",
+        "resnet34": "hsl.training.models.resnets:resnet34",
+        "resnet50": "hsl.training.models.resnets:resnet50",
+        "vgg11": "hsl.training.models.vggs:vgg11",
+        "vgg13": "hsl.training.models.vggs:vgg13",
+        "vgg16": "hsl.training.models.vggs:vgg16",
+        "vgg19": "hsl.training.models.vggs:vgg19",
+        "wide_resnet": "hsl.training.models.wide_resnets:wide_resnet",
+        "torchvision": "hsl.training.models.from_torchvision:torchvision",
     },
 )
 """``build(shape=(channels, height, width), classes=n, **options)``: a module that maps images to logits."""
+
+
+def model_builder(name: str) -> Callable[..., nn.Module]:
+    """The builder that a model's name stands for.
+
+    Args:
+        name: An entry of `MODELS`, ``torchvision:NAME``, or a plug-in ``package.module:attr``.
+
+    Raises:
+        UnknownNameError: If no entry has this name.
+        HslError: If a plug-in cannot be imported.
+    """
+    kind, _, architecture = name.partition(":")
+    if kind == "torchvision" and architecture:
+        return partial(MODELS[kind], architecture=architecture)
+    return MODELS[name]
+
 
 DATASETS: Registry[Callable[[str], Arrays]] = Registry(
     "data set",
