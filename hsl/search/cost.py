@@ -10,7 +10,7 @@ from hsl.search.axes import configuration
 from hsl.search.plan import Cell, Plan, Scores
 from hsl.training.configuration import Configuration
 from hsl.training.passes import FORWARD, count_passes
-from hsl.training.registries import KNOWN_SIZES
+from hsl.training.sizes import known_size
 
 NOMINAL_PASSES_PER_SECOND = {"mlp": 120_000.0, "lenet": 12_000.0, "resnet18": 25.0}
 """Order of magnitude on one CPU core, for a first estimate; a store's own record replaces it."""
@@ -49,7 +49,7 @@ def training_passes(trained: Configuration, epochs: int | None = None) -> float 
 
 def part_sizes(trained: Configuration) -> tuple[int, int] | None:
     """Number of training samples, and of validation and test samples together; None where not known."""
-    known = KNOWN_SIZES.get(trained.dataset)
+    known = known_size(trained.dataset)
     if known is None:
         return None
     split = trained.split

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -55,8 +54,12 @@ DATASETS: Registry[Callable[[str], Arrays]] = Registry(
     "data set",
     {
         "digits": "hsl.training.sources:digits",
-        "cifar10": "hsl.training.sources:cifar10",
-        "cifar100": "hsl.training.sources:cifar100",
+        "cifar10": "hsl.training.published:cifar10",
+        "cifar100": "hsl.training.published:cifar100",
+        "svhn": "hsl.training.published:svhn",
+        "mnist": "hsl.training.published:mnist",
+        "fashion-mnist": "hsl.training.published:fashion_mnist",
+        "tiny-imagenet": "hsl.training.tiny_imagenet:tiny_imagenet",
         "parquet": "hsl.training.sources:parquet",
         "imagefolder": "hsl.training.sources:imagefolder",
     },
@@ -78,19 +81,3 @@ def kind_and_path(dataset: str) -> tuple[str, str]:
         return kind, rest
     attribute, _, path = rest.partition(":")
     return f"{kind}:{attribute}", path
-
-
-@dataclass(frozen=True)
-class KnownSize:
-    """What `hsl plan` knows of a data set without reading it."""
-
-    samples: int
-    given_test: int
-
-
-KNOWN_SIZES = {
-    "digits": KnownSize(samples=1797, given_test=0),
-    "cifar10": KnownSize(samples=60_000, given_test=10_000),
-    "cifar100": KnownSize(samples=60_000, given_test=10_000),
-}
-"""Number of samples, and how many of them the publisher set apart as test set."""
