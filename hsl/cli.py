@@ -5,6 +5,8 @@ Data goes to stdout, narration to stderr. Heavy imports happen inside the comman
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from typing import Annotated, Any
 
@@ -12,8 +14,10 @@ import typer
 
 from hsl import __version__
 from hsl.commands.answers import ANSWERS
+from hsl.commands.cluster import cluster
 from hsl.commands.options import Format, OutFormat, Part, StoreUri
 from hsl.errors import ExitCode, HslError
+from hsl.registry import PLUGINS
 
 EPILOG = (
     "Exit codes: 0 ok, 1 bug, 2 usage or invalid space, 3 finished with failed trials, "
@@ -36,6 +40,15 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, for example sparsity=0.9 training.epochs=10."),
 ]
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        envvar="HSL_STORAGE",
+        help="Where stores are: folder, s3://, gs://; the store is STORAGE/NAME.",
+        show_default="runs",
+    ),
+]
 StoreOption = Annotated[
     str | None,
     typer.Option(
@@ -48,6 +61,12 @@ StoreOption = Annotated[
 def _options(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")] = False,
+    allow_plugins: Annotated[
+        bool,
+        typer.Option(
+            "--allow-plugins", help="Import and run the package.module:attr that a space or a store names."
+        ),
+    ] = False,
 ) -> None:
     if version:
         typer.echo(f"hsl {__version__}")
@@ -56,7 +75,11 @@ def _options(
 
 @app.command()
 def plan(
-    space: SpaceFile, overrides: Overrides = None, store: StoreOption = None, format: OutFormat = Format.TABLE
+    space: SpaceFile,
+    overrides: Overrides = None,
+    store: StoreOption = None,
+    storage: StorageOption = None,
+    format: OutFormat = Format.TABLE,
 ) -> None:
     """Show what a sweep would run, what it costs, and what is left out and why."""
     from hsl.search.cost import estimate  # noqa: PLC0415
@@ -65,7 +88,7 @@ def plan(
     from hsl.search.space import load_space  # noqa: PLC0415
 
     made = make_plan(load_space(space, overrides or ()))
-    speed = _recorded_speed(store or f"runs/{made.space.name}")
+    speed = _recorded_speed(_store_uri(store, storage, made.space.name))
     costs = estimate(made, speed)
     content = document(made, costs, speed is not None)
     if format is Format.TABLE:
@@ -85,6 +108,7 @@ def sweep(
     space: SpaceFile,
     overrides: Overrides = None,
     store: StoreOption = None,
+    storage: StorageOption = None,
     address: Annotated[
         str | None,
         typer.Option(help="Address of a Ray cluster.", envvar="RAY_ADDRESS", show_default="this machine"),
@@ -93,12 +117,12 @@ def sweep(
 ) -> None:
     """Train what the store lacks, and print the best configuration of every cell. Run it again to continue."""
     if dry_run:
-        plan(space, overrides, store)
+        plan(space, overrides, store, storage)
         return
     from hsl.search.space import load_space  # noqa: PLC0415
 
     loaded = load_space(space, overrides or ())
-    uri = store or f"runs/{loaded.name}"
+    uri = _store_uri(store, storage, loaded.name)
     from rich.console import Console  # noqa: PLC0415
 
     from hsl.search.sweep import Sweep  # noqa: PLC0415
@@ -230,8 +254,8 @@ def query(
     _show(run_query(Store(store), sql), format)
 
 
-for _answer in ANSWERS:
-    app.command()(_answer)
+for _command in (*ANSWERS, cluster):
+    app.command()(_command)
 
 
 @app.command("list")
@@ -245,6 +269,10 @@ def list_names(
     from hsl.catalogue import entries  # noqa: PLC0415
 
     _show(_table(entries(kind)), format)
+
+
+def _store_uri(store: str | None, storage: str | None, name: str) -> str:
+    return store or f"{(storage or 'runs').rstrip('/')}/{name}"
 
 
 def _narrate_epoch(row: Any) -> None:
@@ -273,15 +301,30 @@ def _show(table: Any, format: Format) -> None:
     show(table, str(format))
 
 
+ANYWHERE = {"--debug", "--allow-plugins"}
+"""Options of `hsl` itself that are understood after the command as well."""
+
+
 def main() -> None:
     """Entry point: user errors are one message and an exit code; bugs keep their traceback."""
+    given = ANYWHERE.intersection(sys.argv[1:])
+    _gate_plugins("--allow-plugins" in given)
     try:
-        app()
+        app([argument for argument in sys.argv[1:] if argument not in ANYWHERE])
     except HslError as error:
-        if "--debug" in sys.argv:
+        if "--debug" in given:
             raise
         typer.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
+
+
+def _gate_plugins(allowed: bool) -> None:
+    """Code that a file names runs only if the user says so; it is then named before it is imported."""
+    os.environ[PLUGINS] = "on" if allowed else "off"
+    if allowed:
+        logger = logging.getLogger("hsl.registry")
+        logger.addHandler(logging.StreamHandler())
+        logger.setLevel(logging.INFO)
 
 
 if __name__ == "__main__":

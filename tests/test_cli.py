@@ -16,6 +16,7 @@ import yaml
 from PIL import Image
 
 from hsl import cli
+from hsl.registry import PLUGINS
 from hsl.sparsity import METHODS
 
 ROOT = Path(__file__).parents[1]
@@ -29,6 +30,7 @@ def hsl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     """Runs one command in this process: exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HSL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv(PLUGINS, "on")  # the command line sets it; this takes it back
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["hsl", *map(str, arguments)])

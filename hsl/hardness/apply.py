@@ -19,7 +19,7 @@ from torch import Tensor
 from hsl.errors import DataError
 from hsl.hardness import keyed
 from hsl.hardness.constants import check_corruption
-from hsl.hardness.corruptions import corrupt, mixed
+from hsl.hardness.corruptions import as_chosen, correlated_choice, corrupt, mixed
 from hsl.hardness.keep import Keep
 from hsl.hardness.regimes import Corruption, LabelNoise, Regime
 from hsl.hardness.registries import LABEL_NOISES
@@ -85,12 +85,16 @@ def training_samples(samples: Samples, regime: Regime, seed: int, scores: Tensor
     classes = int(samples.labels.max()) + 1 if len(samples) else 0
     if regime.keep is not None:
         samples = _kept(samples, regime.keep, scores, keyed.key(seed, "keep"))
+    right = samples.labels
     if regime.label_noise is not None:
         labels, _ = mislabelled(samples, regime.label_noise, classes, seed)
         samples = replace(samples, labels=labels)
     corruption = regime.corruption
     if corruption is not None and corruption.where != "test" and not corruption.redraw:
-        samples = _corrupted(samples, corruption, corruption.severity, keyed.key(seed, "corruption"))
+        key = keyed.key(seed, "corruption")
+        if corruption.skew is not None:
+            return _correlated(samples, corruption, corruption.skew, right, key)
+        samples = _corrupted(samples, corruption, corruption.severity, key)
     return samples
 
 
@@ -208,6 +212,14 @@ def _corrupted(samples: Samples, corruption: Corruption, severity: int, key: int
     else:
         stream = keyed.key(key, corruption.name, severity)
         images = corrupt(samples.images, samples.ids, corruption.name, severity, stream)
+    return replace(samples, images=images)
+
+
+def _correlated(samples: Samples, corruption: Corruption, skew: float, right: Tensor, key: int) -> Samples:
+    """Damage by a corruption that goes with the class of the image, whatever its label."""
+    names = corruption.names
+    chosen = correlated_choice(right, samples.ids, len(names), skew, key)
+    images = as_chosen(samples.images, samples.ids, names, corruption.severity, key, chosen)
     return replace(samples, images=images)
 
 

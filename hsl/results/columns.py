@@ -39,6 +39,8 @@ def _metrics() -> tuple[Column, ...]:
                 Column(f"{name}_accuracy", "float64", "fraction", f"Accuracy on {data} {split} data.")
             )
             rows.append(Column(f"{name}_loss", "float64", "nats", f"Mean loss on {data} {split} data."))
+        meaning = f"Lowest accuracy of a class on unchanged {split} data."
+        rows.append(Column(f"{split}_worst_class_accuracy", "float64", "fraction", meaning))
     return tuple(rows)
 
 
@@ -65,6 +67,15 @@ _TRIALS = (
     Column("budget_epochs", "int64", "epochs", "Epochs of a full training.", True),
     Column("objective", "float64", "", "Validation metric that search and early stopping maximise."),
     *_metrics(),
+    Column("best_epoch", "int64", "epochs", "Epoch of the highest objective at the target sparsity."),
+    Column("best_objective", "float64", "", "Objective of that epoch."),
+    Column("best_test_clean_accuracy", "float64", "fraction", "Accuracy on unchanged test data after it."),
+    Column(
+        "best_test_matched_accuracy",
+        "float64",
+        "fraction",
+        "Accuracy on as hard as the training test data after it.",
+    ),
     Column("train_loss", "float64", "nats", "Mean training loss of the last epoch."),
     Column("realised_sparsity", "float64", "fraction", "Fraction of zeros reached at the end."),
     Column("parameters_total", "int64", "weights", "Prunable weights of the model."),
@@ -89,6 +100,12 @@ _EPOCHS = (
     Column("cell", "string", "", "The cell that the trial belongs to.", True),
     Column("epoch", "int64", "epochs", "Epoch that ended, counted from 1.", True),
     Column("epochs_at_target", "int64", "epochs", "Epochs trained since the target sparsity was reached."),
+    Column(
+        "rung", "int64", "epochs", "Rung that the trial was judged at after this epoch, at target sparsity."
+    ),
+    Column(
+        "cutoff", "float64", "", "Objective below which the rung stops a trial; null where it stops nobody."
+    ),
     Column("lr", "float64", "", "Learning rate at the end of the epoch."),
     Column("train_loss", "float64", "nats", "Mean training loss."),
     Column("train_accuracy", "float64", "fraction", "Accuracy on the training data as trained on."),

@@ -160,12 +160,13 @@ def _groups(
     broadcast = a.dense != b.dense
     own = [name for name in columns if not (broadcast and name in SPARSIFICATION)]
     axes = _shared_axes(a, b, broadcast)
-    sparse = b if a.dense else a
-    for group in _combinations(sparse.rows, columns):
-        x, y = (
-            _values(side.rows, {name: group[name] for name in (own if side.dense else columns)}, axes)
-            for side in (a, b)
-        )
+    parts = [
+        (names, _partition(side.rows, names))
+        for side in (a, b)
+        for names in (own if side.dense else columns,)
+    ]
+    for group in _combinations((b if a.dense else a).rows, columns):
+        x, y = (_values(rows.get(tuple(group[name] for name in names), ()), axes) for names, rows in parts)
         if x and y:
             yield (group, *_per_seed(x, y))
 
@@ -184,12 +185,19 @@ def _combinations(rows: Iterable[Row], columns: Sequence[str]) -> list[dict[str,
     return [dict(zip(columns, values, strict=True)) for values in ordered]
 
 
-def _values(rows: Iterable[Row], wanted: Mapping[str, Any], axes: Sequence[str]) -> Values:
+def _partition(rows: Iterable[Row], columns: Sequence[str]) -> dict[tuple[Any, ...], list[Row]]:
+    """The rows by their values of `columns`."""
+    parts: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        parts[tuple(row[f"by_{name}"] for name in columns)].append(row)
+    return parts
+
+
+def _values(rows: Iterable[Row], axes: Sequence[str]) -> Values:
     """Values of a group's trials by levels and seed; several where a filter covers several configurations."""
     values: Values = defaultdict(list)
     for row in rows:
-        if all(row[f"by_{name}"] == value for name, value in wanted.items()):
-            values[(*(row["levels"].get(axis) for axis in axes), row["seed"])].append(row["value"])
+        values[(*(row["levels"].get(axis) for axis in axes), row["seed"])].append(row["value"])
     return values
 
 

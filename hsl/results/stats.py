@@ -1,16 +1,15 @@
-"""Means and differences with 95 % t intervals and p-values, computed by scipy.
+"""Means and differences with 95 % t intervals and p-values.
 
-scipy.stats is imported where it is used: it takes most of a second, which commands that need no interval
-save.
+Student's t distribution is that of scipy.special, which loads in a tenth of the time of scipy.stats; what is
+built on it are the textbook formulas, which scipy.stats has as ttest_1samp, ttest_rel and ttest_ind.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from statistics import fmean
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from math import sqrt
+from statistics import fmean, variance
+from typing import NamedTuple
 
 from hsl.errors import HslError
 
@@ -70,13 +69,11 @@ def mean_interval(values: Sequence[float]) -> Interval:
         HslError: If there is no value.
     """
     _require(values)
-    if len(values) < 2:
-        return Interval(fmean(values), None, None, len(values))
-    from scipy import stats  # noqa: PLC0415 (slow to import)
-
-    with _nearly_equal_values():
-        low, high = _ends(stats.ttest_1samp(values, 0.0))
-    return Interval(fmean(values), low, high, len(values))
+    mean, n = fmean(values), len(values)
+    if n < 2:
+        return Interval(mean, None, None, n)
+    half = _half_width(sqrt(variance(values) / n), n - 1)
+    return Interval(mean, mean - half, mean + half, n)
 
 
 def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Difference:
@@ -104,32 +101,50 @@ def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Differe
     return _unpaired(list(a.values()), list(b.values()))
 
 
-def _paired(a: Sequence[float], b: Sequence[float]) -> Difference:
-    from scipy import stats  # noqa: PLC0415 (slow to import)
+def one_sample(values: Sequence[float], expected: float = 0.0) -> Difference:
+    """Mean of `values` with a 95 % t interval, and the t test of whether it is `expected`.
 
-    with _nearly_equal_values():
-        test = stats.ttest_rel(a, b)
-        low, high = _ends(test)
-    p = _p_value(test, _spread([x - y for x, y in zip(a, b, strict=True)]), fmean(a) - fmean(b))
-    return Difference(fmean(a) - fmean(b), low, high, len(a), "paired", p)
+    Args:
+        values: At least one finite number, for example the difference of each seed.
+        expected: Mean under the null hypothesis.
+
+    Returns:
+        The mean, "paired"; a "point" without ends for a single value.
+
+    Raises:
+        HslError: If there is no value.
+    """
+    mean, low, high, n = mean_interval(values)
+    if low is None:
+        return Difference(mean, None, None, n, "point")
+    p = _p_value(mean - expected, sqrt(variance(values) / n), n - 1, _spread(values))
+    return Difference(mean, low, high, n, "paired", p)
+
+
+def _paired(a: Sequence[float], b: Sequence[float]) -> Difference:
+    found = one_sample([x - y for x, y in zip(a, b, strict=True)])
+    return found._replace(difference=fmean(a) - fmean(b))
 
 
 def _unpaired(a: Sequence[float], b: Sequence[float]) -> Difference:
+    """Welch's test, with the degrees of freedom of Welch and Satterthwaite."""
     difference, n = fmean(a) - fmean(b), min(len(a), len(b))
     if n < 2:
         return Difference(difference, None, None, n, "point")
-    from scipy import stats  # noqa: PLC0415 (slow to import)
-
-    with _nearly_equal_values():
-        test = stats.ttest_ind(a, b, equal_var=False)
-        low, high = _ends(test)
-    return Difference(
-        difference, low, high, n, "unpaired", _p_value(test, _spread(a) + _spread(b), difference)
-    )
+    shares = [variance(side) / len(side) for side in (a, b)]
+    if not sum(shares):
+        p = _p_value(difference, 0.0, 1, 0.0)
+        return Difference(difference, difference, difference, n, "unpaired", p)
+    weights = [share / sum(shares) for share in shares]  # divided first: tiny shares have no squares
+    freedom = 1 / sum(w**2 / (len(side) - 1) for w, side in zip(weights, (a, b), strict=True))
+    error = sqrt(sum(shares))
+    half = _half_width(error, freedom)
+    p = _p_value(difference, error, freedom, _spread(a) + _spread(b))
+    return Difference(difference, difference - half, difference + half, n, "unpaired", p)
 
 
 def adjusted(p_values: Sequence[float | None]) -> list[float | None]:
-    """p-values corrected for their number: Benjamini-Hochberg, as scipy.stats.false_discovery_control.
+    """p-values corrected for their number by Benjamini-Hochberg, as scipy.stats.false_discovery_control does.
 
     It bounds the expected share of false claims among all claims, and where nothing differs anywhere the
     chance of any (Benjamini and Hochberg, Journal of the Royal Statistical Society B 57, 1995).
@@ -137,36 +152,31 @@ def adjusted(p_values: Sequence[float | None]) -> list[float | None]:
     Args:
         p_values: In [0, 1]; None where nothing was tested, which is not counted.
     """
-    tested = [p for p in p_values if p is not None]
-    if not tested:
-        return list(p_values)
-    from scipy import stats  # noqa: PLC0415 (slow to import)
-
-    corrected = iter(stats.false_discovery_control(tested, method="bh").tolist())
-    return [None if p is None else next(corrected) for p in p_values]
+    ranked = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
+    corrected, lowest = list(p_values), 1.0
+    for rank, (p, index) in reversed(list(enumerate(ranked, start=1))):
+        corrected[index] = lowest = min(lowest, p * len(ranked) / rank)
+    return corrected
 
 
-def _p_value(test: Any, spread: float, difference: float) -> float | None:
-    if spread > _ROUNDING:
-        return float(test.pvalue)
-    return 1.0 if abs(difference) <= _ROUNDING else None
+def _half_width(error: float, freedom: float) -> float:
+    """Half the width of the t interval of an estimate with this standard error."""
+    from scipy.special import stdtrit  # noqa: PLC0415 (commands without statistics need not load it)
+
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
+
+
+def _p_value(difference: float, error: float, freedom: float, spread: float) -> float | None:
+    """Two-sided p-value of a t test; None where the values do not vary although they differ."""
+    if spread <= _ROUNDING:
+        return 1.0 if abs(difference) <= _ROUNDING else None
+    from scipy.special import stdtr  # noqa: PLC0415
+
+    return float(2 * stdtr(freedom, -abs(difference) / error))
 
 
 def _spread(values: Sequence[float]) -> float:
     return max(values) - min(values)
-
-
-def _ends(test: Any) -> tuple[float, float]:
-    interval = test.confidence_interval(CONFIDENCE)
-    return float(interval.low), float(interval.high)
-
-
-@contextmanager
-def _nearly_equal_values() -> Iterator[None]:
-    """On small test sets seeds may agree to the last digit; scipy then warns and is right all the same."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        yield
 
 
 def _require(values: Sequence[float] | Mapping[int, float]) -> None:

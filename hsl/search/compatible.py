@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from hsl.errors import SpaceError, StoreError
-from hsl.search.schema import SearchSpace
+from hsl.search.schema import SearchSpace, default_regime
 from hsl.search.space import make_space
 
 FREE = frozenset({"resources", "early_stopping", "sampler", "regime"})
@@ -69,7 +69,7 @@ def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator
 
 
 def _first_regime(space: Mapping[str, Any]) -> str:
-    return space["regime"] or next(iter(space["regimes"]))
+    return default_regime(space["regime"], space["regimes"])
 
 
 def _lost(path: str, old: Any, new: Any) -> Iterator[str]:

@@ -35,16 +35,23 @@ class Cost:
     core_seconds: float | None
 
 
-def training_passes(trained: Configuration, epochs: int | None = None) -> float | None:
-    """Passes of one training, evaluations included, or None where the size of the data set is not known."""
+def training_passes(trained: Configuration, is_evaluated: bool = True) -> float | None:
+    """Passes of one training, or None where the size of the data set is not known.
+
+    Args:
+        trained: What is trained.
+        is_evaluated: Whether it is evaluated in between, as trials are and parents are not.
+    """
     sizes = part_sizes(trained)
     if sizes is None:
         return None
-    train, evaluated = sizes
+    train, evaluated = sizes[0], sizes[1] if is_evaluated else 0
     regime = trained.regime
-    kept = min(round(train * regime.keep.fraction), regime.keep.count or train) if regime.keep else train
+    exposure = train
+    if regime.keep and regime.keep.budget == "epochs":
+        exposure = min(round(train * regime.keep.fraction), regime.keep.count or train)
     matched = round(evaluated * regime.keep.fraction) if regime.keep and regime.needs_scores else evaluated
-    return count_passes(trained, epochs or trained.training.epochs, kept, evaluated, matched)
+    return count_passes(trained, trained.training.epochs, exposure, evaluated, matched)
 
 
 def part_sizes(trained: Configuration) -> tuple[int, int] | None:
@@ -83,7 +90,7 @@ Item = tuple[int, int, float | None]
 
 def _prerequisites(plan: Plan) -> Iterator[Item]:
     for parent in plan.parents:
-        yield 1, parent.training.epochs, training_passes(parent)
+        yield 1, parent.training.epochs, training_passes(parent, is_evaluated=False)
     for scores in plan.scores:
         yield _scores_item(scores)
 

@@ -20,6 +20,7 @@ from hsl.search.schema import SearchSpace
 from hsl.search.single import only_configuration
 from hsl.search.space import make_space
 from hsl.training.configuration import Configuration
+from hsl.training.names import unescaped
 
 Row = Mapping[str, Any]
 
@@ -170,7 +171,7 @@ def network(store: Store, uri: str, cell: str) -> bytes:
     except (SafetensorError, KeyError, ValueError) as error:
         raise StoreError(f"{store.uri}/{where} is damaged: {error}; train it again with hsl train") from error
     weights = {
-        _unescaped(name.removeprefix(_WEIGHTS)): tensor
+        unescaped(name.removeprefix(_WEIGHTS)): tensor
         for name, tensor in tensors.items()
         if name.startswith(_WEIGHTS)
     }
@@ -189,11 +190,6 @@ def _read(uri: str, where: str) -> bytes:
                 "or train it again: hsl export without -o, then hsl train"
             ) from error
         raise
-
-
-def _unescaped(part: str) -> str:
-    """The name of a tensor as the model has it (checkpoints escape separators as RFC 6901 does)."""
-    return part.replace("~1", "/").replace("~0", "~")
 
 
 def _header(row: Row) -> dict[str, Any]:

@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 from hsl.training.configuration import Configuration, Strict
 
+NOT_PROMOTED = "not promoted"
+"""Reason of a trial that waits at its rung; the row of one that goes on later takes the place of this one."""
+
 
 class Job(Strict):
     """One trial to be trained.
@@ -22,7 +25,9 @@ class Job(Strict):
         parent: URI of its parent, where it needs one.
         scores: URI of the difficulty scores, where its regime needs them.
         checkpoint: URI of its checkpoint.
-        milestones: Epochs at target sparsity at which it is judged, so that it reports there.
+        milestones: When it is judged, so that it reports there.
+        progress: What milestones count.
+        can_pause: Whether it may have to continue from there later, so that it saves a checkpoint.
         objective: Name of the metric that is maximised.
     """
 
@@ -38,4 +43,6 @@ class Job(Strict):
     scores: str | None = None
     checkpoint: str
     milestones: tuple[int, ...] = ()
+    progress: Literal["epochs_at_target", "epoch"] = "epochs_at_target"
+    can_pause: bool = False
     objective: str = "val_matched_accuracy"

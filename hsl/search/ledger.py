@@ -8,8 +8,12 @@ from typing import Any
 
 from hsl.provenance import provenance
 from hsl.results.store import Store, Writer
-from hsl.search.jobs import Job
+from hsl.search.jobs import NOT_PROMOTED, Job
+from hsl.search.needs import regime_of
+from hsl.search.plan import Cell
 from hsl.search.progress import Tally
+from hsl.search.schema import SearchSpace
+from hsl.training.configuration import digest
 
 FLUSH_ROWS = 2_000
 FLUSH_SECONDS = 2.0
@@ -21,16 +25,22 @@ class Ledger:
 
     Args:
         store: Where to.
+        sequence: Number of the first row.
         is_exempt: Whether a trial is exempt from early stopping.
         forget: Deletes what is not needed any more of a trial, once its row is durable.
         tally: Counts for the live view.
     """
 
     def __init__(
-        self, store: Store, is_exempt: Callable[[str], bool], forget: Callable[[Job], None], tally: Tally
+        self,
+        store: Store,
+        sequence: int,
+        is_exempt: Callable[[str], bool],
+        forget: Callable[[Job], None],
+        tally: Tally,
     ) -> None:
         self._writer = Writer(store, FLUSH_ROWS, FLUSH_SECONDS)
-        self._sequence = store.next_sequence()
+        self._sequence = sequence
         self._is_exempt = is_exempt
         self._forget = forget
         self._ended: list[Job] = []
@@ -59,8 +69,9 @@ class Ledger:
             "attempts": self._attempts.get(job.trial_id, 1),
         }
         self._writer.add("trials", row)
-        self._ended.append(job)
-        self.tally.end(job, status, summary.get("objective"))
+        if reason != NOT_PROMOTED:
+            self._ended.append(job)
+        self.tally.end(job, status, summary.get("objective"), waits=reason == NOT_PROMOTED)
         self.flush_if_due()
 
     def flush_if_due(self) -> None:
@@ -82,6 +93,18 @@ class Ledger:
     def _next(self) -> int:
         self._sequence += 1
         return self._sequence - 1
+
+
+def cell_row(cell: Cell, space: SearchSpace) -> dict[str, Any]:
+    """The row of a planned cell."""
+    return {
+        "cell": cell.name,
+        "regime": regime_of(cell, space),
+        "levels": cell.levels,
+        "baseline": cell.baseline,
+        "configurations": cell.configurations,
+        "space_hash": digest(space.model_dump(mode="json")),
+    }
 
 
 def trial_row(job: Job, summary: Mapping[str, Any], status: str, reason: str | None) -> dict[str, Any]:

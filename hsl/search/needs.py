@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from hsl.search.early_stopping import can_pause, counts, milestones_of
 from hsl.search.jobs import Job
 from hsl.search.parents import Library, ParentTask, Task, scores_task
 from hsl.search.plan import Cell, Plan, ancestors, parent_of, scores_for
-from hsl.search.rungs import milestones
-from hsl.search.schema import SearchSpace
+from hsl.search.schema import SearchSpace, default_regime
 from hsl.training.configuration import Configuration
 
 
@@ -25,7 +25,10 @@ class Needs:
         self._space = plan.space
         self._plan = plan
         self._library = library
-        self._milestones = milestones(plan.space.early_stopping, plan.space.training.epochs)
+        settings = plan.space.early_stopping
+        self._milestones = milestones_of(settings, plan.space.training.epochs)
+        self._progress = counts(settings)
+        self._can_pause = can_pause(settings)
 
     def of_search(self) -> Iterator[Task]:
         """Prerequisites of everything that the search may propose."""
@@ -79,13 +82,15 @@ class Needs:
             scores=self._scores(configuration),
             checkpoint=self._library.checkpoint(trial_id),
             milestones=self._milestones if stage == "search" else (),
+            progress=self._progress,
+            can_pause=self._can_pause and stage == "search",
             objective=objective_of(self._space),
         )
 
 
 def regime_of(cell: Cell, space: SearchSpace) -> str:
     """Name of the regime of a cell."""
-    return str(cell.levels.get("regime") or space.regime or next(iter(space.regimes)))
+    return str(cell.levels.get("regime") or default_regime(space.regime, space.regimes))
 
 
 def objective_of(space: SearchSpace) -> str:

@@ -177,8 +177,7 @@ def _trained(
     from hsl.training.build import build_trainer  # noqa: PLC0415  torch only where something is trained
 
     trainer = build_trainer(configuration, seed, parent=parent, scores=scores, device=device)
-    while not trainer.is_done:
-        trainer.train_epoch()
+    trainer.train_steps(trainer.total_steps)
     return trainer
 
 

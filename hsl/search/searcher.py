@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from ray.tune.search import Searcher
 
-from hsl.search.jobs import Job
+from hsl.search.jobs import NOT_PROMOTED, Job
+from hsl.search.pauses import Pauses
 from hsl.search.proposals import CellStudy, Outcome, Proposal
 from hsl.search.unsaved import Unsaved
 
@@ -28,14 +29,22 @@ class JobSearcher(Unsaved, Searcher):
         queue: Jobs that are to run whatever the studies say: continued trials, confirmations.
         studies: One per cell; none in a stage that only works off its queue.
         make_job: Makes the job of a proposal.
+        pauses: Hands out the jobs that were promoted at a rung.
     """
 
-    def __init__(self, queue: Iterable[Job], studies: Iterable[CellStudy], make_job: JobMaker) -> None:
+    def __init__(
+        self,
+        queue: Iterable[Job],
+        studies: Iterable[CellStudy],
+        make_job: JobMaker,
+        pauses: Pauses[Job],
+    ) -> None:
         super().__init__(metric="epoch", mode="max")
         self.jobs: dict[str, Job] = {}
         self._queue = deque(queue)
         self._studies = {study.cell.name: study for study in studies}
         self._make_job = make_job
+        self._pauses = pauses
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: Mapping[str, Any], **spec: Any
@@ -44,12 +53,17 @@ class JobSearcher(Unsaved, Searcher):
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next trial's configuration for Tune, or FINISHED."""
-        job = self._queue.popleft() if self._queue else self._proposed()
+        """The next trial's configuration for Tune, None as long as a running trial may promote one, or FINISHED."""
+        job = self._queue.popleft() if self._queue else self._pauses.take(self._open()) or self._proposed()
         if job is None:
-            return Searcher.FINISHED
+            return Searcher.FINISHED if self._pauses.is_idle else None
+        self._pauses.start(job.cell)
         self.jobs[trial_id] = job
         return {"job": job.model_dump_json(exclude_defaults=True)}
+
+    def _open(self) -> dict[str, bool]:
+        """Whether something new comes in a cell."""
+        return {name: not study.is_finished for name, study in self._studies.items()}
 
     def _proposed(self) -> Job | None:
         while open_studies := [study for study in self._studies.values() if not study.is_finished]:
@@ -64,7 +78,7 @@ class JobSearcher(Unsaved, Searcher):
         """Tell the study of the cell how the trial ended."""
         job = self.jobs[trial_id]
         study = self._studies.get(job.cell)
-        if study is None or job.stage != "search":
+        if study is None or job.stage != "search" or (result or {}).get("reason") == NOT_PROMOTED:
             return
         status = "failed" if error or result is None else result["status"]
         outcome = Outcome(status, (result or {}).get("epoch", 0), (result or {}).get("objective"))

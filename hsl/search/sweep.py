@@ -6,44 +6,37 @@ A sweep is idempotent: the store is the truth. What it lacks is trained, and not
 from __future__ import annotations
 
 import contextlib
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 
-from hsl.errors import StoreError
 from hsl.results.columns import TABLES
 from hsl.results.store import Store
+from hsl.search import ledger
 from hsl.search.compatible import check_continues, space_text
-from hsl.search.jobs import Job
-from hsl.search.ledger import Ledger
-from hsl.search.needs import Needs, objective_of, regime_of
-from hsl.search.parents import (
-    Library,
-    ScoresTask,
-    Task,
-    describe,
-    make_all,
-    make_here,
-    missing,
-    waves,
-    with_parts,
-)
+from hsl.search.early_stopping import make_judge
+from hsl.search.jobs import NOT_PROMOTED, Job
+from hsl.search.lease import lease
+from hsl.search.needs import Needs, objective_of
+from hsl.search.parents import Library, Task
+from hsl.search.pauses import Pauses
 from hsl.search.plan import make_plan
 from hsl.search.preflight import preflight
-from hsl.search.progress import CellTally, Progress, Tally
+from hsl.search.prerequisites import prepare
+from hsl.search.progress import Progress, tally_of
 from hsl.search.proposals import CellStudy, Proposal
 from hsl.search.resume import Past, read_past, refill, teach
-from hsl.search.rungs import Rungs
+from hsl.search.rungs import Judge
 from hsl.search.runtime import ray_session, scratch_folder, slots
 from hsl.search.schema import SearchSpace
 from hsl.search.winners import confirm_jobs
 from hsl.training import checkpoint
-from hsl.training.configuration import digest
+from hsl.training.configuration import Configuration
 
 MAX_WORKER_LOSSES = 3
 
@@ -59,6 +52,32 @@ class SweepReport:
 
     trained: int
     failed: int
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one stage has to train.
+
+    Attributes:
+        name: ``search`` or ``confirm``.
+        planned: Trials of each cell.
+        past: What the store held when the stage began.
+        queue: Jobs that are to run whatever the studies say.
+        studies: One per cell; none in a stage that only works off its queue.
+        pauses: Early stopping, and the trials that wait at its rungs.
+    """
+
+    name: str
+    planned: Mapping[str, int]
+    past: Past
+    queue: list[Job]
+    studies: list[CellStudy]
+    pauses: Pauses[Job]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to train."""
+        return not self.queue and all(study.is_finished for study in self.studies)
 
 
 class Sweep:
@@ -80,6 +99,7 @@ class Sweep:
         self._console = console
         self._address = address
         self._trained = 0
+        self._failed = 0
 
     def run(self) -> SweepReport:
         """Train what the store lacks.
@@ -91,54 +111,49 @@ class Sweep:
         preflight(self.plan)
         with lease(self.library.root), contextlib.ExitStack() as stack:
             self._describe()
-            self._run_search(stack)
-            self._run_confirm(stack)
-            self._compact()
-        failed = sum(row["status"] == "failed" for row in self.store.read("trials").to_pylist())
-        return SweepReport(self._trained, failed)
+            self._run(self._search(), stack)
+            self._run(self._confirm(), stack)
+            for table in TABLES:
+                self.store.compact(table)
+        return SweepReport(self._trained, self._failed)
 
     def _describe(self) -> None:
         self.store.write_space(space_text(self.space))
-        known = set(self.store.read("cells")["cell"].to_pylist()) if self.store.exists() else set()
-        self.store.append(
-            "cells",
-            [
-                {
-                    "cell": cell.name,
-                    "regime": regime_of(cell, self.space),
-                    "levels": cell.levels,
-                    "baseline": cell.baseline,
-                    "configurations": cell.configurations,
-                    "space_hash": digest(self.space.model_dump(mode="json")),
-                }
-                for cell in self.plan.cells
-                if cell.name not in known
-            ],
-        )
+        known = set(self.store.read("cells")["cell"].to_pylist())
+        new = [cell for cell in self.plan.cells if cell.name not in known]
+        self.store.append("cells", [ledger.cell_row(cell, self.space) for cell in new])
 
-    def _run_search(self, stack: contextlib.ExitStack) -> None:
+    def _search(self) -> Stage:
+        """Configurations of every cell; those that were under way come first."""
         past = read_past(self.store, self.library)
         studies = [CellStudy(self.space, cell) for cell in self.plan.cells]
         teach(studies, past)
-        rungs = Rungs(self.space.early_stopping, self.space.training.epochs, self.space.seed)
-        refill(rungs, self.store, past, objective_of(self.space))
-        queue = self._continued(past)
-        if not queue and all(study.is_finished for study in studies):
-            return
+        judge = make_judge(self.space.early_stopping, self.space.training.epochs, self.space.seed)
+        refill(judge, past, objective_of(self.space))
+        pauses, queue = Pauses(judge, self._paused(past)), self._continued(past)
+        if not queue and all(
+            study.is_finished for study in studies
+        ):  # what a killed driver had still to promote
+            promoted = pauses.take({study.cell.name: False for study in studies})
+            queue = [promoted] if promoted else []
         planned = {cell.name: cell.configurations for cell in self.plan.cells}
-        self._connect(stack)
-        self._prepare(self.needs.of_search())
-        self._run_stage("search", planned, past, queue, studies, rungs)
+        return Stage("search", planned, past, queue, studies, pauses)
 
-    def _run_confirm(self, stack: contextlib.ExitStack) -> None:
-        past = read_past(self.store, self.library)
-        jobs = confirm_jobs(self.plan, past.stage("search"), self.needs)
-        queue = [job for job in jobs if job.trial_id not in past.ended()]
-        if not queue:
-            return
-        self._connect(stack)
-        self._prepare(task for job in queue for task in self.needs.of(job.configuration, job.seed))
-        self._run_stage("confirm", Counter(job.cell for job in jobs), past, queue, [], Rungs(None, 1, 0))
+    def _paused(self, past: Past) -> dict[str, Job]:
+        """Jobs that wait at a rung."""
+        cells = {cell.name: cell for cell in self.plan.cells}
+        waiting = (row for row in past.stage("search") if row["reason"] == NOT_PROMOTED)
+        return {
+            row["trial_id"]: self.needs.job(
+                cells[row["cell"]],
+                "search",
+                Configuration.model_validate_json(row["configuration"]),
+                row["seed"],
+                json.loads(row["parameters"]),
+            )
+            for row in waiting
+            if row["cell"] in cells
+        }
 
     def _continued(self, past: Past) -> list[Job]:
         """Jobs of the search that were under way, made anew: the store may have moved, the rungs may differ."""
@@ -149,37 +164,33 @@ class Sweep:
             if job.stage == "search" and job.cell in cells
         ]
 
+    def _confirm(self) -> Stage:
+        """The best configurations of every cell with fresh seeds."""
+        past = read_past(self.store, self.library)
+        jobs = confirm_jobs(self.plan, past.stage("search"), self.needs)
+        ended = past.ended()
+        queue = [job for job in jobs if job.trial_id not in ended]
+        return Stage("confirm", Counter(job.cell for job in jobs), past, queue, [], Pauses(Judge()))
+
+    def _run(self, stage: Stage, stack: contextlib.ExitStack) -> None:
+        self._failed = sum(row["status"] == "failed" for row in stage.past.trials)
+        if stage.is_done:
+            return
+        self._connect(stack)
+        needed = self.needs.of_search() if stage.studies else self._needs_of(stage.queue)
+        prepare(needed, self.space.resources, self._say)
+        self._train(stage)
+
+    def _needs_of(self, queue: list[Job]) -> list[Task]:
+        return [task for job in queue for task in self.needs.of(job.configuration, job.seed)]
+
     def _connect(self, stack: contextlib.ExitStack) -> None:
         import ray  # noqa: PLC0415  most commands do without
 
         if not ray.is_initialized():
             stack.enter_context(ray_session(self._address))
 
-    def _prepare(self, tasks: Iterable[Task]) -> None:
-        """Make the parents and scores that are missing, each after what it is made of."""
-        for wave in waves(with_parts(missing(tasks))):
-            make_here([task for task in wave if isinstance(task, ScoresTask)], "cpu")  # the means alone
-            self._make([task for task in wave if not isinstance(task, ScoresTask)])
-
-    def _make(self, tasks: Sequence[Task]) -> None:
-        """Make what does not depend on each other, on as many workers as there is room for."""
-        if tasks:
-            self._say(f"parents: {len(tasks)} to make, first {describe(tasks[0])}")
-            make_all(tasks, self.space.resources.model_dump(), slots(self.space.resources))
-
-    def _proposed(self, study: CellStudy, proposal: Proposal) -> Job:
-        configuration, seed = proposal.configuration, self.space.seed
-        return self.needs.job(study.cell, "search", configuration, seed, proposal.values)
-
-    def _run_stage(
-        self,
-        stage: str,
-        planned: Mapping[str, int],
-        past: Past,
-        queue: list[Job],
-        studies: list[CellStudy],
-        rungs: Rungs,
-    ) -> None:
+    def _train(self, stage: Stage) -> None:
         import ray  # noqa: PLC0415
 
         from hsl.search.recorder import Recorder  # noqa: PLC0415  imports ray
@@ -187,39 +198,35 @@ class Sweep:
         from hsl.search.searcher import JobSearcher  # noqa: PLC0415
         from hsl.search.trial import SweepTrial  # noqa: PLC0415
 
-        tally = tally_of(stage, planned, past)
-        before = tally.ended
-        searcher = JobSearcher(queue, studies, self._proposed)
+        tally = tally_of(stage.name, stage.planned, stage.past.stage(stage.name))
+        ended, failed = tally.ended, tally.failed
+        judge, pauses = stage.pauses.judge, stage.pauses
+        searcher = JobSearcher(stage.queue, stage.studies, self._proposed, pauses)
         progress = Progress(self._console, ray.cluster_resources)
-        ledger = Ledger(self.store, rungs.is_exempt, self._forget, tally)
-        recorder = Recorder(ledger, progress, searcher.jobs)
+        book = ledger.Ledger(self.store, stage.past.next_sequence, judge.is_exempt, self._forget, tally)
+        recorder = Recorder(book, progress, searcher.jobs, pauses)
         try:
             with progress.showing(tally):
-                tune_jobs(SweepTrial, searcher, StratifiedASHA(rungs, searcher.jobs), recorder, self.space)
+                scheduler = StratifiedASHA(judge, searcher.jobs)
+                tune_jobs(SweepTrial, searcher, scheduler, recorder, self.space)
         finally:
-            ledger.close()
-            self._trained += tally.ended - before
+            book.close()
+            self._trained += tally.ended - ended
+            self._failed += tally.failed - failed
+        for job in pauses.left():
+            self._forget(job)
+
+    def _proposed(self, study: CellStudy, proposal: Proposal) -> Job:
+        configuration, seed = proposal.configuration, self.space.seed
+        return self.needs.job(study.cell, "search", configuration, seed, proposal.values)
 
     def _forget(self, job: Job) -> None:
         """A search trial needs no checkpoint once it is recorded; confirmed networks are kept."""
         if job.stage == "search":
             checkpoint.remove(job.checkpoint)
 
-    def _compact(self) -> None:
-        for table in TABLES:
-            self.store.compact(table)
-
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def tally_of(stage: str, planned: Mapping[str, int], past: Past) -> Tally:
-    """Counts of a stage, with what earlier runs have ended."""
-    tally = Tally(stage, {name: CellTally(planned=count) for name, count in planned.items()})
-    for row in past.stage(stage):
-        if row["cell"] in tally.cells:
-            tally.count(row["cell"], row["status"], row["objective"])
-    return tally
 
 
 def tune_jobs(trainable: Any, searcher: Any, scheduler: Any, recorder: Any, space: SearchSpace) -> None:
@@ -247,27 +254,3 @@ def tune_jobs(trainable: Any, searcher: Any, scheduler: Any, recorder: Any, spac
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
         ).fit()
-
-
-@contextlib.contextmanager
-def lease(root: str) -> Iterator[None]:
-    """Keep a second driver off a local store.
-
-    Raises:
-        StoreError: If another driver has it.
-    """
-    if "://" in root:
-        yield
-        return
-    Path(root).mkdir(parents=True, exist_ok=True)
-    lock = FileLock(f"{root}/.lock", blocking=False)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise StoreError(
-            f"another sweep is writing to {root}; wait for it, or use another --store"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -19,7 +19,7 @@ from hsl.training.build import build_trainer, default_device
 from hsl.training.flops import relative_forward
 from hsl.training.models import INNER
 from hsl.training.passes import count_passes
-from hsl.training.trainer import DivergedError, Trainer
+from hsl.training.trainer import Trainer
 
 REPORT_SECONDS = 2.0
 """A trial reports at least this often (and at every rung): every report costs the driver a round trip."""
@@ -38,31 +38,49 @@ class TrialRun:
         self._device = device
         self._started_at = datetime.now(UTC)
         self._trainer = build_trainer(
-            job.configuration, job.seed, parent=job.parent, scores=job.scores, device=device
+            job.configuration,
+            job.seed,
+            parent=job.parent,
+            scores=job.scores,
+            device=device,
+            objective=job.objective,
         )
         state = checkpoint.read(job.checkpoint)
         if state is not None:
             self._trainer.load_state_dict(state["trainer"])
             self._started_at = datetime.fromisoformat(state["started_at"])
         self._unreported = list(self._trainer.history)
+        self._passed = max(map(self._rungs_at, self._unreported), default=0)
 
     def advance(self) -> dict[str, Any]:
-        """Train until the next rung, the end, or for `REPORT_SECONDS`.
+        """Train until the next rung, the end, or for `REPORT_SECONDS`; a continued trial first tells how far it is.
 
         Returns:
             ``rows`` of the epochs table, ``summary`` for the trials table, and what searcher and scheduler read.
         """
-        until = time.monotonic() + REPORT_SECONDS
-        while not self._trainer.is_done:
-            row = self._trainer.train_epoch()
-            self._unreported.append(row)
-            due = self._trainer.epoch % self._trainer.training.checkpoint_every == 0
-            if due or self._trainer.is_done:
-                self._save()
-            if row["epochs_at_target"] in self._job.milestones or time.monotonic() > until:
-                break
+        if not self._unreported:
+            self._train()
         rows, self._unreported = self._unreported, []
         return report(rows, self._summary(), status="completed" if self._trainer.is_done else "running")
+
+    def _train(self) -> None:
+        until = time.monotonic() + REPORT_SECONDS
+        while not self._trainer.is_done and time.monotonic() < until:
+            row = self._trainer.train_epoch()
+            self._unreported.append(row)
+            at_rung = self._rungs_at(row) > self._passed
+            self._passed = max(self._passed, self._rungs_at(row))
+            due = self._trainer.epoch % self._trainer.training.checkpoint_every == 0
+            if due or self._trainer.is_done or (at_rung and self._job.can_pause):
+                self._save()
+            if at_rung:
+                break
+
+    def _rungs_at(self, row: Mapping[str, Any]) -> int:
+        """Rungs that are passed at an epoch, if it was evaluated: only then can the trial be judged."""
+        if self._job.objective not in row:
+            return 0
+        return sum(row[self._job.progress] >= rung for rung in self._job.milestones)
 
     def _save(self) -> None:
         job = self._job.model_dump(mode="json", exclude_defaults=True)
@@ -86,6 +104,7 @@ class TrialRun:
         return {
             **metrics,
             "objective": metrics.get(self._job.objective),
+            **best_metrics(trainer, self._job.objective),
             "train_loss": trainer.history[-1]["train_loss"] if trainer.history else None,
             "epochs": trainer.epoch,
             "realised_sparsity": trainer.sparsifier.sparsity(),
@@ -102,9 +121,24 @@ class TrialRun:
         }
 
 
+def best_metrics(trainer: Trainer, objective: str) -> dict[str, Any]:
+    """Columns of the trials table about the epoch of the best objective, if there is one yet."""
+    epoch = trainer.best.epoch
+    if epoch is None:
+        return {}
+    row = trainer.history[epoch - 1]
+    return {
+        "best_epoch": epoch,
+        "best_objective": row[objective],
+        "best_test_clean_accuracy": row["test_clean_accuracy"],
+        "best_test_matched_accuracy": row["test_matched_accuracy"],
+    }
+
+
 def passes_so_far(job: Job, trainer: Trainer) -> float:
     """Forward-backward passes of single samples that a trainer has spent."""
-    return count_passes(job.configuration, trainer.epoch, len(trainer.train_samples), *trainer.sets.sizes)
+    exposure = trainer.train_samples.exposure
+    return count_passes(job.configuration, trainer.epoch, exposure, *trainer.sets.sizes)
 
 
 def device_name(device: str) -> str:
@@ -156,7 +190,7 @@ class SweepTrial(tune.Trainable):
 
 def reason_of(error: Exception) -> str:
     """One line for a mistake or a known condition; the traceback for anything else."""
-    if isinstance(error, HslError | DivergedError):
+    if isinstance(error, HslError):
         return str(error)
     if isinstance(error, torch.OutOfMemoryError):
         return f"out of memory: {error}; try a smaller training.batch_size or fewer trials per GPU"

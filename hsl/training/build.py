@@ -12,13 +12,14 @@ from torch.nn import functional
 
 from hsl.errors import HslError
 from hsl.hardness import keyed
+from hsl.hardness.adversarial import training_loss
 from hsl.sparsity import Parent, Sparsifier, layer_macs
 from hsl.sparsity.methods import METHODS, check_hyperparameters
 from hsl.training import checkpoint
 from hsl.training.augmentation import SMALLEST_SIDE
 from hsl.training.batching import TrainingSet, batches
 from hsl.training.configuration import Configuration, ModelSpec, Training
-from hsl.training.data import Data, load_data, sets_of, training_attack
+from hsl.training.data import Data, load_data, sets_of
 from hsl.training.evaluation import to_float
 from hsl.training.flops import TrainingMeter, scoring_steps
 from hsl.training.models import INNER, Normalized, Shape
@@ -42,6 +43,8 @@ def build_trainer(
     parent: str | None = None,
     scores: str | None = None,
     device: str = "cpu",
+    objective: str = "val_matched_accuracy",
+    keep_best: bool = False,
 ) -> Trainer:
     """A trainer at epoch 0.
 
@@ -51,6 +54,8 @@ def build_trainer(
         parent: URI of the trained parent, for methods that need one.
         scores: URI of the difficulty scores, for regimes that need them.
         device: Torch device.
+        objective: Name of the validation metric that says which epoch is the best.
+        keep_best: Whether the network of that epoch is kept, beside the final one.
     """
     data = load_data(configuration.dataset, configuration.split, device)
     train, sets = sets_of(configuration, seed, scores, device)
@@ -87,7 +92,9 @@ def build_trainer(
         train=train,
         sets=sets,
         seed=seed,
-        perturb=training_attack(configuration.regime.attack, seed),
+        loss=training_loss(configuration.regime.attack, seed),
+        objective=objective,
+        keep_best=keep_best,
     )
 
 
@@ -163,7 +170,11 @@ def _parent(
 
 
 def _scoring_loss(train: TrainingSet, seed: int) -> Any:
-    """Loss on one batch of the regime's training samples, not attacked (as in the hard-sample paper's code)."""
+    """Loss by which SNIP and its like score weights: of one batch of the regime's training samples, not attacked.
+
+    As in the code of the hard-sample paper. The gradients by which methods grow weights during training are
+    those of the training loss, so of attacked images where the regime attacks.
+    """
 
     def loss(model: nn.Module) -> Tensor:
         samples = train.at(1)

@@ -18,9 +18,9 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from hsl.errors import StoreError
+from hsl.training.names import SEPARATOR, escaped, unescaped
 
 JSON_ENTRY = "__json__"
-SEPARATOR = "/"
 
 Tree = Mapping[str, Any]
 
@@ -51,7 +51,7 @@ def from_bytes(content: bytes) -> dict[str, Any]:
 
 
 def _insert(state: dict[str, Any], path: str, tensor: Tensor) -> None:
-    *parents, last = (_unescaped(part) for part in path.split(SEPARATOR))
+    *parents, last = (unescaped(part) for part in path.split(SEPARATOR))
     node = state
     for part in parents:
         node = node.setdefault(part, {})
@@ -64,21 +64,12 @@ def _split(state: Tree, path: tuple[str, ...], tensors: dict[str, Tensor]) -> di
     for key, value in state.items():
         here = (*path, str(key))
         if isinstance(value, Tensor):
-            tensors[SEPARATOR.join(map(_escaped, here))] = value.detach().cpu().contiguous().clone()
+            tensors[SEPARATOR.join(map(escaped, here))] = value.detach().cpu().contiguous().clone()
         elif isinstance(value, Mapping):
             rest[str(key)] = _split(value, here, tensors)
         else:
             rest[str(key)] = value
     return rest
-
-
-def _escaped(key: str) -> str:
-    """A key without separator, as in a JSON pointer (RFC 6901)."""
-    return key.replace("~", "~0").replace(SEPARATOR, "~1")
-
-
-def _unescaped(part: str) -> str:
-    return part.replace("~1", SEPARATOR).replace("~0", "~")
 
 
 def write(uri: str, state: Tree) -> None:

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from hsl.errors import MethodError, UnknownNameError
+from hsl.errors import HslError, MethodError
 from hsl.hardness.regimes import Regime
 from hsl.sparsity.distributions import DISTRIBUTIONS
 from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
@@ -52,8 +52,10 @@ def dataset_name(name: str) -> str:
 
 
 def _known(name: str, registry: Any) -> str:
-    if not registry.knows(name):
-        raise ValueError(str(UnknownNameError(registry.kind, name, registry)))
+    try:
+        registry.check(name)
+    except HslError as error:
+        raise ValueError(str(error)) from error
     return name
 
 

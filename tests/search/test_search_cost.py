@@ -62,7 +62,7 @@ def test_passes_are_counted(regime: str, training: float, matched: float) -> Non
     made = configuration(regime=REGIMES[regime], training={"epochs": 10, "evaluate_every": 3})
     evaluations = 4  # after epochs 3, 6, 9 and 10
     by_hand = 10 * 100 * training + evaluations * (60 / 3 + 50 * matched)
-    assert count_passes(made, 10, kept=100, clean=60, matched=50) == pytest.approx(by_hand)
+    assert count_passes(made, 10, exposure=100, clean=60, matched=50) == pytest.approx(by_hand)
 
 
 def test_stages_are_summed_by_hand() -> None:
@@ -90,7 +90,8 @@ def test_stages_are_summed_by_hand() -> None:
     clean = 10 * (train + evaluated / 3)
     hard = 10 * (train / 2 + evaluated / 3 + evaluated / 2 / 3)
     scoring = 4 * (2 * train + (train + evaluated) / 3)
-    assert parents.passes == pytest.approx(clean + hard + scoring, rel=0.01)
+    unevaluated = 10 * (train + train / 2)
+    assert parents.passes == pytest.approx(unevaluated + scoring, rel=0.01)
     assert search.passes == pytest.approx(3 * 6 * (clean + hard), rel=0.01)
     assert confirm.passes == pytest.approx(search.passes)
     assert search.core_seconds == pytest.approx(search.passes / 1000)
