@@ -42,12 +42,16 @@ def model_builder(name: str) -> Callable[..., nn.Module]:
 
     Raises:
         UnknownNameError: If no entry has this name.
-        HslError: If a plug-in cannot be imported.
+        HslError: If a plug-in cannot be imported, or plug-ins are not allowed.
     """
+    kind, architecture = model_kind(name)
+    return partial(MODELS[kind], architecture=architecture) if architecture else MODELS[kind]
+
+
+def model_kind(name: str) -> tuple[str, str]:
+    """Entry of `MODELS`, and the architecture, which only ``torchvision:NAME`` has."""
     kind, _, architecture = name.partition(":")
-    if kind == "torchvision" and architecture:
-        return partial(MODELS[kind], architecture=architecture)
-    return MODELS[name]
+    return (kind, architecture) if kind == "torchvision" else (name, "")
 
 
 DATASETS: Registry[Callable[[str], Arrays]] = Registry(

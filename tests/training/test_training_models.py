@@ -194,6 +194,17 @@ def test_grey_images_are_tripled_for_torchvision() -> None:
     assert "features.0" in prunable_layers(model)
 
 
+def test_torchvision_is_no_plug_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HSL_PLUGINS", "off")
+    assert size_of("torchvision:resnet18", (3, 32, 32), 10) == size_of(
+        "torchvision:resnet18", (1, 32, 32), 10
+    )
+    with pytest.raises(
+        HslError, match="missing 1 required keyword-only argument|missing 1 required positional"
+    ):
+        network("torchvision", (3, 32, 32))
+
+
 def test_torchvision_names_what_it_has() -> None:
     with pytest.raises(HslError, match=r"no classification network 'resnet19' \(did you mean 'resnet1"):
         network("torchvision:resnet19", (3, 32, 32))
