@@ -12,7 +12,13 @@ from hsl.training.configuration import Configuration
 from hsl.training.passes import FORWARD, count_passes
 from hsl.training.sizes import known_size
 
-NOMINAL_PASSES_PER_SECOND = {"mlp": 120_000.0, "lenet": 12_000.0, "resnet18": 25.0}
+NOMINAL_PASSES_PER_SECOND = {
+    "mlp": 120_000.0,
+    "lenet": 12_000.0,
+    "resnet8": 900.0,
+    "resnet20": 350.0,
+    "resnet18": 25.0,
+}
 """Order of magnitude on one CPU core, for a first estimate; a store's own record replaces it."""
 
 

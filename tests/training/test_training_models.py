@@ -200,7 +200,7 @@ def test_torchvision_is_no_plug_in(monkeypatch: pytest.MonkeyPatch) -> None:
         "torchvision:resnet18", (1, 32, 32), 10
     )
     with pytest.raises(
-        HslError, match="missing 1 required keyword-only argument|missing 1 required positional"
+        HslError, match=r"missing 1 required keyword-only argument|missing 1 required positional"
     ):
         network("torchvision", (3, 32, 32))
 
