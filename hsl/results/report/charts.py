@@ -262,6 +262,14 @@ def _deciles(pen: Pen) -> Chart:
     return alt.layer(line, whisker, marks)
 
 
+def _stopping(pen: Pen) -> Chart:
+    base = pen.base().encode(y=alt.Y("rung:N", title=None, sort=None))
+    x = alt.X("rho:Q", title="rank correlation with the final order", scale=alt.Scale(domain=[-1, 1]))
+    whisker = base.mark_rule(strokeWidth=1.8).encode(x=alt.X("low:Q"), x2="high:Q")
+    points = base.mark_point(filled=True, size=70, opacity=1, color=pen.ink("hue0"))
+    return alt.layer(whisker, points.encode(x=x, tooltip=alt.Tooltip("tip:N", title="rung")))
+
+
 def _cost(pen: Pen) -> Chart:
     kinds = pen.figure.scales["kinds"]
     colours = alt.Scale(domain=kinds, range=[pen.ink(name) for name in ("hue0", "hue1", "hue2", "hue3")])
@@ -288,4 +296,5 @@ DRAWINGS: Mapping[str, Callable[[Pen], Chart]] = {
     "slices": _slices,
     "deciles": _deciles,
     "cost": _cost,
+    "stopping": _stopping,
 }
