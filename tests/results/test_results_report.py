@@ -25,7 +25,7 @@ from scipy import stats
 from hsl import cli
 from hsl.errors import ExitCode, NothingMatchedError
 from hsl.results.report import images, parameters, pareto
-from hsl.results.report.charts import draw
+from hsl.results.report.charts import DRAWINGS, draw
 from hsl.results.report.page import as_json, page
 from hsl.results.report.sections import make_report
 from hsl.results.report.structs import Figure, Report
@@ -43,6 +43,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(scope="module")
 def report(store: Store) -> Report:
     return make_report(store.uri, None, tuple(METHODS))
+
+
+@pytest.fixture(scope="module")
+def text(report: Report) -> str:
+    return page(report)
 
 
 def figure(report: Report, name: str) -> Figure:
@@ -125,6 +130,13 @@ def test_layers_are_in_the_order_of_the_network_beside_their_references(report: 
     assert "as dense in 4" in figure(report, "layers").title
 
 
+def test_rungs_that_foretell_the_end_are_told_apart(report: Report) -> None:
+    (bar,) = rows(figure(report, "stopping"))
+    assert bar["rho"] == pytest.approx(1.0, abs=0.01)
+    # Behind 0.73 after epoch 4 is what ends below 0.73 / (1 - 1/16): of the easy regime static and set, of both dense.
+    assert "0 of 18 exempt trials behind a cut-off would have won" in figure(report, "stopping").title
+
+
 costs = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=25)
 
 
@@ -159,9 +171,7 @@ def test_importance_treats_names_as_names() -> None:
 
 
 def test_every_drawing_is_valid_vega_lite(report: Report) -> None:
-    assert [found.name for found in report.figures] == [
-        "difference", "sparsity", "layers", "pareto", "deciles", "curves", "importance", "slices", "cost",
-    ]  # fmt: skip
+    assert [found.name for found in report.figures] == list(DRAWINGS)
     for found in report.figures:
         for variant in found.variants:
             draw(found, report.palette, variant, validate=True)
@@ -215,8 +225,7 @@ class Scripts(HTMLParser):
             self.text += data
 
 
-def test_page_needs_nothing_from_outside_and_runs_only_its_own_scripts(report: Report) -> None:
-    text = page(report)
+def test_page_needs_nothing_from_outside_and_runs_only_its_own_scripts(text: str) -> None:
     parsed = Scripts(text)
     assert parsed.outside == []
     assert len(text.encode()) < 4e6
@@ -229,19 +238,26 @@ def test_page_needs_nothing_from_outside_and_runs_only_its_own_scripts(report: R
     assert "default-src 'none'" in policy[1].replace("&#39;", "'")
 
 
-def test_the_same_store_gives_the_same_page(store: Store, report: Report) -> None:
-    assert page(report) == page(make_report(store.uri, None, tuple(METHODS)))
+def test_the_same_store_gives_the_same_page(store: Store, text: str) -> None:
+    assert text == page(make_report(store.uri, None, tuple(METHODS)))
 
 
 def test_hostile_names_are_shown_and_do_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     store.write_space("regimes: {}\nname: '<img src=x onerror=alert(2)>'\n")
     for seed in range(4):
-        given = {"regime": HOSTILE, "cell": HOSTILE, "method": HOSTILE, "distribution": HOSTILE, "seed": seed,
-                 "configuration_id": HOSTILE, "model": HOSTILE, "test_matched_accuracy": 0.5 + seed / 100,
-                 "parameters": {HOSTILE: HOSTILE}, "layer_densities": {HOSTILE: 0.5}, "training_flops": 0.5,
-                 "stage": "confirm" if seed else "search", "provenance": {"command": HOSTILE, "git_sha": HOSTILE}}  # fmt: skip
-        store.append("trials", [trial_row(trial_id=f"{HOSTILE}{seed}", **given)])
+        row = trial_row(
+            **dict.fromkeys(
+                ("regime", "cell", "method", "distribution", "configuration_id", "model"), HOSTILE
+            )
+        )
+        row |= {"trial_id": f"{HOSTILE}{seed}", "seed": seed, "stage": "confirm" if seed else "search"}
+        row |= {"parameters": {HOSTILE: HOSTILE}, "layer_densities": {HOSTILE: 0.5}, "training_flops": 0.5}
+        row |= {
+            "test_matched_accuracy": 0.5 + seed / 100,
+            "provenance": {"command": HOSTILE, "git_sha": HOSTILE},
+        }
+        store.append("trials", [row])
     store.append("trials", [trial_row(status="failed", reason=HOSTILE, cell=HOSTILE, trial_id="--all")])
     text = page(make_report(store.uri, None, tuple(METHODS)))
     parsed = Scripts(text)
@@ -344,7 +360,8 @@ def test_command_without_its_extra_names_it(
     assert "altair; install the extra: pip install 'hsl[report]'" in capsys.readouterr().err
 
 
-def test_command_writes_and_loads_neither_torch_nor_ray(store: Store, tmp_path: Path) -> None:
+def test_command_writes_and_loads_neither_torch_nor_ray(tmp_path: Path) -> None:
+    store = filled(tmp_path / "store", [trial_row(test_matched_accuracy=0.5)])
     program = (
         "import sys\nfrom hsl import cli\nsys.argv = ['hsl', 'report', *sys.argv[1:]]\n"
         "try: cli.main()\nexcept SystemExit as e: assert not e.code\n"

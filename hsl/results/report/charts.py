@@ -287,14 +287,14 @@ def _cost(pen: Pen) -> Chart:
 
 
 DRAWINGS: Mapping[str, Callable[[Pen], Chart]] = {
-    "sparsity": _sparsity,
     "difference": _difference,
+    "sparsity": _sparsity,
     "layers": _layers,
     "pareto": _pareto,
+    "deciles": _deciles,
     "curves": _curves,
+    "stopping": _stopping,
     "importance": _importance,
     "slices": _slices,
-    "deciles": _deciles,
     "cost": _cost,
-    "stopping": _stopping,
 }

@@ -61,7 +61,7 @@ def _title(known: Sequence[Values]) -> str:
     lowest = min(known, key=lambda row: row["correlation"])
     wrong, behind = (sum(row[name] or 0 for row in known) for name in ("false_stops", "behind"))
     said = f"; {wrong} of {count(behind, 'exempt trial')} behind a cut-off would have won" if behind else ""
-    return f"Rungs tell the final order with a rank correlation of {lowest['correlation']:.2f} or more{said}"
+    return f"Rungs foretell the final order with a rank correlation of at least {lowest['correlation']:.2f}{said}"
 
 
 def _bar(row: Values) -> dict[str, Any]:
