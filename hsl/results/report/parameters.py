@@ -156,7 +156,7 @@ def _importance(studies: Mapping[str, tuple[int, dict[str, list[float]]]]) -> Fi
     names = list(dict.fromkeys(name for _, found in studies.values() for name in found))
     return Figure(
         name="importance",
-        title=f"{top} matters most in {first}: {100 * fmean(shares):.0f} % of the explained variance",
+        title=f"Over {first}, {top} matters most: {100 * fmean(shares):.0f} % of the explained variance",
         subtitle="Share of the variance of the validation objective within cells that a parameter explains",
         caption=(
             f"Optuna's functional ANOVA on random forests: bars are the mean of {FORESTS} forests, whiskers their "

@@ -12,7 +12,7 @@ from hsl.results.report.evidence import Evidence, Values
 from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
 from hsl.results.report.wording import NOTHING, count, shortened, whole, with_interval
 
-HEADING = "Was early stopping right"
+HEADING = "Audit of early stopping"
 
 
 def section(evidence: Evidence) -> Section:
