@@ -63,14 +63,14 @@ def rows(figure: Figure) -> list[dict[str, Any]]:
 
 
 def test_finding_is_the_known_truth(report: Report) -> None:
-    assert report.finding == "The sparse winner beats dense in 1 of 2 regimes: hard (+4.0 to +4.0 points)."
+    assert report.finding == "The sparse winner beats dense in 1 of 2 regimes: hard (+4.0 points)."
 
 
 def test_a_loss_is_found_as_well(tmp_path: Path) -> None:
     store = known_store(tmp_path / "store", gain=-0.03, regimes=("easy", "hard"))
     assert (
         make_report(store.uri).finding
-        == "The sparse winner loses to dense in 1 of 2 regimes: hard (-3.0 to -3.0 points)."
+        == "The sparse winner loses to dense in 1 of 2 regimes: hard (-3.0 points)."
     )
 
 
@@ -82,6 +82,19 @@ def test_heat_map_marks_only_true_differences(report: Report) -> None:
     }
     assert {row["n"] for row in squares.values()} == {"n=5"}
     assert squares["hard", "0.8"]["text"] == "+4.0"
+
+
+def test_p_values_are_those_of_scipy_corrected_over_all_winners(report: Report) -> None:
+    noise = np.array(NOISE)
+    sides = [(base + noise * (1 + 0.1 * s), 0.8 + noise) for base in (0.80, 0.84) for s in (0.8, 0.9)]
+    expected = stats.false_discovery_control([stats.ttest_rel(*side).pvalue for side in sides])
+    (table,) = report.sections[0].tables
+    column, verdict = table.columns.index("p, corrected"), table.columns.index("verdict")
+    sparse = [line for line in table.rows if line[verdict].text != "baseline"]
+    assert [line[column].key for line in sparse] == pytest.approx(list(expected), rel=1e-6)
+    assert [line[verdict].text for line in sparse] == ["= no difference shown"] * 2 + [
+        "▲ better than dense"
+    ] * 2
 
 
 def test_intervals_are_those_of_scipy(report: Report) -> None:
@@ -298,7 +311,7 @@ def test_without_confirmation_nothing_is_claimed(tmp_path: Path) -> None:
     trials = [trial_row(method=method, sparsity=s, cell=f"clean/{s or 'dense'}", test_matched_accuracy=value, epochs=2)
               for method, s, value in (("dense", 0.0, 0.8), ("rigl", 0.9, 0.9), ("set", 0.9, 0.7))]  # fmt: skip
     report = make_report(filled(tmp_path / "store", trials).uri)
-    assert report.finding == "No claim against dense: all 1 winner are unconfirmed."
+    assert report.finding == "No claim against dense is possible for 1 sparse winner: unconfirmed."
     assert {row["frame"] for row in rows(figure(report, "difference"))} == {"unclear"}
     assert {row["low"] for row in rows(figure(report, "sparsity"))} == {None}
     assert "two epochs or more" in missing(report, "curves")
@@ -316,6 +329,7 @@ def test_two_seeds_are_no_claim(tmp_path: Path) -> None:
     ]
     report = make_report(filled(tmp_path / "store", trials, cells).uri)
     (square,) = rows(figure(report, "difference"))
+    assert "not enough seeds" in report.finding
     assert (square["kind"], square["n"]) == ("unclear", "n=2")
 
 
