@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -331,6 +332,12 @@ def test_two_seeds_are_no_claim(tmp_path: Path) -> None:
     (square,) = rows(figure(report, "difference"))
     assert "not enough seeds" in report.finding
     assert (square["kind"], square["n"]) == ("unclear", "n=2")
+
+
+def test_a_store_without_its_cells_is_compared_all_the_same(tmp_path: Path, report: Report) -> None:
+    store = known_store(tmp_path / "store")
+    shutil.rmtree(tmp_path / "store" / "cells")
+    assert make_report(store.uri).finding == report.finding
 
 
 def test_one_cell_without_dense(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ Profile = dict[int, dict[int, float]]
 
 def section(evidence: Evidence) -> Section:
     """The section of the figure, or what it lacks."""
-    pairs = [(row, dense) for row in evidence.champions if (dense := evidence.dense.get(row["cell"]))]
+    pairs = [(row, dense) for row in evidence.champions if (dense := evidence.dense_of(row))]
     seeds = evidence.seeds([row for pair in pairs for row in pair])
     rows = _measured(evidence, seeds)
     profiles = [

@@ -122,9 +122,14 @@ class Evidence:
         chosen = {(row["cell"], row["configuration_id"]) for row in self.best(where="NOT baseline")}
         return [row for row in self.winners if (row["cell"], row["configuration_id"]) in chosen]
 
+    def dense_of(self, row: Mapping[str, Any]) -> Values | None:
+        """The winner of the dense baseline that a winner is compared to; by its setting where no cell is stored."""
+        found = self._dense_by_cell.get(row["cell"])
+        same = (one for one in self.winners if one["baseline"] and self.setting(one) == self.setting(row))
+        return found or next(same, None)
+
     @cached_property
-    def dense(self) -> dict[str, Values]:
-        """The winner of the dense baseline by the cell that it is the baseline of, itself included."""
+    def _dense_by_cell(self) -> dict[str, Values]:
         found = {row["cell"]: row for row in best_of_baselines(self.snapshot, self.metric)}
         cells = self.snapshot.read("cells").select(["cell", "regime", "levels", "baseline"]).to_pylist()
         baselines = {_comparable(row): row["cell"] for row in cells if row["baseline"]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import vl_convert
@@ -18,6 +19,8 @@ VEGA_LITE = "6.4"
 _WIDTH = 330
 _COLUMNS = 3
 _SCALE = 2.0
+_CHARACTER = 5.2
+"""Mean width of a character of the caption in pixels."""
 
 
 def write_images(figures: Sequence[Figure], palette: Palette, folder: Path) -> list[Path]:
@@ -43,10 +46,11 @@ def write_images(figures: Sequence[Figure], palette: Palette, folder: Path) -> l
 
 
 def poster(figure: Figure, palette: Palette) -> dict[str, Any]:
-    """All panels of a figure with title, subtitle and legend as one Vega-Lite specification."""
+    """A figure with all that a page says about it, as one Vega-Lite specification: title, caption, panels, legend."""
     drawn = {variant: draw(figure, palette, variant, static=True) for variant in figure.variants}
     shared = {key: next(iter(drawn.values()))[key] for key in ("config", "$schema")}
-    width = _WIDTH * 2 if len(figure.panels) == 1 else _WIDTH
+    columns = min(_COLUMNS if len(figure.panels) > 4 else 2, len(figure.panels))
+    width = _WIDTH * 2 if columns == 1 else _WIDTH
     panels = [
         {
             **{key: value for key, value in drawn[panel.variant].items() if key not in shared},
@@ -58,7 +62,15 @@ def poster(figure: Figure, palette: Palette) -> dict[str, Any]:
     ]
     return {
         **shared,
-        "title": {"text": figure.title, "subtitle": figure.subtitle, "fontSize": 16, "offset": 12},
+        "padding": 12,
+        "title": _heading(figure, int(columns * width / _CHARACTER)),
         "concat": panels,
-        "columns": _COLUMNS if len(panels) > 4 else 2,
+        "columns": columns,
     }
+
+
+def _heading(figure: Figure, characters: int) -> dict[str, Any]:
+    """Title, and subtitle with caption in lines of a length."""
+    lines = [line for text in (figure.subtitle, figure.caption) for line in wrap(text, characters)]
+    title = wrap(figure.title, int(characters * 0.7))
+    return {"text": title, "subtitle": lines, "fontSize": 16, "subtitleFontSize": 11, "offset": 14}

@@ -48,9 +48,9 @@ def judge(evidence: Evidence, winners: Sequence[Values]) -> list[Judged]:
         winners: Rows of `best`; those of dense baselines are left out.
     """
     sparse = [row for row in winners if not row["baseline"]]
-    dense = evidence.dense
-    values = evidence.seeds([*sparse, *dense.values()])
-    tests = [_test(row, dense.get(row["cell"]), values) for row in sparse]
+    dense = [evidence.dense_of(row) for row in sparse]
+    values = evidence.seeds([*sparse, *(row for row in dense if row)])
+    tests = [_test(row, its, values) for row, its in zip(sparse, dense, strict=True)]
     corrected = adjusted([found.p if found and found.n >= MINIMUM_SEEDS else None for found in tests])
     return [
         Judged(row, _verdict(row, found, p), p)
