@@ -42,7 +42,7 @@ MAX_WORKER_LOSSES = 3
 """Times that a trial is tried again after its worker was lost."""
 
 MAX_DRIVER_FAILURES = 3
-"""Times that the driver starts again from the store after Ray's controller has failed."""
+"""How often in a row, without a trial ended, the driver starts again from the store after Ray's controller failed."""
 
 
 @dataclass(frozen=True)
@@ -178,19 +178,22 @@ class Sweep:
 
     def _run_again_on_failure(self, stage: Callable[[], Stage], stack: contextlib.ExitStack) -> None:
         """Ray's controller may fail as a whole: the stage is then made anew from the store, with a new Ray."""
-        for failures in range(MAX_DRIVER_FAILURES + 1):
+        failures = ended = 0
+        while True:
             try:
                 self._run(stage(), stack)
                 return
             except Exception as error:
                 if own := own_error(error):
                     raise own from error
-                if failures == MAX_DRIVER_FAILURES:
+                failures = failures + 1 if self._trained == ended else 1
+                ended = self._trained
+                if failures > MAX_DRIVER_FAILURES:
                     raise
                 reason = str(error).strip().rpartition("\n")[2] or type(error).__name__
                 self._say(
                     f"the driver failed ({reason}); it starts again from the store "
-                    f"({failures + 1} of {MAX_DRIVER_FAILURES} times)"
+                    f"({failures} of {MAX_DRIVER_FAILURES} times without progress)"
                 )
                 stack.close()
 

@@ -26,7 +26,7 @@ from hsl.search.rungs import Rungs
 from hsl.search.space import load_space
 from hsl.search.trial import TrialRun, reason_of
 from hsl.search.winners import confirm_jobs, winners
-from hsl.training import checkpoint
+from hsl.training import checkpoint, generations
 
 OBJECTIVE = "val_matched_accuracy"
 
@@ -106,6 +106,24 @@ def test_a_resumed_trial_reports_what_was_lost_and_ends_the_same(plan: Plan, nee
     assert {k: v for k, v in result["summary"].items() if k not in {"seconds", "started_at"}} == {
         k: v for k, v in last["summary"].items() if k not in {"seconds", "started_at"}
     }
+
+
+def test_a_full_disk_costs_a_trial_its_checkpoints_only(
+    plan: Plan, needs: Needs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = dense_job(plan, needs)
+    expected, _ = run_to_end(job)
+    generations.remove(job.checkpoint)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(generations, "write", full)
+    first = TrialRun(job, "cpu").advance()
+    assert "No space left on device" in first["note"]
+    rows, result = run_to_end(job)
+    assert timeless(rows) == timeless(expected)
+    assert result["status"] == "completed"
 
 
 def test_reasons_of_failures() -> None:
