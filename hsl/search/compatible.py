@@ -7,7 +7,8 @@ What adds, and continues the store; what is there already is not trained again:
 - choices of a search, and ranges that hold the former ones: what was tried counts and teaches as before;
 - confirmation: more configurations (`top`) or seeds; a winner that changes is confirmed anew.
 
-What may change freely, because no trial's result depends on it: resources, time limits, early stopping, the sampler.
+What may change freely, because no trial's result depends on it: resources, prices, time limits, limits of the budget,
+early stopping, how and in which order is searched, further objectives, what is measured in the end.
 
 What is refused, with every difference: whatever changes what a trial is or what is compared, a new factor or a newly
 tuned parameter (stored trials have no value of it), and anything that takes away. Longer training is refused, too: the
@@ -24,10 +25,16 @@ from typing import Any
 import yaml
 
 from hsl.errors import SpaceError, StoreError
-from hsl.search.schema import SearchSpace, default_regime
+from hsl.search.regimes import default_regime
+from hsl.search.schema import SearchSpace
 from hsl.search.space import make_space
 
-FREE = frozenset({"resources", "trial_timeout", "early_stopping", "sampler", "regime"})
+FREE = frozenset(
+    {
+        *("resources", "prices", "trial_timeout", "early_stopping", "sampler", "priority", "warm_start"),
+        *("against", "evaluation", "regime"),
+    }
+)
 """May change; what `regime` stands for is compared by itself."""
 
 GROWS = frozenset({"regimes", "factors", "search", "budget", "confirm"})
@@ -80,8 +87,8 @@ def check_continues(text: str | None, space: SearchSpace, where: str) -> None:
 
 def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
     """What `given` changes that it may not change."""
-    for key, old in stored.items():
-        new = given[key]
+    for key in stored:
+        old, new = _meaning(key, stored), _meaning(key, given)
         if key in GROWS:
             yield from _lost(key, old, new)
         elif key == "baseline" and old is None:
@@ -90,6 +97,12 @@ def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator
             yield from _changed(key, old, new)
     if "regime" not in stored["factors"] and _first_regime(stored) != _first_regime(given):
         yield f"the regime of all trials: stored {_first_regime(stored)}, given {_first_regime(given)}"
+
+
+def _meaning(key: str, space: Mapping[str, Any]) -> Any:
+    """The part of a space that says what is trained; the limits of a budget only say when to stop."""
+    part = space[key]
+    return {"configurations_per_cell": part["configurations_per_cell"]} if key == "budget" else part
 
 
 def _first_regime(space: Mapping[str, Any]) -> str:

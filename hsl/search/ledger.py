@@ -13,11 +13,13 @@ from typing import Any
 from hsl.errors import LeaseError, StoreError
 from hsl.provenance import provenance
 from hsl.results.columns import TABLES
+from hsl.results.sequential import confidence_of_looks
 from hsl.results.store import Store, Writer
 from hsl.search.jobs import NOT_PROMOTED, Job
 from hsl.search.needs import regime_of
 from hsl.search.plan import Cell
 from hsl.search.progress import Tally
+from hsl.search.samplers import record, sampler_of
 from hsl.search.schema import SearchSpace
 from hsl.training.configuration import digest
 
@@ -85,6 +87,11 @@ class Ledger:
             self._add("epochs", {"trial_id": job.trial_id, "cell": job.cell, **row})
         self.flush_if_due()
 
+    def evaluations(self, job: Job, rows: Iterable[Mapping[str, Any]]) -> None:
+        """The network of a trial was measured."""
+        for row in rows:
+            self._writer.add("evaluations", {"trial_id": job.trial_id, "cell": job.cell, **row})
+
     def end(self, job: Job, summary: Mapping[str, Any], status: str, reason: str | None) -> None:
         """A trial has ended, as ``completed``, ``stopped`` or ``failed``."""
         row = trial_row(job, summary, status, reason)
@@ -95,6 +102,10 @@ class Ledger:
             self._ended.append(job)
         self.tally.end(job, status, summary.get("objective"), waits=reason == NOT_PROMOTED)
         self.flush_if_due()
+
+    def halt(self, job: Job) -> None:
+        """A trial has left its worker without an end: it goes on in a later run."""
+        self.tally.halt(job)
 
     def _add(self, table: str, row: Mapping[str, Any]) -> None:
         self._writer.add(table, {"sequence": self._sequence, **row})
@@ -189,6 +200,8 @@ def cell_row(cell: Cell, space: SearchSpace) -> dict[str, Any]:
         "baseline": cell.baseline,
         "configurations": cell.configurations,
         "space_hash": digest(space.model_dump(mode="json")),
+        "sampler": record(sampler_of(space, cell)),
+        "confidence": confidence_of_looks(space.confirm.looks) if space.confirm.stop else None,
     }
 
 
@@ -214,6 +227,9 @@ def trial_row(job: Job, summary: Mapping[str, Any], status: str, reason: str | N
         "distribution": configuration.distribution,
         "sparsity": configuration.sparsity,
         "parameters": job.parameters,
+        "objective_metric": job.objective,
+        "proposal": job.proposal,
+        "proposed_by": job.proposed_by,
         "configuration": configuration.model_dump(mode="json", exclude_defaults=True),
         "status": status,
         "reason": reason,

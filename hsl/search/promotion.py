@@ -48,6 +48,8 @@ class PromotionRungs(Judge):
         seed: Seed of the choice of exempt trials, which never wait.
     """
 
+    can_pause = True
+
     def __init__(self, settings: Promotion, epochs: int, seed: int) -> None:
         rungs = milestones(settings.grace, settings.reduction_factor, epochs)
         super().__init__(rungs, settings.exempt, seed)

@@ -15,6 +15,7 @@ from hsl.search.jobs import NOT_PROMOTED, Job
 from hsl.search.ledger import Ledger
 from hsl.search.pauses import Pauses
 from hsl.search.progress import Progress
+from hsl.search.rungs import Decision
 from hsl.search.unsaved import Unsaved
 
 UNREAD = (
@@ -66,9 +67,15 @@ class Recorder(Unsaved, tune.Callback):
         job, rows, summary = self._jobs[trial.trial_id], result.pop("rows"), result.pop("summary")
         self._note(result.pop("note", None))
         if result["done"]:  # the last report of a trial does not reach its scheduler
-            judge_rows(self._pauses.judge, job.cell, job.trial_id, rows, job.objective)
+            decision = judge_rows(self._pauses.judge, job.cell, job.trial_id, rows, job.objective)
+            if result["status"] == "halted" and decision is not Decision.CONTINUE:
+                result["status"] = "running"  # it would not have gone on, budget or no budget
         self._ledger.epochs(job, rows)
-        if result["done"]:
+        self._ledger.evaluations(job, result.pop("evaluations"))
+        if result["status"] == "halted":
+            self._pauses.end(job.cell, job.trial_id, job)
+            self._ledger.halt(job)
+        elif result["done"]:
             result |= self._end(job, result["status"], result["reason"])
             self._ledger.end(job, summary, result["status"], result["reason"])
         for name in UNREAD:

@@ -197,7 +197,7 @@ def decisions(state: Rungs, reports: Iterable[tuple[str, int, int, float | None,
 
 
 @given(REPORTS, st.integers(0, 60), st.integers(0, 5))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_a_restart_in_the_middle_decides_the_same(reports: list[Any], cut: int, seed: int) -> None:
     fresh = {"grace": 2, "min_entries": 2, "exempt": 0.2, "tolerance": 0.01, "seed": seed}
     whole, first, second = (rungs(**fresh) for _ in range(3))
@@ -209,7 +209,7 @@ def test_a_restart_in_the_middle_decides_the_same(reports: list[Any], cut: int, 
 
 
 @given(REPORTS, st.integers(0, 60))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_reporting_everything_again_after_a_restart_changes_nothing(reports: list[Any], cut: int) -> None:
     """Refilled from the store, then a trial repeats what it had reported: the same answers, and no other state."""
     whole = rungs(grace=2, min_entries=2)
@@ -256,7 +256,7 @@ def literal_decisions(
 
 
 @given(REPORTS, st.integers(2, 4), st.integers(1, 3))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_decisions_are_those_of_a_literal_implementation(reports: list[Any], factor: int, least: int) -> None:
     state = rungs(epochs=12, grace=2, reduction_factor=factor, min_entries=least, tolerance=0.01)
     assert decisions(state, reports) == literal_decisions(reports, factor, least)
