@@ -115,6 +115,7 @@ def sweep(
     overrides: Overrides = None,
     store: StoreOption = None,
     storage: StorageOption = None,
+    *,
     address: Annotated[
         str | None,
         typer.Option(help="Address of a Ray cluster.", envvar="RAY_ADDRESS", show_default="this machine"),
@@ -126,6 +127,9 @@ def sweep(
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan instead.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Train again what failed in earlier runs.")
+    ] = False,
 ) -> None:
     """Train what the store lacks, and print the best configuration of every cell. Run it again to continue."""
     if dry_run:
@@ -140,7 +144,7 @@ def sweep(
     from hsl.search.sweep import Sweep  # noqa: PLC0415
 
     try:
-        report = Sweep(loaded, uri, Console(stderr=True), address, optuna_storage).run()
+        report = Sweep(loaded, uri, Console(stderr=True), address, optuna_storage, retry_failed).run()
     except KeyboardInterrupt:
         typer.echo(f"interrupted; everything so far is in {uri}, the same command continues", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -152,7 +156,8 @@ def sweep(
     if report.failed:
         typer.echo(
             f"{report.failed} trials failed: hsl query {uri} "
-            f"\"SELECT cell, trial_id, reason FROM trials WHERE status = 'failed'\"",
+            f"\"SELECT cell, trial_id, reason FROM trials WHERE status = 'failed'\"; "
+            "--retry-failed trains them again",
             err=True,
         )
         raise typer.Exit(ExitCode.FAILED_TRIALS)

@@ -17,7 +17,7 @@ from hsl.search.parents import Library
 from hsl.search.pauses import Pauses
 from hsl.search.plan import Cell, Plan
 from hsl.search.proposals import CellStudy
-from hsl.search.resume import Past, read_past, refill, teach
+from hsl.search.resume import Past, read_past, refill, teach, with_failed_again
 from hsl.search.rungs import Judge
 from hsl.search.winners import confirm_jobs
 from hsl.training.configuration import Configuration
@@ -58,10 +58,17 @@ class Stages:
         library: Where the checkpoints of what is under way lie.
         needs: Makes jobs.
         mirror: Shows the studies elsewhere; None shows them nowhere.
+        retry_failed: Whether trials that had failed before are trained again, each once.
     """
 
     def __init__(
-        self, plan: Plan, store: Store, library: Library, needs: Needs, mirror: Mirror | None = None
+        self,
+        plan: Plan,
+        store: Store,
+        library: Library,
+        needs: Needs,
+        mirror: Mirror | None = None,
+        retry_failed: bool = False,
     ) -> None:
         self._plan = plan
         self._space = plan.space
@@ -69,11 +76,12 @@ class Stages:
         self._library = library
         self._needs = needs
         self._mirror = mirror
+        self._to_retry = {"search", "confirm"} if retry_failed else set()
         self._cells = {cell.name: cell for cell in plan.cells}
 
     def search(self) -> Stage:
         """Configurations of every cell; those that were under way come first."""
-        past = read_past(self._store, self._library)
+        past = self._past("search")
         studies = [CellStudy(self._space, cell) for cell in self._plan.cells]
         teach(studies, past)
         if self._mirror:
@@ -87,6 +95,13 @@ class Stages:
             queue = [promoted] if promoted else []
         planned = {cell.name: cell.configurations for cell in self._plan.cells}
         return Stage("search", planned, past, queue, studies, pauses)
+
+    def _past(self, stage: str) -> Past:
+        past = read_past(self._store, self._library)
+        if stage not in self._to_retry:
+            return past
+        self._to_retry.remove(stage)  # what fails again has failed
+        return with_failed_again(past, stage, self._library)
 
     def _paused(self, past: Past) -> dict[str, Job]:
         """Jobs that wait at a rung."""
@@ -117,7 +132,7 @@ class Stages:
 
     def confirm(self) -> Stage:
         """The best configurations of every cell with fresh seeds."""
-        past = read_past(self._store, self._library)
+        past = self._past("confirm")
         jobs = confirm_jobs(self._plan, past.stage("search"), self._needs, past.stage("confirm"))
         ended = past.ended()
         queue = [job for job in jobs if job.trial_id not in ended]

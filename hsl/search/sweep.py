@@ -69,6 +69,7 @@ class Sweep:
         console: Where progress is shown.
         address: Address of a Ray cluster; by default this machine.
         optuna_storage: URL of an Optuna storage that shows the studies; by default none.
+        retry_failed: Whether trials that failed in earlier runs are trained again.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Sweep:
         console: Console,
         address: str | None = None,
         optuna_storage: str | None = None,
+        retry_failed: bool = False,
     ) -> None:
         self.space = space
         self.plan = make_plan(space)
@@ -87,7 +89,7 @@ class Sweep:
         self._console = console
         self._address = address
         self._mirror = Mirror(optuna_storage, space, uri) if optuna_storage else None
-        self.stages = Stages(self.plan, self.store, self.library, self.needs, self._mirror)
+        self.stages = Stages(self.plan, self.store, self.library, self.needs, self._mirror, retry_failed)
         self._trained = 0
         self._failed = 0
         self._left: str | None = None
