@@ -13,9 +13,9 @@ from typing import Annotated, Any
 import typer
 
 from hsl import __version__
-from hsl.commands.answers import ANSWERS
+from hsl.commands.answers import ANSWERS, best
 from hsl.commands.cluster import cluster
-from hsl.commands.options import Format, OutFormat, Part, StoreUri
+from hsl.commands.options import Format, OutFormat, Part
 from hsl.commands.preview import preview
 from hsl.errors import ExitCode, HslError
 from hsl.registry import PLUGINS
@@ -235,44 +235,6 @@ def score(
     if found := found_wrong(scores):
         typer.echo(found, err=True)
     _show(shown, format)
-
-
-@app.command()
-def best(
-    store: StoreUri,
-    by: Annotated[
-        str, typer.Option(help="Columns that make the groups, separated by commas.")
-    ] = "regime,sparsity",
-    where: Annotated[str | None, typer.Option(help="SQL condition on the columns of trials.")] = None,
-    top: Annotated[int, typer.Option(min=1, help="Configurations per group.")] = 1,
-    metric: Annotated[str, typer.Option(help="matched or clean accuracy.")] = "matched",
-    format: OutFormat = Format.TABLE,
-) -> None:
-    """Show the best configuration of every group: chosen on validation, confirmed with fresh seeds, against dense."""
-    from hsl.results.output import show_best  # noqa: PLC0415
-    from hsl.results.query import best as query_best  # noqa: PLC0415
-    from hsl.results.store import Store  # noqa: PLC0415
-
-    groups = [name.strip() for name in by.split(",") if name.strip()]
-    show_best(query_best(Store(store), groups, where, top, metric), str(format))
-
-
-@app.command()
-def query(
-    store: StoreUri,
-    sql: Annotated[
-        str,
-        typer.Argument(
-            metavar="SQL", help="A SELECT over trials, epochs, cells, evaluations.", show_default=False
-        ),
-    ],
-    format: OutFormat = Format.TABLE,
-) -> None:
-    """Ask a store in SQL; it only reads."""
-    from hsl.results.query import query as run_query  # noqa: PLC0415
-    from hsl.results.store import Store  # noqa: PLC0415
-
-    _show(run_query(Store(store), sql), format)
 
 
 for _command in (*ANSWERS, cluster, preview):
