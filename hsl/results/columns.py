@@ -68,6 +68,7 @@ _TRIALS = (
     Column("epochs", "int64", "epochs", "Epochs trained.", True),
     Column("budget_epochs", "int64", "epochs", "Epochs of a full training.", True),
     Column("objective", "float64", "", "Validation metric that search and early stopping maximise."),
+    Column("objective_metric", "string", "", "Name of that metric, for example val_matched_accuracy."),
     *_metrics(),
     Column("best_epoch", "int64", "epochs", "Epoch of the highest objective at the target sparsity."),
     Column("best_objective", "float64", "", "Objective of that epoch."),

@@ -13,7 +13,8 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from hsl.errors import MethodError, close_match
-from hsl.search.schema import SearchSpace, default_regime
+from hsl.search.regimes import default_regime
+from hsl.search.schema import SearchSpace
 from hsl.sparsity.methods import METHODS, check_hyperparameters
 from hsl.training.configuration import (
     Configuration,
@@ -126,7 +127,7 @@ def configuration(space: SearchSpace, values: Values) -> Configuration:
         model=model_spec(values.get("model", space.model)),
         split=space.split,
         training=Training.model_validate({**space.training.model_dump(), **training}),
-        regime=space.regimes[values.get("regime") or default_regime(space.regime, space.regimes)],
+        regime=space.regimes[values.get("regime") or default_regime(space.regime, space.regimes)].hardness,
         method=method,
         hyperparameters={name: value for name, value in given.items() if name in takes},
         distribution=None if dense else values.get("distribution", space.distribution),

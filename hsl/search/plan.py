@@ -123,7 +123,7 @@ def make_plan(space: SearchSpace) -> Plan:
         cells=tuple(cells),
         omissions=tuple(omissions.values()),
         parents=_unique(_parents(space, cells)),
-        scores=tuple({s.id: s for c in configurations if (s := scores_for(c, space))}.values()),
+        scores=tuple({s.id: s for c in configurations for s in all_scores(c, space)}.values()),
     )
 
 
@@ -272,6 +272,21 @@ def scores_for(child: Configuration, space: SearchSpace) -> Scores | None:
     keep = child.regime.keep
     if keep is None or child.regime.needs_scores is None:
         return None
+    return _scores(keep, child.dense_twin(space.training, Regime()), space.name)
+
+
+def all_scores(child: Configuration, space: SearchSpace) -> list[Scores]:
+    """The difficulty scores that `child` is trained or measured by."""
+    measured = decile_scores(child, space) if space.evaluation.stages else None
+    return [scores for scores in (scores_for(child, space), measured) if scores]
+
+
+def decile_scores(child: Configuration, space: SearchSpace) -> Scores | None:
+    """The difficulty scores that make the deciles by which `child` is measured, or None."""
+    wanted = space.evaluation.deciles
+    if wanted is None:
+        return None
+    keep = Keep.model_validate({"fraction": 0.5, **wanted.model_dump(exclude_none=True)})
     return _scores(keep, child.dense_twin(space.training, Regime()), space.name)
 
 

@@ -78,7 +78,7 @@ class CellSearcher(Unsaved, Searcher):
             return Searcher.FINISHED
         job = self._queue.popleft() if self._queue else self._pauses.take(self._open()) or self._proposed()
         if job is None:
-            return Searcher.FINISHED if self._pauses.is_idle else None
+            return Searcher.FINISHED if self._pauses.is_over else None
         self._pauses.start(job.cell)
         if study := self._turns.studies.get(job.cell):
             study.resume(job.configuration.id)

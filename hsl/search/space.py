@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from hsl.errors import Problem, SpaceError, close_match
 from hsl.search.axes import axis_problem, known_axes, value_problem
 from hsl.search.checks import search_problems
-from hsl.search.schema import EARLY_STOPPING, Domain, SearchSpace, has_twins
+from hsl.search.schema import EARLY_STOPPING, Domain, EarlyStopping, SearchSpace, has_twins
 
 Location = tuple[str | int, ...]
 
@@ -60,6 +60,21 @@ def make_space(
             source, [_with_line(problem, location, lines or {}) for location, problem in problems]
         )
     return space
+
+
+def early_stopping_of(text: str) -> EarlyStopping | None:
+    """Early stopping as it stands in a space, written as YAML.
+
+    Raises:
+        SpaceError: With all problems.
+    """
+    source = f"early_stopping {text!r}"
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SpaceError(source, [Problem("", "not valid YAML")]) from error
+    least = {"name": "none", "dataset": "digits", "model": "mlp"}
+    return make_space({**least, "early_stopping": value}, source).early_stopping
 
 
 def _parse(path: Path) -> tuple[dict[str, Any], dict[Location, int]]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from hsl.results.columns import TABLES
+from hsl.errors import HslError
 from hsl.results.store import Store
 from hsl.search import ledger
 from hsl.search.compatible import check_continues, space_text
@@ -39,10 +39,14 @@ from hsl.search.selections import of_plan, try_selections
 from hsl.search.session import Session
 from hsl.search.turns import Turns
 from hsl.search.winners import confirm_jobs
-from hsl.training import checkpoint
+from hsl.training import generations
 from hsl.training.configuration import Configuration
 
 MAX_WORKER_LOSSES = 3
+"""Times that a trial is tried again after its worker was lost."""
+
+MAX_DRIVER_FAILURES = 3
+"""Times that the driver starts again from the store after Ray's controller has failed."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,7 @@ class Sweep:
         self._failed = 0
         self._left: str | None = None
         self._warned: set[str] = set()
+        self._check_lease: Callable[[], None] = lambda: None
 
     def run(self) -> SweepReport:
         """Train what the store lacks.
@@ -129,15 +134,14 @@ class Sweep:
         check_continues(self.store.read_space(), self.space, self.store.uri)
         preflight(self.plan)
         self._try_selections()
-        with lease(self.library.root), contextlib.ExitStack() as stack:
+        with lease(self.library.root) as self._check_lease, contextlib.ExitStack() as stack:
             self._describe()
             session = Session(self.store, self.space.budget.limits)
-            self._run(self._search(), stack, session)
+            self._run_again_on_failure(self._search, stack, session)
             # Where confirmation may stop early, what has ended decides whether another seed is needed.
-            while self._left is None and (stage := self._confirm()).queue:
-                self._run(stage, stack, session)
-            for table in TABLES:
-                self.store.compact(table)
+            while self._left is None and self._run_again_on_failure(self._confirm, stack, session):
+                pass
+            ledger.compact(self.store)
         return SweepReport(self._trained, self._failed, self._left, len(self.store.read("trials")))
 
     def _describe(self) -> None:
@@ -158,7 +162,7 @@ class Sweep:
         if self._mirror:
             self._mirror.rebuild(studies)
         judge = make_judge(self.space.early_stopping, self.space.training.epochs, self.space.seed)
-        refill(judge, past, objective_of(self.space))
+        refill(judge, past, {cell.name: objective_of(cell, self.space) for cell in self.plan.cells})
         pauses, queue = Pauses(judge, self._paused(past)), self._continued(past)
         if not queue and all(
             study.is_finished for study in studies
@@ -204,6 +208,33 @@ class Sweep:
         ended = past.ended()
         queue = [job for job in jobs if job.trial_id not in ended]
         return Stage("confirm", Counter(job.cell for job in jobs), past, queue, [], Pauses(Judge()))
+
+    def _run_again_on_failure(
+        self, make: Callable[[], Stage], stack: contextlib.ExitStack, session: Session
+    ) -> bool:
+        """Ray's controller may fail as a whole: the stage is then made anew from the store, with a new Ray.
+
+        Returns:
+            Whether there was anything to do.
+        """
+        failures = 0
+        while True:
+            try:
+                stage = make()
+                self._run(stage, stack, session)
+                return not stage.is_done
+            except Exception as error:
+                failures += 1
+                if own := own_error(error):
+                    raise own from error
+                if failures > MAX_DRIVER_FAILURES:
+                    raise
+                reason = str(error).strip().rpartition("\n")[2] or type(error).__name__
+                self._say(
+                    f"the driver failed ({reason}); it starts again from the store "
+                    f"({failures} of {MAX_DRIVER_FAILURES} times)"
+                )
+                stack.close()
 
     def _run(self, stage: Stage, stack: contextlib.ExitStack, session: Session) -> None:
         self._failed = sum(row["status"] == "failed" for row in stage.past.trials)
@@ -273,17 +304,19 @@ class Sweep:
         )
         accountant = Accountant(session, self.space, searcher.jobs)
         progress = Progress(self._console, ray.cluster_resources)
-        book = ledger.Ledger(self.store, stage.past.next_sequence, judge.is_exempt, self._forget, tally)
+        book = ledger.Ledger(
+            self.store, stage.past.next_sequence, judge.is_exempt, self._forget, tally, self._check_lease
+        )
         callbacks = [Recorder(book, progress, searcher.jobs, pauses), accountant]
         scheduler = StratifiedASHA(judge, searcher.jobs)
         try:
             with progress.showing(tally):
                 tune_jobs(SweepTrial, searcher, scheduler, callbacks, BudgetStopper(session), self.space)
         finally:
-            book.close()
-            accountant.close()
             self._trained += tally.ended - ended
             self._failed += tally.failed - failed
+            accountant.close()
+            book.close()
         if not session.account.exceeded():
             for job in pauses.left():
                 self._forget(job)
@@ -296,10 +329,20 @@ class Sweep:
     def _forget(self, job: Job) -> None:
         """A search trial needs no checkpoint once it is recorded; confirmed networks are kept."""
         if job.stage == "search":
-            checkpoint.remove(job.checkpoint)
+            generations.remove(job.checkpoint)
+        else:
+            generations.remove_previous(job.checkpoint)
 
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def own_error(error: BaseException) -> HslError | None:
+    """The error of this package that Ray has wrapped into `error`, if there is one."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, HslError):
+        seen = seen.__cause__ or seen.__context__
+    return seen
 
 
 def tune_jobs(
@@ -323,7 +366,7 @@ def tune_jobs(
                 num_samples=-1,
                 max_concurrent_trials=slots(space.resources),
                 reuse_actors=True,
-                trial_dirname_creator=lambda trial: trial.trial_id,
+                trial_dirname_creator=lambda _: "trial",
             ),
             run_config=tune.RunConfig(
                 name=space.name,
