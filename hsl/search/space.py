@@ -228,6 +228,9 @@ def _cross_problems(raw: Mapping[str, Any]) -> Iterator[tuple[Location, Problem]
         yield from _axis_problems(("factors", axis), axis, values, names)
     for axis, domain in domains.items():
         values = _probes(domain)
+        if axis == "regime" or (axis == "sparsity" and axis not in (raw.get("against") or ())):
+            message = f"{axis} is compared, never tuned: the search would pick the easiest; use factors"
+            yield ("search", axis), Problem(f"search.{axis}", message)
         yield from _axis_problems(("search", axis), axis, values, names)
         if axis in levels:
             yield (
@@ -261,13 +264,6 @@ def _axis_problems(
     if message := axis_problem(axis):
         yield location, Problem(where, message)
         return
-    if location[0] == "search" and axis in {"regime", "sparsity"}:
-        yield (
-            location,
-            Problem(
-                where, f"{axis} is compared, never tuned: the search would pick the easiest; use factors"
-            ),
-        )
     if has_twins(values):
         yield location, Problem(where, "a value is listed twice")
     for index, value in enumerate(values):
