@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from hsl.errors import NothingMatchedError
-from hsl.results.audit import objective_name
+from hsl.results.audit import objective_metrics
 from hsl.results.store import Store
 
 OBJECTIVE = "objective"
@@ -69,10 +69,10 @@ def read_curves(store: Store) -> tuple[list[Curve], int]:
     Raises:
         NothingMatchedError: If there is none.
     """
-    trials = store.read("trials")
+    trials = store.read("trials", ["sequence", "trial_id", "cell", "stage", "status"])
     search = trials.filter(pc.equal(trials["stage"], "search")).sort_by("sequence")
     full = search.filter(pc.equal(search["status"], "completed"))
-    rows = _rows_by_trial(store, objective_name(store))
+    rows = _rows_by_trial(store, objective_metrics(store))
     pairs = zip(full["trial_id"].to_pylist(), full["cell"].to_pylist(), strict=True)
     curves = [curve for name, cell in pairs if (curve := _curve(name, cell, rows.get(name, [])))]
     if not curves:
@@ -83,12 +83,14 @@ def read_curves(store: Store) -> tuple[list[Curve], int]:
     return curves, len(search) - len(curves)
 
 
-def _rows_by_trial(store: Store, objective: str) -> dict[str, list[dict[str, Any]]]:
-    names = ["trial_id", "epoch", "epochs_at_target", "seconds", objective]
-    table = store.read("epochs").select(names).rename_columns([*names[:-1], OBJECTIVE])
+def _rows_by_trial(store: Store, metrics: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
+    names = ["trial_id", "epoch", "epochs_at_target", "seconds"]
+    table = store.read("epochs", [*names, *sorted(set(metrics.values()))])
     rows: dict[str, list[dict[str, Any]]] = {}
     for row in table.sort_by([("trial_id", "ascending"), ("epoch", "ascending")]).to_pylist():
-        rows.setdefault(row.pop("trial_id"), []).append(row)
+        if metric := metrics.get(row["trial_id"]):
+            plain = {name: row[name] for name in names[1:]} | {OBJECTIVE: row[metric]}
+            rows.setdefault(row["trial_id"], []).append(plain)
     return rows
 
 

@@ -81,7 +81,7 @@ def test_the_store_brings_back_who_waits_and_who_was_promoted(cut: int) -> None:
     whole, back = judge(), judge()
     expected: list[Any] = [(report(whole, *each), whole.promoted()) for each in reports]
     ends = {name: ("stopped", NOT_PROMOTED) for name, _, _ in reports[:cut]}
-    refill(back, past_of(reports[:cut], ends), METRIC)
+    refill(back, past_of(reports[:cut], ends), {"c": METRIC})
     still_to_go = [name for _, names in expected[:cut] for name in names]
     begun = [name for name, epoch, _ in reports[:cut] if epoch > 1]
     assert back.promoted() == [name for name in still_to_go if name not in begun]
@@ -93,7 +93,7 @@ def test_a_failed_trial_is_known_after_a_restart() -> None:
     refill(
         back,
         past_of([("a", 1, 0.1), ("b", 1, 0.2)], {"a": ("stopped", NOT_PROMOTED), "b": ("failed", "x")}),
-        METRIC,
+        {"c": METRIC},
     )
     back.close("c")
     assert back.promoted() == ["a"]
