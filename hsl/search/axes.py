@@ -99,6 +99,14 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
 }
 
 
+def usual_sparsity(space: SearchSpace) -> float | None:
+    """The sparsity where none is chosen: that of the space, or the highest that it tunes; None if it has neither."""
+    tuned = space.search.get("sparsity")
+    if tuned is None:
+        return space.sparsity
+    return float(max(tuned.choice or tuned.bounds or ()))
+
+
 def configuration(space: SearchSpace, values: Values) -> Configuration:
     """The configuration that `values` (axis -> value, over the space's own defaults) describe.
 
@@ -123,7 +131,7 @@ def configuration(space: SearchSpace, values: Values) -> Configuration:
         method=method,
         hyperparameters={name: value for name, value in given.items() if name in takes},
         distribution=None if dense else values.get("distribution", space.distribution),
-        sparsity=0.0 if dense else values.get("sparsity", space.sparsity) or 0.0,
+        sparsity=0.0 if dense else values.get("sparsity", usual_sparsity(space)) or 0.0,
         init=values.get("init", space.init),
         layers=Layers() if dense else space.layers,
     )

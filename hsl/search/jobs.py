@@ -23,6 +23,8 @@ class Job(Strict):
         stage: ``search`` or ``confirm``.
         baseline: Whether the cell is a dense reference.
         parameters: Tuned values (axis -> value).
+        proposal: Number of the proposal in the study of its cell; None outside a search.
+        proposed_by: Name of the sampler, or ``warm_start``; None outside a search.
         parent: URI of its parent, where it needs one.
         scores: URI of the difficulty scores, where its regime needs them.
         checkpoint: URI of its checkpoint.
@@ -32,6 +34,7 @@ class Job(Strict):
         objective: Name of the metric that is maximised.
         evaluation: What is measured on the network in the end; None for nothing.
         deciles: URI of the scores that make deciles of difficulty, where they are measured.
+        timeout: Seconds without a report after which its worker is killed; None waits for ever.
     """
 
     trial_id: str
@@ -42,6 +45,8 @@ class Job(Strict):
     stage: Literal["search", "confirm"]
     baseline: bool = False
     parameters: dict[str, Any] = {}
+    proposal: int | None = None
+    proposed_by: str | None = None
     parent: str | None = None
     scores: str | None = None
     checkpoint: str
@@ -51,3 +56,4 @@ class Job(Strict):
     objective: str = "val_matched_accuracy"
     evaluation: Evaluation | None = None
     deciles: str | None = None
+    timeout: float | None = None

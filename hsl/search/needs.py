@@ -98,6 +98,7 @@ class Needs:
             progress=self._progress,
             can_pause=self._can_pause and stage == "search",
             objective=objective_of(cell, self._space),
+            timeout=self._space.trial_timeout,
         )
 
 

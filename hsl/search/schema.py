@@ -126,12 +126,15 @@ class _Judging(Strict):
         exempt: Share of trials that are never stopped, so that false stops can be estimated, in [0, 1).
     """
 
-    grace: Grace = 0.07
+    grace: Grace = 0.1
     exempt: Share = 0.05
 
 
 class Stratified(_Judging):
     """Stratified ASHA (`hsl.search.rungs`); rungs count epochs since the target sparsity was reached.
+
+    The defaults were chosen by replay on half of the cells of a digits grid (16 cells of 30 full trainings) and
+    checked on the other half: 41 % of the epochs, 0.4 points below the best of a cell on average over all cells.
 
     Attributes:
         reduction_factor: Each rung lies this many times further; about one in so many goes on.
@@ -146,7 +149,7 @@ class Stratified(_Judging):
     reduction_factor: Factor = 4
     brackets: Annotated[int, Field(ge=1, le=10)] = 1
     min_entries: Annotated[int, Field(ge=1)] = 3
-    tolerance: Share = 0.01
+    tolerance: Share = 0.002
     min_correlation: Annotated[float, Field(ge=-1, le=1)] = 0.2
 
 
@@ -173,7 +176,7 @@ class Median(_Judging):
 
     kind: Literal["median"] = "median"
     min_entries: Annotated[int, Field(ge=1)] = 3
-    tolerance: Share = 0.01
+    tolerance: Share = 0.002
 
 
 class RayAsha(Strict):
@@ -185,7 +188,7 @@ class RayAsha(Strict):
     """
 
     kind: Literal["ray_asha"] = "ray_asha"
-    grace: Grace = 0.07
+    grace: Grace = 0.1
     reduction_factor: Factor = 4
 
 
@@ -211,7 +214,7 @@ class RayMedian(Strict):
     """
 
     kind: Literal["ray_median"] = "ray_median"
-    grace: Grace = 0.07
+    grace: Grace = 0.1
     min_entries: Annotated[int, Field(ge=1)] = 3
 
 
@@ -296,6 +299,8 @@ class SearchSpace(Strict):
     evaluation: Evaluation = Evaluation()
     against: tuple[Cost, ...] = ()
     resources: Resources = Resources()
+    trial_timeout: Annotated[float, Field(gt=0)] | None = 3600
+    """Seconds without a report after which a trial's worker is killed; the trial is tried again, then failed."""
     prices: dict[str, Price] = {}
     seed: Annotated[int, Field(ge=0)] = 0
 

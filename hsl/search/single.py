@@ -87,6 +87,7 @@ def train_once(
         The trainer.
     """
     from hsl.search.preflight import check_fits  # noqa: PLC0415  imports torch
+    from hsl.search.selections import try_selections  # noqa: PLC0415
     from hsl.training.build import build_trainer  # noqa: PLC0415
     from hsl.training.datasets import load_divided  # noqa: PLC0415
 
@@ -94,7 +95,11 @@ def train_once(
     check_fits(chosen, arrays.shape, arrays.classes)
     library = Library(str(cache_folder() / "prerequisites"))
     needs = Needs(make_plan(space), library)
-    make_here(missing(needs.of(chosen, seed)), device)
+    tasks = list(needs.of(chosen, seed))
+    name = next((name for name, regime in space.regimes.items() if regime == chosen.regime), "")
+    try_selections(space, {name: chosen}, library, seed)
+    make_here(missing(tasks), device)
+    try_selections(space, {name: chosen}, library, seed)
     trainer = build_trainer(
         chosen, seed, parent=needs.parent(chosen, seed), scores=needs.scores(chosen), device=device
     )

@@ -15,7 +15,9 @@ from ray import tune
 
 from hsl.errors import HslError
 from hsl.search.jobs import Job
-from hsl.training import checkpoint
+from hsl.search.settings import COST_COLUMNS
+from hsl.search.watchdog import watchdog
+from hsl.training import generations
 from hsl.training.build import build_bench, build_trainer, default_device
 from hsl.training.flops import relative_forward
 from hsl.training.measures import evaluate_kept, items, kept_networks
@@ -48,7 +50,7 @@ class TrialRun:
             objective=job.objective,
             keep_best=job.evaluation is not None and job.evaluation.keeps_best(job.stage),
         )
-        state = checkpoint.read(job.checkpoint)
+        state = generations.read(job.checkpoint)
         if state is not None:
             self._trainer.load_state_dict(state["trainer"])
             self._started_at = datetime.fromisoformat(state["started_at"])
@@ -56,6 +58,7 @@ class TrialRun:
         self._passed = max(map(self._rungs_at, self._unreported), default=0)
         self._measured = self._measure()
         self._is_measured = False
+        self._note: str | None = None
 
     def advance(self) -> dict[str, Any]:
         """Train until the next rung, or for `REPORT_SECONDS`; a continued trial first tells how far it is.
@@ -70,16 +73,22 @@ class TrialRun:
         if not self._unreported:
             self._train()
         if not self._trainer.is_done:
-            return report(self._taken(), self._summary(), status="running")
+            return self._report(self._taken(), "running", [])
         measured = self._measure_until(time.monotonic() + REPORT_SECONDS)
         if not self._is_measured:
-            return report([], self._summary(), status="running", evaluations=measured)
-        return report(self._taken(), self._summary(), status="completed", evaluations=measured)
+            return self._report([], "running", measured)
+        return self._report(self._taken(), "completed", measured)
 
     def _taken(self) -> list[dict[str, Any]]:
         """Rows of epochs that were not reported before."""
         rows, self._unreported = self._unreported, []
         return rows
+
+    def _report(
+        self, rows: list[dict[str, Any]], status: str, measured: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        note, self._note = self._note, None
+        return {**report(rows, self._summary(), status, evaluations=measured), "note": note}
 
     def _measure_until(self, until: float) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
@@ -132,7 +141,13 @@ class TrialRun:
             "started_at": self._started_at.isoformat(),
             "trainer": self._trainer.state_dict(),
         }
-        checkpoint.write(self._job.checkpoint, state)
+        try:
+            generations.write(self._job.checkpoint, state)
+        except OSError as error:  # a full disk costs what a checkpoint protects, not the trial
+            self._note = (
+                f"checkpoints cannot be written ({error}); trials go on, but one that is interrupted starts again "
+                f"from its last checkpoint, and confirmed networks may be missing; free space"
+            )
 
     def _summary(self) -> dict[str, Any]:
         """Columns of the trials table that only the worker knows."""
@@ -205,6 +220,7 @@ def report(
         "summary": summary,
         "epoch": summary.get("epochs", 0),
         "objective": summary.get("objective"),
+        **{name: summary.get(column) for name, column in COST_COLUMNS.items()},
         "status": status,
         "reason": reason,
         "done": status != "running",
@@ -229,9 +245,10 @@ class SweepTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train a while and report."""
         try:
-            if self._run is None:
-                self._run = TrialRun(self._job, default_device())
-            return self._run.advance()
+            with watchdog(self._job.timeout):
+                if self._run is None:
+                    self._run = TrialRun(self._job, default_device())
+                return self._run.advance()
         except Exception as error:  # noqa: BLE001  whatever happens to one trial, the sweep goes on
             return report([], {}, status="failed", reason=reason_of(error))
 
@@ -240,6 +257,8 @@ def reason_of(error: Exception) -> str:
     """One line for a mistake or a known condition; the traceback for anything else."""
     if isinstance(error, HslError):
         return str(error)
-    if isinstance(error, torch.OutOfMemoryError):
-        return f"out of memory: {error}; try a smaller training.batch_size or fewer trials per GPU"
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return (
+            f"out of memory: {error}; try a smaller training.batch_size or fewer trials at once (resources)"
+        )
     return "".join(traceback.format_exception(error))

@@ -203,6 +203,20 @@ def test_scores_on_request_that_mean_nothing_are_refused(
         asked_scores(make_space(BASE), by, models, epoch)
 
 
+def test_scores_on_request_may_be_of_models_with_wrong_labels() -> None:
+    space = make_space(
+        {**BASE, "regime": "clean", "regimes": {"clean": {}, "noisy": {"label_noise": {"rate": 0.1}}}}
+    )
+    right, wrong = (asked_scores(space, "el2n", 2, None, noise) for noise in (None, "noisy"))
+    assert wrong.configuration.regime.label_noise == space.regimes["noisy"].label_noise
+    assert right.configuration.regime.is_clean
+    assert right.id != wrong.id
+    with pytest.raises(SpaceError, match=r"clean: has no label_noise; those with wrong labels: noisy"):
+        asked_scores(space, "el2n", 2, None, "clean")
+    with pytest.raises(SpaceError, match=r"did you mean 'noisy'"):
+        asked_scores(space, "el2n", 2, None, "nosy")
+
+
 def test_scores_on_request_are_of_one_model() -> None:
     compared = make_space({**BASE, "factors": {"model": ["mlp", "lenet"]}})
     with pytest.raises(SpaceError, match="has 2 values; choose one, for example model=mlp"):
