@@ -99,7 +99,8 @@ class StoredEvaluation:
                     f"configuration {row['configuration_id']} cannot be read by this version: {error}"
                 ) from error
             state = checkpoint.read(self._library.checkpoint(row["trial_id"]))
-            kept = kept_networks(state["trainer"], self._evaluation.checkpoints) if state else []
+            is_whole = state is not None and state["trainer"]["epoch"] == row["epochs"]
+            kept = kept_networks(state["trainer"], self._evaluation.checkpoints) if state and is_whole else []
             networks.append(Network(row, configuration, tuple(kept)))
             there = {network.checkpoint for network in kept}
             gone += [
@@ -119,7 +120,7 @@ class StoredEvaluation:
         """
         for number, network in enumerate(self._networks, 1):
             head = f"{number} of {len(self._networks)}, {network.row['cell']} seed {network.row['seed']}"
-            for rows in self._measured(network):
+            for rows in filter(None, self._measured(network)):
                 self._store.append("evaluations", rows)
                 first, last = rows[0], rows[-1]
                 self._say(

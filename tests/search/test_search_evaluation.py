@@ -125,7 +125,8 @@ def test_the_last_epochs_are_reported_when_all_is_measured(
     assert [[row["epoch"] for row in report["rows"]] for report in reports] == [[1], [2], [3], [4], [5], []]
     while not reports[-1]["done"]:
         reports.append(run.advance())
-    assert [len(report["evaluations"]) > 0 for report in reports[5:-1]] == [True] * (len(reports) - 6)
+    assert not any(report["rows"] for report in reports[5:-1])
+    assert sum(len(report["evaluations"]) > 0 for report in reports[5:]) > 5
     assert [row["epoch"] for row in reports[-1]["rows"]] == [6]
 
 
