@@ -96,7 +96,7 @@ def test_final_and_best_network_are_measured(space: SearchSpace, tmp_path: Path)
     assert found["final", "fgsm", "linf 8/255"]["samples"] == 50
 
 
-@pytest.mark.parametrize("interrupted_after", [1, 3, 6, 7])
+@pytest.mark.parametrize("interrupted_after", [2, 7])
 def test_an_interrupted_trial_measures_the_same(
     interrupted_after: int, space: SearchSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
