@@ -19,6 +19,7 @@ from hsl.commands.evaluate import evaluate
 from hsl.commands.options import Format, OutFormat, Part
 from hsl.commands.preview import preview
 from hsl.commands.replay import replay
+from hsl.commands.report import report
 from hsl.commands.status import status
 from hsl.errors import ExitCode, HslError
 from hsl.registry import PLUGINS
@@ -140,18 +141,18 @@ def sweep(
     from hsl.search.sweep import Sweep  # noqa: PLC0415
 
     try:
-        report = Sweep(loaded, uri, Console(stderr=True), address, optuna_storage).run()
+        ended = Sweep(loaded, uri, Console(stderr=True), address, optuna_storage).run()
     except KeyboardInterrupt:
         typer.echo(f"interrupted; everything so far is in {uri}, the same command continues", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    if report.ended or not report.left:
+    if ended.ended or not ended.left:
         best(uri, metric=loaded.objective)
-    typer.echo(f"{report.trained} trials trained in this run; results in {uri}", err=True)
-    if report.left:
-        typer.echo(f"{report.left}; raise it and run the same command to continue", err=True)
-    if report.failed:
+    typer.echo(f"{ended.trained} trials trained in this run; results in {uri}", err=True)
+    if ended.left:
+        typer.echo(f"{ended.left}; raise it and run the same command to continue", err=True)
+    if ended.failed:
         typer.echo(
-            f"{report.failed} trials failed: hsl query {uri} "
+            f"{ended.failed} trials failed: hsl query {uri} "
             f"\"SELECT cell, trial_id, reason FROM trials WHERE status = 'failed'\"",
             err=True,
         )
@@ -240,7 +241,7 @@ def score(
     _show(shown, format)
 
 
-for _command in (*ANSWERS, cluster, evaluate, preview, replay, status):
+for _command in (*ANSWERS, cluster, evaluate, preview, replay, report, status):
     app.command()(_command)
 
 

@@ -11,9 +11,15 @@ from hsl.search.plan import Cell, Plan, Scores
 from hsl.training.configuration import Configuration
 from hsl.training.evaluation_settings import Evaluation
 from hsl.training.passes import FORWARD, count_passes, evaluation_passes
-from hsl.training.registries import KNOWN_SIZES
+from hsl.training.sizes import known_size
 
-NOMINAL_PASSES_PER_SECOND = {"mlp": 120_000.0, "lenet": 12_000.0, "resnet18": 25.0}
+NOMINAL_PASSES_PER_SECOND = {
+    "mlp": 120_000.0,
+    "lenet": 12_000.0,
+    "resnet8": 900.0,
+    "resnet20": 350.0,
+    "resnet18": 25.0,
+}
 """Order of magnitude on one CPU core, for a first estimate; a store's own record replaces it."""
 
 
@@ -71,7 +77,7 @@ def part_sizes(trained: Configuration) -> tuple[int, int] | None:
 
 def split_sizes(trained: Configuration) -> dict[str, int] | None:
     """Number of samples of each part of the data set; None where not known."""
-    known = KNOWN_SIZES.get(trained.dataset)
+    known = known_size(trained.dataset)
     if known is None:
         return None
     split = trained.split

@@ -25,7 +25,7 @@ from hsl.training.flops import TrainingMeter, scoring_steps
 from hsl.training.measures import Bench
 from hsl.training.models import INNER, Normalized, Shape
 from hsl.training.optimizers import make_optimizer
-from hsl.training.registries import MODELS
+from hsl.training.registries import model_builder
 from hsl.training.score_files import read_scores
 from hsl.training.trainer import Trainer
 
@@ -164,7 +164,7 @@ def make_network(spec: ModelSpec, shape: Shape, classes: int) -> nn.Module:
         HslError: If its builder does not take the options.
     """
     try:
-        return MODELS[spec.name](shape=shape, classes=classes, **spec.options)
+        return model_builder(spec.name)(shape=shape, classes=classes, **spec.options)
     except TypeError as error:
         raise HslError(f"model {spec.name!r} with {spec.options}: {error}") from error
 
