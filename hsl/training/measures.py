@@ -300,7 +300,7 @@ def evaluate_kept(
     kept: Iterable[Kept],
     wanted: Iterable[Item],
     bench_of: Callable[[Mapping[str, Tensor]], Bench],
-    is_done: Callable[[Kept, Item], bool] = lambda network, item: False,
+    is_done: Callable[[str, Item], bool] = lambda checkpoint, item: False,
     states: Path | None = None,
 ) -> Iterator[list[Row]]:
     """Measure networks, one item after the other; the best network that is the final one is measured once.
@@ -309,7 +309,7 @@ def evaluate_kept(
         kept: The networks.
         wanted: What to measure.
         bench_of: Makes a network of its state.
-        is_done: Whether an item of a network is there already.
+        is_done: Whether an item of ``final`` or ``best`` is there already.
         states: Folder for what interrupted robustness measures have done; emptied network by network, when the
             rows are taken.
 
@@ -322,7 +322,7 @@ def evaluate_kept(
         bench: Bench | None = None
         own = states and states / _fingerprint(network.state)
         for number, item in enumerate(wanted):
-            if is_done(network, item):
+            if is_done(network.checkpoint, item):
                 continue
             at, done = (network.epoch, number), own and own / item.key
             if at not in found:
