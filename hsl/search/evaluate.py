@@ -18,9 +18,10 @@ from hsl.results.stats import mean_interval
 from hsl.results.store import Store
 from hsl.search.needs import Needs
 from hsl.search.parents import Library, make_here, missing, scores_task
-from hsl.search.plan import all_scores, make_plan
+from hsl.search.plan import make_plan
 from hsl.search.preflight import unmeasurable
 from hsl.search.schema import SearchSpace
+from hsl.search.scores import all_scores
 from hsl.search.space import make_space
 from hsl.training import generations
 from hsl.training.arrays import cache_folder
