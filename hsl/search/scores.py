@@ -65,17 +65,17 @@ def decile_scores(child: Configuration, space: SearchSpace) -> Scores | None:
     if wanted is None:
         return None
     keep = Keep.model_validate({"fraction": 0.5, **wanted.model_dump(exclude_none=True)})
-    return _scores(keep, child.dense_twin(space.training, Regime()), space.name)
+    return _scores(keep, child.dense_twin(space.training, Regime()), space.name, "evaluation.deciles.epoch")
 
 
-def _scores(keep: Keep, scored: Configuration, source: str) -> Scores:
+def _scores(keep: Keep, scored: Configuration, source: str, where: str = "keep.epoch") -> Scores:
     epochs = max(1, round((keep.epoch or usual_epoch(keep.by)) * scored.training.epochs))
     if epochs < LOOKS.get(keep.by, 1):
         message = (
             f"{keep.by} compares at least {LOOKS[keep.by]} epochs, and {epochs} of {scored.training.epochs} "
             f"is asked for; raise epoch or training.epochs, or choose another score"
         )
-        raise SpaceError(source, [Problem("keep.epoch", message)])
+        raise SpaceError(source, [Problem(where, message)])
     return Scores(keep.by, keep.models or 1, epochs, scored)
 
 

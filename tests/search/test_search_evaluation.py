@@ -207,12 +207,21 @@ def test_autoattack_without_its_package_is_refused(monkeypatch: pytest.MonkeyPat
         ({"corruption": ["fog"]}, r"evaluation.corruption: unknown key \(did you mean 'corruptions'\?\)"),
         ({"attacks": {"names": ["pgd20"], "epsilon": 1}}, "evaluation.attacks.epsilon: unknown key"),
         ({"deciles": {"by": "el3n"}}, "evaluation.deciles.by: .*did you mean 'el2n'"),
+        (
+            {"deciles": {"by": "random", "models": 3}},
+            "evaluation.deciles: .*models and epoch belong to a score",
+        ),
         ({"attacks": ["pgd3"]}, "evaluation.attacks.names.0: .*did you mean 'pgd20'"),
     ],
 )
 def test_mistakes_are_named_with_their_place(evaluation: Any, message: str) -> None:
     with pytest.raises(SpaceError, match=message):
         make_space({**RAW, "evaluation": evaluation})
+
+
+def test_deciles_by_too_few_looks_are_refused() -> None:
+    with pytest.raises(SpaceError, match=r"evaluation.deciles.epoch: forgetting compares at least 2 epochs"):
+        make_plan(make_space({**RAW, "evaluation": {"deciles": {"by": "forgetting", "epoch": 0.5}}}))
 
 
 def test_a_regime_has_an_objective_of_its_own() -> None:
