@@ -226,7 +226,7 @@ def score(
     format: OutFormat = Format.TABLE,
 ) -> None:
     """Score the difficulty of every sample without Ray, and show the hardest and the easiest."""
-    from hsl.search.plan import asked_scores  # noqa: PLC0415
+    from hsl.search.scores import asked_scores  # noqa: PLC0415
     from hsl.search.space import load_space  # noqa: PLC0415
 
     asked = asked_scores(load_space(space, overrides or ()), by, models, epoch, label_noise)

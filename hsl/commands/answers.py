@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hsl.commands.options import Format, OutFormat, StoreUri
+from hsl.commands.options import Checkpoint, Format, OutFormat, StoreUri
 
 Metric = Annotated[str, typer.Option(help="matched, clean or worst_class accuracy.")]
 Filter = Annotated[str, typer.Argument(help="SQL condition on the columns of trials.", show_default=False)]
@@ -124,6 +124,9 @@ def export(
         str | None,
         typer.Option("--out", "-o", metavar="DIR", help="Write space.yaml and network.safetensors here."),
     ] = None,
+    checkpoint: Annotated[
+        Checkpoint, typer.Option(help="Network: at the end, or at its best on validation.")
+    ] = Checkpoint.FINAL,
 ) -> None:
     """Print the winner of a cell as a runnable space; with -o, write it and its confirmed network to a folder."""
     from hsl.results.store import Store  # noqa: PLC0415
@@ -132,7 +135,7 @@ def export(
     if out is None:
         typer.echo(exporting.pinned_space(Store(store), cell), nl=False)
         return
-    for path in exporting.export(store, cell, out):
+    for path in exporting.export(store, cell, out, str(checkpoint)):
         typer.echo(path)
 
 
