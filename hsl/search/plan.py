@@ -13,7 +13,7 @@ from hsl.errors import Problem, SpaceError, close_match
 from hsl.hardness.keep import Keep, usual_epoch
 from hsl.hardness.regimes import LabelNoise, Regime
 from hsl.hardness.registries import LOOKS
-from hsl.search.axes import Values, configuration, is_sparsification, level_name
+from hsl.search.axes import Values, configuration, is_sparsification, level_name, usual_sparsity
 from hsl.search.schema import Domain, SearchSpace
 from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
 from hsl.sparsity.methods.iterative import ITERATIVE, round_before
@@ -123,7 +123,7 @@ def make_plan(space: SearchSpace) -> Plan:
         cells=tuple(cells),
         omissions=tuple(omissions.values()),
         parents=_unique(_parents(space, cells)),
-        scores=tuple({s.id: s for c in configurations if (s := scores_for(c, space))}.values()),
+        scores=tuple({s.id: s for c in configurations for s in all_scores(c, space)}.values()),
     )
 
 
@@ -175,7 +175,7 @@ def _distributions(
 ) -> tuple[str | None, ...]:
     """Distributions with which `method` means something at these levels; records what is left out."""
     offered = (levels["distribution"],) if "distribution" in levels else _options(space, "distribution")
-    sparsity = levels.get("sparsity", space.sparsity)
+    sparsity = levels.get("sparsity", usual_sparsity(space))
     if METHODS[method].iterative and (tuned := _tuned_rounds(space)):
         costly = f"{tuned} is tuned, so every proposal would need parents of its own; set it to one value"
         omissions.setdefault(f"{method} {costly}", Omission(method, costly))
@@ -193,7 +193,7 @@ def _distributions(
 
 def _tuned_rounds(space: SearchSpace) -> str | None:
     """A tuned axis on which the parents of an iterative method depend, if there is one."""
-    axes = (f"method.{parameter.name}" for parameter in ITERATIVE)
+    axes = ("sparsity", *(f"method.{parameter.name}" for parameter in ITERATIVE))
     return next((axis for axis in axes if axis in space.search and space.search[axis].size > 1), None)
 
 
@@ -213,7 +213,7 @@ def _applies(axis: str, methods: dict[str, Any]) -> bool:
 
 
 def _check_sparsity_is_given(space: SearchSpace) -> None:
-    if "sparsity" not in space.factors and space.sparsity is None:
+    if "sparsity" not in space.factors and usual_sparsity(space) is None:
         message = "missing; a sparse method needs it: add sparsity to factors, or set sparsity: 0.9"
         raise SpaceError(space.name, [Problem("factors.sparsity", message)])
 
@@ -272,6 +272,21 @@ def scores_for(child: Configuration, space: SearchSpace) -> Scores | None:
     keep = child.regime.keep
     if keep is None or child.regime.needs_scores is None:
         return None
+    return _scores(keep, child.dense_twin(space.training, Regime()), space.name)
+
+
+def all_scores(child: Configuration, space: SearchSpace) -> list[Scores]:
+    """The difficulty scores that `child` is trained or measured by."""
+    measured = decile_scores(child, space) if space.evaluation.stages else None
+    return [scores for scores in (scores_for(child, space), measured) if scores]
+
+
+def decile_scores(child: Configuration, space: SearchSpace) -> Scores | None:
+    """The difficulty scores that make the deciles by which `child` is measured, or None."""
+    wanted = space.evaluation.deciles
+    if wanted is None:
+        return None
+    keep = Keep.model_validate({"fraction": 0.5, **wanted.model_dump(exclude_none=True)})
     return _scores(keep, child.dense_twin(space.training, Regime()), space.name)
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from hsl.errors import Problem, SpaceError
 from hsl.search.axes import configuration
 from hsl.search.needs import Needs
-from hsl.search.parents import Library, ParentTask, ScoresTask, make_here, missing
+from hsl.search.parents import Library, make_here, missing
 from hsl.search.plan import make_plan
 from hsl.search.schema import SearchSpace
 from hsl.sparsity.methods import METHODS, feasible
@@ -100,9 +100,8 @@ def train_once(
     try_selections(space, {name: chosen}, library, seed)
     make_here(missing(tasks), device)
     try_selections(space, {name: chosen}, library, seed)
-    places = {type(task): task.target for task in tasks}
     trainer = build_trainer(
-        chosen, seed, parent=places.get(ParentTask), scores=places.get(ScoresTask), device=device
+        chosen, seed, parent=needs.parent(chosen, seed), scores=needs.scores(chosen), device=device
     )
     while not trainer.is_done:
         on_epoch(trainer.train_epoch())

@@ -48,7 +48,9 @@ class TestDigits:
     def test_each_regime_has_one_dense_parent(self) -> None:
         assert len(self.plan.parents) == 4
         assert {parent.method for parent in self.plan.parents} == {"dense"}
-        assert {parent.regime for parent in self.plan.parents} == set(self.plan.space.regimes.values())
+        assert {parent.regime for parent in self.plan.parents} == {
+            regime.hardness for regime in self.plan.space.regimes.values()
+        }
 
     def test_the_hardest_half_needs_scores_of_ten_models_at_a_tenth_of_the_training(self) -> None:
         (scores,) = self.plan.scores
