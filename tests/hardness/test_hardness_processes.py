@@ -13,7 +13,7 @@ from hsl.hardness import CORRUPTIONS, LABEL_NOISES, keyed
 from hsl.hardness.attacks import random_start
 from hsl.hardness.corruptions import correlated_choice, corrupt, mixed
 
-COUNT = 24
+COUNT = 8
 
 
 def samples() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
