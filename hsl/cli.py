@@ -13,7 +13,7 @@ import typer
 from hsl import __version__
 from hsl.commands.answers import ANSWERS, best
 from hsl.commands.options import Format, OutFormat, Part
-from hsl.errors import ExitCode, HslError
+from hsl.errors import ExitCode, HslError, printable
 
 EPILOG = (
     "Exit codes: 0 ok, 1 bug, 2 usage or invalid space, 3 finished with failed trials, "
@@ -242,7 +242,7 @@ def main() -> None:
     except HslError as error:
         if "--debug" in sys.argv:
             raise
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(printable(f"Error: {error}"), err=True)
         sys.exit(error.exit_code)
 
 
