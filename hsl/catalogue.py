@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hsl.errors import UnknownNameError
-from hsl.hardness.registries import ATTACKS, CORRUPTIONS, LABEL_NOISES, SCORES, SELECTIONS
+from hsl.hardness.registries import ATTACKS, CORRUPTIONS, LABEL_NOISES, ROBUST, SCORES, SELECTIONS, TRAININGS
 from hsl.search.schema import SearchSpace
 from hsl.sparsity.distributions import DISTRIBUTIONS
 from hsl.sparsity.methods import METHODS
@@ -87,6 +87,8 @@ KINDS: dict[str, Callable[[], Iterator[Row]]] = {
     "label-noises": _names(LABEL_NOISES),
     "corruptions": _names(CORRUPTIONS),
     "attacks": _names(ATTACKS),
+    "adversarial-trainings": _names(TRAININGS),
+    "robustness-measures": _names(ROBUST),
     "datasets": _datasets,
     "models": _names(MODELS),
     "space-keys": _spaces,

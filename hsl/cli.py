@@ -5,6 +5,8 @@ Data goes to stdout, narration to stderr. Heavy imports happen inside the comman
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from typing import Annotated, Any
 
@@ -12,8 +14,15 @@ import typer
 
 from hsl import __version__
 from hsl.commands.answers import ANSWERS, best
+from hsl.commands.cluster import cluster
+from hsl.commands.evaluate import evaluate
 from hsl.commands.options import Format, OutFormat, Part
+from hsl.commands.preview import preview
+from hsl.commands.replay import replay
+from hsl.commands.report import report
+from hsl.commands.status import status
 from hsl.errors import ExitCode, HslError, printable
+from hsl.registry import PLUGINS
 
 EPILOG = (
     "Exit codes: 0 ok, 1 bug, 2 usage or invalid space, 3 finished with failed trials, "
@@ -36,6 +45,15 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, for example sparsity=0.9 training.epochs=10."),
 ]
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        envvar="HSL_STORAGE",
+        help="Where stores are: folder, s3://, gs://; the store is STORAGE/NAME.",
+        show_default="runs",
+    ),
+]
 StoreOption = Annotated[
     str | None,
     typer.Option(
@@ -48,6 +66,12 @@ StoreOption = Annotated[
 def _options(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")] = False,
+    allow_plugins: Annotated[
+        bool,
+        typer.Option(
+            "--allow-plugins", help="Import and run the package.module:attr that a space or a store names."
+        ),
+    ] = False,
 ) -> None:
     if version:
         typer.echo(f"hsl {__version__}")
@@ -56,22 +80,28 @@ def _options(
 
 @app.command()
 def plan(
-    space: SpaceFile, overrides: Overrides = None, store: StoreOption = None, format: OutFormat = Format.TABLE
+    space: SpaceFile,
+    overrides: Overrides = None,
+    store: StoreOption = None,
+    storage: StorageOption = None,
+    format: OutFormat = Format.TABLE,
 ) -> None:
     """Show what a sweep would run, what it costs, and what is left out and why."""
     from hsl.search.cost import estimate  # noqa: PLC0415
     from hsl.search.describe import document, show_plan  # noqa: PLC0415
+    from hsl.search.forecast import forecast  # noqa: PLC0415
     from hsl.search.plan import make_plan  # noqa: PLC0415
     from hsl.search.space import load_space  # noqa: PLC0415
 
     made = make_plan(load_space(space, overrides or ()))
-    speed = _recorded_speed(store or f"runs/{made.space.name}")
-    costs = estimate(made, speed)
-    content = document(made, costs, speed is not None)
+    rates = _recorded_rates(_store_uri(store, storage, made.space.name))
+    costs = estimate(made, rates.passes_per_second if rates else None)
+    budgets = forecast(made, costs, rates)
+    content = document(made, costs, budgets, rates is not None)
     if format is Format.TABLE:
         from rich.console import Console  # noqa: PLC0415
 
-        show_plan(made, costs, speed is not None, Console())
+        show_plan(made, costs, budgets, rates is not None, Console())
     elif format is Format.JSON:
         import json  # noqa: PLC0415
 
@@ -85,34 +115,44 @@ def sweep(
     space: SpaceFile,
     overrides: Overrides = None,
     store: StoreOption = None,
+    storage: StorageOption = None,
     address: Annotated[
         str | None,
         typer.Option(help="Address of a Ray cluster.", envvar="RAY_ADDRESS", show_default="this machine"),
+    ] = None,
+    optuna_storage: Annotated[
+        str | None,
+        typer.Option(
+            help="Show the studies in this Optuna storage as well, for example sqlite:///studies.db."
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan instead.")] = False,
 ) -> None:
     """Train what the store lacks, and print the best configuration of every cell. Run it again to continue."""
     if dry_run:
-        plan(space, overrides, store)
+        plan(space, overrides, store, storage)
         return
     from hsl.search.space import load_space  # noqa: PLC0415
 
     loaded = load_space(space, overrides or ())
-    uri = store or f"runs/{loaded.name}"
+    uri = _store_uri(store, storage, loaded.name)
     from rich.console import Console  # noqa: PLC0415
 
     from hsl.search.sweep import Sweep  # noqa: PLC0415
 
     try:
-        report = Sweep(loaded, uri, Console(stderr=True), address).run()
+        ended = Sweep(loaded, uri, Console(stderr=True), address, optuna_storage).run()
     except KeyboardInterrupt:
         typer.echo(f"interrupted; everything so far is in {uri}, the same command continues", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    best(uri, metric=loaded.objective)
-    typer.echo(f"{report.trained} trials trained in this run; results in {uri}", err=True)
-    if report.failed:
+    if ended.ended or not ended.left:
+        best(uri, metric=loaded.objective)
+    typer.echo(f"{ended.trained} trials trained in this run; results in {uri}", err=True)
+    if ended.left:
+        typer.echo(f"{ended.left}; raise it and run the same command to continue", err=True)
+    if ended.failed:
         typer.echo(
-            f"{report.failed} trials failed: hsl query {uri} "
+            f"{ended.failed} trials failed: hsl query {uri} "
             f"\"SELECT cell, trial_id, reason FROM trials WHERE status = 'failed'\"",
             err=True,
         )
@@ -160,6 +200,13 @@ def score(
         float | None,
         typer.Option(help="When to score, as a share of the training.", show_default="0.1, trajectories 1"),
     ] = None,
+    label_noise: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGIME",
+            help="Train the scoring models with this regime's wrong labels; tell if they are found.",
+        ),
+    ] = None,
     store: Annotated[
         str | None,
         typer.Option(help="Result store that shares the scores with its sweep.", show_default="the cache"),
@@ -177,8 +224,8 @@ def score(
     from hsl.search.plan import asked_scores  # noqa: PLC0415
     from hsl.search.space import load_space  # noqa: PLC0415
 
-    asked = asked_scores(load_space(space, overrides or ()), by, models, epoch)
-    from hsl.search.difficulty import draw_sheet, extremes, make_scores  # noqa: PLC0415
+    asked = asked_scores(load_space(space, overrides or ()), by, models, epoch, label_noise)
+    from hsl.search.difficulty import draw_sheet, extremes, found_wrong, make_scores  # noqa: PLC0415
     from hsl.training.build import default_device  # noqa: PLC0415
 
     scores = make_scores(asked, store, device or default_device(), lambda line: typer.echo(line, err=True))
@@ -189,11 +236,13 @@ def score(
         write_table(out, scores)
     if sheet:
         draw_sheet(sheet, asked, shown)
+    if found := found_wrong(scores):
+        typer.echo(found, err=True)
     _show(shown, format)
 
 
-for _answer in ANSWERS:
-    app.command()(_answer)
+for _command in (*ANSWERS, cluster, evaluate, preview, replay, report, status):
+    app.command()(_command)
 
 
 @app.command("list")
@@ -209,17 +258,21 @@ def list_names(
     _show(_table(entries(kind)), format)
 
 
+def _store_uri(store: str | None, storage: str | None, name: str) -> str:
+    return store or f"{(storage or 'runs').rstrip('/')}/{name}"
+
+
 def _narrate_epoch(row: Any) -> None:
     accuracy = row.get("val_matched_accuracy")
     shown = f", validation {100 * accuracy:.1f} %" if accuracy is not None else ""
     typer.echo(f"epoch {row['epoch']}: training loss {row['train_loss']:.4f}{shown}", err=True)
 
 
-def _recorded_speed(store: str) -> float | None:
-    from hsl.results.query import passes_per_second  # noqa: PLC0415
+def _recorded_rates(store: str) -> Any:
+    from hsl.results.rates import recorded_rates  # noqa: PLC0415
     from hsl.results.store import Store  # noqa: PLC0415
 
-    return passes_per_second(Store(store))
+    return recorded_rates(Store(store))
 
 
 def _table(rows: list[dict[str, Any]]) -> Any:
@@ -235,15 +288,30 @@ def _show(table: Any, format: Format) -> None:
     show(table, str(format))
 
 
+ANYWHERE = {"--debug", "--allow-plugins"}
+"""Options of `hsl` itself that are understood after the command as well."""
+
+
 def main() -> None:
     """Entry point: user errors are one message and an exit code; bugs keep their traceback."""
+    given = ANYWHERE.intersection(sys.argv[1:])
+    _gate_plugins("--allow-plugins" in given)
     try:
-        app()
+        app([argument for argument in sys.argv[1:] if argument not in ANYWHERE])
     except HslError as error:
-        if "--debug" in sys.argv:
+        if "--debug" in given:
             raise
         typer.echo(printable(f"Error: {error}"), err=True)
         sys.exit(error.exit_code)
+
+
+def _gate_plugins(allowed: bool) -> None:
+    """Code that a file names runs only if the user says so; it is then named before it is imported."""
+    os.environ[PLUGINS] = "on" if allowed else "off"
+    if allowed:
+        logger = logging.getLogger("hsl.registry")
+        logger.addHandler(logging.StreamHandler())
+        logger.setLevel(logging.INFO)
 
 
 if __name__ == "__main__":

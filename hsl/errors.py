@@ -36,6 +36,16 @@ class UnknownNameError(HslError):
         super().__init__(f"unknown {kind} {name!r}{close_match(name, known)}; known: {', '.join(known)}")
 
 
+class PluginError(HslError):
+    """Code outside hsl that a space or a store names, and that nobody has allowed to run."""
+
+    def __init__(self, kind: str, reference: str) -> None:
+        super().__init__(
+            f"{kind} {reference!r} is code outside hsl, which would be imported and run; "
+            "if you trust it, add --allow-plugins"
+        )
+
+
 class InfeasibleError(HslError):
     """A sparsity that the layers, the distribution or the options do not permit."""
 
@@ -48,8 +58,16 @@ class MethodError(HslError):
     """A sparse-training method that is used without something it needs."""
 
 
+class DivergedError(HslError, ArithmeticError):
+    """A training whose loss is not a finite number any more."""
+
+
 class StoreError(HslError):
     """A result store that is missing, damaged, in use, or belongs to another search space."""
+
+
+class LeaseError(StoreError):
+    """A store that another sweep writes to."""
 
 
 class NothingMatchedError(HslError):

@@ -5,10 +5,22 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
 
+from collections.abc import Iterator
+
 import pytest
 import torch
+
+from hsl.registry import PLUGINS
 
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def plug_ins_as_in_python() -> Iterator[None]:
+    """The command line, called in this process, forbids plug-ins; that is not to last beyond its tests."""
+    os.environ.pop(PLUGINS, None)
+    yield
+    os.environ.pop(PLUGINS, None)

@@ -16,6 +16,7 @@ import yaml
 from PIL import Image
 
 from hsl import cli
+from hsl.registry import PLUGINS
 from hsl.sparsity import METHODS
 
 ROOT = Path(__file__).parents[1]
@@ -29,6 +30,7 @@ def hsl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     """Runs one command in this process: exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HSL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv(PLUGINS, "on")  # the command line sets it; this takes it back
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["hsl", *map(str, arguments)])
@@ -274,6 +276,16 @@ def test_score_lists_the_hardest_and_the_easiest(by: str, hsl: Hsl, tmp_path: Pa
     again = hsl(*arguments)
     assert again[1] == printed
     assert "of model" not in again[2]
+
+
+def test_score_tells_how_well_wrong_labels_are_found(hsl: Hsl, tmp_path: Path) -> None:
+    noise = ("regimes.clean.label_noise.rate=0.2", "--label-noise", "clean", "-f", "json")
+    code, out, err = hsl(*score_arguments(tmp_path, *noise))
+    assert code == 0, err
+    assert all(row["is_wrong"] in (True, False) for row in json.loads(out))
+    (found,) = (line for line in err.splitlines() if line.startswith("AUROC of "))
+    assert "wrong labels among 200 training samples: 0." in found
+    assert "AUROC" not in hsl(*score_arguments(tmp_path))[2]
 
 
 def test_score_lists_a_part_of_the_data_set(hsl: Hsl, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import typer
 from hsl.commands.options import Format, OutFormat, StoreUri
 from hsl.errors import printable
 
-Metric = Annotated[str, typer.Option(help="matched or clean accuracy.")]
+Metric = Annotated[str, typer.Option(help="matched, clean or worst_class accuracy.")]
 Filter = Annotated[str, typer.Argument(help="SQL condition on the columns of trials.", show_default=False)]
 
 

@@ -6,14 +6,16 @@ This package itself imports no torch, nor do the schema (`regimes`, `keep`, `fie
 
 from hsl.hardness.keep import Keep, LongTail
 from hsl.hardness.regimes import Attack, Corruption, LabelNoise, Regime
-from hsl.hardness.registries import ATTACKS, CORRUPTIONS, LABEL_NOISES, SCORES, SELECTIONS
+from hsl.hardness.registries import ATTACKS, CORRUPTIONS, LABEL_NOISES, ROBUST, SCORES, SELECTIONS, TRAININGS
 
 __all__ = [
     "ATTACKS",
     "CORRUPTIONS",
     "LABEL_NOISES",
+    "ROBUST",
     "SCORES",
     "SELECTIONS",
+    "TRAININGS",
     "Attack",
     "Corruption",
     "Keep",

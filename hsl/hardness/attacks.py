@@ -12,6 +12,7 @@ from torch.nn import functional
 from hsl.errors import HslError
 from hsl.hardness import keyed
 from hsl.hardness.fields import NORMS
+from hsl.hardness.losses import divergence
 from hsl.hardness.modes import in_mode
 
 BNMode = Literal["eval", "train"]
@@ -102,6 +103,50 @@ def pgd_margin(
     _check(eps, step, steps, norm, bn_mode)
     ball = Ball(images, eps, norm)
     return _ascend(model, ball, labels, _margin, step=step, steps=steps, start=start, bn_mode=bn_mode)
+
+
+def pgd_divergence(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    eps: float,
+    step: float,
+    steps: int,
+    norm: str = "linf",
+    start: Tensor | None = None,
+    bn_mode: BNMode = "eval",
+) -> Tensor:
+    """Projected gradient ascent on the divergence from the prediction for the clean image; the attack of TRADES.
+
+    At the clean image itself the gradient is nothing but rounding, so it needs a `start`.
+
+    Args:
+        model: As for `pgd`.
+        images: As for `pgd`.
+        labels: Not read.
+        eps: As for `pgd`.
+        step: As for `pgd`.
+        steps: As for `pgd`.
+        norm: As for `pgd`.
+        start: As for `pgd`.
+        bn_mode: As for `pgd`; the prediction for the clean image is made in the same mode.
+
+    Returns:
+        float32 [B, C, H, W] in [0, 1], nowhere further than eps from `images`.
+
+    Raises:
+        HslError: If a parameter is outside its range.
+
+    Zhang et al., Theoretically Principled Trade-off between Robustness and Accuracy, ICML 2019, arXiv
+    1901.08573.
+    """
+    _check(eps, step, steps, norm, bn_mode)
+    ball = Ball(images, eps, norm)
+    off = torch.autocast(images.device.type, enabled=False)
+    with torch.no_grad(), in_mode(model, training=bn_mode == "train"), off:
+        clean = model(ball.clean).float()
+    return _ascend(model, ball, clean, _divergence, step=step, steps=steps, start=start, bn_mode=bn_mode)
 
 
 def fgsm_rs(
@@ -203,12 +248,13 @@ class Ball:
 
         The clean image is in both, so the second brings an image no further from it.
         """
-        change = images - self.clean
+        return (self.clean + self.bounded(images - self.clean)).clamp(0, 1)
+
+    def bounded(self, change: Tensor) -> Tensor:
+        """A perturbation, taken back to the radius."""
         if self._norm == "linf":
-            change = change.clamp(-self._eps, self._eps)
-        else:
-            change = change * (self._eps / _lengths(change).clamp(min=1e-30)).clamp(max=1)
-        return (self.clean + change).clamp(0, 1)
+            return change.clamp(-self._eps, self._eps)
+        return change * (self._eps / _lengths(change).clamp(min=1e-30)).clamp(max=1)
 
 
 def _lengths(vectors: Tensor) -> Tensor:
@@ -216,7 +262,8 @@ def _lengths(vectors: Tensor) -> Tensor:
 
 
 Objective = Callable[[Tensor, Tensor], Tensor]
-"""(logits float32 [B, classes], labels int64 [B]) -> what the attack makes large, summed over the images."""
+"""(logits float32 [B, classes], labels int64 [B] or other targets) -> what the attack makes large, summed over
+the images."""
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -228,10 +275,14 @@ def _margin(logits: Tensor, labels: Tensor) -> Tensor:
     return (logits.masked_fill(right, -torch.inf).amax(dim=1) - logits[right]).sum()
 
 
+def _divergence(logits: Tensor, clean: Tensor) -> Tensor:
+    return divergence(clean, logits).sum()
+
+
 def _ascend(
     model: nn.Module,
     ball: Ball,
-    labels: Tensor,
+    targets: Tensor,
     objective: Objective,
     *,
     step: float,
@@ -240,29 +291,42 @@ def _ascend(
     bn_mode: str,
 ) -> Tensor:
     with torch.inference_mode(mode=False), torch.enable_grad(), in_mode(model, training=bn_mode == "train"):
-        attacked, labels = ball.clean.clone(), labels.clone()
+        attacked, targets = ball.clean.clone(), targets.clone()
         if ball.is_a_point:
             return attacked
         if start is not None:
             attacked = ball.project(attacked + start.detach())
         for _ in range(steps):
-            ascent = ball.direction(_gradient(model, attacked, labels, objective))
+            ascent = ball.direction(_gradient(model, attacked, targets, objective))
             attacked = ball.project(attacked + step * ascent)
         return attacked
 
 
-def _gradient(model: nn.Module, images: Tensor, labels: Tensor, objective: Objective) -> Tensor:
+def _gradient(model: nn.Module, images: Tensor, targets: Tensor, objective: Objective) -> Tensor:
     """Gradient of the objective with respect to the images alone."""
     images = images.detach().requires_grad_()
     with torch.autocast(images.device.type, enabled=False):
-        return torch.autograd.grad(objective(model(images).float(), labels), images)[0]
+        return torch.autograd.grad(objective(model(images).float(), targets), images)[0]
 
 
-def _check(eps: float, step: float, steps: int, norm: str, bn_mode: str) -> None:
+def check_ball(eps: float, norm: str) -> None:
+    """Refuse a ball that is none.
+
+    Args:
+        eps: Radius, in pixel units.
+        norm: Norm of the radius.
+
+    Raises:
+        HslError: If there is no such norm, or eps is outside [0, 1].
+    """
     if norm not in NORMS:
         raise HslError(f"unknown norm {norm!r}; known: {', '.join(NORMS)}")
     if not 0 <= eps <= 1:
         raise HslError(f"eps {eps} is outside 0-1; give it in pixel units, for example 8/255")
+
+
+def _check(eps: float, step: float, steps: int, norm: str, bn_mode: str) -> None:
+    check_ball(eps, norm)
     if not step > 0 or steps < 1:
         raise HslError(f"step {step} and steps {steps}: give a step above 0 and at least 1 of them")
     if bn_mode not in ("eval", "train"):

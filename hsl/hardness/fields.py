@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt
 from pydantic_core import PydanticCustomError
 
-from hsl.errors import UnknownNameError, close_match
+from hsl.errors import HslError, UnknownNameError, close_match
 from hsl.hardness.registries import CORRUPTIONS, SCORES
 from hsl.registry import Registry
 
@@ -22,19 +22,25 @@ def problem(kind: str, message: str) -> PydanticCustomError:
     return PydanticCustomError(kind, "{message}", {"message": message})
 
 
-def known(registry: Registry[Any]) -> AfterValidator:
-    """Validator that accepts the names of a registry, and plug-ins."""
+def known(registry: Registry[Any], *others: Registry[Any]) -> AfterValidator:
+    """Validator that accepts the names of registries, and plug-ins; a message names the kind of the first."""
 
     def check(name: str) -> str:
-        _check_known(name, registry)
+        if not any(name in other for other in others):
+            _check_known(name, registry, *others)
         return name
 
     return AfterValidator(check)
 
 
-def _check_known(name: str, registry: Registry[Any]) -> None:
-    if not registry.knows(name):
-        raise problem("unknown_name", str(UnknownNameError(registry.kind, name, registry)))
+def _check_known(name: str, registry: Registry[Any], *others: Registry[Any]) -> None:
+    try:
+        registry.check(name)
+    except UnknownNameError as error:
+        names = [entry for entries in (registry, *others) for entry in entries]
+        raise problem("unknown_name", str(UnknownNameError(registry.kind, name, names))) from error
+    except HslError as error:
+        raise problem("plugin", str(error)) from error
 
 
 def _corruption_name(value: object) -> str | tuple[str, ...]:
@@ -123,7 +129,9 @@ def pixels(value: object) -> float:
     except (ValueError, ZeroDivisionError) as error:
         raise problem("pixels", f"{value!r} is no number; write pixel units, for example 8/255") from error
     if not 0 <= number <= 1:
-        raise problem("pixels", f"{value} is outside 0-1; write it in pixel units, for example 8/255")
+        is_level = number.denominator == 1 and 1 < number <= 255
+        meant = f" (did you mean {number}/255?)" if is_level else ""
+        raise problem("pixels", f"{value} is outside 0-1; write it in pixel units, for example 8/255{meant}")
     return float(number)
 
 

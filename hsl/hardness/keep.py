@@ -60,6 +60,9 @@ class Keep(Part):
         models: Number of scoring models whose scores are averaged; None where nothing is scored.
         epoch: When to score, as a share of the training epochs in (0, 1]; a trajectory is recorded until
             then. None where nothing is scored.
+        budget: What the training has as much of as with all samples. ``epochs``: every kept sample is seen as
+            often, so fewer samples are fewer steps (as in the papers). ``steps``: as many steps, so fewer
+            samples are seen more often; an epoch is then as many steps as all samples take.
     """
 
     fraction: Share
@@ -73,6 +76,7 @@ class Keep(Part):
     class_balanced: StrictBool = False
     models: Count | None = None
     epoch: Share | None = None
+    budget: Literal["epochs", "steps"] = "epochs"
 
     @model_validator(mode="before")
     @classmethod

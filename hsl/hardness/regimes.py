@@ -26,13 +26,20 @@ from hsl.hardness.fields import (
     problem,
 )
 from hsl.hardness.keep import Keep
-from hsl.hardness.registries import ATTACKS, CORRUPTIONS, DETERMINISTIC_CORRUPTIONS, LABEL_NOISES
+from hsl.hardness.registries import ATTACKS, CORRUPTIONS, DETERMINISTIC_CORRUPTIONS, LABEL_NOISES, TRAININGS
 
 USUAL: dict[str, dict[str, object]] = {
     "linf": {"eps": "8/255", "step": "2/255", "steps": 10},
     "l2": {"eps": 0.5, "step": "15/255", "steps": 10},
 }
 """Attacks of Rice et al., Overfitting in Adversarially Robust Deep Learning, ICML 2020, arXiv 2002.11569."""
+
+USUAL_OPTIONS: dict[str, dict[str, object]] = {
+    "free": {"replays": 8},
+    "mart": {"beta": 5.0},
+    "trades": {"beta": 6.0},
+}
+"""Options that only some adversarial trainings have, with the values of their authors."""
 
 
 class LabelNoise(Part):
@@ -69,6 +76,10 @@ class Corruption(Part):
         test_severity: Severity of the matched samples, where it differs.
         where: What is damaged: training samples, matched validation and test samples, or both.
         redraw: Draw the damage of a training image anew every epoch instead of once.
+        skew: Tie each corruption of a list to classes of the training images, in (0, 1): class c has number c of
+            the names in alphabetical order (modulo their number), but for this share of its images, which have
+            one of the others. Matched samples have any, all equally likely. 0.05, 0.02, 0.01 and 0.005 are
+            those of Nam et al., Learning from Failure, NeurIPS 2020, arXiv 2007.02561.
     """
 
     name: CorruptionName
@@ -77,6 +88,7 @@ class Corruption(Part):
     test_severity: StrictInt | None = None
     where: Literal["train", "test", "both"] = "both"
     redraw: StrictBool = False
+    skew: Annotated[float, Field(gt=0, lt=1, strict=True)] | None = None
 
     @field_validator("severity", "test_severity")
     @classmethod
@@ -115,6 +127,17 @@ class Corruption(Part):
             object.__setattr__(self, "test_severity", None)
         return self
 
+    @model_validator(mode="after")
+    def _skew_is_about_training_images_and_several_corruptions(self) -> Self:
+        if self.skew is None:
+            return self
+        if isinstance(self.name, str):
+            raise problem("skew", "skew ties corruptions to classes; give a list of them as the name")
+        if self.where == "test" or self.redraw:
+            found = "where: test" if self.where == "test" else "redraw"
+            raise problem("skew", f"skew ties training images to one corruption; leave {found} out")
+        return self
+
     @property
     def names(self) -> tuple[str, ...]:
         """The corruptions that are mixed, or the one there is."""
@@ -138,25 +161,34 @@ class Attack(Part):
     """Adversarial training: every training batch is attacked before the step.
 
     Values that are not given are the usual ones of the norm: 8/255 in 10 steps of 2/255 for ``linf``, 0.5 in
-    10 steps of 15/255 for ``l2``; of `fgsm_rs`, one step of 1.25 * eps.
+    10 steps of 15/255 for ``l2``; of `fgsm_rs`, one step of 1.25 * eps; of `free`, steps of eps.
 
     Attributes:
-        name: Attack.
+        name: Attack on the training images, or adversarial training with a loss of its own: `trades`, `mart`,
+            `free`. Those are judged by `pgd`.
         norm: Norm of the perturbation that `eps` bounds.
         eps: Largest perturbation, in pixel units (images in [0, 1]); 0 is no perturbation.
         step: Length of one step, in pixel units.
         steps: Steps while training.
         eval_steps: Steps while evaluating; of `fgsm_rs` more than one are those of `pgd`.
-        random_start: Start from a random point of the ball instead of the image.
+        random_start: Start from a random point of the ball instead of the image; of `trades`, `mart` and
+            `free`, which have starts of their own, only while evaluating.
+        bn_mode: Mode of the model while training images are attacked. ``train`` is that of the code of Xiao et
+            al.: it normalises by the batch under attack, and moves the running statistics with every step.
+        beta: Weight of the divergence in the loss of `trades` (usual is 6) and `mart` (5).
+        replays: Steps in a row that `free` takes on a batch (usual is 8).
     """
 
-    name: Annotated[Name, known(ATTACKS)] = "pgd"
+    name: Annotated[Name, known(ATTACKS, TRAININGS)] = "pgd"
     norm: Norm = "linf"
     eps: Pixels
     step: Step
     steps: Count
     eval_steps: Count = 20
     random_start: StrictBool = True
+    bn_mode: Literal["eval", "train"] = "eval"
+    beta: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)] | None = None
+    replays: Count | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -165,23 +197,54 @@ class Attack(Part):
         if not isinstance(given, dict):
             return given
         usual = USUAL["l2" if given.get("norm") == "l2" else "linf"]
-        if given.get("name") == "fgsm_rs":
-            usual = usual | {"steps": 1, "step": _fast_step(given.get("eps", usual["eps"]))}
-        return usual | given
+        eps, name = given.get("eps", usual["eps"]), given.get("name")
+        if name == "fgsm_rs":
+            usual = usual | {"steps": 1, "step": _times(1.25, eps)}
+        if name == "free":
+            usual = usual | {"steps": 1, "step": _times(1, eps)}
+        options = USUAL_OPTIONS.get(str(name), {})
+        return usual | given | {k: v for k, v in options.items() if given.get(k) is None}
 
     @model_validator(mode="after")
-    def _is_fast(self) -> Self:
+    def _fits_its_name(self) -> Self:
         if self.name == "fgsm_rs" and (self.norm != "linf" or self.steps != 1 or not self.random_start):
             raise problem(
                 "attack", "fgsm_rs is one step in linf from a random start; leave the others out, or use pgd"
             )
+        if self.name == "free" and (self.steps != 1 or self.bn_mode != "eval"):
+            raise problem(
+                "attack",
+                "free attacks by the gradients of its own training steps; leave steps and bn_mode out",
+            )
+        if self.name == "pgd_divergence" and not self.random_start:
+            raise problem("attack", "pgd_divergence has no gradient at the image; leave random_start out")
         return self
 
+    @model_validator(mode="after")
+    def _every_option_has_an_effect(self) -> Self:
+        for option in ("beta", "replays"):
+            owners = [name for name, options in USUAL_OPTIONS.items() if option in options]
+            if getattr(self, option) is not None and self.name not in owners:
+                message = f"{option} belongs to {' and '.join(owners)}; leave it out, or choose one of them"
+                raise problem(option, message)
+        return self
 
-def _fast_step(eps: object) -> float:
-    """1.25 * eps, at most 1; of an eps that is none, any step, as the eps is refused anyway."""
+    @property
+    def passes_per_step(self) -> float:
+        """Forward-backward passes of one training step.
+
+        One per step of the attack and one for the loss; `trades` and `mart` have the clean images in their loss
+        as well, `trades` one more forward computation (a third of a pass), `free` nothing but its loss.
+        """
+        if self.name == "free":
+            return 1
+        return self.steps + {"trades": 2 + 1 / 3, "mart": 2}.get(self.name, 1)
+
+
+def _times(factor: float, eps: object) -> float:
+    """A step, at most 1; of an eps that is none, any step, as the eps is refused anyway."""
     try:
-        return min(1.0, 1.25 * pixels(eps)) or 1.0
+        return min(1.0, factor * pixels(eps)) or 1.0
     except PydanticCustomError:
         return 1.0
 
@@ -214,6 +277,6 @@ class Regime(Part):
         return all_kept and self.label_noise is None and self.corruption is None and self.attack is None
 
     @property
-    def passes_per_step(self) -> int:
-        """Forward-backward passes of one training step: one, and one per step of the attack."""
-        return 1 + (self.attack.steps if self.attack is not None else 0)
+    def passes_per_step(self) -> float:
+        """Forward-backward passes of one training step."""
+        return 1 if self.attack is None else self.attack.passes_per_step

@@ -159,7 +159,33 @@ ATTACKS: Registry[Callable[..., Any]] = Registry(
     {
         "fgsm_rs": "hsl.hardness.attacks:fgsm_rs",
         "pgd": "hsl.hardness.attacks:pgd",
+        "pgd_divergence": "hsl.hardness.attacks:pgd_divergence",
         "pgd_margin": "hsl.hardness.attacks:pgd_margin",
     },
 )
 """(model, images, labels, *, eps, step, steps, norm, start, bn_mode) -> images float32 [B, C, H, W]."""
+
+TRAININGS: Registry[Callable[..., Any]] = Registry(
+    "adversarial training",
+    {
+        "free": "hsl.hardness.adversarial:Free",
+        "mart": "hsl.hardness.adversarial:Mart",
+        "trades": "hsl.hardness.adversarial:Trades",
+    },
+)
+"""Trainings with a loss of their own, by the names that a regime's attack may have besides `ATTACKS`:
+(attack, seed) -> `hsl.hardness.adversarial.TrainingLoss`."""
+
+ROBUST: Registry[Callable[..., Any]] = Registry(
+    "robustness measure",
+    {
+        "autoattack": "hsl.hardness.autoattack:autoattack",
+        "fgsm": "hsl.hardness.robustness:fgsm",
+        "margin": "hsl.hardness.robustness:margin",
+        "pgd20": "hsl.hardness.robustness:pgd20",
+        "pgd50x10": "hsl.hardness.robustness:pgd50x10",
+    },
+)
+"""(model, images float32 [B, C, H, W] in [0, 1], labels int64 [B], ids int64 [B], *, eps, norm, seed) -> bool
+[B]: whether each image is still classified right; `hsl.hardness.robustness.still_right` runs them on any
+number of images."""

@@ -18,7 +18,7 @@ from hsl.results.ranking import top as best_of
 from hsl.results.stats import Difference, mean_interval, paired_difference
 from hsl.results.store import Store
 
-METRICS = ("matched", "clean")
+METRICS = ("matched", "clean", "worst_class")
 
 _ANSWER = pa.schema(
     [
@@ -83,7 +83,7 @@ def best(
         where: SQL expression over the columns of trials and `baseline`: which trials compete. The dense
             baseline that others are compared to is not subject to it.
         top: Configurations per group, at least 1.
-        metric: "matched" or "clean": whose accuracies are reported.
+        metric: "matched", "clean" or "worst_class": whose accuracies are reported.
         pareto: Two of `OBJECTIVES`, for example ("accuracy", "flops"): instead of the `top` best, all
             configurations that no other of the group, dense included, beats in one without losing in the
             other. Accuracy is the validation objective.

@@ -88,7 +88,7 @@ def compare(
         b: The same for the second; no trial may match both.
         by: Columns of trials; every combination of values that both sides have is a group. By default regime,
             sparsity where the sides share one, and data set and model where there are several.
-        metric: "matched" or "clean": whose accuracies are compared.
+        metric: "matched", "clean" or "worst_class": whose accuracies are compared.
 
     Returns:
         One row per group: the columns of `by`, then metric, a_mean, b_mean, difference (a - b) with its 95 %

@@ -148,7 +148,7 @@ def _grid(table: pa.Table, clean: Callable[[str], str], grid: Table) -> Table:
 
 def _printable(value: str) -> str:
     """`value` with control characters spelt out, so that it cannot steer the terminal."""
-    return "".join(c if c.is_printable() else c.encode("unicode_escape").decode() for c in value)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
 
 
 def _harmless(value: str) -> str:

@@ -20,6 +20,7 @@ from hsl.search.schema import SearchSpace
 from hsl.search.single import only_configuration
 from hsl.search.space import make_space
 from hsl.training.configuration import Configuration
+from hsl.training.names import unescaped
 
 Row = Mapping[str, Any]
 
@@ -109,12 +110,12 @@ def _content(space: SearchSpace, winner: Winner, cell: str) -> dict[str, Any]:
     chosen = winner.configuration.model_dump(mode="json", exclude_none=True)
     dense = winner.configuration.method == "dense"
     own = () if dense else ("method", "distribution", "sparsity")
-    kept = ("split", "training", "confirm", "sampler", "objective", "resources", "seed")
+    kept = ("split", "training", "confirm", "sampler", "objective", "evaluation", "resources", "seed")
     return {
         "name": _file_name(f"{space.name}-{cell}"),
         "dataset": chosen["dataset"],
         "model": chosen["model"],
-        "regimes": {winner.regime: chosen["regime"]},
+        "regimes": {winner.regime: chosen["regime"] | _objective(space, winner.regime)},
         "regime": winner.regime,
         **{name: chosen[name] for name in own if name in chosen},
         "init": chosen["init"],
@@ -122,6 +123,12 @@ def _content(space: SearchSpace, winner: Winner, cell: str) -> dict[str, Any]:
         "baseline": "dense" if dense else None,
         **{name: raw[name] for name in kept},
     }
+
+
+def _objective(space: SearchSpace, regime: str) -> dict[str, Any]:
+    """The objective that a regime has of its own."""
+    described = space.regimes.get(regime)
+    return {"objective": described.objective} if described and described.objective else {}
 
 
 def _tuned(space: Row, chosen: Row) -> dict[str, Any]:
@@ -170,7 +177,7 @@ def network(store: Store, uri: str, cell: str) -> bytes:
     except (SafetensorError, KeyError, ValueError) as error:
         raise StoreError(f"{store.uri}/{where} is damaged: {error}; train it again with hsl train") from error
     weights = {
-        _unescaped(name.removeprefix(_WEIGHTS)): tensor
+        unescaped(name.removeprefix(_WEIGHTS)): tensor
         for name, tensor in tensors.items()
         if name.startswith(_WEIGHTS)
     }
@@ -189,11 +196,6 @@ def _read(uri: str, where: str) -> bytes:
                 "or train it again: hsl export without -o, then hsl train"
             ) from error
         raise
-
-
-def _unescaped(part: str) -> str:
-    """The name of a tensor as the model has it (checkpoints escape separators as RFC 6901 does)."""
-    return part.replace("~1", "/").replace("~0", "~")
 
 
 def _header(row: Row) -> dict[str, Any]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from hsl.search.jobs import Job
+from hsl.search.jobs import NOT_PROMOTED, Job
 
 LINE_SECONDS = 10.0
 FRAME_SECONDS = 0.5
@@ -53,10 +54,12 @@ class Tally:
     Attributes:
         stage: ``search`` or ``confirm``.
         cells: Counts by cell.
+        waiting: Trials that are counted as stopped and may go on.
     """
 
     stage: str
     cells: dict[str, CellTally]
+    waiting: set[str] = field(default_factory=set)
     began: float = field(default_factory=time.monotonic)
     _running: set[str] = field(default_factory=set)
     _ended_before: int | None = None
@@ -64,17 +67,28 @@ class Tally:
     def start(self, job: Job) -> None:
         """A trial starts."""
         self._ended_before = self.ended if self._ended_before is None else self._ended_before
+        if job.trial_id in self.waiting:
+            self.waiting.remove(job.trial_id)
+            self.cells[job.cell].stopped -= 1
         if job.trial_id not in self._running:
             self._running.add(job.trial_id)
             self.cells[job.cell].running += 1
 
-    def end(self, job: Job, status: str, objective: float | None) -> None:
-        """A trial ends."""
+    def end(self, job: Job, status: str, objective: float | None, waits: bool = False) -> None:
+        """A trial ends; one that waits counts as stopped until it goes on."""
+        if waits:
+            self.waiting.add(job.trial_id)
         cell = self.cells[job.cell]
         if job.trial_id in self._running:
             self._running.remove(job.trial_id)
             cell.running -= 1
         self.count(job.cell, status, objective)
+
+    def halt(self, job: Job) -> None:
+        """A trial leaves its worker without an end."""
+        if job.trial_id in self._running:
+            self._running.remove(job.trial_id)
+            self.cells[job.cell].running -= 1
 
     def count(self, name: str, status: str, objective: float | None) -> None:
         """Count a trial that has ended, now or in an earlier run."""
@@ -120,6 +134,17 @@ class Tally:
             f"{self.stage}: {self.ended} of {self.planned} trials ended ({stopped} stopped early{failed}), "
             f"{self.running} running{eta}"
         )
+
+
+def tally_of(stage: str, planned: Mapping[str, int], ended: Iterable[Mapping[str, Any]]) -> Tally:
+    """Counts of a stage, with the trials that earlier runs have ended."""
+    tally = Tally(stage, {name: CellTally(planned=count) for name, count in planned.items()})
+    for row in ended:
+        if row["cell"] in tally.cells:
+            tally.count(row["cell"], row["status"], row["objective"])
+            if row["reason"] == NOT_PROMOTED:
+                tally.waiting.add(row["trial_id"])
+    return tally
 
 
 def duration(seconds: float) -> str:

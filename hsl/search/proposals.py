@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,18 +15,19 @@ from optuna.trial import Trial, TrialState
 from pydantic import ValidationError
 
 from hsl.search.axes import Values, configuration
+from hsl.search.grid import grid_order
 from hsl.search.plan import Cell
-from hsl.search.schema import Domain, SearchSpace
-from hsl.sparsity.methods import METHODS
+from hsl.search.ranking import Point, ranked
+from hsl.search.samplers import asks, is_finite, sampler_of
+from hsl.search.schema import Domain, SearchSpace, within
+from hsl.search.settings import DIRECTIONS, CmaEs, Gp, Random, Sampler, Tpe
 from hsl.training.configuration import Configuration, digest
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
-ATTEMPTS = 50
-"""Proposals in a row that may be duplicates before a cell counts as exhausted."""
-
-SIGNIFICANT_DIGITS = 4
+ATTEMPTS = 25
+"""Draws that may be duplicates before the sampler gives way to random draws, and these to an end."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,13 @@ class Outcome:
         status: ``completed``, ``stopped`` or ``failed``.
         epochs: Epochs trained.
         objective: Last value of the objective; None if there is none.
+        against: The further objectives of the space by name; empty where there are none.
     """
 
     status: str
     epochs: int
     objective: float | None
+    against: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,16 +54,32 @@ class Proposal:
     Attributes:
         values: Tuned values (axis -> value).
         configuration: What they make of the cell.
+        number: Its place in the order of the cell's proposals, from 0.
+        source: Who proposed it: name of the sampler, or ``warm_start``.
     """
 
     values: dict[str, Any]
     configuration: Configuration
+    number: int = 0
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A configuration that was proposed; the trial is None where it teaches the sampler nothing."""
+
+    values: dict[str, Any]
+    number: int
+    trial: Trial | None
 
 
 class CellStudy:
     """Proposes configurations for one cell, never the same twice.
 
     Every method is proposed once before any is proposed again: a cell compares all of them, whatever the sampler.
+    A proposal is a function of its number and of what the study knows: a sampler is made anew for each, with a seed
+    of its own, and what is accepted enters the study the same way as what is remembered. So a study that was
+    rebuilt from a store goes on as the one that was lost would have, and a number that got lost is drawn again.
 
     Args:
         space: The search space.
@@ -68,135 +88,252 @@ class CellStudy:
 
     def __init__(self, space: SearchSpace, cell: Cell) -> None:
         self.cell = cell
+        self.sampler = sampler_of(space, cell)
         self._space = space
-        self._trials: dict[str, Trial | None] = {}
+        self._entries: dict[str, _Entry] = {}
         self._outcomes: dict[str, Outcome] = {}
+        self._paused: set[str] = set()
+        self._numbers: set[int] = set()
+        self._lowest = 0
         self._exhausted = False
-        seed = int(digest([space.seed, cell.name]), 16) % 2**32
-        self._study = optuna.create_study(direction="maximize", sampler=make_sampler(space, cell, seed))
+        self._warm: list[Values] = []
+        self._seed = int(digest([space.seed, cell.name]), 16) % 2**32
+        self.directions = ["maximize", *(DIRECTIONS[name] for name in space.against)]
+        self._study = optuna.create_study(directions=self.directions)
         methods = tuple(cell.distributions) if "method" in cell.domains else ()
-        self._untried = [str(method) for method in np.random.default_rng(seed).permutation(methods)]
+        self._methods = [str(method) for method in np.random.default_rng(self._seed).permutation(methods)]
+        self._untried = list(self._methods)
+        self._grid = grid_order(cell, self._seed, self._methods) if is_finite(cell) else iter(())
 
     @property
     def issued(self) -> int:
         """Configurations proposed so far."""
-        return len(self._trials)
+        return len(self._entries)
 
     @property
     def is_finished(self) -> bool:
         """Whether nothing more is to be proposed."""
         return self._exhausted or self.issued >= self.cell.configurations
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing more is to be proposed and all that was has ended, or waits at a rung."""
+        return self.is_finished and self._entries.keys() <= (self._outcomes.keys() | self._paused)
+
     def ask(self) -> Proposal | None:
         """The next configuration, or None if the budget is spent or nothing new can be found."""
-        for _ in range(ATTEMPTS if not self.is_finished else 0):
-            trial = self._next_trial({"method": self._untried[0]} if self._untried else {})
-            proposal = self._propose(trial)
-            if proposal and proposal.configuration.id not in self._trials:
-                self._add(proposal, trial)
-                return proposal
-            self._tell(trial, self._outcomes.get(proposal.configuration.id) if proposal else None)
+        number = self._free_number()
+        for source, values in () if self.is_finished else self._candidates(number):
+            made = self._configuration(values)
+            if made and made.id not in self._entries:
+                self._enter(values, made.id, number)
+                return Proposal(dict(values), made, number, source)
         self._exhausted = True
         return None
 
     def tell(self, configuration_id: str, outcome: Outcome) -> None:
         """Report how a proposed configuration ended; a second report of the same one is ignored."""
-        trial = self._trials.get(configuration_id)
-        if trial is not None and configuration_id not in self._outcomes:
-            self._tell(trial, outcome)
+        entry = self._entries.get(configuration_id)
+        if entry and entry.trial and configuration_id not in self._outcomes:
+            self._tell(entry.trial, outcome)
         self._outcomes.setdefault(configuration_id, outcome)
 
-    def remember(self, values: Values, configuration_id: str) -> None:
-        """Take over a configuration that was proposed in an earlier run; `tell` its outcome where it has one."""
-        if configuration_id in self._trials:
-            return
-        trial = self._next_trial(_parameters(values, self.cell))
-        proposal = self._propose(trial)
-        if proposal and proposal.configuration.id == configuration_id:
-            self._add(proposal, trial)
-        else:  # the space has changed: it counts as tried, but teaches the sampler nothing
-            self._trials[configuration_id] = None
-            self._tell(trial, None)
+    def pause(self, configuration_id: str) -> None:
+        """A configuration waits at a rung: it may go on, so nothing is told yet."""
+        self._paused.add(configuration_id)
 
-    def _next_trial(self, fixed: dict[str, Any]) -> Trial:
+    def resume(self, configuration_id: str) -> None:
+        """A configuration is trained again, if it was paused."""
+        self._paused.discard(configuration_id)
+
+    def remember(self, values: Values, configuration_id: str, number: int | None = None) -> None:
+        """Take over a configuration that was proposed in an earlier run; `tell` its outcome where it has one.
+
+        Args:
+            values: Its tuned values.
+            configuration_id: Its identity; where the space makes something else of the values, it has changed,
+                and the configuration counts as tried but teaches the sampler nothing.
+            number: Its place in the order of proposals; by default the first free one.
+        """
+        if configuration_id not in self._entries:
+            free = number is None or number in self._numbers
+            self._enter(values, configuration_id, self._free_number() if free else number or 0)
+
+    def begin_with(self, values: Sequence[Values], count: int) -> None:
+        """Propose these first: of those that are possible here the first `count`."""
+        made = {found.id: taken for taken in values if (found := self._taken_over(taken))}
+        self._warm = list(made.values())[:count]
+
+    def best(self, count: int | None = None) -> list[tuple[dict[str, Any], Outcome]]:
+        """Values and outcomes of the best configurations that were trained to the end, the best first."""
+        ended = sorted(
+            key
+            for key, outcome in self._outcomes.items()
+            if key in self._entries and outcome.status == "completed" and self._point(outcome)
+        )
+        order = ranked([self._point(self._outcomes[key]) or () for key in ended])[:count]
+        return [(self._entries[ended[i]].values, self._outcomes[ended[i]]) for i in order]
+
+    def frozen(self) -> dict[str, optuna.trial.FrozenTrial]:
+        """What the study knows of each configuration, in the order of the proposals."""
+        trials = self._study.get_trials(deepcopy=False)
+        entries = sorted(self._entries.items(), key=lambda item: item[1].number)
+        return {key: trials[entry.trial.number] for key, entry in entries if entry.trial}
+
+    def frozen_trial(self, configuration_id: str) -> optuna.trial.FrozenTrial | None:
+        """What the study knows of one configuration; None of one that teaches it nothing."""
+        entry = self._entries[configuration_id]
+        return self._study.get_trials(deepcopy=False)[entry.trial.number] if entry.trial else None
+
+    def _candidates(self, number: int) -> Iterator[tuple[str, Values]]:
+        yield from (("warm_start", values) for values in self._warm)
+        if self.sampler.name != "grid":
+            for sampler in (self.sampler, Random(name="random")):
+                for attempt in range(ATTEMPTS):
+                    seed = int(digest([self._seed, sampler.name, number, attempt]), 16) % 2**32
+                    yield sampler.name, self._drawn(sampler, seed, self._wanted_method(number))
+        yield from (("grid", values) for values in self._grid)
+
+    def _wanted_method(self, number: int) -> str | None:
+        """The method that is to be tried under a number, the same whatever got lost; None if any will do."""
+        warm = {values.get("method") for values in self._warm}
+        methods = [method for method in self._methods if method not in warm]
+        place = number - len(self._warm)
+        if 0 <= place < len(methods):
+            return methods[place]
+        return self._untried[0] if self._untried else None
+
+    def _drawn(self, sampler: Sampler, seed: int, method: str | None) -> Values:
+        """What a sampler suggests; Optuna forgets it, for only what is accepted is to count."""
+        trial = self._next_trial({"method": method} if method else {}, sampler, seed)
+        values = self._suggested(trial)
+        self._study.tell(trial, state=TrialState.FAIL)
+        return values
+
+    def _enter(self, values: Values, configuration_id: str, number: int) -> None:
+        # Only CMA-ES marks its trials, with their generation; for all others a cheap sampler does.
+        sampler = self.sampler if isinstance(self.sampler, CmaEs) else Random(name="random")
+        trial: Trial | None = self._next_trial(_parameters(values, self.cell), sampler, self._seed)
+        made = self._configuration(self._suggested(trial))
+        if made is None or made.id != configuration_id:
+            self._study.tell(trial, state=TrialState.FAIL)
+            trial = None
+        else:
+            self._untried = [method for method in self._untried if method != made.method]
+        self._entries[configuration_id] = _Entry(dict(values), number, trial)
+        self._numbers.add(number)
+
+    def _free_number(self) -> int:
+        while self._lowest in self._numbers:
+            self._lowest += 1
+        return self._lowest
+
+    def _next_trial(self, fixed: dict[str, Any], sampler: Sampler, seed: int) -> Trial:
+        self._study.sampler = build(sampler, seed)
         if fixed:
             self._study.enqueue_trial(fixed)
         return self._study.ask()
 
-    def _add(self, proposal: Proposal, trial: Trial) -> None:
-        self._trials[proposal.configuration.id] = trial
-        method = proposal.configuration.method
-        self._untried = [other for other in self._untried if other != method]
-
-    def _propose(self, trial: Trial) -> Proposal | None:
-        """What the sampler suggests; None if the values, each valid by itself, do not fit together."""
+    def _suggested(self, trial: Trial) -> dict[str, Any]:
         values: dict[str, Any] = {}
         method = next(iter(self.cell.distributions))
         if "method" in self.cell.domains:
             method = values["method"] = trial.suggest_categorical("method", tuple(self.cell.distributions))
-        distributions = self.cell.distributions[method]
         if "distribution" in self.cell.domains:
-            values["distribution"] = trial.suggest_categorical(f"distribution[{method}]", distributions)
-        takes = {f"method.{h.name}" for h in METHODS[method].hyperparameters}
+            choices = self.cell.distributions[method]
+            values["distribution"] = trial.suggest_categorical(f"distribution[{method}]", choices)
         for axis, domain in self.cell.domains.items():
-            if axis in {"method", "distribution"} or (axis.startswith("method.") and axis not in takes):
-                continue
-            values[axis] = _suggest(trial, axis, domain)
+            if axis not in {"method", "distribution"} and asks(method, axis):
+                values[axis] = _suggest(trial, axis, domain)
+        return values
+
+    def _configuration(self, values: Values) -> Configuration | None:
+        """What `values` make of the cell; None if, each valid by itself, they do not fit together or the cell."""
+        method = values.get("method", next(iter(self.cell.distributions)))
+        distributions = self.cell.distributions.get(method, ())
+        if not distributions or values.get("distribution", distributions[0]) not in distributions:
+            return None
         fixed = {"method": method, "distribution": distributions[0], **self.cell.levels}
         try:
-            return Proposal(values, configuration(self._space, {**fixed, **values}))
+            return configuration(self._space, {**fixed, **values})
         except ValidationError:
             return None
 
-    def _tell(self, trial: Trial, outcome: Outcome | None) -> None:
+    def _taken_over(self, values: Values) -> Configuration | None:
+        """What values of another cell make here; None where they are not among what is proposed here."""
+        method = values.get("method", next(iter(self.cell.distributions)))
+        asked = {axis for axis in self.cell.domains if asks(method, axis)}
+        return self._configuration(values) if asked == values.keys() else None
+
+    def _tell(self, trial: Trial, outcome: Outcome) -> None:
         """Early-stopped trials are told as pruned at the epoch they got to: their value is not a final one."""
-        value = math.nan if outcome is None or outcome.objective is None else outcome.objective
-        if outcome is None or math.isnan(value) or outcome.status == "failed":
+        values = self._values(outcome)
+        if values is None or outcome.status == "failed":
             self._study.tell(trial, state=TrialState.FAIL)
-        elif outcome.status == "stopped":
-            trial.report(value, outcome.epochs)
+        elif outcome.status == "completed":
+            self._study.tell(trial, values)
+        elif len(values) == 1:
+            trial.report(values[0], outcome.epochs)
             self._study.tell(trial, state=TrialState.PRUNED)
-        else:
-            self._study.tell(trial, value)
+        else:  # a front has no place for what was not trained to the end
+            self._study.tell(trial, state=TrialState.FAIL)
+
+    def _values(self, outcome: Outcome) -> list[float] | None:
+        """All objectives; None where one is missing."""
+        found = [outcome.objective, *(outcome.against.get(name) for name in self._space.against)]
+        known = [value for value in found if value is not None and not math.isnan(value)]
+        return known if len(known) == len(found) else None
+
+    def _point(self, outcome: Outcome) -> Point | None:
+        """All objectives, signed so that more is better."""
+        values = self._values(outcome)
+        if values is None:
+            return None
+        signs = [1, *(1 if DIRECTIONS[name] == "maximize" else -1 for name in self._space.against)]
+        return tuple(sign * value for sign, value in zip(signs, values, strict=True))
 
 
-class _Exhaustive(optuna.samplers.BruteForceSampler):
-    """Every combination once. Optuna's own stops the study after the last, which only ``optimize`` permits."""
-
-    def after_trial(self, *_: Any) -> None:
-        """Nothing: `CellStudy` sees by itself when nothing new comes."""
-
-
-def make_sampler(space: SearchSpace, cell: Cell, seed: int) -> optuna.samplers.BaseSampler:
-    """The sampler of one cell, its arguments spelled out because Optuna's defaults change between versions."""
-    size = np.prod([domain.size for domain in cell.domains.values()])
-    if size <= cell.configurations:
-        return _Exhaustive(seed=seed)
-    if space.sampler == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    startup = min(10, max(2, cell.configurations // 3))
-    return optuna.samplers.TPESampler(
-        seed=seed, n_startup_trials=startup, multivariate=True, group=True, constant_liar=True
-    )
+def build(sampler: Sampler, seed: int) -> optuna.samplers.BaseSampler:
+    """Optuna's sampler of that name; of a grid nothing is left to be sampled."""
+    given = sampler.model_dump(exclude={"name"}, exclude_none=True)
+    if isinstance(sampler, Tpe):
+        return optuna.samplers.TPESampler(seed=seed, **given)
+    if isinstance(sampler, CmaEs):
+        return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False, **given)
+    if isinstance(sampler, Gp):
+        return optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False, **given)
+    return optuna.samplers.RandomSampler(seed=seed)
 
 
 def _suggest(trial: Trial, axis: str, domain: Domain) -> Any:
     if domain.choice:
         by_label = {_label(value): value for value in domain.choice}
         return by_label[trial.suggest_categorical(axis, tuple(by_label))]
+    if domain.steps:
+        return domain.value(trial.suggest_int(axis, 0, domain.steps - 1))
     if domain.int:
         return trial.suggest_int(axis, *domain.int)
     low, high = domain.uniform or domain.loguniform or (0.0, 1.0)
-    value = trial.suggest_float(axis, low, high, log=domain.loguniform is not None)
-    return min(max(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), low), high)
+    return within(trial.suggest_float(axis, low, high, log=domain.loguniform is not None), low, high)
 
 
 def _parameters(values: Values, cell: Cell) -> dict[str, Any]:
     """Tuned values under the names, and as the labels, that `CellStudy` gives them in Optuna."""
     method = values.get("method") or next(iter(cell.distributions))
-    named = {f"distribution[{method}]" if axis == "distribution" else axis: axis for axis in values}
-    chosen = {axis for axis, domain in cell.domains.items() if domain.choice}
-    return {name: _label(values[axis]) if axis in chosen else values[axis] for name, axis in named.items()}
+    return {
+        f"distribution[{method}]" if axis == "distribution" else axis: _parameter(
+            value, cell.domains.get(axis)
+        )
+        for axis, value in values.items()
+    }
+
+
+def _parameter(value: Any, domain: Domain | None) -> Any:
+    if domain is None:
+        return value
+    if domain.steps:
+        return min(range(domain.steps), key=lambda index: abs(domain.value(index) - value))
+    return _label(value) if domain.choice else value
 
 
 def _label(value: Any) -> str:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 
 from hsl.errors import HslError
+from hsl.registry import PLUGINS
 from hsl.search.schema import Resources
 
 SETTINGS = {
@@ -50,7 +51,7 @@ def ray_session(address: str | None = None) -> Iterator[None]:
             address=address or "local",
             logging_level="ERROR",
             log_to_driver=False,
-            **({} if address else local),
+            **({"runtime_env": _runtime_env()} if address else local),
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise HslError(f"cannot start or reach Ray at {address or 'this machine'}: {error}") from error
@@ -59,6 +60,11 @@ def ray_session(address: str | None = None) -> Iterator[None]:
             yield
     finally:
         ray.shutdown()
+
+
+def _runtime_env() -> dict[str, dict[str, str]]:
+    """What workers on other machines must know of the driver's environment; local ones inherit it."""
+    return {"env_vars": {name: os.environ[name] for name in (PLUGINS,) if name in os.environ}}
 
 
 @contextlib.contextmanager
@@ -76,13 +82,17 @@ def _terminated_like_interrupted() -> Iterator[None]:
 
 
 def slots(resources: Resources) -> int:
-    """How many trials fit on the cluster as it is now, at least one.
+    """How many trials may run or wait for a machine: what the space says, else what fits on the cluster now.
+
+    A cluster grows by the trials that wait, so one that starts without workers needs the former.
 
     Raises:
         HslError: If a local machine can never run a trial.
     """
     import ray  # noqa: PLC0415
 
+    if resources.concurrent:
+        return resources.concurrent
     there = ray.cluster_resources()
     cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
     fits = int(cpus / resources.cpu)

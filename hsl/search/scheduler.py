@@ -1,4 +1,4 @@
-"""StratifiedASHA: `Rungs` behind Ray Tune's scheduler interface."""
+"""Early stopping within cells behind Ray Tune's scheduler interface."""
 
 from __future__ import annotations
 
@@ -9,22 +9,26 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from hsl.search.early_stopping import judge_rows
 from hsl.search.jobs import Job
-from hsl.search.rungs import Rungs
+from hsl.search.rungs import Decision, Judge
 from hsl.search.unsaved import Unsaved
 
 
 class StratifiedASHA(Unsaved, FIFOScheduler):
-    """Early stopping within cells.
+    """Early stopping within cells, of whatever kind.
+
+    A trial that is paused ends for Tune and is handed out again, as a new one, when it is promoted: it continues
+    from its own checkpoint, and Tune's actors, limits and queues never hold trials that wait.
 
     Args:
-        rungs: Decides who stops; shared with whoever rebuilds it from a store.
+        judge: Decides who stops and who waits; shared with whoever rebuilds it from a store.
         jobs: Job of every Tune trial, by Tune's trial id; filled by the searcher.
     """
 
-    def __init__(self, rungs: Rungs, jobs: Mapping[str, Job]) -> None:
+    def __init__(self, judge: Judge, jobs: Mapping[str, Job]) -> None:
         super().__init__()
-        self._rungs = rungs
+        self._judge = judge
         self._jobs = jobs
         self._pending: deque[Trial] = deque()
 
@@ -39,10 +43,8 @@ class StratifiedASHA(Unsaved, FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Judge every epoch of a report."""
         job = self._jobs[trial.trial_id]
-        if job.stage == "confirm":
-            return TrialScheduler.CONTINUE
-        stops = [self._rungs.report(job.cell, job.trial_id, row, job.objective) for row in result["rows"]]
-        return TrialScheduler.STOP if any(stops) else TrialScheduler.CONTINUE
+        decision = judge_rows(self._judge, job.cell, job.trial_id, result["rows"], job.objective)
+        return TrialScheduler.CONTINUE if decision is Decision.CONTINUE else TrialScheduler.STOP
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """The trial that has waited longest; looking at waiting trials only keeps this cheap in large sweeps."""

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 
 from hsl.errors import Problem, SpaceError, close_match
 from hsl.search.axes import axis_problem, known_axes, value_problem
-from hsl.search.schema import Domain, SearchSpace, has_twins
+from hsl.search.checks import search_problems
+from hsl.search.schema import EARLY_STOPPING, Domain, EarlyStopping, SearchSpace, has_twins
 
 Location = tuple[str | int, ...]
 
@@ -51,6 +52,7 @@ def make_space(
     space = None
     try:
         space = SearchSpace.model_validate(raw)
+        problems += search_problems(space)
     except ValidationError as error:
         problems = [*_schema_problems(error), *problems]
     if problems or space is None:
@@ -58,6 +60,21 @@ def make_space(
             source, [_with_line(problem, location, lines or {}) for location, problem in problems]
         )
     return space
+
+
+def early_stopping_of(text: str) -> EarlyStopping | None:
+    """Early stopping as it stands in a space, written as YAML.
+
+    Raises:
+        SpaceError: With all problems.
+    """
+    source = f"early_stopping {text!r}"
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SpaceError(source, [Problem("", "not valid YAML")]) from error
+    least = {"name": "none", "dataset": "digits", "model": "mlp"}
+    return make_space({**least, "early_stopping": value}, source).early_stopping
 
 
 def _parse(path: Path) -> tuple[dict[str, Any], dict[Location, int]]:
@@ -147,10 +164,10 @@ def _descend(target: dict[str, Any], parts: list[str], axes: bool = False) -> tu
 
 def _schema_problems(error: ValidationError) -> Iterator[tuple[Location, Problem]]:
     for item in error.errors(include_url=False):
-        location = tuple(item["loc"])
+        location, kind = _without_kind(tuple(item["loc"]))
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
-            known = _keys_at(location[:-1])
+            known = sorted(kind.model_fields) if kind else _keys_at(location[:-1])
             message = f"unknown key{close_match(location[-1], known)}; known: {', '.join(known)}"
         elif item["type"] == "missing":
             message = "missing, and it has no default"
@@ -159,6 +176,13 @@ def _schema_problems(error: ValidationError) -> Iterator[tuple[Location, Problem
         elif not isinstance(item["input"], dict | list | tuple):
             message = f"{item['input']!r}: {message}"
         yield location, Problem(_dotted(location), message)
+
+
+def _without_kind(location: Location) -> tuple[Location, type[BaseModel] | None]:
+    """Where a problem of `early_stopping` stands in the file, and the model that pydantic names in between."""
+    if location[:1] != ("early_stopping",) or len(location) < 2:
+        return location, None
+    return (location[0], *location[2:]), EARLY_STOPPING.get(str(location[1]))
 
 
 def _keys_at(location: Location) -> list[str]:
@@ -204,6 +228,9 @@ def _cross_problems(raw: Mapping[str, Any]) -> Iterator[tuple[Location, Problem]
         yield from _axis_problems(("factors", axis), axis, values, names)
     for axis, domain in domains.items():
         values = _probes(domain)
+        if axis == "regime" or (axis == "sparsity" and axis not in (raw.get("against") or ())):
+            message = f"{axis} is compared, never tuned: the search would pick the easiest; use factors"
+            yield ("search", axis), Problem(f"search.{axis}", message)
         yield from _axis_problems(("search", axis), axis, values, names)
         if axis in levels:
             yield (
@@ -237,13 +264,6 @@ def _axis_problems(
     if message := axis_problem(axis):
         yield location, Problem(where, message)
         return
-    if location[0] == "search" and axis in {"regime", "sparsity"}:
-        yield (
-            location,
-            Problem(
-                where, f"{axis} is compared, never tuned: the search would pick the easiest; use factors"
-            ),
-        )
     if has_twins(values):
         yield location, Problem(where, "a value is listed twice")
     for index, value in enumerate(values):

@@ -1,4 +1,4 @@
-"""Training samples, epoch by epoch, and how an epoch is cut into batches."""
+"""Training samples, cycle by cycle, and how a cycle is cut into batches."""
 
 from __future__ import annotations
 
@@ -11,22 +11,38 @@ from hsl.hardness.apply import Samples
 
 
 class TrainingSet:
-    """Training samples on the device; a regime that redraws its corruption does so at every epoch."""
+    """Training samples on the device; a regime that redraws its corruption does so in every cycle.
 
-    def __init__(self, samples: Samples, redraw: Callable[[int], Samples] | None = None) -> None:
+    Args:
+        samples: What is trained on.
+        redraw: The samples of a cycle, where they differ.
+        exposure: Number of samples whose steps make an epoch; by default those there are.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        redraw: Callable[[int], Samples] | None = None,
+        exposure: int | None = None,
+    ) -> None:
         self._samples = samples
         self._redraw = redraw
+        self.exposure = exposure or len(samples)
 
     def __len__(self) -> int:
         return len(self._samples)
 
-    def steps_per_epoch(self, batch_size: int) -> int:
-        """Number of batches in an epoch."""
+    def steps_per_cycle(self, batch_size: int) -> int:
+        """Number of batches in one time through the samples."""
         return steps_per_epoch(len(self), batch_size)
 
-    def at(self, epoch: int) -> Samples:
-        """The samples of one epoch, counted from 1."""
-        return self._redraw(epoch) if self._redraw else self._samples
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Number of batches in an epoch."""
+        return steps_per_epoch(self.exposure, batch_size)
+
+    def at(self, cycle: int) -> Samples:
+        """The samples of one cycle, counted from 1."""
+        return self._redraw(cycle) if self._redraw else self._samples
 
 
 def batches(order: Tensor, batch_size: int) -> list[Tensor]:

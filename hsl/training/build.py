@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,18 +12,21 @@ from torch.nn import functional
 
 from hsl.errors import HslError
 from hsl.hardness import keyed
+from hsl.hardness.adversarial import training_loss
 from hsl.sparsity import Parent, Sparsifier, layer_macs
 from hsl.sparsity.methods import METHODS, check_hyperparameters
 from hsl.training import checkpoint
 from hsl.training.augmentation import SMALLEST_SIDE
 from hsl.training.batching import TrainingSet, batches
 from hsl.training.configuration import Configuration, ModelSpec, Training
-from hsl.training.data import Data, load_data, sets_of, training_attack
+from hsl.training.data import Data, load_data, sets_of
 from hsl.training.evaluation import to_float
 from hsl.training.flops import TrainingMeter, scoring_steps
+from hsl.training.measures import Bench
 from hsl.training.models import INNER, Normalized, Shape
 from hsl.training.optimizers import make_optimizer
-from hsl.training.registries import MODELS
+from hsl.training.registries import model_builder
+from hsl.training.score_files import read_scores
 from hsl.training.trainer import Trainer
 
 SCORING_BATCH = 128
@@ -42,6 +45,8 @@ def build_trainer(
     parent: str | None = None,
     scores: str | None = None,
     device: str = "cpu",
+    objective: str = "val_matched_accuracy",
+    keep_best: bool = False,
 ) -> Trainer:
     """A trainer at epoch 0.
 
@@ -51,6 +56,8 @@ def build_trainer(
         parent: URI of the trained parent, for methods that need one.
         scores: URI of the difficulty scores, for regimes that need them.
         device: Torch device.
+        objective: Name of the validation metric that says which epoch is the best.
+        keep_best: Whether the network of that epoch is kept, beside the final one.
     """
     data = load_data(configuration.dataset, configuration.split, device)
     train, sets = sets_of(configuration, seed, scores, device)
@@ -87,8 +94,36 @@ def build_trainer(
         train=train,
         sets=sets,
         seed=seed,
-        perturb=training_attack(configuration.regime.attack, seed),
+        loss=training_loss(configuration.regime.attack, seed),
+        objective=objective,
+        keep_best=keep_best,
     )
+
+
+def build_bench(
+    configuration: Configuration,
+    seed: int,
+    state: Mapping[str, Tensor],
+    *,
+    scores: str | None = None,
+    difficulty: str | None = None,
+    device: str = "cpu",
+) -> Bench:
+    """A trained network, and what it is measured on.
+
+    Args:
+        configuration: What was trained.
+        seed: Its seed.
+        state: State of the model, masks included: a pruned weight is zero.
+        scores: URI of the difficulty scores, for regimes that need them.
+        difficulty: URI of the scores that make the deciles; None where none are asked for.
+        device: Torch device.
+    """
+    data = load_data(configuration.dataset, configuration.split, device)
+    model = _model(configuration, data, seed, device)
+    model.load_state_dict({name: state[name] for name in model.state_dict()})
+    _, sets = sets_of(configuration, seed, scores, device)
+    return Bench(model, sets, read_scores(difficulty, data) if difficulty else None)
 
 
 def _wrapped(globs: Sequence[str]) -> list[str]:
@@ -129,7 +164,7 @@ def make_network(spec: ModelSpec, shape: Shape, classes: int) -> nn.Module:
         HslError: If its builder does not take the options.
     """
     try:
-        return MODELS[spec.name](shape=shape, classes=classes, **spec.options)
+        return model_builder(spec.name)(shape=shape, classes=classes, **spec.options)
     except TypeError as error:
         raise HslError(f"model {spec.name!r} with {spec.options}: {error}") from error
 
@@ -163,7 +198,11 @@ def _parent(
 
 
 def _scoring_loss(train: TrainingSet, seed: int) -> Any:
-    """Loss on one batch of the regime's training samples, not attacked (as in the hard-sample paper's code)."""
+    """Loss by which SNIP and its like score weights: of one batch of the regime's training samples, not attacked.
+
+    As in the code of the hard-sample paper. The gradients by which methods grow weights during training are
+    those of the training loss, so of attacked images where the regime attacks.
+    """
 
     def loss(model: nn.Module) -> Tensor:
         samples = train.at(1)

@@ -18,9 +18,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from hsl.errors import StoreError
-
-JSON_ENTRY = "__json__"
-SEPARATOR = "/"
+from hsl.training.generations import JSON_ENTRY, locate
+from hsl.training.names import SEPARATOR, escaped, unescaped
 
 Tree = Mapping[str, Any]
 
@@ -51,7 +50,7 @@ def from_bytes(content: bytes) -> dict[str, Any]:
 
 
 def _insert(state: dict[str, Any], path: str, tensor: Tensor) -> None:
-    *parents, last = (_unescaped(part) for part in path.split(SEPARATOR))
+    *parents, last = (unescaped(part) for part in path.split(SEPARATOR))
     node = state
     for part in parents:
         node = node.setdefault(part, {})
@@ -64,21 +63,12 @@ def _split(state: Tree, path: tuple[str, ...], tensors: dict[str, Tensor]) -> di
     for key, value in state.items():
         here = (*path, str(key))
         if isinstance(value, Tensor):
-            tensors[SEPARATOR.join(map(_escaped, here))] = value.detach().cpu().contiguous().clone()
+            tensors[SEPARATOR.join(map(escaped, here))] = value.detach().cpu().contiguous().clone()
         elif isinstance(value, Mapping):
             rest[str(key)] = _split(value, here, tensors)
         else:
             rest[str(key)] = value
     return rest
-
-
-def _escaped(key: str) -> str:
-    """A key without separator, as in a JSON pointer (RFC 6901)."""
-    return key.replace("~", "~0").replace(SEPARATOR, "~1")
-
-
-def _unescaped(part: str) -> str:
-    return part.replace("~1", SEPARATOR).replace("~0", "~")
 
 
 def write(uri: str, state: Tree) -> None:
@@ -93,7 +83,7 @@ def place(uri: str, content: bytes) -> None:
         uri: Path or URI (``s3://``, ``gs://``) of the file.
         content: What it shall hold.
     """
-    filesystem, path = _locate(uri)
+    filesystem, path = locate(uri)
     if not isinstance(filesystem, fs.LocalFileSystem):
         _put(filesystem, path, content)
         return
@@ -118,7 +108,7 @@ def read(uri: str) -> dict[str, Any] | None:
     Raises:
         StoreError: If the file is damaged.
     """
-    filesystem, path = _locate(uri)
+    filesystem, path = locate(uri)
     try:
         with filesystem.open_input_stream(path) as stream:
             content = stream.read()
@@ -129,12 +119,6 @@ def read(uri: str) -> dict[str, Any] | None:
 
 def remove(uri: str) -> None:
     """Delete the file at `uri`, if there is one."""
-    filesystem, path = _locate(uri)
+    filesystem, path = locate(uri)
     if filesystem.get_file_info(path).type != fs.FileType.NotFound:
         filesystem.delete_file(path)
-
-
-def _locate(uri: str) -> tuple[fs.FileSystem, str]:
-    if "://" in uri:
-        return fs.FileSystem.from_uri(uri)
-    return fs.LocalFileSystem(), uri

@@ -19,11 +19,11 @@ from pydantic import (
     model_validator,
 )
 
-from hsl.errors import MethodError, UnknownNameError
+from hsl.errors import HslError, MethodError
 from hsl.hardness.regimes import Regime
 from hsl.sparsity.distributions import DISTRIBUTIONS
 from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
-from hsl.training.registries import DATASETS, MODELS, NEEDS_PATH, kind_and_path
+from hsl.training.registries import DATASETS, MODELS, NEEDS_PATH, kind_and_path, model_kind
 
 
 class Strict(BaseModel):
@@ -52,8 +52,10 @@ def dataset_name(name: str) -> str:
 
 
 def _known(name: str, registry: Any) -> str:
-    if not registry.knows(name):
-        raise ValueError(str(UnknownNameError(registry.kind, name, registry)))
+    try:
+        registry.check(name)
+    except HslError as error:
+        raise ValueError(str(error)) from error
     return name
 
 
@@ -140,7 +142,8 @@ class ModelSpec(Strict):
     @field_validator("name")
     @classmethod
     def _is_known(cls, name: str) -> str:
-        return _known(name, MODELS)
+        _known(model_kind(name)[0], MODELS)
+        return name
 
     @property
     def options(self) -> dict[str, Any]:

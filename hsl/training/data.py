@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hsl.hardness import keyed
+from hsl.hardness.adversarial import evaluation_attack
 from hsl.hardness.apply import EVALUATION, Samples, matched_samples, redrawn, training_samples
-from hsl.hardness.attacks import random_start
-from hsl.hardness.regimes import Attack, Regime
-from hsl.hardness.registries import ATTACKS
+from hsl.hardness.regimes import Regime
 from hsl.training.arrays import Arrays
 from hsl.training.batching import TrainingSet
 from hsl.training.configuration import Configuration, Split
@@ -115,8 +113,11 @@ def regime_sets(
     clean = regime.is_clean or (regime.corruption is None and regime.needs_scores is None)
     val = data.val if clean else matched_samples(data.val, regime, of(data.val), split="val")
     test = data.test if clean else matched_samples(data.test, regime, of(data.test), split="test")
-    sets = EvaluationSets(data.val, val, data.test, test, _evaluation_attack(regime.attack))
-    return TrainingSet(train, partial(redrawn, train, regime, seed) if redraws else None), sets
+    judge = evaluation_attack(regime.attack, keyed.key(EVALUATION, "attack"))
+    sets = EvaluationSets(data.val, val, data.test, test, judge)
+    redraw = partial(redrawn, train, regime, seed) if redraws else None
+    by_steps = regime.keep is not None and regime.keep.budget == "steps"
+    return TrainingSet(train, redraw, exposure=len(data.train) if by_steps else None), sets
 
 
 def sets_of(
@@ -125,32 +126,3 @@ def sets_of(
     """`regime_sets` of a configuration."""
     c = configuration
     return regime_sets(c.dataset, c.split, device, c.regime, seed, scores)
-
-
-def _attacked(
-    attack: Attack, steps: int, key: int, model: nn.Module, images: Tensor, labels: Tensor, ids: Tensor
-) -> Tensor:
-    start = random_start(key, ids, tuple(images.shape[1:]), attack.eps) if attack.random_start else None
-    run = ATTACKS[attack.name]
-    return run(
-        model, images, labels, eps=attack.eps, step=attack.step, steps=steps, norm=attack.norm, start=start
-    )
-
-
-def training_attack(attack: Attack | None, seed: int) -> Callable[..., Tensor] | None:
-    """The attack on training batches: ``(model, images, labels, ids, epoch) -> images``."""
-    if attack is None:
-        return None
-
-    def perturb(model: nn.Module, images: Tensor, labels: Tensor, ids: Tensor, epoch: int) -> Tensor:
-        key = keyed.key(seed, "attack", epoch)
-        return _attacked(attack, attack.steps, key, model, images, labels, ids)
-
-    return perturb
-
-
-def _evaluation_attack(attack: Attack | None) -> Callable[..., Tensor] | None:
-    """The attack on matched samples; its starting points are the same for every trial."""
-    if attack is None:
-        return None
-    return partial(_attacked, attack, attack.eval_steps, keyed.key(EVALUATION, "attack"))

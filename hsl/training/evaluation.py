@@ -35,28 +35,61 @@ def to_float(images: Tensor) -> Tensor:
     return images.to(torch.float32).div_(255)
 
 
-def evaluate(model: nn.Module, samples: Samples, perturb: Perturb | None = None) -> Metrics:
-    """Evaluate in eval mode; the model's mode is restored.
+@dataclass(frozen=True)
+class Judged:
+    """What a network makes of each of some samples.
+
+    Attributes:
+        correct: bool [N], whether the prediction is right.
+        losses: Cross-entropy float32 [N], in nats.
+    """
+
+    correct: Tensor
+    losses: Tensor
+
+    @property
+    def metrics(self) -> Metrics:
+        """Accuracy and loss over all samples."""
+        count = len(self.correct)
+        return Metrics(self.correct.sum().item() / count, self.losses.double().sum().item() / count)
+
+    def where(self, mask: Tensor) -> Judged:
+        """The part at which `mask`, bool [N], holds."""
+        return Judged(self.correct[mask], self.losses[mask])
+
+    def worst_class(self, labels: Tensor) -> float:
+        """The lowest accuracy of a class, of those that are among `labels`, int64 [N]."""
+        there = torch.bincount(labels)
+        right = torch.bincount(labels[self.correct], minlength=len(there))
+        return (right[there > 0] / there[there > 0].double()).min().item()
+
+
+def judge(model: nn.Module, samples: Samples, perturb: Perturb | None = None) -> Judged:
+    """Judge sample by sample, in eval mode; the model's mode is restored.
 
     Args:
         model: Maps images in [0, 1] to logits.
-        samples: What to evaluate on, at least one sample.
+        samples: What to judge, N samples.
         perturb: Attack on each batch, or None.
     """
     was_training = model.training
     model.eval()
-    correct = torch.zeros((), dtype=torch.int64, device=samples.labels.device)
-    loss = torch.zeros((), dtype=torch.float64, device=samples.labels.device)
+    correct, losses = [], []
     for part in torch.arange(len(samples.labels), device=samples.labels.device).split(BATCH):
         images, labels = to_float(samples.images[part]), samples.labels[part]
         if perturb is not None:
             images = perturb(model, images, labels, samples.ids[part])
         with torch.no_grad():
             logits = model(images).float()
-        correct += (logits.argmax(1) == labels).sum()
-        loss += functional.cross_entropy(logits, labels, reduction="sum")
+        correct.append(logits.argmax(1) == labels)
+        losses.append(functional.cross_entropy(logits, labels, reduction="none"))
     model.train(was_training)
-    return Metrics(correct.item() / len(samples.labels), loss.item() / len(samples.labels))
+    return Judged(torch.cat(correct), torch.cat(losses))
+
+
+def evaluate(model: nn.Module, samples: Samples, perturb: Perturb | None = None) -> Metrics:
+    """Accuracy and loss on at least one sample; see `judge`."""
+    return judge(model, samples, perturb).metrics
 
 
 @dataclass(frozen=True)
@@ -82,15 +115,21 @@ class EvaluationSets:
         """Number of clean, and of matched, validation and test samples."""
         return len(self.val_clean) + len(self.test_clean), len(self.val_matched) + len(self.test_matched)
 
+    def judged(self, model: nn.Module, split: str) -> tuple[Judged, Judged]:
+        """`model` on the clean and on the matched samples of ``val`` or ``test``; what is equal is judged once."""
+        clean, matched = getattr(self, f"{split}_clean"), getattr(self, f"{split}_matched")
+        on_clean = judge(model, clean)
+        same = matched is clean and self.perturb is None
+        return on_clean, on_clean if same else judge(model, matched, self.perturb)
+
     def measure(self, model: nn.Module) -> dict[str, float]:
-        """``{split}_{clean|matched}_{accuracy|loss}`` of `model`; what is equal is computed once."""
+        """``{split}_{clean|matched}_{accuracy|loss}`` and ``{split}_worst_class_accuracy`` of `model`."""
         row: dict[str, float] = {}
         for split in ("val", "test"):
-            clean, matched = getattr(self, f"{split}_clean"), getattr(self, f"{split}_matched")
-            on_clean = evaluate(model, clean)
-            same = matched is clean and self.perturb is None
-            on_matched = on_clean if same else evaluate(model, matched, self.perturb)
-            row |= _named(f"{split}_clean", on_clean) | _named(f"{split}_matched", on_matched)
+            clean, matched = self.judged(model, split)
+            row |= _named(f"{split}_clean", clean.metrics) | _named(f"{split}_matched", matched.metrics)
+            labels = getattr(self, f"{split}_clean").labels
+            row[f"{split}_worst_class_accuracy"] = clean.worst_class(labels)
         return row
 
 

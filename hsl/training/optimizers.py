@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from hsl.training.configuration import Training
 
 
-def make_optimizer(training: Training, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+def make_optimizer(training: Training, parameters: Iterable[nn.Parameter]) -> Optimizer:
     """The optimizer that `training` describes, in its fused form (one kernel per step)."""
     if training.optimizer == "adamw":
         return torch.optim.AdamW(parameters, lr=training.lr, weight_decay=training.weight_decay, fused=True)
@@ -65,3 +67,25 @@ _FACTORS: dict[str, Callable[[Training, float, float], float]] = {
     "multistep": _multistep,
     "step": _step,
 }
+
+
+def moments(optimizer: Optimizer) -> dict[str, Any]:
+    """What an optimizer remembers of each parameter, by the number of the parameter."""
+    return {str(index): state for index, state in optimizer.state_dict()["state"].items()}
+
+
+def load_moments(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """Go on from what `moments` returned."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    laid_out = {
+        int(index): {name: _laid_out(value, parameters[int(index)]) for name, value in values.items()}
+        for index, values in state.items()
+    }
+    optimizer.load_state_dict({"state": laid_out, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _laid_out(value: Any, parameter: Tensor) -> Any:
+    """Optimizer state in the memory layout of its parameter: fused kernels walk both side by side."""
+    if not isinstance(value, Tensor) or value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hsl.registry import Registry
@@ -16,19 +16,54 @@ if TYPE_CHECKING:
 MODELS: Registry[Callable[..., nn.Module]] = Registry(
     "model",
     {
-        "mlp": "hsl.training.models:mlp",
-        "lenet": "hsl.training.models:lenet",
-        "resnet18": "hsl.training.models:resnet18",
+        "mlp": "hsl.training.models.plain:mlp",
+        "lenet": "hsl.training.models.plain:lenet",
+        "resnet8": "hsl.training.models.small_resnets:resnet8",
+        "resnet20": "hsl.training.models.small_resnets:resnet20",
+        "resnet18": "hsl.training.models.resnets:resnet18",
+        "resnet34": "hsl.training.models.resnets:resnet34",
+        "resnet50": "hsl.training.models.resnets:resnet50",
+        "vgg11": "hsl.training.models.vggs:vgg11",
+        "vgg13": "hsl.training.models.vggs:vgg13",
+        "vgg16": "hsl.training.models.vggs:vgg16",
+        "vgg19": "hsl.training.models.vggs:vgg19",
+        "wide_resnet": "hsl.training.models.wide_resnets:wide_resnet",
+        "torchvision": "hsl.training.models.from_torchvision:torchvision",
     },
 )
 """``build(shape=(channels, height, width), classes=n, **options)``: a module that maps images to logits."""
+
+
+def model_builder(name: str) -> Callable[..., nn.Module]:
+    """The builder that a model's name stands for.
+
+    Args:
+        name: An entry of `MODELS`, ``torchvision:NAME``, or a plug-in ``package.module:attr``.
+
+    Raises:
+        UnknownNameError: If no entry has this name.
+        HslError: If a plug-in cannot be imported, or plug-ins are not allowed.
+    """
+    kind, architecture = model_kind(name)
+    return partial(MODELS[kind], architecture=architecture) if architecture else MODELS[kind]
+
+
+def model_kind(name: str) -> tuple[str, str]:
+    """Entry of `MODELS`, and the architecture, which only ``torchvision:NAME`` has."""
+    kind, _, architecture = name.partition(":")
+    return (kind, architecture) if kind == "torchvision" else (name, "")
+
 
 DATASETS: Registry[Callable[[str], Arrays]] = Registry(
     "data set",
     {
         "digits": "hsl.training.sources:digits",
-        "cifar10": "hsl.training.sources:cifar10",
-        "cifar100": "hsl.training.sources:cifar100",
+        "cifar10": "hsl.training.published:cifar10",
+        "cifar100": "hsl.training.published:cifar100",
+        "svhn": "hsl.training.published:svhn",
+        "mnist": "hsl.training.published:mnist",
+        "fashion-mnist": "hsl.training.published:fashion_mnist",
+        "tiny-imagenet": "hsl.training.tiny_imagenet:tiny_imagenet",
         "parquet": "hsl.training.sources:parquet",
         "imagefolder": "hsl.training.sources:imagefolder",
     },
@@ -50,19 +85,3 @@ def kind_and_path(dataset: str) -> tuple[str, str]:
         return kind, rest
     attribute, _, path = rest.partition(":")
     return f"{kind}:{attribute}", path
-
-
-@dataclass(frozen=True)
-class KnownSize:
-    """What `hsl plan` knows of a data set without reading it."""
-
-    samples: int
-    given_test: int
-
-
-KNOWN_SIZES = {
-    "digits": KnownSize(samples=1797, given_test=0),
-    "cifar10": KnownSize(samples=60_000, given_test=10_000),
-    "cifar100": KnownSize(samples=60_000, given_test=10_000),
-}
-"""Number of samples, and how many of them the publisher set apart as test set."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hsl.errors import DataError
+from hsl.errors import DataError, DivergedError
 from hsl.hardness.apply import Samples
 from hsl.hardness.registries import SCORES, input_of
 from hsl.hardness.trajectories import QUANTITIES
@@ -46,7 +46,10 @@ def _function(score: str) -> Callable[..., Tensor]:
 
 
 def _train_until(trainer: Trainer, epoch: int) -> None:
-    trainer.train_steps(epoch * trainer.total_steps // trainer.training.epochs)
+    try:
+        trainer.train_steps(epoch * trainer.steps_per_epoch)
+    except DivergedError as error:
+        raise DataError(f"the scoring model has diverged, lower its lr: {error}") from error
 
 
 def _trajectory(

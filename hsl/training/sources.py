@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from hsl.errors import DataError
-from hsl.training.arrays import Arrays, cache_folder
+from hsl.training.arrays import Arrays
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp", ".tif", ".tiff"})
 
@@ -24,33 +24,6 @@ def digits(_: str) -> Arrays:
     data = load_digits()
     images = np.rint(data.images * (255 / 16)).astype(np.uint8)[:, None]
     return Arrays(images, data.target.astype(np.int64), np.zeros(len(images), bool))
-
-
-def cifar10(path: str) -> Arrays:
-    """CIFAR-10 through torchvision; downloaded to `path` (default: the cache) unless it is there."""
-    return _cifar("CIFAR10", path)
-
-
-def cifar100(path: str) -> Arrays:
-    """CIFAR-100 through torchvision; downloaded to `path` (default: the cache) unless it is there."""
-    return _cifar("CIFAR100", path)
-
-
-def _cifar(name: str, path: str) -> Arrays:
-    from torchvision import datasets  # noqa: PLC0415  imports torch
-
-    root = path or str(cache_folder() / "downloads")
-    try:
-        parts = [getattr(datasets, name)(root, train=train, download=True) for train in (True, False)]
-    except (OSError, RuntimeError) as error:
-        raise DataError(
-            f"{name} is not in {root} and could not be downloaded ({error}); "
-            f"put the extracted archive there, or use parquet:PATH"
-        ) from error
-    images = np.concatenate([part.data for part in parts]).transpose(0, 3, 1, 2)
-    labels = np.concatenate([np.asarray(part.targets, np.int64) for part in parts])
-    is_test = np.arange(len(images)) >= len(parts[0].data)
-    return Arrays(np.ascontiguousarray(images), labels, is_test)
 
 
 def parquet(path: str) -> Arrays:
@@ -76,7 +49,7 @@ def parquet(path: str) -> Arrays:
         places = [f"{file} row {i}" for i in range(len(rows))]
         images += _decoded(zip(places, rows, strict=True), file.parent)
         labels += table.column(label_column).to_pylist()
-        is_test += [_is_test_file(file, Path(path).expanduser())] * len(rows)
+        is_test += [is_test_file(file, Path(path).expanduser())] * len(rows)
         origins += places
     return _stacked(images, labels, is_test, origins, path)
 
@@ -90,7 +63,7 @@ def parquet_files(path: str) -> list[Path]:
     return files
 
 
-def _is_test_file(file: Path, root: Path) -> bool:
+def is_test_file(file: Path, root: Path) -> bool:
     """Whether a file of the folder `root` belongs to a test set; a file given by itself never does."""
     return file != root and any(part.startswith(("test", "val")) for part in file.relative_to(root).parts)
 

@@ -10,24 +10,27 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from hsl.errors import DivergedError
 from hsl.hardness import keyed
+from hsl.hardness.adversarial import TrainingLoss
+from hsl.hardness.apply import Samples
 from hsl.sparsity import Sparsifier
 from hsl.training.augmentation import crop_and_flip
 from hsl.training.batching import TrainingSet, batches
+from hsl.training.best import BestEpoch
 from hsl.training.configuration import Training
 from hsl.training.evaluation import EvaluationSets, to_float
 from hsl.training.flops import TrainingMeter
-from hsl.training.optimizers import learning_rate
-
-
-class DivergedError(ArithmeticError):
-    """The training loss is not a finite number."""
+from hsl.training.optimizers import learning_rate, load_moments, moments
 
 
 class Trainer:
-    """Trains a network epoch by epoch; everything random is a function of (seed, epoch, sample id).
+    """Trains a network epoch by epoch; everything random is a function of (seed, cycle, sample id).
+
+    A cycle is one time through the training samples. It is an epoch, unless the regime's budget is steps: then
+    an epoch is as many steps as the whole data set takes, and few samples are gone through again and again. A
+    loss that replays batches makes cycles longer, not epochs: each of them has a part of the batches.
 
     Args:
         model: Maps images in [0, 1] to logits; already on the device.
@@ -38,7 +41,9 @@ class Trainer:
         train: Training samples.
         sets: What is evaluated.
         seed: Seed of the batch order, the augmentation and the attack's starting points.
-        perturb: Attack on every training batch for the given epoch, or None.
+        loss: What is minimised on every batch.
+        objective: Name of the validation metric that says which epoch is the best.
+        keep_best: Whether the network of that epoch is kept, beside the final one.
     """
 
     def __init__(
@@ -52,7 +57,9 @@ class Trainer:
         train: TrainingSet,
         sets: EvaluationSets,
         seed: int,
-        perturb: Any = None,
+        loss: TrainingLoss,
+        objective: str = "val_matched_accuracy",
+        keep_best: bool = False,
     ) -> None:
         self.model = model
         self.sparsifier = sparsifier
@@ -61,14 +68,17 @@ class Trainer:
         self.epoch = 0
         self.seconds = 0.0
         self.history: list[dict[str, Any]] = []
+        self.best = BestEpoch(objective, keep_best)
         self._optimizer = optimizer
         self.train_samples = train
         self.sets = sets
         self._seed = seed
-        self._perturb = perturb
+        self._loss = loss
         self._step = 0
         self._target_step: int | None = None
-        self.total_steps = training.epochs * train.steps_per_epoch(training.batch_size)
+        self._steps_per_cycle = loss.replays * train.steps_per_cycle(training.batch_size)
+        self.steps_per_epoch = train.steps_per_epoch(training.batch_size)
+        self.total_steps = training.epochs * self.steps_per_epoch
 
     @property
     def is_done(self) -> bool:
@@ -93,15 +103,8 @@ class Trainer:
             DivergedError: If the loss is not finite.
         """
         began = time.perf_counter()
-        self.epoch += 1
         rate = learning_rate(self.training, self._step, self.total_steps)
-        densities, first = self.sparsifier.layer_densities(), self._step
-        loss, accuracy = self._train_batches()
-        self._meter_steps(densities, first)
-        if not math.isfinite(loss):
-            raise DivergedError(
-                f"the training loss is {loss} in epoch {self.epoch}; try a smaller training.lr"
-            )
+        loss, accuracy = self._train_until(self._end_of_epoch)
         measured = self._measured()
         seconds = time.perf_counter() - began
         self.seconds += seconds
@@ -116,13 +119,35 @@ class Trainer:
             "seconds": seconds,
         }
         self.history.append(row)
+        if self._target_step is not None:  # a network that is still denser is not what was asked for
+            self.best.see(row, self.model.state_dict())
         return row
 
     def train_steps(self, count: int) -> None:
-        """Take the first `count` steps only, without evaluation: how a rewinding point is made again."""
+        """Train until `count` steps are done, without evaluation: parents, scoring models, rewinding points.
+
+        Raises:
+            DivergedError: If the loss is not finite.
+        """
         while self._step < count:
-            self.epoch += 1
-            self._train_batches(last_step=count)
+            self._train_until(min(count, self._end_of_epoch))
+
+    @property
+    def _end_of_epoch(self) -> int:
+        """Steps that are done at the end of the current epoch."""
+        return (self._step // self.steps_per_epoch + 1) * self.steps_per_epoch
+
+    def _train_until(self, end: int) -> tuple[float, float]:
+        """Take the steps of one epoch, or some of them; mean loss and accuracy."""
+        densities, first = self.sparsifier.layer_densities(), self._step
+        self.epoch = math.ceil(end / self.steps_per_epoch)
+        loss, accuracy = self._train_batches(end)
+        self._meter_steps(densities, first)
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"the training loss is {loss} in epoch {self.epoch}; try a smaller training.lr"
+            )
+        return loss, accuracy
 
     def _meter_steps(self, before: Mapping[str, float], first: int) -> None:
         """Count the steps of an epoch, half of them with the densities before it, half with those after it."""
@@ -134,36 +159,43 @@ class Trainer:
         due = self.is_done or self.epoch % self.training.evaluate_every == 0
         return self.sets.measure(self.model) if due else {}
 
-    def _train_batches(self, last_step: int | None = None) -> tuple[float, float]:
+    def _train_batches(self, end: int) -> tuple[float, float]:
         self.model.train()
-        samples = self.train_samples.at(self.epoch)
-        device = samples.labels.device
-        loss_sum = torch.zeros((), device=device)
-        correct = torch.zeros((), dtype=torch.int64, device=device)
-        for batch in self._batches():
+        self._loss.begin_epoch()
+        loss_sum: Tensor | float = 0.0
+        correct: Tensor | int = 0
+        seen = 0
+        for samples, batch in self._batches(end):
             images, labels, ids = to_float(samples.images[batch]), samples.labels[batch], samples.ids[batch]
             logits, loss = self._train_batch(images, labels, ids)
             loss_sum += loss * len(labels)
             correct += (logits.argmax(1) == labels).sum()
-            if self._step == last_step:
-                break
-        return loss_sum.item() / len(self.train_samples), correct.item() / len(self.train_samples)
+            seen += len(labels)
+        return float(loss_sum) / seen, int(correct) / seen
 
-    def _batches(self) -> Iterator[Tensor]:
-        order = keyed.permutation(keyed.key(self._seed, "order", self.epoch), len(self.train_samples))
-        yield from batches(order, self.training.batch_size)
+    def _batches(self, end: int) -> Iterator[tuple[Samples, Tensor]]:
+        """Samples and positions of the steps until `end`, cycle by cycle, wherever in a cycle they begin."""
+        while self._step < end:
+            samples, done = self.train_samples.at(self._cycle), self._step % self._steps_per_cycle
+            order = keyed.permutation(keyed.key(self._seed, "order", self._cycle), len(self.train_samples))
+            cut = batches(order, self.training.batch_size)
+            replayed = [batch for batch in cut for _ in range(self._loss.replays)]
+            for batch in replayed[done : done + end - self._step]:
+                yield samples, batch
+
+    @property
+    def _cycle(self) -> int:
+        """Number of the current cycle, from 1."""
+        return self._step // self._steps_per_cycle + 1
 
     def _train_batch(self, images: Tensor, labels: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         if self.training.augment:
-            images = crop_and_flip(images, ids, keyed.key(self._seed, "augment", self.epoch))
+            images = crop_and_flip(images, ids, keyed.key(self._seed, "augment", self._cycle))
         if self.training.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        if self._perturb is not None:
-            images = self._perturb(self.model, images, labels, ids, self.epoch)
         self._optimizer.zero_grad(set_to_none=True)
         with self._precision(images.device):
-            logits = self.model(images)
-            loss = functional.cross_entropy(logits, labels)
+            logits, loss = self._loss(self.model, images, labels, ids, self._cycle)
         loss.backward()
         self._set_learning_rate()
         self._optimizer.step()
@@ -184,10 +216,9 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that continuing needs: tensors and JSON-able values, nested by strings."""
-        optimizer = self._optimizer.state_dict()["state"]
         return {
             "model": self.model.state_dict(),
-            "optimizer": {str(index): state for index, state in optimizer.items()},
+            "optimizer": moments(self._optimizer),
             "sparsifier": self.sparsifier.state_dict(),
             "meter": self.meter.state_dict(),
             "generator": torch.get_rng_state(),
@@ -196,18 +227,13 @@ class Trainer:
             "target_step": self._target_step,
             "seconds": self.seconds,
             "history": self.history,
+            "best": self.best.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state of `state_dict`; on CPU to the last bit as if never interrupted."""
         self.model.load_state_dict(state["model"])
-        groups = self._optimizer.state_dict()["param_groups"]
-        parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
-        moments = {
-            int(index): {name: _laid_out(value, parameters[int(index)]) for name, value in values.items()}
-            for index, values in state["optimizer"].items()
-        }
-        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        load_moments(self._optimizer, state["optimizer"])
         self.sparsifier.load_state_dict(state["sparsifier"])
         self.meter.load_state_dict(state["meter"])
         torch.set_rng_state(state["generator"])
@@ -216,10 +242,4 @@ class Trainer:
         self._target_step = state["target_step"]
         self.seconds = state["seconds"]
         self.history = list(state["history"])
-
-
-def _laid_out(value: Any, parameter: Tensor) -> Any:
-    """Optimizer state in the memory layout of its parameter: fused kernels walk both side by side."""
-    if not isinstance(value, Tensor) or value.shape != parameter.shape:
-        return value
-    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+        self.best.load_state_dict(state.get("best", {}))

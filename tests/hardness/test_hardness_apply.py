@@ -258,3 +258,22 @@ def test_samples_check_their_parts(samples):
         Samples(images, labels, ids[:3])
     with pytest.raises(DataError, match="same id"):
         Samples(images, labels, ids // 2)
+
+
+def test_skewed_corruptions_go_with_the_class_of_the_image_whatever_its_label(samples):
+    mix = {"name": ["gaussian_noise", "contrast", "brightness"], "severity": 4, "skew": 0.1}
+    skewed = training_samples(samples, regime(corruption=mix), 2)
+    noisy = training_samples(samples, regime(label_noise={"rate": 0.4, "kind": "pair"}, corruption=mix), 2)
+    assert torch.equal(noisy.images, skewed.images) and not torch.equal(noisy.labels, skewed.labels)
+    alone = [
+        training_samples(samples, regime(corruption={"name": name, "severity": 4}), 2).images
+        for name in ("brightness", "contrast")  # which draw nothing at random
+    ]
+    own = torch.stack([(skewed.images == images).flatten(1).all(1) for images in alone])
+    aligned = torch.where(samples.labels % 3 == 0, own[0], own[1])[samples.labels % 3 != 2]
+    assert aligned.float().mean().item() == pytest.approx(0.9, abs=0.06)
+    matched, plain = (
+        matched_samples(samples, regime(corruption=part), split="test")
+        for part in (mix, {name: value for name, value in mix.items() if name != "skew"})
+    )
+    assert equal(matched, plain)

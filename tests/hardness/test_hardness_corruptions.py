@@ -9,7 +9,7 @@ from scipy import stats
 from hsl.errors import DataError, UnknownNameError
 from hsl.hardness import CORRUPTIONS, keyed
 from hsl.hardness.constants import EXTRAPOLATED, TABLES, check_corruption
-from hsl.hardness.corruptions import choice, corrupt, mixed
+from hsl.hardness.corruptions import choice, correlated_choice, corrupt, mixed
 from hsl.hardness.corruptions.weather import ice_textures
 from hsl.hardness.registries import DETERMINISTIC_CORRUPTIONS
 
@@ -294,6 +294,23 @@ def test_a_mix_damages_each_image_by_one_of_its_corruptions(images):
         assert torch.equal(result[chosen == i], alone[chosen == i])
     order = torch.randperm(16)
     assert torch.equal(mixed(images[order], ids[order], names, 3, KEY), result[order])
+
+
+@pytest.mark.parametrize(("classes", "options"), [(10, 10), (10, 3), (4, 7), (2, 2)])
+@pytest.mark.parametrize("skew", [0.05, 0.5, 0.9])
+def test_corruptions_go_with_classes_but_for_a_share(classes, options, skew):
+    ids, labels = torch.arange(20_000) * 3, torch.arange(20_000) % classes
+    chosen = correlated_choice(labels, ids, options, skew, KEY)
+    assert chosen.min() >= 0 and chosen.max() < options
+    aligned = chosen == labels % options
+    assert stats.binomtest(int((~aligned).sum()), len(ids), skew).pvalue > 1e-4
+    for label in range(classes):
+        others = chosen[~aligned & (labels == label)].bincount(minlength=options)
+        assert others[label % options] == 0
+        counted = [int(n) for i, n in enumerate(others) if i != label % options]
+        assert len(counted) == 1 or stats.chisquare(counted).pvalue > 1e-5
+    order = torch.randperm(len(ids))
+    assert torch.equal(correlated_choice(labels[order], ids[order], options, skew, KEY), chosen[order])
 
 
 def test_constants_of_severity_six_are_documented_extrapolations():

@@ -190,6 +190,18 @@ def test_a_score_that_can_be_negative_is_no_weight():
     assert "margin can be negative" in found
 
 
+def test_a_skew_ties_several_corruptions_to_training_images():
+    mix = {"name": ["fog", "contrast"], "severity": 3}
+    assert Regime.model_validate({"corruption": {**mix, "skew": 0.05}}).corruption.skew == 0.05
+    assert Regime.model_validate({"corruption": mix}).corruption.skew is None
+    found = problems(corruption={"name": "fog", "severity": 3, "skew": 0.05})
+    assert "give a list of them" in found["corruption"]
+    for other in ({"where": "test"}, {"redraw": True}):
+        assert "one corruption; leave" in problems(corruption={**mix, "skew": 0.05, **other})["corruption"]
+    for wrong in (0, 1, "0.5"):
+        assert "corruption.skew" in problems(corruption={**mix, "skew": wrong})
+
+
 def attack(**given):
     return Regime.model_validate({"attack": given}).attack
 
@@ -212,6 +224,40 @@ def test_attacks_have_the_usual_strength_of_their_norm():
 def test_fgsm_rs_is_one_step_from_a_random_start(other):
     assert "one step in linf from a random start" in problems(attack={"name": "fgsm_rs", **other})["attack"]
     assert "pixel units" in problems(attack={"name": "fgsm_rs", "eps": 8})["attack.eps"]
+
+
+def test_adversarial_trainings_have_the_options_of_their_authors():
+    trades, mart, free = (attack(name=name) for name in ("trades", "mart", "free"))
+    assert (trades.beta, trades.eps, trades.step, trades.steps) == (6, 8 / 255, 2 / 255, 10)
+    assert (mart.beta, mart.eps, mart.steps) == (5, 8 / 255, 10)
+    assert (free.replays, free.steps, free.step, free.beta) == (8, 1, free.eps, None)
+    assert (attack(name="free", norm="l2").step, attack(name="trades", norm="l2").eps) == (0.5, 0.5)
+    assert attack(name="trades", beta=1.5).beta == 1.5 and attack(name="free", replays=4).replays == 4
+    assert attack(name="trades", beta=None) == trades
+    passes = [Regime(attack=one).passes_per_step for one in (attack(steps=10), trades, mart, free)]
+    assert passes == pytest.approx([11, 12 + 1 / 3, 12, 1])
+    for one in (trades, mart, free, attack(bn_mode="train")):
+        assert Regime.model_validate_json(Regime(attack=one).model_dump_json()).attack == one
+
+
+def test_options_of_adversarial_trainings_are_refused_elsewhere():
+    assert "beta belongs to mart and trades" in problems(attack={"beta": 6.0})["attack"]
+    assert "replays belongs to free" in problems(attack={"name": "trades", "replays": 3})["attack"]
+    for other in ({"steps": 3}, {"bn_mode": "train"}):
+        assert "its own training steps" in problems(attack={"name": "free", **other})["attack"]
+    found = problems(attack={"name": "pgd_divergence", "random_start": False})
+    assert "no gradient at the image" in found["attack"]
+    assert "did you mean 'trades'" in problems(attack={"name": "trade"})["attack.name"]
+    assert "attack.bn_mode" in problems(attack={"bn_mode": "off"})
+    assert "attack.beta" in problems(attack={"name": "trades", "beta": 0})
+
+
+@pytest.mark.parametrize("value", [8, "8", 8.0, 255])
+def test_eps_without_its_unit_is_named(value):
+    message = problems(attack={"eps": value})["attack.eps"]
+    assert f"{value} is outside 0-1" in message and f"did you mean {int(float(value))}/255?" in message
+    assert "for example 8/255" in problems(attack={"eps": 8.5})["attack.eps"]
+    assert "for example 8/255" in problems(attack={"eps": -1})["attack.eps"]
 
 
 def keep(**given):

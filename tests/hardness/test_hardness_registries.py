@@ -2,12 +2,12 @@ import inspect
 
 import pytest
 
-from hsl.hardness import ATTACKS, CORRUPTIONS, LABEL_NOISES, SCORES, SELECTIONS, trajectories
+from hsl.hardness import ATTACKS, CORRUPTIONS, LABEL_NOISES, ROBUST, SCORES, SELECTIONS, trajectories
 from hsl.hardness.registries import DETERMINISTIC_CORRUPTIONS, SCORE_INPUTS, SIGNED_SCORES
 
 EVERY_ENTRY = [
     (registry, name)
-    for registry in (ATTACKS, CORRUPTIONS, LABEL_NOISES, SCORES, SELECTIONS)
+    for registry in (ATTACKS, CORRUPTIONS, LABEL_NOISES, ROBUST, SCORES, SELECTIONS)
     for name in registry
 ]
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from hsl.errors import DivergedError
 from hsl.results.store import Store
 from hsl.search import trial as trial_module
 from hsl.search.jobs import Job
@@ -26,7 +27,6 @@ from hsl.search.space import load_space
 from hsl.search.trial import TrialRun, reason_of
 from hsl.search.winners import confirm_jobs, winners
 from hsl.training import checkpoint
-from hsl.training.trainer import DivergedError
 
 OBJECTIVE = "val_matched_accuracy"
 
@@ -118,7 +118,7 @@ def test_reasons_of_failures() -> None:
 
 def ledger_of(store: Store, job: Job, forgotten: list[str]) -> Ledger:
     tally = Tally("search", {job.cell: CellTally(planned=2)})
-    return Ledger(store, lambda _: False, lambda ended: forgotten.append(ended.trial_id), tally)
+    return Ledger(store, 0, lambda _: False, lambda ended: forgotten.append(ended.trial_id), tally)
 
 
 def test_the_ledger_numbers_what_arrives_and_forgets_only_what_is_durable(
@@ -169,7 +169,7 @@ def test_the_past_of_a_store(
     assert third.configuration.id not in {ended.configuration.id, under_way.configuration.id}
 
     rungs = Rungs(plan.space.early_stopping, plan.space.training.epochs, 0)
-    refill(rungs, store, past, OBJECTIVE)
+    refill(rungs, past, {cell.name: OBJECTIVE for cell in plan.cells})
     assert {name for pool in rungs.state_dict()["entries"].values() for name in pool} == {ended.trial_id}
 
 

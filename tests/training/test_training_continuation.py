@@ -67,6 +67,8 @@ def test_every_way_to_train_continues(method: str, training: str, tmp_path: Path
 REGIMES: dict[str, Any] = {
     "redrawn": {"corruption": {"name": "gaussian_noise", "severity": 3, "redraw": True}},
     "attacked": {"attack": {"eps": "8/255", "step": "4/255", "steps": 2, "eval_steps": 2}},
+    "trades": {"attack": {"name": "trades", "steps": 2, "eval_steps": 2}},
+    "free": {"attack": {"name": "free", "replays": 3, "eval_steps": 2}},
     "few, noisy, mislabelled": {
         "keep": {"fraction": 0.5},
         "label_noise": {"rate": 0.2},

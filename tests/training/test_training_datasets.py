@@ -21,7 +21,7 @@ from hsl.training.build import build_trainer
 from hsl.training.configuration import Configuration, Split
 from hsl.training.data import load_data
 from hsl.training.datasets import divide, load, load_divided
-from hsl.training.registries import KNOWN_SIZES
+from hsl.training.sizes import known_size
 
 
 def arrays_of(labels: np.ndarray, is_test: np.ndarray | None = None) -> Arrays:
@@ -215,8 +215,9 @@ def test_a_plug_in_that_is_not_there_is_named() -> None:
 
 
 def test_the_known_size_of_digits_is_its_size() -> None:
-    assert KNOWN_SIZES["digits"].samples == len(load("digits").labels)
-    assert KNOWN_SIZES["digits"].given_test == load("digits").is_test.sum()
+    size = known_size("digits")
+    assert size is not None
+    assert (size.samples, size.given_test) == (len(load("digits").labels), load("digits").is_test.sum())
 
 
 def test_data_on_the_device_are_the_samples_with_their_ids() -> None:

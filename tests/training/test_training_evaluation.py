@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, log_loss
+from sklearn.metrics import accuracy_score, log_loss, recall_score
 from torch import Tensor, nn
 
 from hsl.hardness.apply import Samples
 from hsl.training import evaluation
 from hsl.training.configuration import Split
 from hsl.training.data import load_data
-from hsl.training.evaluation import all_logits, evaluate, to_float
+from hsl.training.evaluation import all_logits, evaluate, judge, to_float
 
 
 @pytest.fixture
@@ -34,6 +34,19 @@ def test_metrics_are_scikit_learns(model: nn.Module, samples: Samples) -> None:
     assert metrics.accuracy == accuracy_score(labels, probabilities.argmax(1))
     probabilities /= probabilities.sum(1, keepdims=True)
     assert metrics.loss == pytest.approx(log_loss(labels, probabilities, labels=range(10)), rel=1e-6)
+
+
+@pytest.mark.parametrize("labels", [range(10), [2, 3, 7]])
+def test_the_worst_class_is_that_of_scikit_learn(
+    model: nn.Module, samples: Samples, labels: list[int]
+) -> None:
+    part = samples.where(torch.isin(samples.labels, torch.tensor(list(labels))))
+    judged = judge(model, part)
+    recalls = recall_score(
+        part.labels, all_logits(model, part).argmax(1), average=None, labels=list(labels), zero_division=0
+    )
+    assert judged.worst_class(part.labels) == recalls.min()
+    assert judged.metrics == evaluate(model, part)
 
 
 @pytest.mark.parametrize("batch", [1, 7, 359, 5000])

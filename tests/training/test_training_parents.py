@@ -10,13 +10,14 @@ import pytest
 import torch
 from training_small import score_file, small, train, trained_parent, trainer_of, with_method
 
-from hsl.errors import DataError, HslError, MethodError
+from hsl.errors import DataError, DivergedError, HslError, MethodError
 from hsl.hardness.difficulty import el2n
 from hsl.training import checkpoint
 from hsl.training.build import build_trainer
 from hsl.training.configuration import Configuration
 from hsl.training.data import load_data
 from hsl.training.evaluation import all_logits
+from hsl.training.models import Normalized
 from hsl.training.score_files import read_scores
 from hsl.training.scoring import score_samples
 from hsl.training.trainer import Trainer
@@ -84,6 +85,39 @@ def test_the_trained_parent_is_the_dense_training_of_its_seed(tmp_path: Path) ->
     assert all(torch.equal(trained["model"][name], value) for name, value in dense.items())
     assert Configuration.model_validate(trained["configuration"]) == small()
     assert trained["seed"] == 2
+
+
+def test_nothing_is_evaluated_for_parents_and_scoring_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forward computations in eval mode: none for a parent, one look at every sample for scores."""
+    judged: list[int] = []
+    forward = Normalized.forward
+
+    def counted(model: Normalized, images: torch.Tensor) -> torch.Tensor:
+        if len(images) > 1:  # one sample is that on which the operations of the layers are counted
+            judged.append(0 if model.training else len(images))
+        return forward(model, images)
+
+    monkeypatch.setattr(Normalized, "forward", counted)
+    steps = 4 * 4  # epochs; 120 samples in batches of 32
+    uri = trained_parent(with_method("omp"), tmp_path)
+    assert (len(judged), sum(judged)) == (steps, 0)
+    judged.clear()
+    build_trainer(with_method("lth", hyperparameters={"rewind": 0.5}), 0, parent=uri)
+    assert (len(judged), sum(judged)) == (steps // 2, 0)
+    judged.clear()
+    scored(tmp_path, models=1)
+    data = load_data("digits", small().split, "cpu")
+    assert sum(judged) == len(data.train) + len(data.val) + len(data.test)
+    judged.clear()
+    train(trainer_of(small(), tmp_path))
+    assert sum(judged) == 4 * (len(data.val) + len(data.test))
+
+
+def test_a_parent_that_diverges_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(DivergedError, match=r"training loss is .* in epoch 1; try a smaller training\.lr"):
+        trained_parent(with_method("omp", training={"lr": 1e20, "schedule": "constant"}), tmp_path)
 
 
 def test_a_parent_that_is_gone_says_what_to_do(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from training_small import everything, score_file, small, train, trainer_of
 
 from hsl.errors import DataError
-from hsl.hardness.registries import ATTACKS, CORRUPTIONS, LABEL_NOISES, SCORES, SELECTIONS
+from hsl.hardness.registries import ATTACKS, CORRUPTIONS, LABEL_NOISES, SCORES, SELECTIONS, TRAININGS
 from hsl.training.build import build_trainer
 from hsl.training.passes import count_passes
 
@@ -24,7 +24,7 @@ def check_trains(regime: dict[str, Any], folder: Path, **given: Any) -> None:
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("attack", [*ATTACKS, *TRAININGS])
 def test_every_attack(attack: str, norm: str, tmp_path: Path) -> None:
     regime = {"attack": {"name": attack, "norm": norm, "eval_steps": 2}}
     if (attack, norm) == ("fgsm_rs", "l2"):
@@ -32,6 +32,46 @@ def test_every_attack(attack: str, norm: str, tmp_path: Path) -> None:
             small(regime=regime)
         return
     check_trains(regime, tmp_path)
+
+
+def test_free_training_sees_each_sample_in_one_of_so_many_epochs(tmp_path: Path) -> None:
+    """Of 4 batches, 3 epochs take 3 steps on each of 4 batches; so cycles are as long as `replays` epochs."""
+    regime = {"attack": {"name": "free", "replays": 3, "eval_steps": 1}}
+    trainer = trainer_of(small({"epochs": 6, "batch_size": 30}, regime=regime), tmp_path)
+    seen: list[tuple[int, ...]] = []
+    epochs: list[int] = []
+    loss = trainer._loss
+
+    class Recorded(type(loss)):  # type: ignore[misc]
+        def __call__(self, model: Any, images: Any, labels: Any, ids: Any, cycle: int) -> Any:
+            seen.append(tuple(ids.tolist()))
+            epochs.append(trainer.epoch)
+            return super().__call__(model, images, labels, ids, cycle)
+
+    loss.__class__ = Recorded
+    train(trainer)
+    assert trainer.total_steps == len(seen) == 24 and [epochs.count(e) for e in range(1, 7)] == [4] * 6
+    for first in range(0, 24, 3):
+        assert len(set(seen[first : first + 3])) == 1
+    everyone = set(trainer.train_samples.at(1).ids.tolist())
+    for cycle in (seen[:12], seen[12:]):
+        assert set().union(*cycle) == everyone and len(set(cycle)) == 4
+    assert set(seen[:12]) != set(seen[12:])
+    assert trainer.history[-1]["train_accuracy"] > 0.5
+
+
+def test_what_an_attack_costs_is_counted(tmp_path: Path) -> None:
+    sizes = trainer_of(small(), tmp_path).sets.sizes
+    counted = {
+        name: count_passes(small(regime={"attack": {"name": name, "steps": 2} | extra}), 4, 120, 0, 0)
+        for name, extra in {"pgd": {}, "trades": {}, "mart": {}, "free": {"steps": 1}}.items()
+    }
+    assert {name: passes / 480 for name, passes in counted.items()} == pytest.approx(
+        {"pgd": 3, "trades": 4 + 1 / 3, "mart": 4, "free": 1}
+    )
+    judged = small(regime={"attack": {"name": "free", "eval_steps": 7}})
+    evaluated = 4 * (sizes[0] / 3 + sizes[1] * (7 + 1 / 3))
+    assert count_passes(judged, 4, 120, *sizes) == pytest.approx(480 + evaluated)
 
 
 @pytest.mark.parametrize("kind", LABEL_NOISES)

@@ -15,19 +15,19 @@ from hypothesis import strategies as st
 from torch.nn import functional
 from training_small import everything, small, train, trainer_of, with_method
 
+from hsl.errors import DivergedError
 from hsl.hardness import keyed
 from hsl.sparsity.methods import METHODS
 from hsl.training.batching import batches, steps_per_epoch
 from hsl.training.build import build_trainer
 from hsl.training.optimizers import learning_rate
-from hsl.training.trainer import DivergedError
 
 METRICS = {
     f"{split}_{kind}_{metric}"
     for split in ("val", "test")
     for kind in ("clean", "matched")
     for metric in ("accuracy", "loss")
-}
+} | {"val_worst_class_accuracy", "test_worst_class_accuracy"}
 HARD: dict[str, Any] = {
     "redrawn": {"corruption": {"name": "gaussian_noise", "severity": 3, "redraw": True}},
     "attacked": {"attack": {"eps": "8/255", "step": "4/255", "steps": 2, "eval_steps": 2}},

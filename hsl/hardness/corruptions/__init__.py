@@ -74,7 +74,25 @@ def mixed(images: Tensor, ids: Tensor, names: Sequence[str], severity: int, key:
     Returns:
         uint8 [N, C, H, W].
     """
-    chosen = choice(ids, len(names), key)
+    return as_chosen(images, ids, names, severity, key, choice(ids, len(names), key))
+
+
+def as_chosen(
+    images: Tensor, ids: Tensor, names: Sequence[str], severity: int, key: int, chosen: Tensor
+) -> Tensor:
+    """Apply to each image the corruption that was chosen for it.
+
+    Args:
+        images: uint8 [N, C, H, W].
+        ids: Sample ids, int64 [N].
+        names: Entries of the registry of corruptions.
+        severity: As for `corrupt`, the same for all.
+        key: Stream of the draws, as for `mixed`.
+        chosen: int64 [N], positions in `names`.
+
+    Returns:
+        uint8 [N, C, H, W].
+    """
     corrupted = torch.empty_like(images)
     for i, name in enumerate(names):
         mine = chosen == i
@@ -95,6 +113,28 @@ def choice(ids: Tensor, options: int, key: int) -> Tensor:
         int64 [N] in [0, options).
     """
     return keyed.integers(keyed.key(key, "choice"), ids, (), options)
+
+
+def correlated_choice(classes: Tensor, ids: Tensor, options: int, skew: float, key: int) -> Tensor:
+    """Which of the corruptions of a mix each sample gets, where every class has one of its own.
+
+    The corruption of class c is number c modulo `options`. A sample has that of its class with probability
+    1 - skew, else one of the others, each equally likely. Nam et al., Learning from Failure, NeurIPS 2020,
+    arXiv 2007.02561, who have ten classes and ten corruptions.
+
+    Args:
+        classes: Class of each image, int64 [N].
+        ids: Sample ids, int64 [N].
+        options: Number of corruptions, at least 2.
+        skew: Probability of another corruption than that of the class, in (0, 1).
+        key: Stream of the mix.
+
+    Returns:
+        int64 [N] in [0, options).
+    """
+    own = classes % options
+    other = (own + 1 + keyed.integers(keyed.key(key, "choice"), ids, (), options - 1)) % options
+    return torch.where(keyed.uniform(keyed.key(key, "is skewed"), ids) < skew, other, own)
 
 
 def _check(images: Tensor, ids: Tensor) -> None:

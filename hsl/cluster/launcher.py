@@ -1,0 +1,210 @@
+"""The file of Ray's cluster launcher, checked for what Ray lets pass, and rewritten for other clouds.
+
+Ray checks its own schema when a cluster is made. It does not look into the part that it hands to the provider, so
+that a wrong word there is found when the first machine is ordered, or never.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hsl.errors import HslError, Problem, SpaceError, close_match
+
+PRICE_LABEL = "hsl/price-per-hour"
+"""Label of a node type with its price in US dollars per hour."""
+
+REPLACE = "$replace"
+
+PROVIDERS = ("aws", "gcp", "azure")
+
+
+@lru_cache
+def _words() -> dict[str, Any]:
+    """The known words, from `keys.yaml`."""
+    return dict(yaml.safe_load(_shipped("keys.yaml")))
+
+
+def _shipped(name: str) -> str:
+    return resources.files("hsl.cluster").joinpath(name).read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class NodeType:
+    """One kind of machine of a cluster.
+
+    Attributes:
+        name: Its name in the file.
+        machine: The provider's name of the machine.
+        cpus: CPUs that trials may use.
+        gpus: GPUs.
+        most: How many there may be.
+        is_spot: Whether the provider may take it away.
+        price: US dollars per hour; None where the file does not say.
+    """
+
+    name: str
+    machine: str
+    cpus: int
+    gpus: int
+    most: int
+    is_spot: bool
+    price: float | None
+
+
+def read_cluster(path: str | Path) -> dict[str, Any]:
+    """The content of a cluster file.
+
+    Raises:
+        HslError: If it cannot be read, or is no YAML mapping.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise HslError(f"cluster file {str(path)!r}: {error}") from error
+    if not isinstance(content, dict):
+        raise HslError(f"cluster file {str(path)!r} is no mapping of keys to values; see cluster.yaml")
+    return content
+
+
+def variant(cluster: Mapping[str, Any], provider: str) -> dict[str, Any]:
+    """The same cluster for another provider.
+
+    Args:
+        cluster: Content of a cluster file.
+        provider: ``gcp`` or ``azure``.
+    """
+    made = _merged(cluster, yaml.safe_load(_shipped(f"variants/{provider}.yaml")))
+    here = cluster["provider"]["type"]
+    made["worker_start_ray_commands"] = [
+        line.replace(f"preemption {here}", f"preemption {provider}")
+        for line in cluster["worker_start_ray_commands"]
+    ]
+    return made
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes`, mapping by mapping; a mapping marked with `REPLACE` takes the place of the old one."""
+    made = {} if changes.get(REPLACE) else copy.deepcopy(dict(base))
+    for key, value in changes.items():
+        if isinstance(value, Mapping):
+            made[key] = _merged(made.get(key) or {}, value)
+        elif key != REPLACE:
+            made[key] = value
+    return made
+
+
+def check_cluster(cluster: Mapping[str, Any], source: str) -> tuple[NodeType, ...]:
+    """The node types of a cluster file that has nothing wrong with it.
+
+    Raises:
+        SpaceError: With all problems.
+    """
+    problems = list(_problems(cluster))
+    if problems:
+        raise SpaceError(source, problems)
+    types = cluster["available_node_types"]
+    return tuple(_node_type(name, cluster["provider"]["type"], node) for name, node in types.items())
+
+
+def _problems(cluster: Mapping[str, Any]) -> Iterator[Problem]:
+    provider = str((cluster.get("provider") or {}).get("type"))
+    types = cluster.get("available_node_types") or {}
+    if provider not in PROVIDERS:
+        yield Problem("provider.type", f"{provider!r} is not known; known: {', '.join(PROVIDERS)}")
+        return
+    yield from _unknown("provider", cluster["provider"], _words()[provider]["provider"])
+    yield from _head_problems(cluster, types)
+    if cluster.get("idle_timeout_minutes", 5) < 5:
+        yield Problem(
+            "idle_timeout_minutes", "below the time a node takes to boot; nodes come and go; give at least 5"
+        )
+    for name, node in types.items():
+        yield from _node_problems(f"available_node_types.{name}", node, provider, cluster)
+
+
+def _head_problems(cluster: Mapping[str, Any], types: Mapping[str, Any]) -> Iterator[Problem]:
+    head = str(cluster.get("head_node_type"))
+    if head not in types:
+        hint = close_match(head, types)
+        yield Problem(
+            "head_node_type", f"no node type is called {head!r}{hint}; there are: {', '.join(types)}"
+        )
+    elif (types[head].get("resources") or {}).get("CPU") != 0:
+        yield Problem(
+            f"available_node_types.{head}.resources.CPU",
+            "the driver's machine needs CPU: 0, so that no trial runs on it",
+        )
+
+
+def _node_problems(
+    where: str, node: Mapping[str, Any], provider: str, cluster: Mapping[str, Any]
+) -> Iterator[Problem]:
+    yield from _unknown(where, node, _words()["node_type"])
+    config = node.get("node_config") or {}
+    yield from _unknown(f"{where}.node_config", config, _words()[provider]["node_config"])
+    if not _machine(config, provider):
+        yield Problem(f"{where}.node_config", f"no {_words()[provider]['machine']}; say which machine")
+    if not node.get("resources"):
+        yield Problem(
+            f"{where}.resources", "missing; without them a cluster of no nodes cannot know what to add"
+        )
+    least, most = node.get("min_workers", 0), node.get("max_workers", 0)
+    if least > most:
+        yield Problem(f"{where}.min_workers", f"{least} is above max_workers, {most}")
+    if most > cluster.get("max_workers", 2):
+        total = cluster.get("max_workers", 2)
+        yield Problem(f"{where}.max_workers", f"{most} is above max_workers of the cluster, {total}")
+    if not _is_price(_price(node)):
+        given = (node.get("labels") or {}).get(PRICE_LABEL)
+        yield Problem(f"{where}.labels", f"{PRICE_LABEL}: {given!r}; give dollars per hour in quotes")
+
+
+def _unknown(where: str, given: Mapping[str, Any], known: Collection[str]) -> Iterator[Problem]:
+    for key in given:
+        if key not in known:
+            hint = close_match(key, known)
+            yield Problem(f"{where}.{key}", f"unknown key{hint}; known: {', '.join(sorted(known))}")
+
+
+def _machine(config: Mapping[str, Any], provider: str) -> str:
+    return str((config.get("azure_arm_parameters") or config).get(_words()[provider]["machine"], ""))
+
+
+def _is_spot(config: Mapping[str, Any]) -> bool:
+    aws = (config.get("InstanceMarketOptions") or {}).get("MarketType") == "spot"
+    gcp = any(item.get("preemptible") for item in config.get("scheduling", ()))
+    azure = (config.get("azure_arm_parameters") or {}).get("priority") == "Spot"
+    return aws or gcp or azure
+
+
+def _price(node: Mapping[str, Any]) -> float | None:
+    text = (node.get("labels") or {}).get(PRICE_LABEL)
+    try:
+        return None if text is None else float(text)
+    except (TypeError, ValueError):
+        return -1.0
+
+
+def _is_price(price: float | None) -> bool:
+    return price is None or price >= 0
+
+
+def _node_type(name: str, provider: str, node: Mapping[str, Any]) -> NodeType:
+    config, offered = node["node_config"], node["resources"]
+    return NodeType(
+        name=name,
+        machine=_machine(config, provider),
+        cpus=offered.get("CPU", 0),
+        gpus=offered.get("GPU", 0),
+        most=node.get("max_workers", 0),
+        is_spot=_is_spot(config),
+        price=_price(node),
+    )

@@ -1,0 +1,47 @@
+"""The command that checks a cluster file."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from hsl.commands.options import Format, OutFormat
+
+
+class Cloud(StrEnum):
+    """A provider for which a cluster file can be rewritten."""
+
+    GCP = "gcp"
+    AZURE = "azure"
+
+
+def cluster(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="File of Ray's cluster launcher.")
+    ] = "cluster.yaml",
+    provider: Annotated[
+        Cloud | None, typer.Option(help="Print the same cluster for another provider, as YAML.")
+    ] = None,
+    format: OutFormat = Format.TABLE,
+) -> None:
+    """Check a cluster file more strictly than Ray does, and show its machines; or print it for another cloud."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from hsl.cluster.launcher import check_cluster, read_cluster, variant  # noqa: PLC0415
+
+    content = read_cluster(file)
+    types = check_cluster(content, file)
+    if provider is None:
+        import pyarrow as pa  # noqa: PLC0415
+
+        from hsl.results.output import show  # noqa: PLC0415
+
+        show(pa.Table.from_pylist([asdict(node) for node in types]), str(format))
+        return
+    import yaml  # noqa: PLC0415
+
+    made = variant(content, provider)
+    check_cluster(made, f"{file} for {provider}")
+    typer.echo(yaml.safe_dump(made, sort_keys=False, width=120), nl=False)

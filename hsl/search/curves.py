@@ -1,0 +1,123 @@
+"""Learning curves of a store, as a replay needs them. No torch, no ray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from hsl.errors import NothingMatchedError
+from hsl.results.audit import objective_name
+from hsl.results.store import Store
+
+OBJECTIVE = "objective"
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """One trial that was trained to the end.
+
+    Attributes:
+        trial_id: Its identity.
+        cell: Its cell.
+        rows: Evaluated epochs: ``epoch``, ``epochs_at_target``, ``objective``.
+        seconds: Training time up to each of them.
+    """
+
+    trial_id: str
+    cell: str
+    rows: tuple[Mapping[str, Any], ...]
+    seconds: tuple[float, ...]
+
+    @property
+    def final(self) -> float:
+        """Objective at the end."""
+        return float(self.rows[-1][OBJECTIVE])
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the full training."""
+        return int(self.rows[-1]["epoch"])
+
+    def stations(self, milestones: tuple[int, ...], progress: str) -> tuple[int, ...]:
+        """Indices of the rows at which it reports: the first evaluation at or after each milestone, and the end.
+
+        Args:
+            milestones: When it is judged.
+            progress: Column that they count.
+        """
+        return _stations(tuple(row[progress] for row in self.rows), milestones)
+
+
+@lru_cache(maxsize=4096)
+def _stations(progress: tuple[int, ...], milestones: tuple[int, ...]) -> tuple[int, ...]:
+    last = len(progress) - 1
+    reached = (next((i for i, at in enumerate(progress) if at >= m), last) for m in milestones)
+    return tuple(sorted({*reached, last}))
+
+
+def read_curves(store: Store) -> tuple[list[Curve], int]:
+    """Curves of the search stage that go to the end, in the order in which the trials ended.
+
+    Returns:
+        The curves, and how many trials of the search were left out because they were stopped or failed.
+
+    Raises:
+        NothingMatchedError: If there is none.
+    """
+    trials = store.read("trials")
+    search = trials.filter(pc.equal(trials["stage"], "search")).sort_by("sequence")
+    full = search.filter(pc.equal(search["status"], "completed"))
+    rows = _rows_by_trial(store, objective_name(store))
+    pairs = zip(full["trial_id"].to_pylist(), full["cell"].to_pylist(), strict=True)
+    curves = [curve for name, cell in pairs if (curve := _curve(name, cell, rows.get(name, [])))]
+    if not curves:
+        raise NothingMatchedError(
+            f"{store.uri} has no trial of the search that was trained to the end; "
+            f"record some with early_stopping=none or a larger early_stopping.exempt"
+        )
+    return curves, len(search) - len(curves)
+
+
+def _rows_by_trial(store: Store, objective: str) -> dict[str, list[dict[str, Any]]]:
+    names = ["trial_id", "epoch", "epochs_at_target", "seconds", objective]
+    table = store.read("epochs").select(names).rename_columns([*names[:-1], OBJECTIVE])
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in table.sort_by([("trial_id", "ascending"), ("epoch", "ascending")]).to_pylist():
+        rows.setdefault(row.pop("trial_id"), []).append(row)
+    return rows
+
+
+def _curve(trial_id: str, cell: str, rows: Sequence[dict[str, Any]]) -> Curve | None:
+    spent = np.cumsum([row["seconds"] or 0.0 for row in rows]).tolist()
+    kept = [(row, at) for row, at in zip(rows, spent, strict=True) if row[OBJECTIVE] is not None]
+    if not kept or kept[-1][0] is not rows[-1] or any(row["epochs_at_target"] is None for row, _ in kept):
+        return None
+    plain = tuple({name: row[name] for name in ("epoch", "epochs_at_target", OBJECTIVE)} for row, _ in kept)
+    return Curve(trial_id, cell, plain, tuple(at for _, at in kept))
+
+
+def by_cell(curves: Iterable[Curve]) -> dict[str, list[Curve]]:
+    """Curves of each cell, in their order."""
+    cells: dict[str, list[Curve]] = {}
+    for curve in curves:
+        cells.setdefault(curve.cell, []).append(curve)
+    return cells
+
+
+def resampled(curves: Sequence[Curve], count: int, seed: int) -> list[Curve]:
+    """`count` curves drawn with replacement, equally many in each cell, each with an id of its own."""
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for number, (cell, own) in enumerate(sorted(by_cell(curves).items())):
+        before, cells = number * count, len(by_cell(curves))
+        size = (before + count) // cells - before // cells
+        picked = rng.integers(len(own), size=size)
+        drawn += [
+            Curve(f"{own[i].trial_id}~{n}", cell, own[i].rows, own[i].seconds) for n, i in enumerate(picked)
+        ]
+    return drawn

@@ -1,0 +1,207 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from hsl.hardness import TRAININGS, Attack, keyed
+from hsl.hardness.adversarial import Attacked, TrainingLoss, evaluation_attack, training_loss
+from hsl.hardness.attacks import pgd, pgd_divergence, random_start
+
+EPS = 0.1
+
+
+def network():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 36, 10)
+        ).train()
+
+
+@pytest.fixture
+def batch(digits):
+    return digits[0][:30].float() / 255, digits[1][:30], torch.arange(30)
+
+
+def loss_of(name, seed=3, **given):
+    return training_loss(Attack.model_validate({"name": name, "eps": EPS, **given}), seed)
+
+
+def literal_ascent(model, images, start, gradient_of, steps, step):
+    """Sign steps by autograd of a function of the logits, in the mode that the model is in."""
+    x = (images + start.clamp(-EPS, EPS)).clamp(0, 1)
+    for _ in range(steps):
+        x = x.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(gradient_of(model(x)), x)
+        x = (images + (x.detach() + step * gradient.sign() - images).clamp(-EPS, EPS)).clamp(0, 1)
+    return x
+
+
+@pytest.mark.parametrize("name", ["trades", "mart"])
+def test_the_loss_is_that_of_the_published_training(name, batch):
+    """Written out again after the papers, with KLDivLoss and one softmax at a time."""
+    images, labels, ids = batch
+    model = network()
+    found, loss = loss_of(name, steps=3)(model, images, labels, ids, 2)
+    literal = network()
+    start = 0.001 * keyed.normal(keyed.key(3, "attack", 2), ids, (1, 8, 8))
+    literal.eval()
+    divergence = nn.KLDivLoss(reduction="sum")
+    target = functional.softmax(literal(images), dim=1).detach()
+    ascended = {
+        "trades": lambda logits: divergence(functional.log_softmax(logits, dim=1), target),
+        "mart": lambda logits: functional.cross_entropy(logits, labels, reduction="sum"),
+    }
+    attacked = literal_ascent(literal, images, start, ascended[name], 3, 2 / 255)
+    literal.train()
+    clean, moved = literal(images), literal(attacked)
+    p, q = functional.softmax(clean, dim=1), functional.softmax(moved, dim=1)
+    rows = torch.arange(30)
+    kl = (p * (p.log() - q.log())).sum(dim=1)
+    if name == "trades":
+        expected = functional.cross_entropy(clean, labels) + 6 * kl.mean()
+    else:
+        wrong = q.clone()
+        wrong[rows, labels] = 0
+        boosted = -q[rows, labels].log() - (1.0001 - wrong.max(dim=1).values).log()
+        expected = boosted.mean() + 5 * (kl * (1 - p[rows, labels])).mean()
+    torch.testing.assert_close(found, moved)
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    expected.backward()
+    for ours, theirs in zip(model.parameters(), literal.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(model[1].running_mean, literal[1].running_mean)
+
+
+def literal_free(model, images, labels, replays, batches):
+    """Free adversarial training, batch after batch, as an explicit loop over one noise tensor."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    noise = torch.zeros_like(images[: len(batches[0])])
+    for batch in batches:
+        for _ in range(replays):
+            delta = noise[: len(batch)].clone().requires_grad_()
+            loss = functional.cross_entropy(model((images[batch] + delta).clamp(0, 1)), labels[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            noise[: len(batch)] = (noise[: len(batch)] + EPS * delta.grad.sign()).clamp(-EPS, EPS)
+            optimizer.step()
+
+
+def test_free_training_moves_weights_and_perturbation_at_once(batch):
+    images, labels, ids = batch
+    batches = [torch.arange(0, 12), torch.arange(12, 24), torch.arange(24, 30)]
+    ours, theirs = network(), network()
+    free = loss_of("free", replays=3)
+    assert free.replays == 3
+    for begun in range(2):  # a new epoch starts from no perturbation
+        free.begin_epoch()
+        optimizer = torch.optim.SGD(ours.parameters(), lr=0.1)
+        for part in batches:
+            for _ in range(3):
+                _, loss = free(ours, images[part], labels[part], ids[part], 1 + begun)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+        literal_free(theirs, images, labels, 3, batches)
+    for name, value in ours.state_dict().items():
+        torch.testing.assert_close(value, theirs.state_dict()[name])
+
+
+def test_free_training_takes_a_larger_batch_after_a_smaller_one(batch):
+    images, labels, ids = batch
+    free, model = loss_of("free"), network()
+    for size in (5, 9, 3):
+        _, loss = free(model, images[:size], labels[:size], ids[:size], 1)
+        loss.backward()
+    seen = {}
+    with_hook = copy.deepcopy(model)
+    with_hook[0].register_forward_pre_hook(lambda _, inputs: seen.update(images=inputs[0].detach()))
+    free(with_hook, torch.full_like(images, 0.5)[:30], labels, ids, 1)
+    moved = (seen["images"] - 0.5).abs().flatten(1).amax(dim=1)
+    torch.testing.assert_close(moved[:9], torch.full((9,), EPS))
+    assert bool((moved[9:] == 0).all())
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_free_training_stays_in_the_ball(batch, norm):
+    images, labels, ids = batch
+    free, model = loss_of("free", norm=norm), network()
+    sizes = []
+    model[0].register_forward_pre_hook(lambda _, inputs: sizes.append((inputs[0] - images).detach()))
+    for _ in range(5):
+        free(model, images, labels, ids, 1)[1].backward()
+    largest = [s.abs().amax() if norm == "linf" else s.flatten(1).norm(dim=1).amax() for s in sizes]
+    assert largest[0] == 0 and 0.5 * EPS < max(largest) <= EPS + 1e-6
+
+
+def test_without_an_attack_it_is_the_cross_entropy(batch):
+    images, labels, ids = batch
+    model = network()
+    logits, loss = training_loss(None, 0)(model, images, labels, ids, 1)
+    expected = network()(images)
+    assert torch.equal(logits, expected) and torch.equal(loss, functional.cross_entropy(expected, labels))
+    assert training_loss(None, 0).replays == 1
+
+
+def test_a_plain_attack_is_trained_on_its_images(batch):
+    images, labels, ids = batch
+    model = network()
+    logits, _ = loss_of("pgd", steps=2)(model, images, labels, ids, 4)
+    start = random_start(keyed.key(3, "attack", 4), ids, (1, 8, 8), EPS)
+    attacked = pgd(network(), images, labels, eps=EPS, step=2 / 255, steps=2, start=start)
+    torch.testing.assert_close(logits, network()(attacked))
+
+
+@pytest.mark.parametrize("name", ["pgd", "trades", "mart"])
+@pytest.mark.parametrize(("bn_mode", "updates"), [("eval", 0), ("train", 4)])
+def test_crafting_leaves_running_statistics_alone_unless_asked(name, bn_mode, updates, batch):
+    images, labels, ids = batch
+    model = network()
+    loss = loss_of(name, steps=4, bn_mode=bn_mode)
+    loss(model, images, labels, ids, 1)
+    forwards = {"pgd": 1, "trades": 2, "mart": 2}[name]  # those of the loss itself
+    extra = 1 if (name, bn_mode) == ("trades", "train") else 0  # the clean prediction
+    assert int(model[1].num_batches_tracked) == forwards + updates + extra
+
+
+@pytest.mark.parametrize("name", ["pgd", "trades", "mart"])
+def test_a_sample_is_attacked_the_same_in_any_batch(name, batch):
+    images, labels, ids = batch
+    model = network().eval()
+    whole, _ = loss_of(name)(model, images, labels, ids, 1)
+    part, _ = loss_of(name)(model, images[7:12], labels[7:12], ids[7:12], 1)
+    torch.testing.assert_close(whole[7:12], part, rtol=1e-3, atol=1e-3)
+
+
+def test_the_divergence_grows_from_a_start(batch):
+    images, labels, _ = batch
+    model = network().eval()
+    start = 0.001 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+
+    def distance(attacked):
+        p, q = (functional.softmax(model(x).double(), dim=1) for x in (images, attacked))
+        return (p * (p.log() - q.log())).sum(dim=1)
+
+    moved = distance(pgd_divergence(model, images, labels, eps=EPS, step=0.02, steps=10, start=start))
+    assert bool((moved > distance(images + start)).all())
+
+
+def test_trainings_are_judged_by_pgd(batch):
+    images, labels, ids = batch
+    model = network().eval()
+    for name in TRAININGS:
+        attack = Attack.model_validate({"name": name, "eps": EPS, "eval_steps": 5})
+        start = random_start(9, ids, (1, 8, 8), EPS)
+        step = EPS / 2 if name == "free" else 2 / 255
+        expected = pgd(model, images, labels, eps=EPS, step=step, steps=5, start=start)
+        assert torch.equal(evaluation_attack(attack, 9)(model, images, labels, ids), expected)
+    assert evaluation_attack(None, 9) is None
+
+
+def test_every_training_is_a_training_loss():
+    for name in TRAININGS:
+        assert issubclass(TRAININGS[name], TrainingLoss)
+        assert not isinstance(loss_of(name), Attacked) or loss_of(name).replays == 1

@@ -1,0 +1,77 @@
+"""Code that a file names: refused unless allowed, named before it runs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hsl.errors import PluginError, UnknownNameError
+from hsl.registry import PLUGINS, Registry
+
+SPACE = """
+name: plugged
+dataset: digits
+model: {model}
+training: {{epochs: 1}}
+method: static
+sparsity: 0.5
+"""
+MODULE = """
+from pathlib import Path
+from torch import nn
+Path(__file__).with_name("was-imported").touch()
+def network(shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], 8), nn.ReLU(), nn.Linear(8, classes))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "strange.py").write_text(MODULE)
+    (tmp_path / "space.yaml").write_text(SPACE.format(model="strange:network"))
+    return tmp_path
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    path = f"{folder}:{os.environ.get('PYTHONPATH', '')}"
+    return subprocess.run(
+        [sys.executable, "-m", "hsl.cli", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", ["plan", "train", "sweep"])
+def test_a_space_cannot_run_code(folder: Path, command: str) -> None:
+    done = run(folder, command, "space.yaml")
+    assert done.returncode == 2
+    assert "'strange:network' is code outside hsl" in done.stderr
+    assert "--allow-plugins" in done.stderr
+    assert not (folder / "was-imported").exists()
+
+
+def test_allowed_code_is_named_and_runs(folder: Path) -> None:
+    done = run(folder, "train", "space.yaml", "--allow-plugins")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.index("importing model 'strange:network'") < done.stderr.index("epoch 1")
+    assert (folder / "was-imported").exists()
+
+
+def test_the_gate_is_asked_before_the_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = Registry("thing", {"one": "math:pi"})
+    monkeypatch.setenv(PLUGINS, "off")
+    assert registry["one"] == pytest.approx(3.14159, abs=1e-5), (
+        "the registry's own references are no plug-ins"
+    )
+    with pytest.raises(PluginError, match="thing 'math:tau' is code outside hsl"):
+        registry["math:tau"]
+    with pytest.raises(UnknownNameError):
+        registry.check("two")
+    monkeypatch.setenv(PLUGINS, "on")
+    assert registry["math:tau"] == pytest.approx(6.28318, abs=1e-5)
