@@ -10,6 +10,7 @@ from scipy import stats
 
 from hsl.errors import HslError, NothingMatchedError, UnknownNameError
 from hsl.results.best import short_parameters
+from hsl.results.compare import compare
 from hsl.results.query import best
 
 DENSE = {"cell": "clean/dense", "method": "dense", "distribution": None, "sparsity": 0.0}
@@ -153,6 +154,21 @@ def test_unconfirmed_winner_is_marked_and_has_no_interval(tmp_path):
     assert (row["difference_low"], row["difference_kind"]) == (None, "point")
 
 
+def test_seeds_added_until_it_is_clear_widen_the_intervals(tmp_path):
+    a, b = {1: 0.8, 2: 0.82, 3: 0.85}, {1: 0.7, 2: 0.75, 3: 0.72}
+    store = filled(tmp_path, [*confirmed("a", 0.8, a), *confirmed("d", 0.8, b, **DENSE)], CELLS)
+    store.append("cells", [{**CELLS[0], "confidence": 0.99}])
+    row = row_of(best(store), sparsity=0.9)
+    interval = stats.ttest_rel(list(a.values()), list(b.values())).confidence_interval(0.99)
+    assert (row["difference_low"], row["difference_high"]) == pytest.approx(interval)
+    assert (row["test_low"], row["test_high"]) == pytest.approx(
+        stats.ttest_1samp(list(a.values()), 0).confidence_interval(0.99)
+    )
+    (row,) = compare(store, "sparsity = 0.9", "baseline").to_pylist()
+    assert row["p_value"] == pytest.approx(5 * stats.ttest_rel(list(a.values()), list(b.values())).pvalue)
+    assert (row["difference_low"], row["difference_high"]) == pytest.approx(interval)
+
+
 def test_one_confirming_seed_has_no_interval(tmp_path):
     row = row_of(best(filled(tmp_path, confirmed("a", 0.7, {1: 0.7}))))
     assert (row["confirmed"], row["seeds"], row["test_low"], row["difference_kind"]) == (True, 1, None, None)
@@ -225,7 +241,7 @@ SIGNS = {
 }
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_front_is_that_of_a_comparison_of_all_pairs(tmp_path_factory, data):
     chosen = data.draw(st.permutations(sorted(SIGNS)).map(lambda names: tuple(names[:2])))

@@ -66,7 +66,7 @@ def test_every_trial_once_in_one_order(tmp_path: Path) -> None:
     assert (done.renamed, done.conflicts, done.space, done.changed) == ([], [], True, True)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_parts_of_a_store_are_the_whole_again(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -132,7 +132,7 @@ def test_interrupted_merge_is_completed_by_the_next(
         place(self, name, content)
 
     monkeypatch.setattr(Store, "_place", dies)
-    if writes < 6:  # four tables, the space, a network
+    if writes < 6:  # four tables with rows, the space, a network
         with pytest.raises(KeyboardInterrupt):
             merge([a, b], Store(tmp_path / "new"))
     monkeypatch.undo()

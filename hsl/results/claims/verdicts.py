@@ -17,7 +17,7 @@ from hsl.results.claims.paper import CLAIMS
 from hsl.results.claims.view import make_views, read_tables
 from hsl.results.compare import MINIMUM_SEEDS, SIGNIFICANCE
 from hsl.results.database import label, run, sandbox
-from hsl.results.stats import adjusted, mean_interval, one_sample
+from hsl.results.stats import CONFIDENCE, adjusted, mean_interval, one_sample
 from hsl.results.store import Store
 
 SUPPORTED, CONTRADICTED, OPEN = "supported", "contradicted", "not enough data"
@@ -78,7 +78,8 @@ def evaluate(store: Store, claims: Iterable[Claim] = CLAIMS) -> pa.Table:
     seeds that every cell has; cells with fewer than three seeds are left out. A t test of the effect against
     the threshold (for "within" two one-sided ones), p-values corrected over all statements by
     Benjamini-Hochberg, decides at 0.05. Costs and layer densities are hardly a matter of seeds: there the
-    range over all completed trials decides. Data sets, models and further factors are never mixed.
+    range over all completed trials decides. Where seeds were added until it was clear, intervals and p-values
+    are those that hold all the same. Data sets, models and further factors are never mixed.
 
     Args:
         store: Where to read.
@@ -96,7 +97,9 @@ def evaluate(store: Store, claims: Iterable[Claim] = CLAIMS) -> pa.Table:
         NothingMatchedError: If the store holds no completed trial.
     """
     claims = list(claims)
-    with sandbox(read_tables(store)) as connection:
+    tables = read_tables(store)
+    level = max(filter(None, tables["cells"]["confidence"].to_pylist()), default=CONFIDENCE)
+    with sandbox(tables) as connection:
         label(connection)
         make_views(connection)
         scopes = _scopes(connection)
@@ -104,7 +107,7 @@ def evaluate(store: Store, claims: Iterable[Claim] = CLAIMS) -> pa.Table:
             {"claim": claim.id, "source": claim.source, **row}
             for claim in claims
             for statement in claim.statements
-            for row in _statement(connection, statement, scopes)
+            for row in _statement(connection, statement, scopes, level)
         ]
     if not rows:
         raise NothingMatchedError("no completed trial is stored yet; run `hsl sweep` first")
@@ -117,7 +120,7 @@ def _scopes(connection: duckdb.DuckDBPyConnection) -> list[Scope]:
 
 
 def _statement(
-    connection: duckdb.DuckDBPyConnection, statement: Statement, scopes: Iterable[Scope]
+    connection: duckdb.DuckDBPyConnection, statement: Statement, scopes: Iterable[Scope], level: float
 ) -> Iterator[dict[str, Any]]:
     """The rows of a statement, before the correction."""
     a = _selected(connection, statement, statement.a)
@@ -131,7 +134,7 @@ def _statement(
             "direction": statement.direction,
             "threshold": statement.threshold,
             "cells": found.cells,
-            **_judged(statement, found),
+            **_judged(statement, found, level),
         }
 
 
@@ -219,15 +222,15 @@ def _cells(rows: Iterable[Row]) -> list[str]:
     return sorted({row["cell"] for row in rows})
 
 
-def _judged(statement: Statement, sample: _Sample) -> dict[str, Any]:
+def _judged(statement: Statement, sample: _Sample, level: float) -> dict[str, Any]:
     """Effect, interval and p-value; the verdict on p-values comes with their correction."""
     values = sample.values
     if statement.measure in EXACT:
         return _exact(statement, sample)
     if len(values) < MINIMUM_SEEDS:
         return {"verdict": OPEN, "reason": sample.lacks, "n": len(values), "n_of": "seeds"}
-    mean, low, high, n = mean_interval(values)
-    p = _p_value(statement, values)
+    mean, low, high, n = mean_interval(values, level)
+    p = _p_value(statement, values, level)
     row = {"effect": mean, "low": low, "high": high, "interval": "95 % t", "n": n, "n_of": "seeds"}
     reason = "seeds do not vary" if p is None else None
     return {**row, "p_value": p, "verdict": _side(statement, mean), "reason": reason}
@@ -261,14 +264,14 @@ def _side(statement: Statement, effect: float) -> str:
     return SUPPORTED if holds else CONTRADICTED
 
 
-def _p_value(statement: Statement, values: Sequence[float]) -> float | None:
+def _p_value(statement: Statement, values: Sequence[float], level: float) -> float | None:
     """Of the effect against the threshold; of "within" by two one-sided tests (Schuirmann 1987)."""
     if statement.direction != "within":
-        return one_sample(values, statement.threshold).p
+        return one_sample(values, statement.threshold, level).p
     effect, bound = fmean(values), statement.threshold
     if _side(statement, effect) == CONTRADICTED:
-        return one_sample(values, copysign(bound, effect)).p
-    found = [p for p in (one_sample(values, end).p for end in (-bound, bound)) if p is not None]
+        return one_sample(values, copysign(bound, effect), level).p
+    found = [p for p in (one_sample(values, end, level).p for end in (-bound, bound)) if p is not None]
     return max(found) / 2 if len(found) == 2 else None
 
 
