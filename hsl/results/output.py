@@ -21,7 +21,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from hsl.errors import HslError, UnknownNameError
+from hsl.errors import HslError, UnknownNameError, printable
 from hsl.results import text
 
 FORMATS = ("table", "json", "csv", "parquet", "markdown")
@@ -148,7 +148,7 @@ def _grid(table: pa.Table, clean: Callable[[str], str], grid: Table) -> Table:
 
 def _printable(value: str) -> str:
     """`value` with control characters spelt out, so that it cannot steer the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
+    return printable(value).replace("\n", "\\n")
 
 
 def _harmless(value: str) -> str:

@@ -63,8 +63,7 @@ class Store:
     @property
     def place(self) -> str:
         """Where the store is, the same for every way to write it."""
-        kind = self._filesystem.type_name
-        return self._root if kind == "local" else f"{kind}://{self._root}"
+        return f"{self._filesystem.type_name}:{self._root}"
 
     def exists(self) -> bool:
         """Whether anything was stored here: a table or a space."""

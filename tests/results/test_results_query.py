@@ -106,7 +106,7 @@ def test_anything_but_reading_the_tables_is_refused(store, outside, sql):
 
 def test_wrong_sql_says_where_to_look(store):
     with pytest.raises(
-        HslError, match=r"tables are trials, epochs, cells and evaluations, `DESCRIBE trials`"
+        HslError, match=r"tables are trials, epochs, cells, evaluations, sessions; `DESCRIBE trials`"
     ):
         query(store, "SELECT accuracy FROM trials")
 
