@@ -55,6 +55,9 @@ Scope = tuple[Any, ...]
 SCOPE = ("dataset", "model", "model_key", "factors")
 """Data set, model and its options, levels of further factors: what is never mixed."""
 
+NETWORK = ("cell", "regime_key", "method", "distribution", "sparsity")
+"""What the confirming seeds of one network have in common."""
+
 
 class _Sample(NamedTuple):
     """The values that a statement is tested on.
@@ -89,9 +92,8 @@ def evaluate(store: Store, claims: Iterable[Claim] = CLAIMS) -> pa.Table:
         One row per statement and scope (data set, model, further factors): claim, claim_verdict (supported if
         all its statements are in that scope, contradicted if any is), statement, dataset, model, factors
         (JSON), verdict, reason (why there are not enough data), measure, direction, threshold, effect with
-        low and high and the name of that interval, n, n_of ("seeds", "trials" or
-        "pairs of cells"), p_value (two-sided, of
-        "within" one-sided), p_adjusted, cells, source.
+        low and high and the name of that interval, n, n_of ("seeds", "trials" or "pairs of cells"), p_value
+        (two-sided, of "within" one-sided), p_adjusted, cells, source.
 
     Raises:
         NothingMatchedError: If the store holds no completed trial.
@@ -158,12 +160,12 @@ def _sample(statement: Statement, a: Sequence[Row], b: Sequence[Row] | None) -> 
         return _exact_sample(statement, a, b)
     a = _with_seeds(a)
     if b is None:
-        values = _per_seed(a)
+        values = _per_seed(a, NETWORK)
         return _Sample(list(values.values()), _cells(a), _lacks(a, values))
     b = _with_seeds(b)
     shared = {_key(row, statement.alike) for row in a} & {_key(row, statement.alike) for row in b}
     a, b = ([row for row in side if _key(row, statement.alike) in shared] for side in (a, b))
-    x, y = _per_seed(a), _per_seed(b)
+    x, y = _per_seed(a, statement.alike), _per_seed(b, statement.alike)
     values = {seed: x[seed] - y[seed] for seed in sorted(x.keys() & y.keys())}
     lacks = _lacks([*a, *b], values) if shared else "no two trials to compare that are alike otherwise"
     return _Sample(list(values.values()), _cells([*a, *b]), lacks)
@@ -191,25 +193,28 @@ def _key(row: Row, columns: Sequence[str]) -> tuple[Any, ...]:
     return tuple(row[name] for name in columns)
 
 
-def _network(row: Row) -> tuple[Any, ...]:
-    return _key(row, ("cell", "regime_key", "method", "distribution", "sparsity"))
-
-
 def _with_seeds(rows: Sequence[Row]) -> list[Row]:
     """The trials of networks with enough seeds."""
     seeds: dict[tuple[Any, ...], set[int]] = defaultdict(set)
     for row in rows:
-        seeds[_network(row)].add(row["seed"])
-    return [row for row in rows if len(seeds[_network(row)]) >= MINIMUM_SEEDS]
+        seeds[_key(row, NETWORK)].add(row["seed"])
+    return [row for row in rows if len(seeds[_key(row, NETWORK)]) >= MINIMUM_SEEDS]
 
 
-def _per_seed(rows: Sequence[Row]) -> dict[int, float]:
-    """Means over networks, of the seeds that every network has: no seed is judged by an easier mix."""
-    networks = {_network(row) for row in rows}
-    values: dict[int, list[float]] = defaultdict(list)
+def _per_seed(rows: Sequence[Row], alike: Sequence[str]) -> dict[int, float]:
+    """Means of the seeds that every network has, so that no seed is judged by an easier mix.
+
+    They are over the combinations of `alike` first, so that these weigh the same on both sides.
+    """
+    networks = {_key(row, NETWORK) for row in rows}
+    seeds: dict[int, list[Row]] = defaultdict(list)
     for row in rows:
-        values[row["seed"]].append(row["value"])
-    return {seed: fmean(found) for seed, found in sorted(values.items()) if len(found) == len(networks)}
+        seeds[row["seed"]].append(row)
+    return {
+        seed: fmean(fmean(row["value"] for row in group) for group in _by_key(found, alike).values())
+        for seed, found in sorted(seeds.items())
+        if len(found) == len(networks)
+    }
 
 
 def _lacks(rows: Sequence[Row], values: Mapping[int, float]) -> str:
