@@ -21,7 +21,7 @@ from hsl.commands.preview import preview
 from hsl.commands.replay import replay
 from hsl.commands.report import report
 from hsl.commands.status import status
-from hsl.errors import ExitCode, HslError
+from hsl.errors import ExitCode, HslError, printable
 from hsl.registry import PLUGINS
 
 EPILOG = (
@@ -306,7 +306,7 @@ def main() -> None:
     except HslError as error:
         if "--debug" in given:
             raise
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(printable(f"Error: {error}"), err=True)
         sys.exit(error.exit_code)
 
 
