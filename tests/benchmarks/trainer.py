@@ -1,16 +1,18 @@
-"""Speed of training, each as a ratio of images per second measured in one run on one thread.
+"""Speed of training, each as a ratio of images per second measured in one run with one torch thread.
 
 - `bare`: the masked trainer over a hand-written loop (same network, SGD, data in memory; no masks, no metrics);
 - `classic`: over the usual pipeline: PIL images through torchvision's transforms one by one, a DataLoader with two
-  workers, and masks multiplied into new tensors at every step;
+  workers beside the process, and masks multiplied into new tensors at every step;
 - `pgd`: adversarial training over the same loop with foolbox's attack in it.
 
-The two of a pair take turns, epoch by epoch, so that whatever else the machine does meets both; printed is the
-median of the ratios with its quartiles. ``python tests/benchmarks/trainer.py``: some minutes, or less with ``--rounds 3``.
+The two of a pair take turns, epoch by epoch, so that whatever else the machine does meets both; printed is the median
+of the ratios with its quartiles, by time on the wall and by the time of all cores, workers included, which a busy
+machine disturbs less. ``python tests/benchmarks/trainer.py`` takes some minutes, or less with ``--rounds 3``.
 """
 
 import argparse
 import os
+import resource
 import statistics
 import tempfile
 import time
@@ -205,11 +207,23 @@ def pairs(rounds: int) -> Iterator[tuple[str, str, float, Epoch, Epoch, int]]:
         yield "pgd", name, 1.2, ours(chosen), attacked(chosen), rounds
 
 
-def seconds(epoch: Epoch) -> float:
-    """Time of one epoch."""
-    began = time.perf_counter()
+def seconds(epoch: Epoch) -> tuple[float, float]:
+    """Time of one epoch on the wall, and of all cores."""
+    began, used = time.perf_counter(), core_seconds()
     epoch()
-    return time.perf_counter() - began
+    return time.perf_counter() - began, core_seconds() - used
+
+
+def core_seconds() -> float:
+    """Time that cores have worked for this process and for those it has started, as far as they have ended."""
+    mine, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return mine.ru_utime + mine.ru_stime + children.ru_utime + children.ru_stime
+
+
+def ratios(measured: list[tuple[tuple[float, float], tuple[float, float]]], clock: int) -> str:
+    """Median and quartiles of their time over ours."""
+    low, middle, high = statistics.quantiles([its[clock] / own[clock] for own, its in measured], n=4)
+    return f"{middle:5.2f} x [{low:.2f}, {high:.2f}]"
 
 
 def main() -> None:
@@ -226,8 +240,8 @@ def main() -> None:
         mine()
         other()
         measured = [(seconds(mine), seconds(other)) for _ in range(rounds)]
-        low, ratio, high = statistics.quantiles([its / own for own, its in measured], n=4)
-        print(f"{kind:8} {name:24} {ratio:6.2f} x  [{low:.2f}, {high:.2f}]  aim {aim}", flush=True)
+        wall, cores = (ratios(measured, clock) for clock in (0, 1))
+        print(f"{kind:8} {name:24} wall {wall}  cores {cores}  aim {aim}", flush=True)
 
 
 if __name__ == "__main__":
