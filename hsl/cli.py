@@ -13,9 +13,14 @@ from typing import Annotated, Any
 import typer
 
 from hsl import __version__
-from hsl.commands.answers import ANSWERS
+from hsl.commands.answers import ANSWERS, best
 from hsl.commands.cluster import cluster
-from hsl.commands.options import Format, OutFormat, Part, StoreUri
+from hsl.commands.evaluate import evaluate
+from hsl.commands.options import Format, OutFormat, Part
+from hsl.commands.preview import preview
+from hsl.commands.replay import replay
+from hsl.commands.report import report
+from hsl.commands.status import status
 from hsl.errors import ExitCode, HslError
 from hsl.registry import PLUGINS
 
@@ -84,17 +89,19 @@ def plan(
     """Show what a sweep would run, what it costs, and what is left out and why."""
     from hsl.search.cost import estimate  # noqa: PLC0415
     from hsl.search.describe import document, show_plan  # noqa: PLC0415
+    from hsl.search.forecast import forecast  # noqa: PLC0415
     from hsl.search.plan import make_plan  # noqa: PLC0415
     from hsl.search.space import load_space  # noqa: PLC0415
 
     made = make_plan(load_space(space, overrides or ()))
-    speed = _recorded_speed(_store_uri(store, storage, made.space.name))
-    costs = estimate(made, speed)
-    content = document(made, costs, speed is not None)
+    rates = _recorded_rates(_store_uri(store, storage, made.space.name))
+    costs = estimate(made, rates.passes_per_second if rates else None)
+    budgets = forecast(made, costs, rates)
+    content = document(made, costs, budgets, rates is not None)
     if format is Format.TABLE:
         from rich.console import Console  # noqa: PLC0415
 
-        show_plan(made, costs, speed is not None, Console())
+        show_plan(made, costs, budgets, rates is not None, Console())
     elif format is Format.JSON:
         import json  # noqa: PLC0415
 
@@ -113,6 +120,12 @@ def sweep(
         str | None,
         typer.Option(help="Address of a Ray cluster.", envvar="RAY_ADDRESS", show_default="this machine"),
     ] = None,
+    optuna_storage: Annotated[
+        str | None,
+        typer.Option(
+            help="Show the studies in this Optuna storage as well, for example sqlite:///studies.db."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan instead.")] = False,
 ) -> None:
     """Train what the store lacks, and print the best configuration of every cell. Run it again to continue."""
@@ -128,15 +141,18 @@ def sweep(
     from hsl.search.sweep import Sweep  # noqa: PLC0415
 
     try:
-        report = Sweep(loaded, uri, Console(stderr=True), address).run()
+        ended = Sweep(loaded, uri, Console(stderr=True), address, optuna_storage).run()
     except KeyboardInterrupt:
         typer.echo(f"interrupted; everything so far is in {uri}, the same command continues", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    best(uri, metric=loaded.objective)
-    typer.echo(f"{report.trained} trials trained in this run; results in {uri}", err=True)
-    if report.failed:
+    if ended.ended or not ended.left:
+        best(uri, metric=loaded.objective)
+    typer.echo(f"{ended.trained} trials trained in this run; results in {uri}", err=True)
+    if ended.left:
+        typer.echo(f"{ended.left}; raise it and run the same command to continue", err=True)
+    if ended.failed:
         typer.echo(
-            f"{report.failed} trials failed: hsl query {uri} "
+            f"{ended.failed} trials failed: hsl query {uri} "
             f"\"SELECT cell, trial_id, reason FROM trials WHERE status = 'failed'\"",
             err=True,
         )
@@ -184,6 +200,13 @@ def score(
         float | None,
         typer.Option(help="When to score, as a share of the training.", show_default="0.1, trajectories 1"),
     ] = None,
+    label_noise: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGIME",
+            help="Train the scoring models with this regime's wrong labels; tell if they are found.",
+        ),
+    ] = None,
     store: Annotated[
         str | None,
         typer.Option(help="Result store that shares the scores with its sweep.", show_default="the cache"),
@@ -201,8 +224,8 @@ def score(
     from hsl.search.plan import asked_scores  # noqa: PLC0415
     from hsl.search.space import load_space  # noqa: PLC0415
 
-    asked = asked_scores(load_space(space, overrides or ()), by, models, epoch)
-    from hsl.search.difficulty import draw_sheet, extremes, make_scores  # noqa: PLC0415
+    asked = asked_scores(load_space(space, overrides or ()), by, models, epoch, label_noise)
+    from hsl.search.difficulty import draw_sheet, extremes, found_wrong, make_scores  # noqa: PLC0415
     from hsl.training.build import default_device  # noqa: PLC0415
 
     scores = make_scores(asked, store, device or default_device(), lambda line: typer.echo(line, err=True))
@@ -213,48 +236,12 @@ def score(
         write_table(out, scores)
     if sheet:
         draw_sheet(sheet, asked, shown)
+    if found := found_wrong(scores):
+        typer.echo(found, err=True)
     _show(shown, format)
 
 
-@app.command()
-def best(
-    store: StoreUri,
-    by: Annotated[
-        str, typer.Option(help="Columns that make the groups, separated by commas.")
-    ] = "regime,sparsity",
-    where: Annotated[str | None, typer.Option(help="SQL condition on the columns of trials.")] = None,
-    top: Annotated[int, typer.Option(min=1, help="Configurations per group.")] = 1,
-    metric: Annotated[str, typer.Option(help="matched or clean accuracy.")] = "matched",
-    format: OutFormat = Format.TABLE,
-) -> None:
-    """Show the best configuration of every group: chosen on validation, confirmed with fresh seeds, against dense."""
-    from hsl.results.output import show_best  # noqa: PLC0415
-    from hsl.results.query import best as query_best  # noqa: PLC0415
-    from hsl.results.store import Store  # noqa: PLC0415
-
-    groups = [name.strip() for name in by.split(",") if name.strip()]
-    show_best(query_best(Store(store), groups, where, top, metric), str(format))
-
-
-@app.command()
-def query(
-    store: StoreUri,
-    sql: Annotated[
-        str,
-        typer.Argument(
-            metavar="SQL", help="A SELECT over trials, epochs, cells, evaluations.", show_default=False
-        ),
-    ],
-    format: OutFormat = Format.TABLE,
-) -> None:
-    """Ask a store in SQL; it only reads."""
-    from hsl.results.query import query as run_query  # noqa: PLC0415
-    from hsl.results.store import Store  # noqa: PLC0415
-
-    _show(run_query(Store(store), sql), format)
-
-
-for _command in (*ANSWERS, cluster):
+for _command in (*ANSWERS, cluster, evaluate, preview, replay, report, status):
     app.command()(_command)
 
 
@@ -281,11 +268,11 @@ def _narrate_epoch(row: Any) -> None:
     typer.echo(f"epoch {row['epoch']}: training loss {row['train_loss']:.4f}{shown}", err=True)
 
 
-def _recorded_speed(store: str) -> float | None:
-    from hsl.results.query import passes_per_second  # noqa: PLC0415
+def _recorded_rates(store: str) -> Any:
+    from hsl.results.rates import recorded_rates  # noqa: PLC0415
     from hsl.results.store import Store  # noqa: PLC0415
 
-    return passes_per_second(Store(store))
+    return recorded_rates(Store(store))
 
 
 def _table(rows: list[dict[str, Any]]) -> Any:

@@ -66,6 +66,10 @@ class StoreError(HslError):
     """A result store that is missing, damaged, in use, or belongs to another search space."""
 
 
+class LeaseError(StoreError):
+    """A store that another sweep writes to."""
+
+
 class NothingMatchedError(HslError):
     """A question that no stored result answers."""
 

@@ -278,6 +278,16 @@ def test_score_lists_the_hardest_and_the_easiest(by: str, hsl: Hsl, tmp_path: Pa
     assert "of model" not in again[2]
 
 
+def test_score_tells_how_well_wrong_labels_are_found(hsl: Hsl, tmp_path: Path) -> None:
+    noise = ("regimes.clean.label_noise.rate=0.2", "--label-noise", "clean", "-f", "json")
+    code, out, err = hsl(*score_arguments(tmp_path, *noise))
+    assert code == 0, err
+    assert all(row["is_wrong"] in (True, False) for row in json.loads(out))
+    (found,) = (line for line in err.splitlines() if line.startswith("AUROC of "))
+    assert "wrong labels among 200 training samples: 0." in found
+    assert "AUROC" not in hsl(*score_arguments(tmp_path))[2]
+
+
 def test_score_lists_a_part_of_the_data_set(hsl: Hsl, tmp_path: Path) -> None:
     shown = {
         split: json.loads(hsl(*score_arguments(tmp_path, "--split", split, "-f", "json"))[1])

@@ -30,6 +30,8 @@ LIGHT = [
     "hsl.training",
     "hsl.search.plan",
     "hsl.search.describe",
+    "hsl.search.lease",
+    "hsl.search.status",
 ]
 
 

@@ -8,7 +8,77 @@ import typer
 
 from hsl.commands.options import Format, OutFormat, StoreUri
 
+Metric = Annotated[str, typer.Option(help="matched, clean or worst_class accuracy.")]
 Filter = Annotated[str, typer.Argument(help="SQL condition on the columns of trials.", show_default=False)]
+
+
+def best(
+    store: StoreUri,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns that make the groups, separated by commas.",
+            show_default="regime,sparsity; of a front regime; dataset, model if several",
+        ),
+    ] = None,
+    where: Annotated[str | None, typer.Option(help="SQL condition on the columns of trials.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="Configurations per group.")] = 1,
+    metric: Metric = "matched",
+    *,
+    pareto: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="OBJECTIVE OBJECTIVE",
+            help="The front instead, for example accuracy flops: accuracy (on validation), sparsity, "
+            "flops (of training), inference_flops, nonzeros, seconds.",
+        ),
+    ] = None,
+    confirmed_only: Annotated[
+        bool | None,
+        typer.Option(
+            "--confirmed-only/--with-unconfirmed",
+            help="Whether what was not retrained with fresh seeds is left out, or ranked last.",
+            show_default="shown, and marked, only in groups where nothing is confirmed",
+        ),
+    ] = None,
+    format: OutFormat = Format.TABLE,
+) -> None:
+    """Show the best configuration of every group: chosen on validation, confirmed with fresh seeds, against dense."""
+    from hsl.results.best import best as find_best  # noqa: PLC0415
+    from hsl.results.output import show_best  # noqa: PLC0415
+    from hsl.results.store import Store  # noqa: PLC0415
+
+    found = find_best(
+        Store(store), _names(by), where, top, metric, pareto=pareto, confirmed_only=confirmed_only
+    )
+    show_best(found, str(format), pareto=pareto)
+
+
+def claims(store: StoreUri, format: OutFormat = Format.TABLE) -> None:
+    """Test the claims of the paper wherever the store has the cells: supported, contradicted, or not enough data."""
+    from hsl.results.claims import evaluate  # noqa: PLC0415
+    from hsl.results.output import show_claims  # noqa: PLC0415
+    from hsl.results.store import Store  # noqa: PLC0415
+
+    show_claims(evaluate(Store(store)), str(format))
+
+
+def query(
+    store: StoreUri,
+    sql: Annotated[
+        str,
+        typer.Argument(
+            metavar="SQL", help="A SELECT over trials, epochs, cells, evaluations.", show_default=False
+        ),
+    ],
+    format: OutFormat = Format.TABLE,
+) -> None:
+    """Ask a store in SQL; it only reads."""
+    from hsl.results.output import show as show_rows  # noqa: PLC0415
+    from hsl.results.query import query as run_query  # noqa: PLC0415
+    from hsl.results.store import Store  # noqa: PLC0415
+
+    show_rows(run_query(Store(store), sql), str(format))
 
 
 def compare(
@@ -19,10 +89,10 @@ def compare(
         str | None,
         typer.Option(
             help="Columns that make the groups, separated by commas.",
-            show_default="regime, and sparsity where both have it",
+            show_default="regime; sparsity if both have it; dataset, model if several",
         ),
     ] = None,
-    metric: Annotated[str, typer.Option(help="matched or clean accuracy.")] = "matched",
+    metric: Metric = "matched",
     format: OutFormat = Format.TABLE,
 ) -> None:
     """Compare confirmed trials that match A with those that match B: difference, interval, corrected p-value."""
@@ -30,8 +100,7 @@ def compare(
     from hsl.results.output import show_compared  # noqa: PLC0415
     from hsl.results.store import Store  # noqa: PLC0415
 
-    groups = None if by is None else [name.strip() for name in by.split(",") if name.strip()]
-    show_compared(compare_sides(Store(store), a, b, groups, metric), a, b, str(format))
+    show_compared(compare_sides(Store(store), a, b, _names(by), metric), a, b, str(format))
 
 
 def show(
@@ -67,4 +136,36 @@ def export(
         typer.echo(path)
 
 
-ANSWERS = (compare, show, export)
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def merge(
+    stores: Annotated[
+        list[str], typer.Argument(metavar="STORE...", help="Stores to read.", show_default=False)
+    ],
+    into: Annotated[str, typer.Option("--into", metavar="NEW", help="Where to write.", show_default=False)],
+    on_conflict: Annotated[
+        str,
+        typer.Option(
+            help="Of a trial with different numbers in two stores: refuse, or take the first store's."
+        ),
+    ] = "refuse",
+    networks: Annotated[
+        bool, typer.Option("--networks/--no-networks", help="Copy the networks of confirmed trials.")
+    ] = True,
+    format: OutFormat = Format.TABLE,
+) -> None:
+    """Write several stores into one: every trial once, sequence numbers anew. Again, it changes nothing."""
+    from hsl.results.merge import merge as merge_stores  # noqa: PLC0415
+    from hsl.results.output import printable  # noqa: PLC0415
+    from hsl.results.output import show as show_rows  # noqa: PLC0415
+    from hsl.results.store import Store  # noqa: PLC0415
+
+    done = merge_stores([Store(uri) for uri in stores], Store(into), on_conflict, networks)
+    for line in done.narration():
+        typer.echo(printable(line), err=True)
+    show_rows(done.stores, str(format))
+
+
+ANSWERS = (best, compare, claims, query, show, export, merge)

@@ -83,8 +83,7 @@ def training_samples(samples: Samples, regime: Regime, seed: int, scores: Tensor
     """
     check_regime(_shape(samples), regime)
     classes = int(samples.labels.max()) + 1 if len(samples) else 0
-    if regime.keep is not None:
-        samples = _kept(samples, regime.keep, scores, keyed.key(seed, "keep"))
+    samples = _only(samples, training_ids(samples.labels, samples.ids, regime, seed, scores))
     right = samples.labels
     if regime.label_noise is not None:
         labels, _ = mislabelled(samples, regime.label_noise, classes, seed)
@@ -159,13 +158,56 @@ def matched_samples(
             on such images.
     """
     check_regime(_shape(samples), regime)
-    if regime.keep is not None and regime.needs_scores is not None:
-        samples = _kept(samples, regime.keep, scores, keyed.key(EVALUATION, "keep", split))
+    samples = _only(samples, matched_ids(samples.labels, samples.ids, regime, scores, split=split))
     corruption = regime.corruption
     if corruption is not None and corruption.where != "train":
         key = keyed.key(EVALUATION, "corruption", split)
         samples = _corrupted(samples, corruption, corruption.matched_severity, key)
     return samples
+
+
+def training_ids(
+    labels: Tensor, ids: Tensor, regime: Regime, seed: int, scores: Tensor | None = None
+) -> Tensor:
+    """Which training samples stay, for a trial with this seed.
+
+    Args:
+        labels: Right labels int64 [N].
+        ids: int64 [N], all different.
+        regime: What to do.
+        seed: Seed of the trial.
+        scores: Difficulty float32 [N]; None where ``regime.needs_scores`` is.
+
+    Returns:
+        Ids int64 [n].
+
+    Raises:
+        DataError: If scores are missing or not finite, or a selection is empty or loses a class that it must not.
+    """
+    return ids if regime.keep is None else _kept(labels, ids, regime.keep, scores, keyed.key(seed, "keep"))
+
+
+def matched_ids(
+    labels: Tensor, ids: Tensor, regime: Regime, scores: Tensor | None = None, *, split: str
+) -> Tensor:
+    """Which validation or test samples are as hard as the training samples that stay.
+
+    Args:
+        labels: int64 [N].
+        ids: int64 [N], all different.
+        regime: What to do.
+        scores: Difficulty float32 [N]; None where ``regime.needs_scores`` is.
+        split: Which part it is; the draws of the two differ.
+
+    Returns:
+        Ids int64 [n]; all of them where the regime keeps samples by chance.
+
+    Raises:
+        DataError: As `training_ids`.
+    """
+    if regime.keep is None or regime.needs_scores is None:
+        return ids
+    return _kept(labels, ids, regime.keep, scores, keyed.key(EVALUATION, "keep", split))
 
 
 def check_regime(shape: tuple[int, int, int], regime: Regime) -> None:
@@ -185,17 +227,19 @@ def check_regime(shape: tuple[int, int, int], regime: Regime) -> None:
             check_corruption(name, shape, severity)
 
 
-def _kept(samples: Samples, keep: Keep, scores: Tensor | None, key: int) -> Samples:
+def _only(samples: Samples, ids: Tensor) -> Samples:
+    return samples if len(ids) == len(samples) else samples.where(torch.isin(samples.ids, ids))
+
+
+def _kept(labels: Tensor, ids: Tensor, keep: Keep, scores: Tensor | None, key: int) -> Tensor:
     if keep.keeps_all:
-        return samples
+        return ids
     if keep.long_tail is not None:
-        tail = keep.long_tail
-        ids = long_tail(samples.labels, samples.ids, tail.imbalance, tail.profile, key=key)
-        return samples.where(torch.isin(samples.ids, ids))
-    ids = select(
+        return long_tail(labels, ids, keep.long_tail.imbalance, keep.long_tail.profile, key=key)
+    return select(
         None if keep.which == "random" else scores,
-        samples.labels,
-        samples.ids,
+        labels,
+        ids,
         keep.fraction,
         keep.which,
         count=keep.count,
@@ -203,7 +247,6 @@ def _kept(samples: Samples, keep: Keep, scores: Tensor | None, key: int) -> Samp
         key=key,
         options=keep.options,
     )
-    return samples.where(torch.isin(samples.ids, ids))
 
 
 def _corrupted(samples: Samples, corruption: Corruption, severity: int, key: int) -> Samples:

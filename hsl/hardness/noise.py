@@ -129,6 +129,29 @@ def permutation(labels: Tensor, ids: Tensor, rate: float, classes: int, key: int
     return noisy, noisy != labels
 
 
+def detection_auroc(scores: Tensor, is_wrong: Tensor) -> float:
+    """How well a difficulty score tells wrong labels from right ones.
+
+    Args:
+        scores: float [N], higher = harder.
+        is_wrong: bool [N].
+
+    Returns:
+        Probability that a wrong label has the higher score of a wrong and a right one (ties count half): the
+        area under the curve of true against false positives. 0.5 is no better than chance.
+
+    Raises:
+        DataError: If no label is wrong, or none is right.
+    """
+    from sklearn.metrics import roc_auc_score  # noqa: PLC0415  takes a second to import
+
+    if bool(is_wrong.all()) or not bool(is_wrong.any()):
+        raise DataError(
+            f"{int(is_wrong.sum())} of {len(is_wrong)} labels are wrong; to tell them apart takes some of both"
+        )
+    return float(roc_auc_score(is_wrong.cpu().numpy(), scores.double().cpu().numpy()))
+
+
 def _chosen(ids: Tensor, rate: float, key: int) -> Tensor:
     return keyed.uniform(keyed.key(key, "is wrong"), ids) < rate
 

@@ -12,43 +12,13 @@ import pyarrow as pa
 
 from hsl.errors import HslError, NothingMatchedError, UnknownNameError
 from hsl.results import schema
-from hsl.results.database import filtered, labelled, run, sandbox
+from hsl.results.database import label, mentioned_columns, run, sandbox, select
+from hsl.results.ranking import READ, Ranking, check_objectives, front
+from hsl.results.ranking import top as best_of
 from hsl.results.stats import Difference, mean_interval, paired_difference
 from hsl.results.store import Store
 
-METRICS = ("matched", "clean")
-
-# Only completed trials are averaged. A configuration that was confirmed is judged by its confirming seeds
-# alone: the search seed is the one by which it was selected.
-_RANKED = """
-WITH configurations AS (
-  SELECT {keys}, baseline, configuration_id, stage = 'confirm' AS confirmed,
-    any_value(cell) AS cell, any_value(dataset) AS dataset, any_value(model) AS model,
-    any_value(regime) AS regime, any_value(method) AS method, any_value(distribution) AS distribution,
-    any_value(parameters) AS parameters,
-    count(*) FILTER (stage = 'search') AS searched,
-    count(*) FILTER (stage = 'search' AND status = 'stopped') AS stopped_early,
-    count(*) FILTER (status = 'failed') AS broken,
-    count(*) FILTER (usable) AS seeds,
-    count(*) FILTER (stage = 'confirm' AND NOT usable) AS seeds_lost,
-    avg(objective) FILTER (usable) AS score,
-    avg(seconds) FILTER (usable) AS seconds,
-    list({{'seed': seed, 'test': test_{metric}_accuracy, 'val': val_{metric}_accuracy}} ORDER BY seed)
-      FILTER (usable) AS runs
-  FROM (SELECT *, status = 'completed' AND coalesce(isfinite(objective), false) AS usable FROM {source})
-  GROUP BY {names}, baseline, configuration_id, stage
-), counted AS (
-  SELECT *, (sum(searched) OVER everyone)::BIGINT AS considered,
-    (sum(stopped_early) OVER everyone)::BIGINT AS stopped, (sum(broken) OVER everyone)::BIGINT AS failed
-  FROM configurations WINDOW everyone AS (PARTITION BY {names}, baseline)
-), preferred AS (
-  SELECT * FROM counted WHERE seeds > 0
-  QUALIFY row_number() OVER (PARTITION BY {names}, baseline, configuration_id ORDER BY confirmed DESC) = 1
-)
-SELECT *, row_number() OVER (
-  PARTITION BY {names}, baseline ORDER BY confirmed DESC, score DESC, configuration_id) AS rank
-FROM preferred QUALIFY rank <= {top} ORDER BY {names}, baseline DESC, rank
-"""
+METRICS = ("matched", "clean", "worst_class")
 
 _ANSWER = pa.schema(
     [
@@ -76,6 +46,11 @@ _ANSWER = pa.schema(
         ("considered", pa.int64()),
         ("stopped", pa.int64()),
         ("failed", pa.int64()),
+        ("score", pa.float64()),
+        ("sparsity", pa.float64()),
+        ("training_flops", pa.float64()),
+        ("inference_flops", pa.float64()),
+        ("nonzeros", pa.float64()),
     ]
 )
 
@@ -85,12 +60,15 @@ _COMPARED = {"sparsity", "method", "distribution"}
 
 def best(
     store: Store,
-    by: Sequence[str] = ("regime", "sparsity"),
+    by: Sequence[str] | None = None,
     where: str | None = None,
     top: int = 1,
     metric: str = "matched",
+    *,
+    pareto: tuple[str, str] | None = None,
+    confirmed_only: bool | None = None,
 ) -> pa.Table:
-    """The best configuration of every group, with what it reaches on test and its difference to dense.
+    """The best configurations of every group, with what they reach on test and their difference to dense.
 
     Chosen by the mean validation objective over the seeds of the confirm stage. In a group without a
     confirmed configuration it is the best completed trial of the search, which is marked (`confirmed` is
@@ -100,61 +78,77 @@ def best(
 
     Args:
         store: Where to read.
-        by: Columns of trials; every combination of their values is a group.
+        by: Columns of trials; every combination of their values is a group. By default regime and sparsity,
+            regime for a front, and data set and model where several match.
         where: SQL expression over the columns of trials and `baseline`: which trials compete. The dense
             baseline that others are compared to is not subject to it.
         top: Configurations per group, at least 1.
-        metric: "matched" or "clean": whose accuracies are reported.
+        metric: "matched", "clean" or "worst_class": whose accuracies are reported.
+        pareto: Two of `OBJECTIVES`, for example ("accuracy", "flops"): instead of the `top` best, all
+            configurations that no other of the group, dense included, beats in one without losing in the
+            other. Accuracy is the validation objective.
+        confirmed_only: True leaves out what is not confirmed, False ranks it after what is. By default it is
+            shown only in groups where nothing is confirmed.
 
     Returns:
         One row per group and rank: the columns of `by`, then baseline, rank, cell, configuration_id, method,
         distribution, parameters (short text), metric, confirmed, seeds (averaged), seeds_lost (confirming
-        trials that did not complete), test_mean with test_low and test_high (95 % interval), val_mean,
+        trials that did not complete), test_mean with test_low and test_high (95 % t interval), val_mean,
         dense_mean, difference with difference_low, difference_high and difference_kind ("paired", "unpaired",
-        or "point" for no interval), seconds (per trial), and of the group's search: considered, stopped;
-        failed counts both stages. Accuracies are fractions.
+        or "point" for no interval), seconds (per trial), of the group's search: considered, stopped; failed
+        (both stages), score (mean validation objective), sparsity, training_flops and inference_flops (beside
+        dense), nonzeros. Accuracies are fractions. A front is ordered from its first objective's best.
 
     Raises:
         NothingMatchedError: If no completed trial matches.
         HslError: If an argument is out of range, or `where` is no expression over these columns.
     """
-    check_columns(by)
-    check_metric(metric)
-    if top < 1:
-        raise HslError(f"top={top}: give the number of configurations per group, at least 1")
-    tables = {name: store.read(name) for name in ("trials", "cells")}
-    with sandbox(tables) as connection:
-        connection.register("labelled", labelled(connection))
-        connection.register("matching", filtered(connection, "labelled", where))
-        winners = _ranked(connection, "matching", by, top, metric)
+    _check(by or (), metric, top, pareto)
+    with sandbox(_tables(store, by or (), metric, where)) as connection:
+        label(connection)
+        select(connection, "matching", where)
+        by = _default_groups(connection, pareto) if by is None else tuple(by)
+        ranking = Ranking(by, metric, top, confirmed_only)
+        winners = (
+            front(connection, "matching", ranking, pareto)
+            if pareto
+            else best_of(connection, "matching", ranking)
+        )
         if not winners:
-            raise NothingMatchedError(_what_exists(connection, where))
-        dense = [row for row in _ranked(connection, "labelled", ("cell",), 1, metric) if row["baseline"]]
-    levels = {
-        row["cell"]: json.loads(row["levels"])
-        for row in tables["cells"].select(["cell", "levels"]).to_pylist()
-    }
+            raise NothingMatchedError(_what_exists(connection, where, confirmed_only))
+        select(connection, "dense_trials", "baseline")
+        dense = best_of(connection, "dense_trials", Ranking(("cell",), metric))
+        cells = run(connection, "SELECT cell, levels FROM cells").to_pylist()
+    levels = {row["cell"]: json.loads(row["levels"]) for row in cells}
     rows = [_answer(row, by, _baseline_of(row, dense, levels), metric) for row in winners]
     return pa.Table.from_pylist(rows, schema=_answer_schema(by))
 
 
-def ranks(tables: Mapping[str, pa.Table], cells: Sequence[str]) -> dict[tuple[str, str], int]:
-    """How `best` ranks the configurations of some cells that have a completed trial, without any statistics.
+def _check(by: Sequence[str], metric: str, top: int, pareto: tuple[str, str] | None) -> None:
+    check_columns(by)
+    check_metric(metric)
+    if top < 1:
+        raise HslError(f"top={top}: give the number of configurations per group, at least 1")
+    if pareto:
+        check_objectives(pareto)
+        if top != 1:
+            raise HslError(f"top={top}: a front is shown whole; leave out top, or leave out pareto")
 
-    Args:
-        tables: The tables trials and cells.
-        cells: Names of cells.
 
-    Returns:
-        Cell and configuration_id to rank, from 1.
-    """
-    named = pa.table({"cell": pa.array(cells, pa.string())})
-    with sandbox({**tables, "named": named}) as connection:
-        connection.register("labelled", labelled(connection))
-        wanted = run(connection, "SELECT * FROM labelled WHERE cell IN (SELECT cell FROM named)")
-        connection.register("matching", wanted)
-        rows = _ranked(connection, "matching", ("cell",), max(len(wanted), 1), "matched")
-    return {(row["cell"], row["configuration_id"]): row["rank"] for row in rows}
+def _default_groups(connection: duckdb.DuckDBPyConnection, pareto: tuple[str, str] | None) -> tuple[str, ...]:
+    sql = "SELECT count(DISTINCT dataset) AS dataset, count(DISTINCT model) AS model FROM matching"
+    several = [name for name, count in run(connection, sql).to_pylist()[0].items() if count > 1]
+    return (*several, "regime") if pareto else (*several, "regime", "sparsity")
+
+
+def _tables(store: Store, by: Sequence[str], metric: str, where: str | None) -> dict[str, pa.Table]:
+    """What the question needs of the store."""
+    accuracies = (f"{split}_{metric}_accuracy" for split in ("val", "test"))
+    columns = dict.fromkeys((*READ, *accuracies, *by, *mentioned_columns(where)))
+    return {
+        "trials": store.read("trials", list(columns)),
+        "cells": store.read("cells", ["cell", "levels", "baseline"]),
+    }
 
 
 def short_parameters(text: str) -> str:
@@ -180,10 +174,7 @@ def _short(value: object) -> str:
 
 def check_columns(by: Sequence[str]) -> None:
     """Refuse groups by anything but columns of trials, each named once."""
-    known = [column.name for column in schema.columns("trials")]
-    for name in by:
-        if name not in known:
-            raise UnknownNameError("column", name, known)
+    schema.check_names("trials", by)
     if len(set(by)) != len(by):
         raise HslError(f"by={list(by)}: name every column once")
 
@@ -192,17 +183,6 @@ def check_metric(metric: str) -> None:
     """Refuse anything but a metric."""
     if metric not in METRICS:
         raise UnknownNameError("metric", metric, METRICS)
-
-
-def _ranked(
-    connection: duckdb.DuckDBPyConnection, source: str, by: Sequence[str], top: int, metric: str
-) -> list[dict[str, Any]]:
-    """The first `top` configurations per group of `source`; key_0, key_1, ... name the group."""
-    keys = ", ".join(f'"{name}" AS key_{i}' for i, name in enumerate(by)) or "0 AS key_0"
-    names = ", ".join(f"key_{i}" for i in range(max(len(by), 1)))
-    sql = _RANKED.format(keys=keys, names=names, source=source, top=int(top), metric=metric)
-    rows: list[dict[str, Any]] = run(connection, sql).to_pylist()
-    return rows
 
 
 def _baseline_of(
@@ -266,8 +246,11 @@ def _answer_schema(by: Sequence[str]) -> pa.Schema:
     )
 
 
-def _what_exists(connection: duckdb.DuckDBPyConnection, where: str | None) -> str:
+def _what_exists(
+    connection: duckdb.DuckDBPyConnection, where: str | None, confirmed_only: bool | None
+) -> str:
     sql = """SELECT count(*) AS trials, count(*) FILTER (status = 'completed') AS completed,
+      count(*) FILTER (status = 'completed' AND stage = 'confirm') AS confirmed,
       list(DISTINCT regime ORDER BY regime) AS regimes, list(DISTINCT sparsity ORDER BY sparsity) AS
       sparsities, list(DISTINCT method ORDER BY method) AS methods FROM labelled"""
     found = run(connection, sql).to_pylist()[0]
@@ -276,6 +259,7 @@ def _what_exists(connection: duckdb.DuckDBPyConnection, where: str | None) -> st
     known = "; ".join(
         f"{name}: {', '.join(map(str, found[name][:20]))}" for name in ("regimes", "sparsities", "methods")
     )
+    kind = "completed trial of the confirm stage" if confirmed_only else "completed trial"
     asked = f" matches {where!r}" if where else " exists"
-    counts = f"{found['trials']} trials, {found['completed']} completed"
-    return f"no completed trial{asked}; stored: {counts}; {known}"
+    counts = f"{found['trials']} trials, {found['completed']} completed, {found['confirmed']} of them confirm"
+    return f"no {kind}{asked}; stored: {counts}; {known}"

@@ -61,11 +61,14 @@ _TRIALS = (
     Column("sparsity", "float64", "fraction", "Requested fraction of zeros among prunable weights.", True),
     Column("parameters", "json", "", "Tuned parameters: dotted name to value.", True),
     Column("configuration", "json", "", "The full configuration.", True),
+    Column("proposal", "int64", "", "Place among the proposals of its cell, from 0; null outside a search."),
+    Column("proposed_by", "string", "", "Sampler that proposed it, or warm_start; null outside a search."),
     Column("status", "string", "", "How the trial ended.", True, ("completed", "stopped", "failed")),
     Column("reason", "string", "", "Why it was stopped or failed."),
     Column("epochs", "int64", "epochs", "Epochs trained.", True),
     Column("budget_epochs", "int64", "epochs", "Epochs of a full training.", True),
     Column("objective", "float64", "", "Validation metric that search and early stopping maximise."),
+    Column("objective_metric", "string", "", "Name of that metric, for example val_matched_accuracy."),
     *_metrics(),
     Column("best_epoch", "int64", "epochs", "Epoch of the highest objective at the target sparsity."),
     Column("best_objective", "float64", "", "Objective of that epoch."),
@@ -123,6 +126,13 @@ _CELLS = (
     Column("baseline", "bool", "", "Whether it is the dense baseline of its regime.", True),
     Column("configurations", "int64", "", "Budget: configurations to search.", True),
     Column("space_hash", "string", "", "Hash of the search space that planned the cell."),
+    Column("sampler", "json", "", "Sampler of its search with all arguments."),
+    Column(
+        "confidence",
+        "float64",
+        "",
+        "Level that intervals of its confirmation need to hold at 95 %, if seeds were added until it was clear.",
+    ),
 )
 
 _EVALUATIONS = (
@@ -155,11 +165,23 @@ _EVALUATIONS = (
     Column("seconds", "float64", "s", "Time it took."),
 )
 
+_SESSIONS = (
+    Column("session", "string", "", "One run of the driver.", True),
+    Column("started_at", "timestamp", "UTC", "When it began.", True),
+    Column("updated_at", "timestamp", "UTC", "When the row was last renewed.", True),
+    Column("epochs", "float64", "epochs", "Epochs that it added, parents included."),
+    Column("wall_time", "float64", "s", "Time during which it trained."),
+    Column("gpu_hours", "float64", "h", "GPUs that trials and parents held, times hours."),
+    Column("cost", "float64", "", "Money for the nodes that were there, by the prices of the space."),
+    Column("under_way", "json", "", "Trials that were being trained when the row was last renewed."),
+)
+
 TABLES: Mapping[str, tuple[Column, ...]] = {
     "trials": _TRIALS,
     "epochs": _EPOCHS,
     "cells": _CELLS,
     "evaluations": _EVALUATIONS,
+    "sessions": _SESSIONS,
 }
 
 KEYS: Mapping[str, tuple[str, ...]] = {
@@ -167,5 +189,6 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "epochs": ("trial_id", "epoch"),
     "cells": ("cell",),
     "evaluations": ("trial_id", "checkpoint", "split", "measure", "detail"),
+    "sessions": ("session",),
 }
 """The columns of which a table has at most one row per combination of values."""

@@ -15,7 +15,7 @@ import pyarrow as pa
 from hsl.errors import HslError, NothingMatchedError
 from hsl.results import schema
 from hsl.results.best import check_columns, check_metric
-from hsl.results.database import filtered, labelled, run, sandbox
+from hsl.results.database import label, mentioned_columns, run, sandbox, select
 from hsl.results.stats import adjusted, paired_difference
 from hsl.results.store import Store
 
@@ -25,6 +25,11 @@ MINIMUM_SEEDS = 3
 
 SPARSIFICATION = ("sparsity", "method", "distribution")
 """What a dense network has no level of: one that is compared to sparse ones is compared to all of them."""
+
+_SCOPE = ("dataset", "model")
+"""What is never mixed, nor paired with each other."""
+
+_READ = ("sequence", "trial_id", "seed", "cell", "stage", "status", "regime", *_SCOPE, *SPARSIFICATION)
 
 _SIDE = """
 SELECT trial_id, seed, cell, baseline, test_{metric}_accuracy AS value, {columns}
@@ -82,8 +87,8 @@ def compare(
         a: SQL expression over the columns of trials and `baseline`: the first side.
         b: The same for the second; no trial may match both.
         by: Columns of trials; every combination of values that both sides have is a group. By default regime,
-            and sparsity where the sides share one.
-        metric: "matched" or "clean": whose accuracies are compared.
+            sparsity where the sides share one, and data set and model where there are several.
+        metric: "matched", "clean" or "worst_class": whose accuracies are compared.
 
     Returns:
         One row per group: the columns of `by`, then metric, a_mean, b_mean, difference (a - b) with its 95 %
@@ -110,10 +115,12 @@ def compare(
 
 
 def _sides(store: Store, a: str, b: str, by: Sequence[str], metric: str) -> tuple[_Side, _Side]:
-    tables = {name: store.read(name) for name in ("trials", "cells")}
-    levels = {row["cell"]: json.loads(row["levels"]) for row in tables["cells"].to_pylist()}
-    with sandbox(tables) as connection:
-        connection.register("labelled", labelled(connection))
+    named = [name for where in (a, b) for name in mentioned_columns(where)]
+    columns = dict.fromkeys((*_READ, f"test_{metric}_accuracy", *by, *named))
+    cells = store.read("cells", ["cell", "levels", "baseline"])
+    levels = {row["cell"]: json.loads(row["levels"]) for row in cells.to_pylist()}
+    with sandbox({"trials": store.read("trials", list(columns)), "cells": cells}) as connection:
+        label(connection)
         found = [_rows(connection, where, by, metric) for where in (a, b)]
     for where, rows in zip((a, b), found, strict=True):
         if not rows:
@@ -130,8 +137,8 @@ def _sides(store: Store, a: str, b: str, by: Sequence[str], metric: str) -> tupl
 def _rows(
     connection: duckdb.DuckDBPyConnection, where: str, by: Sequence[str], metric: str
 ) -> list[dict[str, Any]]:
-    connection.register("side", filtered(connection, "labelled", where))
-    named = dict.fromkeys((*by, "regime", *SPARSIFICATION))
+    select(connection, "side", where)
+    named = dict.fromkeys((*by, "regime", *_SCOPE, *SPARSIFICATION))
     columns = ", ".join(f'"{name}" AS "by_{name}"' for name in named)
     rows: list[dict[str, Any]] = run(
         connection, _SIDE.format(metric=metric, columns=columns, view="side")
@@ -141,7 +148,8 @@ def _rows(
 
 def _with_levels(row: Row, levels: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     own = {axis: json.dumps(level, sort_keys=True) for axis, level in levels.get(row["cell"], {}).items()}
-    return {**row, "levels": {**own, "regime": row["by_regime"], "sparsity": row["by_sparsity"]}}
+    known = {name: row[f"by_{name}"] for name in (*_SCOPE, "regime", "sparsity")}
+    return {**row, "levels": {**own, **known}}
 
 
 def _side(rows: list[dict[str, Any]]) -> _Side:
@@ -149,8 +157,9 @@ def _side(rows: list[dict[str, Any]]) -> _Side:
 
 
 def _default_columns(a: _Side, b: _Side) -> tuple[str, ...]:
-    shared = a.levels("sparsity") & b.levels("sparsity")
-    return ("regime", "sparsity") if shared or a.dense != b.dense else ("regime",)
+    several = [name for name in _SCOPE if len(a.levels(name) | b.levels(name)) > 1]
+    shared = a.levels("sparsity") & b.levels("sparsity") or a.dense != b.dense
+    return (*several, "regime", "sparsity") if shared else (*several, "regime")
 
 
 def _groups(

@@ -10,6 +10,8 @@ from statistics import NormalDist
 import numpy as np
 
 CONFIDENCE = 0.95
+LEAST_FREEDOM = 10
+"""Degrees of freedom below which the interval is not to be trusted with a decision."""
 _CLOSE_TO_ONE = 1 - 1e-12
 
 

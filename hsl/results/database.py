@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from hsl.errors import HslError
+from hsl.results import schema
 from hsl.results.columns import TABLES
 
 _SANDBOX = {
@@ -59,6 +63,36 @@ def table_names(connection: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
     return named & set(TABLES) or set(TABLES)
 
 
+def scanned_columns(connection: duckdb.DuckDBPyConnection, sql: str) -> set[str] | None:
+    """Columns that `sql` reads from any table, as DuckDB plans it; None where its plan does not say.
+
+    Reading a column costs more than most questions about it, and most questions are about few.
+    """
+    try:
+        plan = json.loads(connection.sql(f"EXPLAIN (FORMAT JSON) {sql}").fetchall()[0][1])
+    except (duckdb.Error, ValueError, IndexError):
+        return None
+    nodes = list(_nodes(plan))
+    scans = [node["extra_info"].get("Projections") for node in nodes if "ARROW_SCAN" in node["name"]]
+    described = any("COLUMN_DATA" in node["name"] for node in nodes)  # DESCRIBE tells of all columns
+    if described or not scans or not all(scans):
+        return None
+    return {name for found in scans for name in ([found] if isinstance(found, str) else found)}
+
+
+def _nodes(plan: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for node in plan:
+        yield node
+        yield from _nodes(node["children"])
+
+
+def mentioned_columns(condition: str | None) -> list[str]:
+    """Columns of trials that `condition` names, or all where it may mean columns that it does not name."""
+    known = [column.name for column in schema.columns("trials")]
+    words = set(re.findall(r"\w+", (condition or "").casefold()))
+    return known if "columns" in words else [name for name in known if name in words]
+
+
 def run(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
     """The rows that `sql` returns.
 
@@ -71,20 +105,20 @@ def run(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
         raise HslError(one_line(error)) from error
 
 
-def labelled(connection: duckdb.DuckDBPyConnection) -> pa.Table:
-    """The trials with a column `baseline`: whether the cell is the dense reference of its regime."""
-    return run(connection, _LABELLED)
+def label(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make a view `labelled`: trials with `baseline`, whether the cell is the dense reference of its regime."""
+    connection.execute(f"CREATE VIEW labelled AS {_LABELLED}")
 
 
-def filtered(connection: duckdb.DuckDBPyConnection, view: str, where: str | None) -> pa.Table:
-    """The rows of `view` for which `where` holds: one expression, which nothing can follow.
+def select(connection: duckdb.DuckDBPyConnection, name: str, where: str | None) -> None:
+    """Make a table `name` of the rows of `labelled` for which `where` holds: one expression.
 
     Raises:
-        HslError: If `where` is no expression over the columns of `view`.
+        HslError: If `where` is no expression over the columns, or if anything follows it.
     """
-    rows = connection.table(view)
+    rows = connection.view("labelled")
     try:
-        return (rows.filter(where) if where else rows).to_arrow_table()
+        connection.register(name, (rows.filter(where) if where else rows).to_arrow_table())
     except duckdb.Error as error:
         raise HslError(f"condition {where!r}: {one_line(error)}") from error
 

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from hsl.errors import NothingMatchedError, close_match
 from hsl.results import schema
-from hsl.results.best import ranks, short_parameters
+from hsl.results.best import short_parameters
+from hsl.results.ranking import ranks
 from hsl.results.store import Store
 from hsl.results.text import cell as cell_text
 

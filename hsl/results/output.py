@@ -56,14 +56,26 @@ def show(table: pa.Table, format: str = "table", stream: TextIO | None = None, c
         raise HslError(f"{format} cannot hold this result: {error}; cast that column") from error
 
 
-def show_best(answer: pa.Table, format: str = "table", stream: TextIO | None = None) -> None:
-    """Write what `hsl.results.query.best` returned: summed up for people, every column for programs.
+def show_best(
+    answer: pa.Table,
+    format: str = "table",
+    stream: TextIO | None = None,
+    *,
+    pareto: tuple[str, str] | None = None,
+) -> None:
+    """Write what `hsl.results.best.best` returned: summed up for people, every column for programs.
+
+    Args:
+        answer: The result.
+        format: As of `show`.
+        stream: As of `show`.
+        pareto: The objectives, if it is a front.
 
     Raises:
         HslError: As `show`.
     """
     if format in ("table", "markdown"):
-        show(text.summary(answer), format, stream, text.caption(answer))
+        show(text.summary(answer, pareto), format, stream, text.caption(answer, pareto))
     else:
         show(answer, format, stream)
 
@@ -82,16 +94,28 @@ def show_compared(
         show(answer, format, stream)
 
 
+def show_claims(answer: pa.Table, format: str = "table", stream: TextIO | None = None) -> None:
+    """Write what `hsl.results.claims.evaluate` returned.
+
+    Raises:
+        HslError: As `show`.
+    """
+    if format in ("table", "markdown"):
+        show(text.claimed(answer), format, stream, text.claimed_caption(answer))
+    else:
+        show(answer, format, stream)
+
+
 def _terminal(table: pa.Table, stream: TextIO, caption: str) -> None:
     console = Console(file=stream, width=None if stream.isatty() else _UNLIMITED, highlight=False)
-    grid = _grid(table, _printable, Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False))
+    grid = _grid(table, printable, Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False))
     unlimited = console.options.update(max_width=_UNLIMITED)
     if Measurement.get(console, unlimited, grid).minimum > console.width:
         _records(table, console)
     else:
         console.print(grid)
     if caption:
-        console.print(Text("\n".join(map(_printable, caption.splitlines()))))
+        console.print(Text("\n".join(map(printable, caption.splitlines()))))
 
 
 def _records(table: pa.Table, console: Console) -> None:
@@ -99,7 +123,7 @@ def _records(table: pa.Table, console: Console) -> None:
     for row in table.to_pylist():
         grid = Table(box=None, show_header=False, pad_edge=False)
         for name, value in row.items():
-            grid.add_row(Text(_printable(name)), Text(_printable(text.cell(name, value))))
+            grid.add_row(Text(printable(name)), Text(printable(text.cell(name, value))))
         console.print(grid, "")
 
 
@@ -122,14 +146,14 @@ def _grid(table: pa.Table, clean: Callable[[str], str], grid: Table) -> Table:
     return grid
 
 
-def _printable(value: str) -> str:
+def printable(value: str) -> str:
     """`value` with control characters spelt out, so that it cannot steer the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
 
 
 def _harmless(value: str) -> str:
     """`value` so that Markdown shows it: no tag, no link or image, no end of the table cell."""
-    return html.escape(_printable(value), quote=False).replace("|", "&#124;").replace("](", "]&#40;")
+    return html.escape(printable(value), quote=False).replace("|", "&#124;").replace("](", "]&#40;")
 
 
 def _json(table: pa.Table, stream: TextIO) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pyarrow as pa
 
+from hsl.errors import HslError
+from hsl.results import schema
 from hsl.results.best import best
-from hsl.results.database import require_select, run, sandbox, table_names
+from hsl.results.columns import TABLES
+from hsl.results.database import require_select, run, sandbox, scanned_columns, table_names
 from hsl.results.store import Store
 
 __all__ = ["best", "passes_per_second", "query"]
 
 
 def query(store: Store, sql: str) -> pa.Table:
-    """What one SELECT over the views trials, epochs and cells returns.
+    """What one SELECT over the views trials, epochs, cells and evaluations returns.
 
     Args:
         store: Where to read.
@@ -29,7 +34,28 @@ def query(store: Store, sql: str) -> pa.Table:
     with sandbox({}) as parser:
         require_select(parser, sql)
         named = table_names(parser, sql)
-    with sandbox({name: store.read(name) for name in named}) as connection:
+    with sandbox({name: schema.arrow_schema(name).empty_table() for name in TABLES}) as planner:
+        columns = scanned_columns(planner, sql)
+    if columns is not None:
+        try:
+            return _answer(store, sql, {name: _own(name, columns) for name in named})
+        except HslError:
+            pass  # whatever it is, it is told about the whole tables
+    return _answer(store, sql, dict.fromkeys(named))
+
+
+def _own(table: str, columns: set[str]) -> list[str]:
+    """Those of `columns` that `table` has, in its order."""
+    return [column.name for column in schema.columns(table) if column.name in columns]
+
+
+def _answer(store: Store, sql: str, columns: Mapping[str, list[str] | None]) -> pa.Table:
+    # A table of which nothing is scanned is named at most: empty it does as well.
+    tables = {
+        name: schema.arrow_schema(name).empty_table() if only == [] else store.read(name, only)
+        for name, only in columns.items()
+    }
+    with sandbox(tables) as connection:
         return run(connection, sql)
 
 

@@ -41,6 +41,18 @@ def columns(table: str) -> tuple[Column, ...]:
     return TABLES[table]
 
 
+def check_names(table: str, names: Iterable[str]) -> None:
+    """Refuse names that no column of `table` has.
+
+    Raises:
+        UnknownNameError: If there is no such table or column.
+    """
+    known = [column.name for column in columns(table)]
+    for name in names:
+        if name not in known:
+            raise UnknownNameError("column", name, known)
+
+
 def arrow_schema(table: str) -> pa.Schema:
     """The columns of `table` as a pyarrow schema; its metadata names the table and SCHEMA_VERSION."""
     fields = [pa.field(column.name, _ARROW_TYPES[column.type]) for column in columns(table)]
@@ -82,8 +94,19 @@ def to_arrow(table: str, rows: Iterable[Mapping[str, object]]) -> pa.Table:
     return pa.Table.from_pylist(checked, schema=arrow_schema(table))
 
 
-def conform(table: str, found: pa.Table) -> pa.Table:
+def needed(table: str) -> list[str]:
+    """The columns without which a row has no place: the key, and the order of arrival."""
+    counted = any(column.name == "sequence" for column in columns(table))
+    return [*KEYS[table], *(["sequence"] if counted else [])]
+
+
+def conform(table: str, found: pa.Table, wanted: Sequence[str] | None = None) -> pa.Table:
     """A file's columns as those of `table`: missing ones are null, unknown ones are left out.
+
+    Args:
+        table: Name of the table.
+        found: Rows as they are in the file.
+        wanted: Columns to return, those of `needed` at least; all by default.
 
     Raises:
         ValueError: If `found` was written as another table, if a key column is absent or has nulls, or if a
@@ -93,18 +116,18 @@ def conform(table: str, found: pa.Table) -> pa.Table:
     written_as = (found.schema.metadata or {}).get(TABLE_KEY, table.encode())
     if written_as != table.encode():
         raise ValueError(f"written as {written_as.decode(errors='replace')}")
-    needed = [*KEYS[table], *(["sequence"] if "sequence" in schema.names else [])]
-    if missing := [name for name in needed if name not in found.column_names]:
+    if missing := [name for name in needed(table) if name not in found.column_names]:
         raise ValueError(f"no column {', '.join(missing)}")
-    if empty := [name for name in needed if found[name].null_count]:
+    if empty := [name for name in needed(table) if found[name].null_count]:
         raise ValueError(f"nulls in column {', '.join(empty)}")
+    fields = [field for field in schema if wanted is None or field.name in wanted]
     arrays = [
         found[field.name].cast(field.type)
         if field.name in found.column_names
         else pa.nulls(len(found), field.type)
-        for field in schema
+        for field in fields
     ]
-    return pa.Table.from_arrays(arrays, schema=schema)
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=schema.metadata))
 
 
 def markdown() -> str:

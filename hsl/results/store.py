@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 from uuid import uuid4
 
 import pyarrow as pa
@@ -25,25 +23,14 @@ from pyarrow import fs
 from hsl.errors import StoreError
 from hsl.provenance import redact
 from hsl.results import schema
-from hsl.results.columns import KEYS, TABLES
+from hsl.results.columns import TABLES
 from hsl.results.files import TEMPORARY, open_filesystem, replace, reported
+from hsl.results.parts import Part, decode, newest, parse
 
 _LOG = logging.getLogger("hsl.results.store")
-_PART = re.compile(r"part-(?P<session>[0-9a-f]+)-(?P<number>\d+)\.parquet")
 _SPACE = "space.yaml"
+_CHECKPOINTS = "checkpoints"
 _READ_ATTEMPTS = 5
-
-
-class Part(NamedTuple):
-    """One file of a table; parts are ordered from old to new."""
-
-    number: int
-    session: str
-
-    @property
-    def name(self) -> str:
-        """The name of the file."""
-        return f"part-{self.session}-{self.number}.parquet"
 
 
 class Store:
@@ -73,6 +60,12 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({self.uri!r})"
 
+    @property
+    def place(self) -> str:
+        """Where the store is, the same for every way to write it."""
+        kind = self._filesystem.type_name
+        return self._root if kind == "local" else f"{kind}://{self._root}"
+
     def exists(self) -> bool:
         """Whether anything was stored here: a table or a space."""
         paths = [self._path(_SPACE), *(self._path(table) for table in TABLES)]
@@ -94,7 +87,7 @@ class Store:
         if len(added):
             self._write(table, Part(self._next_number(), self._session), added)
 
-    def read(self, table: str) -> pa.Table:
+    def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows of `table`, one per key (the one that arrived last), in the order of arrival.
 
         Columns that a file lacks are null, columns that this version does not know are left out, and files
@@ -102,20 +95,24 @@ class Store:
 
         Args:
             table: "trials", "epochs", "cells" or "evaluations".
+            columns: Which to read and return, in this order; by default all, which takes several times as
+                long and as much memory.
 
         Returns:
-            A table with the columns of `schema.arrow_schema(table)`.
+            A table with these columns of `schema.arrow_schema(table)`.
 
         Raises:
-            StoreError: If there is no store.
+            StoreError: If there is no store, or a newer hsl wrote it.
+            UnknownNameError: If there is no such table or column.
         """
-        return _latest(table, self._read_parts(table).values())
+        schema.check_names(table, columns or ())
+        return newest(table, self._read_parts(table, columns).values(), columns)
 
     def next_sequence(self) -> int:
         """The sequence number that follows all stored ones; 0 for a store without rows, or for no store."""
         if not self.exists():
             return 0
-        last = [pc.max(self.read(table)["sequence"]).as_py() for table in ("trials", "epochs")]
+        last = [pc.max(self.read(table, ["sequence"])["sequence"]).as_py() for table in ("trials", "epochs")]
         return max((number + 1 for number in last if number is not None), default=0)
 
     def compact(self, table: str) -> None:
@@ -139,6 +136,38 @@ class Store:
             return
         self._write_compacted(table, parts)
         self._delete(table, parts)
+
+    def replace_table(self, table: str, rows: pa.Table) -> None:
+        """Make `rows` the only ones of `table`.
+
+        They are written in one step before the old files go; who reads in between, or after a crash there,
+        finds old and new rows, of each key the one with the highest sequence.
+
+        Raises:
+            StoreError: If the store cannot be written.
+        """
+        old = self._parts(table) if self.exists() else []
+        self._write(table, Part(self._next_number(), self._session), schema.conform(table, rows))
+        self._delete(table, old)
+
+    def checkpoints(self) -> dict[str, int]:
+        """File name to size in bytes of the checkpoints of trials."""
+        selector = fs.FileSelector(self._path(_CHECKPOINTS), allow_not_found=True)
+        with reported(f"{self.uri}/{_CHECKPOINTS}: cannot be listed"):
+            return {info.base_name: info.size for info in self._filesystem.get_file_info(selector)}
+
+    def read_checkpoint(self, name: str) -> pa.Buffer:
+        """The content of a file of `checkpoints`.
+
+        Raises:
+            StoreError: If it cannot be read.
+        """
+        return self._content(f"{_CHECKPOINTS}/{name}")
+
+    def write_checkpoint(self, name: str, content: pa.Buffer) -> None:
+        """Place a file among the checkpoints at once."""
+        with reported(f"{self.uri}/{_CHECKPOINTS}: cannot be written"):
+            self._place(f"{_CHECKPOINTS}/{name}", content)
 
     def write_space(self, text: str) -> None:
         """Keep the search space of the sweep, as YAML text."""
@@ -177,30 +206,32 @@ class Store:
         selector = fs.FileSelector(self._path(table), allow_not_found=True)
         with reported(f"{self.uri}/{table}: cannot be listed"):
             names = [info.base_name for info in self._filesystem.get_file_info(selector)]
-        return sorted(part for name in names if (part := _parse(table, name)))
+        for name in names:
+            if not parse(name) and not name.startswith(TEMPORARY):
+                _LOG.warning("%s/%s is left out, it is no part of a store", table, name)
+        return sorted(part for name in names if (part := parse(name)))
 
-    def _read_parts(self, table: str) -> dict[Part, pa.Table]:
+    def _read_parts(self, table: str, columns: Sequence[str] | None = None) -> dict[Part, pa.Table]:
         """The readable files of `table`, listed again where a compaction took one away meanwhile."""
         for _ in range(_READ_ATTEMPTS):
             with contextlib.suppress(FileNotFoundError):
-                found = {part: self._read_part(table, part) for part in self._parts(table)}
+                found = {part: self._read_part(table, part, columns) for part in self._parts(table)}
                 return {part: rows for part, rows in found.items() if rows is not None}
         raise StoreError(
             f"{self.uri}/{table}: files vanish while they are read; try again when the sweep is idle"
         )
 
-    def _read_part(self, table: str, part: Part) -> pa.Table | None:
-        """The columns of one file as they are, or None with a warning where it is no file of this table."""
-        content = self._content(f"{table}/{part.name}")
+    def _read_part(self, table: str, part: Part, columns: Sequence[str] | None) -> pa.Table | None:
+        """Columns of one file as they are, or None with a warning where it is no file of this table."""
+        where = f"{self.uri}/{table}/{part.name}"
         try:
-            found = pq.ParquetFile(pa.BufferReader(content)).read()
-            schema.conform(table, found)
+            return decode(table, self._content(f"{table}/{part.name}"), columns)
+        except FileNotFoundError:
+            raise
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             reason = str(error).partition("\n")[0]
-            where = f"{self.uri}/{table}/{part.name}"
             _LOG.warning("%s is left out, it is no file of this table: %s", where, reason)
             return None
-        return found
 
     def _content(self, name: str) -> pa.Buffer:
         """The bytes of a file. Unreachable is an error, never a reason to go on without its rows."""
@@ -215,7 +246,7 @@ class Store:
     def _write_compacted(self, table: str, parts: Mapping[Part, pa.Table]) -> None:
         # The number follows the newest replaced file, so that what is appended meanwhile stays newer. The
         # session is a new one, so that no append of this store can have the same name.
-        self._write(table, Part(max(parts).number + 1, uuid4().hex), _latest(table, parts.values()))
+        self._write(table, Part(max(parts).number + 1, uuid4().hex), newest(table, parts.values()))
 
     def _delete(self, table: str, parts: Iterable[Part]) -> None:
         for part in parts:
@@ -314,24 +345,3 @@ class Writer:
 
     def _count(self) -> int:
         return sum(map(len, self._waiting.values()))
-
-
-def _parse(table: str, name: str) -> Part | None:
-    match = _PART.fullmatch(name)
-    if match:
-        return Part(int(match["number"]), match["session"])
-    if not name.startswith(TEMPORARY):
-        _LOG.warning("%s/%s is left out, it is no part of a store", table, name)
-    return None
-
-
-def _latest(table: str, parts: Iterable[pa.Table]) -> pa.Table:
-    """Of each key the row with the highest sequence, then of the newest file, in that order."""
-    rows = pa.concat_tables(
-        schema.conform(table, part) for part in (schema.arrow_schema(table).empty_table(), *parts)
-    )
-    if "sequence" in rows.column_names:
-        rows = rows.take(pc.sort_indices(rows, [("sequence", "ascending")]))
-    numbered = rows.append_column("#", pa.array(range(len(rows)), pa.int64()))
-    last = numbered.group_by(list(KEYS[table])).aggregate([("#", "max")])["#_max"]
-    return rows.take(last.take(pc.sort_indices(last)))

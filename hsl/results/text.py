@@ -57,22 +57,26 @@ def plain(value: object) -> object:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def summary(answer: pa.Table) -> pa.Table:
-    """The result of `best` in few columns of text, which fit 100 characters."""
+def summary(answer: pa.Table, pareto: tuple[str, str] | None = None) -> pa.Table:
+    """The result of `best` in few columns of text, which fit 100 characters; of a front with what it weighs."""
     names = answer.column_names
     keys = names[: names.index("baseline")]
     rows = answer.to_pylist()
-    if any(row["rank"] > 1 for row in rows):
+    if not pareto and any(row["rank"] > 1 for row in rows):
         keys = [*keys, "rank"]
-    return pa.Table.from_pylist([_summary(row, keys) for row in rows])
+    return pa.Table.from_pylist([_summary(row, keys, pareto) for row in rows])
 
 
-def caption(answer: pa.Table) -> str:
+def caption(answer: pa.Table, pareto: tuple[str, str] | None = None) -> str:
     """What the marks in `summary` of this answer mean."""
     rows = answer.to_pylist()
     metric = rows[0]["metric"] if rows else ""
     kinds = {row["difference_kind"] for row in rows}
     lines = [f"Chosen on validation; {metric} test accuracy as mean [95 % t interval] and number of seeds n."]
+    if pareto:
+        lines.insert(
+            0, f"No configuration has better {pareto[0]} without worse {pareto[1]}; accuracy is validation %."
+        )
     if "paired" in kinds:
         lines.append("difference: to dense of the same regime, paired by seed.")
     if "unpaired" in kinds:
@@ -102,6 +106,48 @@ def compared_caption(answer: pa.Table, a: str, b: str) -> str:
     )
 
 
+def claimed(answer: pa.Table) -> pa.Table:
+    """The result of `hsl.results.claims.evaluate` in few columns of text."""
+    rows = answer.to_pylist()
+    scope = [name for name in ("dataset", "model", "factors") if len({row[name] for row in rows}) > 1]
+    return pa.Table.from_pylist([_claimed(row, scope) for row in rows])
+
+
+def claimed_caption(answer: pa.Table) -> str:
+    """What the columns of `claimed` mean, and the claims as a whole."""
+    rows = answer.to_pylist()
+    tested = sum(row["p_value"] is not None for row in rows)
+    verdicts: dict[str, list[str]] = {}
+    for row in rows:
+        verdicts.setdefault(row["claim_verdict"], []).append(row["claim"])
+    lines = [f"{verdict}: {', '.join(dict.fromkeys(names))}" for verdict, names in sorted(verdicts.items())]
+    return "\n".join(
+        [
+            "; ".join(lines),
+            "effect: in percentage points, mean [95 % t interval] over n seeds; of layer densities and of costs "
+            "(percent of dense), which seeds hardly change, mean [range] over n trials or pairs of cells.",
+            f"p: t test against the bound, corrected over {tested} statements by Benjamini-Hochberg; "
+            "--format json tells the cells of each.",
+        ]
+    )
+
+
+def _claimed(row: Mapping[str, Any], scope: list[str]) -> dict[str, str]:
+    exact = row["interval"] == "range"
+    sign = "" if row["direction"] == "within" else {"above": "> ", "below": "< "}[row["direction"]]
+    bound = f"{sign or '± '}{100 * row['threshold']:g}"
+    return {
+        "claim": row["claim"],
+        **{name: cell(name, row[name]) for name in scope},
+        "statement": row["statement"],
+        "bound": bound,
+        "effect": _interval(row["effect"], row["low"], row["high"], sign=not exact),
+        "n": str(row["n"]),
+        "p": cell("p", row["p_adjusted"]),
+        "verdict": row["verdict"] + (f" ({row['reason']})" if row["reason"] else ""),
+    }
+
+
 def _compared(row: Mapping[str, Any], keys: list[str]) -> dict[str, str]:
     return {
         **{key: cell(key, row[key]) for key in keys},
@@ -115,11 +161,23 @@ def _compared(row: Mapping[str, Any], keys: list[str]) -> dict[str, str]:
     }
 
 
-def _summary(row: Mapping[str, Any], keys: list[str]) -> dict[str, str]:
+_WEIGHED = {"accuracy": "score", "flops": "training_flops"}
+"""The columns of what a front weighs, where they have other names."""
+
+
+def _weighed(row: Mapping[str, Any], pareto: tuple[str, str] | None) -> dict[str, str]:
+    values = {name: row[_WEIGHED.get(name, name)] for name in pareto or ()}
+    return {
+        name: percent(value) if name == "accuracy" else cell(name, value) for name, value in values.items()
+    }
+
+
+def _summary(row: Mapping[str, Any], keys: list[str], pareto: tuple[str, str] | None) -> dict[str, str]:
     named = " ".join(row[name] for name in ("method", "distribution") if name not in keys and row[name])
     return {
         **{key: cell(key, row[key]) for key in keys},
         "configuration": named,
+        **_weighed(row, pareto),
         "test % [95 % CI] n": _test(row),
         "dense %": "" if row["baseline"] else percent(row["dense_mean"]),
         "difference [CI]": _difference(row),

@@ -13,7 +13,8 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from hsl.errors import MethodError, close_match
-from hsl.search.schema import SearchSpace, default_regime
+from hsl.search.regimes import default_regime
+from hsl.search.schema import SearchSpace
 from hsl.sparsity.methods import METHODS, check_hyperparameters
 from hsl.training.configuration import (
     Configuration,
@@ -98,6 +99,14 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
 }
 
 
+def usual_sparsity(space: SearchSpace) -> float | None:
+    """The sparsity where none is chosen: that of the space, or the highest that it tunes; None if it has neither."""
+    tuned = space.search.get("sparsity")
+    if tuned is None:
+        return space.sparsity
+    return float(max(tuned.choice or tuned.bounds or ()))
+
+
 def configuration(space: SearchSpace, values: Values) -> Configuration:
     """The configuration that `values` (axis -> value, over the space's own defaults) describe.
 
@@ -118,11 +127,11 @@ def configuration(space: SearchSpace, values: Values) -> Configuration:
         model=model_spec(values.get("model", space.model)),
         split=space.split,
         training=Training.model_validate({**space.training.model_dump(), **training}),
-        regime=space.regimes[values.get("regime") or default_regime(space.regime, space.regimes)],
+        regime=space.regimes[values.get("regime") or default_regime(space.regime, space.regimes)].hardness,
         method=method,
         hyperparameters={name: value for name, value in given.items() if name in takes},
         distribution=None if dense else values.get("distribution", space.distribution),
-        sparsity=0.0 if dense else values.get("sparsity", space.sparsity) or 0.0,
+        sparsity=0.0 if dense else values.get("sparsity", usual_sparsity(space)) or 0.0,
         init=values.get("init", space.init),
         layers=Layers() if dense else space.layers,
     )

@@ -36,6 +36,7 @@ class TopAfter(Judge):
     """
 
     progress = "epoch"
+    can_pause = True
 
     def __init__(self, keep: float) -> None:
         super().__init__((1,), share=0.0)

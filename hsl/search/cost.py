@@ -9,7 +9,8 @@ from hsl.hardness.registries import input_of
 from hsl.search.axes import configuration
 from hsl.search.plan import Cell, Plan, Scores
 from hsl.training.configuration import Configuration
-from hsl.training.passes import FORWARD, count_passes
+from hsl.training.evaluation_settings import Evaluation
+from hsl.training.passes import FORWARD, count_passes, evaluation_passes
 from hsl.training.sizes import known_size
 
 NOMINAL_PASSES_PER_SECOND = {
@@ -60,8 +61,22 @@ def training_passes(trained: Configuration, is_evaluated: bool = True) -> float 
     return count_passes(trained, trained.training.epochs, exposure, evaluated, matched)
 
 
+def measuring_passes(trained: Configuration, evaluation: Evaluation, stage: str) -> float | None:
+    """Passes of what is measured at the end of a trial, or None where the data set's size is not known."""
+    sizes = split_sizes(trained)
+    if stage not in evaluation.stages:
+        return 0.0
+    return None if sizes is None else evaluation_passes(evaluation, trained.regime, sizes)
+
+
 def part_sizes(trained: Configuration) -> tuple[int, int] | None:
     """Number of training samples, and of validation and test samples together; None where not known."""
+    sizes = split_sizes(trained)
+    return None if sizes is None else (sizes["train"], sizes["val"] + sizes["test"])
+
+
+def split_sizes(trained: Configuration) -> dict[str, int] | None:
+    """Number of samples of each part of the data set; None where not known."""
     known = known_size(trained.dataset)
     if known is None:
         return None
@@ -69,7 +84,7 @@ def part_sizes(trained: Configuration) -> tuple[int, int] | None:
     test = known.given_test or round(known.samples * split.test)
     val = round((known.samples - test) * split.validation)
     train = known.samples - test - val
-    return min(train, split.limit or train), val + test
+    return {"train": min(train, split.limit or train), "val": val, "test": test}
 
 
 def estimate(plan: Plan, passes_per_second: float | None = None) -> list[Cost]:
@@ -85,8 +100,8 @@ def estimate(plan: Plan, passes_per_second: float | None = None) -> list[Cost]:
     confirmed = [(cell, min(confirm.top, cell.configurations) * confirm.seeds) for cell in plan.cells]
     return [
         _cost("parents", list(_prerequisites(plan)), speed),
-        _cost("search", [_cell_item(plan, cell, count) for cell, count in search], speed),
-        _cost("confirm", [_cell_item(plan, cell, count) for cell, count in confirmed], speed),
+        _cost("search", [_cell_item(plan, cell, count, "search") for cell, count in search], speed),
+        _cost("confirm", [_cell_item(plan, cell, count, "confirm") for cell, count in confirmed], speed),
     ]
 
 
@@ -112,10 +127,13 @@ def _scores_item(scores: Scores) -> Item:
     return scores.models, scores.epochs, scores.epochs * sizes[0] + looks * look * sum(sizes)
 
 
-def _cell_item(plan: Plan, cell: Cell, count: int) -> Item:
+def _cell_item(plan: Plan, cell: Cell, count: int, stage: str) -> Item:
     method, distributions = next(iter(cell.distributions.items()))
     example = configuration(plan.space, {**cell.levels, "method": method, "distribution": distributions[0]})
-    return count, example.training.epochs, training_passes(example)
+    passes = training_passes(example)
+    measuring = measuring_passes(example, plan.space.evaluation, stage)
+    total = None if passes is None or measuring is None else passes + measuring
+    return count, example.training.epochs, total
 
 
 def _cost(stage: str, items: list[Item], speed: float | None) -> Cost:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
-import yaml
 
-from hsl.errors import NothingMatchedError, StoreError
+from hsl.errors import NothingMatchedError
+from hsl.results.audit import objective_name
 from hsl.results.store import Store
 
 OBJECTIVE = "objective"
@@ -83,15 +83,6 @@ def read_curves(store: Store) -> tuple[list[Curve], int]:
     return curves, len(search) - len(curves)
 
 
-def objective_name(store: Store) -> str:
-    """Column of epochs that search and early stopping maximised."""
-    try:
-        space = yaml.safe_load(store.read_space() or "") or {}
-    except yaml.YAMLError as error:
-        raise StoreError(f"{store.uri}/space.yaml is no YAML: {error}; restore it") from error
-    return f"val_{space.get('objective', 'matched') if isinstance(space, dict) else 'matched'}_accuracy"
-
-
 def _rows_by_trial(store: Store, objective: str) -> dict[str, list[dict[str, Any]]]:
     names = ["trial_id", "epoch", "epochs_at_target", "seconds", objective]
     table = store.read("epochs").select(names).rename_columns([*names[:-1], OBJECTIVE])
@@ -119,7 +110,7 @@ def by_cell(curves: Iterable[Curve]) -> dict[str, list[Curve]]:
 
 
 def resampled(curves: Sequence[Curve], count: int, seed: int) -> list[Curve]:
-    """`count` curves drawn with replacement, cells in their proportion, each with its own id."""
+    """`count` curves drawn with replacement, equally many in each cell, each with an id of its own."""
     rng = np.random.default_rng(seed)
     drawn = []
     for number, (cell, own) in enumerate(sorted(by_cell(curves).items())):

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from hsl.search.account import amount
 from hsl.search.cost import Cost
+from hsl.search.forecast import Forecast
+from hsl.search.neighbours import neighbours
 from hsl.search.plan import Cell, Plan
 from hsl.search.progress import duration
+from hsl.search.samplers import notes, record, sampler_of
 from hsl.search.schema import Domain
 
 
-def document(plan: Plan, costs: Sequence[Cost], speed_is_measured: bool) -> dict[str, Any]:
+def document(
+    plan: Plan, costs: Sequence[Cost], budgets: Sequence[Forecast], speed_is_measured: bool
+) -> dict[str, Any]:
     """The plan as a JSON-able object.
 
     Args:
         plan: What would run.
         costs: Cost of each stage.
+        budgets: What that needs of each budget.
         speed_is_measured: Whether the time comes from a store's own record instead of a nominal throughput.
     """
     return {
         "name": plan.space.name,
-        "cells": [_cell(cell) for cell in plan.cells],
+        "cells": [_cell(cell, plan) for cell in plan.cells],
+        "notes": notes(plan.space, plan.cells),
         "left_out": [{"combination": o.combination, "reason": o.reason} for o in plan.omissions],
         "parents": [
             {"id": parent.id, "regime": parent.regime.model_dump(mode="json", exclude_defaults=True)}
@@ -44,11 +53,12 @@ def document(plan: Plan, costs: Sequence[Cost], speed_is_measured: bool) -> dict
             }
             for cost in costs
         ],
+        "budgets": [asdict(budget) for budget in budgets],
         "time_estimate": "measured" if speed_is_measured else "nominal",
     }
 
 
-def _cell(cell: Cell) -> dict[str, Any]:
+def _cell(cell: Cell, plan: Plan) -> dict[str, Any]:
     return {
         "cell": cell.name,
         "levels": cell.levels,
@@ -56,6 +66,10 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "methods": {name: [d for d in taken if d] for name, taken in cell.distributions.items()},
         "tuned": {axis: _domain(domain) for axis, domain in cell.domains.items()},
         "configurations": cell.configurations,
+        "sampler": record(sampler_of(plan.space, cell)),
+        **(
+            {"starts_from": [other.name for other in neighbours(cell, plan)]} if plan.space.warm_start else {}
+        ),
     }
 
 
@@ -63,7 +77,13 @@ def _domain(domain: Domain) -> dict[str, Any]:
     return domain.model_dump(mode="json", exclude_none=True)
 
 
-def show_plan(plan: Plan, costs: Sequence[Cost], speed_is_measured: bool, console: Console) -> None:
+def show_plan(
+    plan: Plan,
+    costs: Sequence[Cost],
+    budgets: Sequence[Forecast],
+    speed_is_measured: bool,
+    console: Console,
+) -> None:
     """Print a plan for people."""
 
     def say(text: str, style: str = "") -> None:
@@ -72,6 +92,8 @@ def show_plan(plan: Plan, costs: Sequence[Cost], speed_is_measured: bool, consol
     console.print(_cells_table(plan))
     for omission in plan.omissions:
         say(f"left out: {omission.combination}: {omission.reason}", "yellow")
+    for note in notes(plan.space, plan.cells):
+        say(f"sampler: {note}", "yellow")
     for scores in plan.scores:
         say(f"needs: {scores.score} scores, the mean over {scores.models} models at epoch {scores.epochs}")
     if plan.parents:
@@ -79,8 +101,25 @@ def show_plan(plan: Plan, costs: Sequence[Cost], speed_is_measured: bool, consol
             f"needs: {len(plan.parents)} trained parents, and those of each fresh seed where a winner starts from one"
         )
     console.print(_costs_table(costs))
+    for budget in budgets:
+        say(*_budget_line(budget))
     basis = "measured in the store" if speed_is_measured else "nominal, a guess until there is a store"
     say(f"Upper bounds: early stopping only lowers them. Throughput: {basis}.", "dim")
+
+
+def _budget_line(budget: Forecast) -> tuple[str, str]:
+    """A budget in words, and the style of the line."""
+    bound = "at most" if budget.budget == "epochs" else "about"
+    needed = "unknown" if budget.needed is None else f"{bound} {amount(budget.budget, budget.needed)}"
+    limit = "" if budget.limit is None else f", limit {amount(budget.budget, budget.limit)}"
+    spent = f", spent so far {amount(budget.budget, budget.spent)}" if budget.spent else ""
+    line = f"{budget.budget}: {needed}{limit}{spent}"
+    if budget.ends_early:
+        return (
+            f"{line}; the sweep may stop before everything is trained, and continue when it is raised",
+            "yellow",
+        )
+    return line, ""
 
 
 def _cells_table(plan: Plan) -> Table:

@@ -6,16 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import torch
 from pyarrow import compute
 
-from hsl.errors import HslError
+from hsl.hardness.noise import detection_auroc
 from hsl.search.parents import Library, describe, make_here, missing, scores_task
 from hsl.search.plan import Scores
 from hsl.training.arrays import cache_folder
 from hsl.training.data import load_data
 from hsl.training.datasets import load
 from hsl.training.score_files import read_scores, read_table
-from hsl.training.sheets import Tile, sheet
+from hsl.training.sheets import Tile, draw
 
 ENDS = {"hardest": "descending", "easiest": "ascending"}
 """The two ends of the scale of difficulty, and the order that begins with each."""
@@ -31,12 +32,13 @@ def make_scores(scores: Scores, store: str | None, device: str, say: Callable[[s
         say: Is told of every scoring model.
 
     Returns:
-        Columns ``id``, ``split``, ``label`` and ``score``; the metadata says how they were made.
+        Columns ``id``, ``split``, ``label``, ``score``, and ``is_wrong`` where the scoring models were given
+        wrong labels; the metadata says how they were made.
 
     Raises:
         DataError: If a scoring model has diverged, or scores that are there belong to other data.
     """
-    task = scores_task(scores, Library(_root(store)))
+    task = scores_task(scores, Library(scores_root(store)))
     wanted = list(missing([task]))
     for part in missing(part for one in wanted for part in one.parts):
         say(describe(part).removeprefix("the "))
@@ -47,7 +49,8 @@ def make_scores(scores: Scores, store: str | None, device: str, say: Callable[[s
     return read_table(task.target)
 
 
-def _root(store: str | None) -> str:
+def scores_root(store: str | None) -> str:
+    """Where scores lie: in a store, or in the cache if None."""
     if store is None:
         return str(cache_folder() / "prerequisites")
     return store if "://" in store else str(Path(store).absolute())
@@ -62,7 +65,8 @@ def extremes(scores: pa.Table, split: str, top: int) -> pa.Table:
         top: How many of each end; of equal scores the lower id comes first.
 
     Returns:
-        Columns ``end`` (hardest or easiest), ``rank`` (from 1), ``id``, ``label`` and ``score``.
+        Columns ``end`` (hardest or easiest), ``rank`` (from 1), ``id``, ``label``, ``score`` and, where
+        there is one, ``is_wrong``.
     """
     part = scores.filter(compute.equal(scores.column("split"), split)).drop_columns("split")
     ends = []
@@ -71,6 +75,16 @@ def extremes(scores: pa.Table, split: str, top: int) -> pa.Table:
         place = {"end": pa.array([end] * len(first)), "rank": pa.array(range(1, len(first) + 1), pa.int64())}
         ends.append(pa.table({**place, **{name: first.column(name) for name in first.column_names}}))
     return pa.concat_tables(ends)
+
+
+def found_wrong(scores: pa.Table) -> str | None:
+    """How well the scores find wrong labels among the training samples, in words; None where all are right."""
+    if "is_wrong" not in scores.column_names:
+        return None
+    part = scores.filter(compute.equal(scores.column("split"), "train"))
+    is_wrong = torch.from_numpy(part.column("is_wrong").to_numpy(zero_copy_only=False))
+    auroc = detection_auroc(torch.from_numpy(part.column("score").to_numpy().copy()), is_wrong)
+    return f"AUROC of {int(is_wrong.sum())} wrong labels among {len(is_wrong)} training samples: {auroc:.4f}"
 
 
 def draw_sheet(path: str, scores: Scores, shown: pa.Table) -> None:
@@ -84,8 +98,4 @@ def draw_sheet(path: str, scores: Scores, shown: pa.Table) -> None:
     for row in shown.to_pylist():
         caption = f"{row['label']}  ({row['score']:.3g})"
         rows[f"{row['end']} by {scores.score}"].append(Tile(images[row["id"]], caption))
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        sheet(rows).save(path, format="PNG")
-    except OSError as error:
-        raise HslError(f"cannot write the sheet {path!r}: {error}; give another path") from error
+    draw(path, rows)

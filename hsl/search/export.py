@@ -110,12 +110,12 @@ def _content(space: SearchSpace, winner: Winner, cell: str) -> dict[str, Any]:
     chosen = winner.configuration.model_dump(mode="json", exclude_none=True)
     dense = winner.configuration.method == "dense"
     own = () if dense else ("method", "distribution", "sparsity")
-    kept = ("split", "training", "confirm", "sampler", "objective", "resources", "seed")
+    kept = ("split", "training", "confirm", "sampler", "objective", "evaluation", "resources", "seed")
     return {
         "name": _file_name(f"{space.name}-{cell}"),
         "dataset": chosen["dataset"],
         "model": chosen["model"],
-        "regimes": {winner.regime: chosen["regime"]},
+        "regimes": {winner.regime: chosen["regime"] | _objective(space, winner.regime)},
         "regime": winner.regime,
         **{name: chosen[name] for name in own if name in chosen},
         "init": chosen["init"],
@@ -123,6 +123,12 @@ def _content(space: SearchSpace, winner: Winner, cell: str) -> dict[str, Any]:
         "baseline": "dense" if dense else None,
         **{name: raw[name] for name in kept},
     }
+
+
+def _objective(space: SearchSpace, regime: str) -> dict[str, Any]:
+    """The objective that a regime has of its own."""
+    described = space.regimes.get(regime)
+    return {"objective": described.objective} if described and described.objective else {}
 
 
 def _tuned(space: Row, chosen: Row) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from typing import Any, Literal
 from hsl.search.early_stopping import can_pause, counts, milestones_of
 from hsl.search.jobs import Job
 from hsl.search.parents import Library, ParentTask, Task, scores_task
-from hsl.search.plan import Cell, Plan, ancestors, parent_of, scores_for
-from hsl.search.schema import SearchSpace, default_regime
+from hsl.search.plan import Cell, Plan, all_scores, ancestors, decile_scores, parent_of, scores_for
+from hsl.search.regimes import default_regime, metric_name
+from hsl.search.schema import SearchSpace
 from hsl.training.configuration import Configuration
 
 
@@ -39,23 +40,33 @@ class Needs:
 
     def of(self, configuration: Configuration, seed: int) -> Iterator[Task]:
         """Prerequisites of one trial."""
-        if scores := scores_for(configuration, self._space):
+        for scores in all_scores(configuration, self._space):
             yield scores_task(scores, self._library)
         for parent in ancestors(configuration, self._space):
             yield self._parent(parent, seed)
 
     def _parent(self, parent: Configuration, seed: int) -> ParentTask:
-        grandparent = parent_of(parent, self._space)
         return ParentTask(
             configuration=parent,
             seed=seed,
-            scores=self._scores(parent),
-            parent=self._library.parent(grandparent, seed) if grandparent else None,
+            scores=self.scores(parent),
+            parent=self.parent(parent, seed),
             target=self._library.parent(parent, seed),
         )
 
-    def _scores(self, configuration: Configuration) -> str | None:
+    def parent(self, configuration: Configuration, seed: int) -> str | None:
+        """Where the parent of a trial lies, if it needs one."""
+        parent = parent_of(configuration, self._space)
+        return self._library.parent(parent, seed) if parent else None
+
+    def scores(self, configuration: Configuration) -> str | None:
+        """Where the scores lie by which its samples are selected, if they are."""
         scores = scores_for(configuration, self._space)
+        return self._library.scores(scores) if scores else None
+
+    def deciles(self, configuration: Configuration) -> str | None:
+        """Where the scores lie that make the deciles by which it is measured, if it is."""
+        scores = decile_scores(configuration, self._space)
         return self._library.scores(scores) if scores else None
 
     def job(
@@ -67,8 +78,8 @@ class Needs:
         parameters: dict[str, Any],
     ) -> Job:
         """The job that trains `configuration` with `seed` for a cell."""
-        parent = parent_of(configuration, self._space)
         trial_id = configuration.trial_id(seed)
+        evaluation = self._space.evaluation if stage in self._space.evaluation.stages else None
         return Job(
             trial_id=trial_id,
             configuration=configuration,
@@ -78,13 +89,16 @@ class Needs:
             stage=stage,
             baseline=cell.baseline,
             parameters=parameters,
-            parent=self._library.parent(parent, seed) if parent else None,
-            scores=self._scores(configuration),
+            parent=self.parent(configuration, seed),
+            scores=self.scores(configuration),
+            evaluation=evaluation,
+            deciles=self.deciles(configuration) if evaluation else None,
             checkpoint=self._library.checkpoint(trial_id),
             milestones=self._milestones if stage == "search" else (),
             progress=self._progress,
             can_pause=self._can_pause and stage == "search",
-            objective=objective_of(self._space),
+            objective=objective_of(cell, self._space),
+            timeout=self._space.trial_timeout,
         )
 
 
@@ -93,6 +107,6 @@ def regime_of(cell: Cell, space: SearchSpace) -> str:
     return str(cell.levels.get("regime") or default_regime(space.regime, space.regimes))
 
 
-def objective_of(space: SearchSpace) -> str:
-    """Name of the metric that search and early stopping maximise."""
-    return f"val_{space.objective}_accuracy"
+def objective_of(cell: Cell, space: SearchSpace) -> str:
+    """Name of the metric that search and early stopping maximise in a cell: its regime's, else the space's."""
+    return metric_name(space.regimes[regime_of(cell, space)].objective or space.objective)

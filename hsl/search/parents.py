@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hsl.errors import HslError
+from hsl.hardness.regimes import Regime
 from hsl.provenance import provenance
 from hsl.search.plan import Scores
 from hsl.training.configuration import Configuration
@@ -100,16 +101,19 @@ class ModelScoresTask:
 
     def run(self, device: str) -> None:
         """Train the model, score every sample, put the table in place."""
-        from hsl.training.build import build_trainer  # noqa: PLC0415  torch only where something is trained
+        from hsl.training.batching import TrainingSet  # noqa: PLC0415  torch only where something is trained
+        from hsl.training.build import build_trainer  # noqa: PLC0415
         from hsl.training.data import load_data  # noqa: PLC0415
-        from hsl.training.score_files import all_samples, write_scores  # noqa: PLC0415
+        from hsl.training.score_files import all_samples, labels_as_trained, write_scores  # noqa: PLC0415
         from hsl.training.scoring import score_samples  # noqa: PLC0415
 
         made_of = self.scores.configuration
-        data = load_data(made_of.dataset, made_of.split, device)
-        trainer = build_trainer(made_of, self.seed, device=device)
+        right = load_data(made_of.dataset, made_of.split, device)
+        data, is_wrong = labels_as_trained(right, made_of.regime.label_noise)
+        trainer = build_trainer(made_of.dense_twin(made_of.training, Regime()), self.seed, device=device)
+        trainer.train_samples = TrainingSet(data.train)
         values = score_samples(self.scores.score, trainer, all_samples(data), self.scores.epochs)
-        write_scores(self.target, data, values, {**about(self.scores), "seed": self.seed})
+        write_scores(self.target, right, values, {**about(self.scores), "seed": self.seed}, is_wrong)
 
 
 @dataclass(frozen=True)

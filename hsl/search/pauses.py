@@ -27,9 +27,9 @@ class Pauses(Generic[Job]):
         self._closed: set[str] = set()
 
     @property
-    def is_idle(self) -> bool:
-        """Whether nothing runs."""
-        return not self._running.total()
+    def is_over(self) -> bool:
+        """Whether nothing that runs could still promote a trial."""
+        return not (self.judge.can_pause and self._running.total())
 
     def start(self, cell: str) -> None:
         """A trial of a cell runs."""

@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hsl.errors import Problem, SpaceError
+from hsl.errors import Problem, SpaceError, close_match
 from hsl.hardness.keep import Keep, usual_epoch
-from hsl.hardness.regimes import Regime
+from hsl.hardness.regimes import LabelNoise, Regime
 from hsl.hardness.registries import LOOKS
-from hsl.search.axes import Values, configuration, is_sparsification, level_name
+from hsl.search.axes import Values, configuration, is_sparsification, level_name, usual_sparsity
 from hsl.search.schema import Domain, SearchSpace
 from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
 from hsl.sparsity.methods.iterative import ITERATIVE, round_before
@@ -57,7 +57,7 @@ class Scores:
         score: Name of the score.
         models: Number of scoring models.
         epochs: Epochs after which each is asked.
-        configuration: What is trained: the dense network on clean data.
+        configuration: What is trained: the dense network on clean data, or with the label noise of its regime.
     """
 
     score: str
@@ -123,7 +123,7 @@ def make_plan(space: SearchSpace) -> Plan:
         cells=tuple(cells),
         omissions=tuple(omissions.values()),
         parents=_unique(_parents(space, cells)),
-        scores=tuple({s.id: s for c in configurations if (s := scores_for(c, space))}.values()),
+        scores=tuple({s.id: s for c in configurations for s in all_scores(c, space)}.values()),
     )
 
 
@@ -175,7 +175,7 @@ def _distributions(
 ) -> tuple[str | None, ...]:
     """Distributions with which `method` means something at these levels; records what is left out."""
     offered = (levels["distribution"],) if "distribution" in levels else _options(space, "distribution")
-    sparsity = levels.get("sparsity", space.sparsity)
+    sparsity = levels.get("sparsity", usual_sparsity(space))
     if METHODS[method].iterative and (tuned := _tuned_rounds(space)):
         costly = f"{tuned} is tuned, so every proposal would need parents of its own; set it to one value"
         omissions.setdefault(f"{method} {costly}", Omission(method, costly))
@@ -193,7 +193,7 @@ def _distributions(
 
 def _tuned_rounds(space: SearchSpace) -> str | None:
     """A tuned axis on which the parents of an iterative method depend, if there is one."""
-    axes = (f"method.{parameter.name}" for parameter in ITERATIVE)
+    axes = ("sparsity", *(f"method.{parameter.name}" for parameter in ITERATIVE))
     return next((axis for axis in axes if axis in space.search and space.search[axis].size > 1), None)
 
 
@@ -213,7 +213,7 @@ def _applies(axis: str, methods: dict[str, Any]) -> bool:
 
 
 def _check_sparsity_is_given(space: SearchSpace) -> None:
-    if "sparsity" not in space.factors and space.sparsity is None:
+    if "sparsity" not in space.factors and usual_sparsity(space) is None:
         message = "missing; a sparse method needs it: add sparsity to factors, or set sparsity: 0.9"
         raise SpaceError(space.name, [Problem("factors.sparsity", message)])
 
@@ -275,6 +275,21 @@ def scores_for(child: Configuration, space: SearchSpace) -> Scores | None:
     return _scores(keep, child.dense_twin(space.training, Regime()), space.name)
 
 
+def all_scores(child: Configuration, space: SearchSpace) -> list[Scores]:
+    """The difficulty scores that `child` is trained or measured by."""
+    measured = decile_scores(child, space) if space.evaluation.stages else None
+    return [scores for scores in (scores_for(child, space), measured) if scores]
+
+
+def decile_scores(child: Configuration, space: SearchSpace) -> Scores | None:
+    """The difficulty scores that make the deciles by which `child` is measured, or None."""
+    wanted = space.evaluation.deciles
+    if wanted is None:
+        return None
+    keep = Keep.model_validate({"fraction": 0.5, **wanted.model_dump(exclude_none=True)})
+    return _scores(keep, child.dense_twin(space.training, Regime()), space.name)
+
+
 def _scores(keep: Keep, scored: Configuration, source: str) -> Scores:
     epochs = max(1, round((keep.epoch or usual_epoch(keep.by)) * scored.training.epochs))
     if epochs < LOOKS.get(keep.by, 1):
@@ -286,7 +301,9 @@ def _scores(keep: Keep, scored: Configuration, source: str) -> Scores:
     return Scores(keep.by, keep.models or 1, epochs, scored)
 
 
-def asked_scores(space: SearchSpace, by: str, models: int | None, epoch: float | None) -> Scores:
+def asked_scores(
+    space: SearchSpace, by: str, models: int | None, epoch: float | None, label_noise: str | None = None
+) -> Scores:
     """The difficulty scores of a space's data set, as a regime of the space would need them.
 
     Args:
@@ -294,9 +311,11 @@ def asked_scores(space: SearchSpace, by: str, models: int | None, epoch: float |
         by: Name of the score.
         models: Number of scoring models; as many as usual if None.
         epoch: When to score, as a share of the training epochs in (0, 1]; the usual one if None.
+        label_noise: Regime whose wrong labels the scoring models are given, or None for right ones.
 
     Raises:
-        SpaceError: If there is no such score, a value is out of its range, or the space compares models.
+        SpaceError: If there is no such score or regime, a value is out of its range, the regime has no wrong
+            labels, or the space compares models.
     """
     networks = _options(space, "model")
     if len(networks) > 1:
@@ -310,7 +329,19 @@ def asked_scores(space: SearchSpace, by: str, models: int | None, epoch: float |
         problems = [Problem(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
         raise SpaceError(space.name, problems) from error
     example = configuration(space, {"model": networks[0], "method": "dense"})
-    return _scores(keep, example.dense_twin(space.training, Regime()), space.name)
+    regime = Regime(label_noise=_noise_of(space, label_noise)) if label_noise else Regime()
+    return _scores(keep, example.dense_twin(space.training, regime), space.name)
+
+
+def _noise_of(space: SearchSpace, regime: str) -> LabelNoise:
+    """The label noise of a regime of the space."""
+    noisy = {name: given.label_noise for name, given in space.regimes.items() if given.label_noise}
+    if regime in noisy:
+        return noisy[regime]
+    fault = "has no label_noise" if regime in space.regimes else f"does not exist{close_match(regime, noisy)}"
+    there = f"those with wrong labels: {', '.join(noisy)}" if noisy else "no regime has wrong labels"
+    advice = "choose one, or add a regime such as noisy: {label_noise: {rate: 0.1}}"
+    raise SpaceError(space.name, [Problem(f"regimes.{regime}", f"{fault}; {there}; {advice}")])
 
 
 def _parents(space: SearchSpace, cells: list[Cell]) -> Iterator[Configuration]:

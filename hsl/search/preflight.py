@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from importlib.util import find_spec
+
 import torch
 
 from hsl.errors import HslError, Problem, SpaceError
 from hsl.hardness.apply import check_regime
+from hsl.hardness.constants import check_corruption
 from hsl.search.axes import configuration
 from hsl.search.plan import Cell, Plan
 from hsl.search.schema import SearchSpace
@@ -14,6 +18,7 @@ from hsl.sparsity.request import chosen_distribution, make_budget
 from hsl.training.build import make_network
 from hsl.training.configuration import Configuration
 from hsl.training.datasets import load_divided
+from hsl.training.evaluation_settings import Evaluation
 from hsl.training.models import Shape
 
 
@@ -32,8 +37,26 @@ def preflight(plan: Plan) -> None:
                 check_fits(configuration_, arrays.shape, arrays.classes)
             except HslError as error:
                 problems.setdefault(str(error), Problem(f"cell {cell.name}", str(error)))
+    for message in unmeasurable(plan.space.evaluation, arrays.shape):
+        problems.setdefault(message, Problem("evaluation", message))
     if problems:
         raise SpaceError(plan.space.name, list(problems.values()))
+
+
+def unmeasurable(evaluation: Evaluation, shape: Shape) -> Iterator[str]:
+    """What of an evaluation is not defined on images of this shape, or lacks a package."""
+    corruptions = evaluation.corruptions
+    for name in corruptions.names if corruptions else ():
+        try:
+            check_corruption(name, shape)
+        except HslError as error:
+            yield f"corruptions: {error}"
+    for name in evaluation.attacks.names if evaluation.attacks else ():
+        if name == "autoattack" and find_spec("pyautoattack") is None:
+            yield (
+                "attacks: autoattack needs the package pyautoattack, which is not installed: "
+                "pip install 'hsl[autoattack]', or choose pgd50x10"
+            )
 
 
 def combinations(space: SearchSpace, cell: Cell) -> list[Configuration]:

@@ -84,6 +84,12 @@ class Tally:
             cell.running -= 1
         self.count(job.cell, status, objective)
 
+    def halt(self, job: Job) -> None:
+        """A trial leaves its worker without an end."""
+        if job.trial_id in self._running:
+            self._running.remove(job.trial_id)
+            self.cells[job.cell].running -= 1
+
     def count(self, name: str, status: str, objective: float | None) -> None:
         """Count a trial that has ended, now or in an earlier run."""
         cell = self.cells[name]

@@ -27,12 +27,14 @@ class Queue:
     Attributes:
         cell: The cell.
         rung: The rung, in epochs at target sparsity.
+        epoch: Epochs that they had trained.
         ranked: Entries, the best first; of equals the first to come.
         quota: How many of the best have been looked at for promotion.
     """
 
     cell: str
     rung: int
+    epoch: int
     ranked: list[Entry] = field(default_factory=list)
     quota: int = 0
 
@@ -45,6 +47,8 @@ class PromotionRungs(Judge):
         epochs: Epochs of a full training.
         seed: Seed of the choice of exempt trials, which never wait.
     """
+
+    can_pause = True
 
     def __init__(self, settings: Promotion, epochs: int, seed: int) -> None:
         rungs = milestones(settings.grace, settings.reduction_factor, epochs)
@@ -78,7 +82,7 @@ class PromotionRungs(Judge):
         return Verdict(Decision.PAUSE if waits else Decision.CONTINUE, rung)
 
     def _enter(self, cell: str, trial_id: str, rung: int, epoch: int, value: float) -> None:
-        queue = self._queues.setdefault(f"{cell} @ {rung} of {epoch}", Queue(cell, rung))
+        queue = self._queues.setdefault(f"{cell} @ {rung} of {epoch}", Queue(cell, rung, epoch))
         entry = (-value, len(queue.ranked), trial_id)
         insort(queue.ranked, entry)
         count = len(queue.ranked)
@@ -90,10 +94,11 @@ class PromotionRungs(Judge):
             self._waiting[trial_id] = epoch
         if bisect_left(queue.ranked, entry) < queue.quota:
             self._release(trial_id)
-        self._promote(queue.ranked[before : queue.quota])
+        self._promote(queue.epoch, queue.ranked[before : queue.quota])
 
-    def _promote(self, entries: list[Entry]) -> None:
-        self._ready |= {name: None for _, _, name in entries if name in self._waiting}
+    def _promote(self, epoch: int, entries: list[Entry]) -> None:
+        """Those of the entries that still wait at this rung, not at a later one."""
+        self._ready |= {name: None for _, _, name in entries if self._waiting.get(name) == epoch}
 
     def _release(self, trial_id: str) -> None:
         self._waiting.pop(trial_id, None)
@@ -118,7 +123,7 @@ class PromotionRungs(Judge):
         for rung in sorted({queue.rung for queue in queues}):
             for queue in (queue for queue in queues if queue.rung == rung):
                 alive = [entry for entry in queue.ranked if entry[2] not in self._failed]
-                self._promote(alive[: max(1, len(alive) // self.settings.reduction_factor)])
+                self._promote(queue.epoch, alive[: max(1, len(alive) // self.settings.reduction_factor)])
             if self._ready:
                 return
 
@@ -129,7 +134,9 @@ class PromotionRungs(Judge):
     def state_dict(self) -> dict[str, Any]:
         """JSON-able state."""
         return {
-            "queues": {name: [q.cell, q.rung, q.ranked, q.quota] for name, q in self._queues.items()},
+            "queues": {
+                name: [q.cell, q.rung, q.epoch, q.ranked, q.quota] for name, q in self._queues.items()
+            },
             "passed": self._passed,
             "judged": {trial: list(at.items()) for trial, at in self._judged.items()},
             "waiting": self._waiting,
@@ -140,8 +147,8 @@ class PromotionRungs(Judge):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a state of `state_dict`."""
         self._queues = {
-            name: Queue(cell, rung, [(value, number, trial) for value, number, trial in ranked], quota)
-            for name, (cell, rung, ranked, quota) in state["queues"].items()
+            name: Queue(cell, rung, epoch, [(value, number, trial) for value, number, trial in ranked], quota)
+            for name, (cell, rung, epoch, ranked, quota) in state["queues"].items()
         }
         self._passed = dict(state["passed"])
         self._judged = {trial: dict(map(tuple, at)) for trial, at in state["judged"].items()}

@@ -20,7 +20,7 @@ from hsl.search.plan import Cell
 from hsl.search.ranking import Point, ranked
 from hsl.search.samplers import asks, is_finite, sampler_of
 from hsl.search.schema import Domain, SearchSpace, within
-from hsl.search.settings import CmaEs, Gp, Random, Sampler, Tpe
+from hsl.search.settings import DIRECTIONS, CmaEs, Gp, Random, Sampler, Tpe
 from hsl.training.configuration import Configuration, digest
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -28,8 +28,6 @@ warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning
 
 ATTEMPTS = 25
 """Draws that may be duplicates before the sampler gives way to random draws, and these to an end."""
-
-DIRECTIONS = {"training_flops": "minimize", "inference_flops": "minimize", "sparsity": "maximize"}
 
 
 @dataclass(frozen=True)
@@ -94,13 +92,14 @@ class CellStudy:
         self._space = space
         self._entries: dict[str, _Entry] = {}
         self._outcomes: dict[str, Outcome] = {}
+        self._paused: set[str] = set()
         self._numbers: set[int] = set()
         self._lowest = 0
         self._exhausted = False
         self._warm: list[Values] = []
         self._seed = int(digest([space.seed, cell.name]), 16) % 2**32
-        directions = ["maximize", *(DIRECTIONS[name] for name in space.against)]
-        self._study = optuna.create_study(directions=directions)
+        self.directions = ["maximize", *(DIRECTIONS[name] for name in space.against)]
+        self._study = optuna.create_study(directions=self.directions)
         methods = tuple(cell.distributions) if "method" in cell.domains else ()
         self._methods = [str(method) for method in np.random.default_rng(self._seed).permutation(methods)]
         self._untried = list(self._methods)
@@ -118,8 +117,8 @@ class CellStudy:
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing more is to be proposed and all that was has ended."""
-        return self.is_finished and self._entries.keys() <= self._outcomes.keys()
+        """Whether nothing more is to be proposed and all that was has ended, or waits at a rung."""
+        return self.is_finished and self._entries.keys() <= (self._outcomes.keys() | self._paused)
 
     def ask(self) -> Proposal | None:
         """The next configuration, or None if the budget is spent or nothing new can be found."""
@@ -139,6 +138,14 @@ class CellStudy:
             self._tell(entry.trial, outcome)
         self._outcomes.setdefault(configuration_id, outcome)
 
+    def pause(self, configuration_id: str) -> None:
+        """A configuration waits at a rung: it may go on, so nothing is told yet."""
+        self._paused.add(configuration_id)
+
+    def resume(self, configuration_id: str) -> None:
+        """A configuration is trained again, if it was paused."""
+        self._paused.discard(configuration_id)
+
     def remember(self, values: Values, configuration_id: str, number: int | None = None) -> None:
         """Take over a configuration that was proposed in an earlier run; `tell` its outcome where it has one.
 
@@ -152,10 +159,10 @@ class CellStudy:
             free = number is None or number in self._numbers
             self._enter(values, configuration_id, self._free_number() if free else number or 0)
 
-    def begin_with(self, values: Sequence[Values]) -> None:
-        """Propose these first, as far as they are possible here."""
-        made = {found.id: taken for taken in values if (found := self._configuration(taken))}
-        self._warm = list(made.values())
+    def begin_with(self, values: Sequence[Values], count: int) -> None:
+        """Propose these first: of those that are possible here the first `count`."""
+        made = {found.id: taken for taken in values if (found := self._taken_over(taken))}
+        self._warm = list(made.values())[:count]
 
     def best(self, count: int | None = None) -> list[tuple[dict[str, Any], Outcome]]:
         """Values and outcomes of the best configurations that were trained to the end, the best first."""
@@ -172,6 +179,11 @@ class CellStudy:
         trials = self._study.get_trials(deepcopy=False)
         entries = sorted(self._entries.items(), key=lambda item: item[1].number)
         return {key: trials[entry.trial.number] for key, entry in entries if entry.trial}
+
+    def frozen_trial(self, configuration_id: str) -> optuna.trial.FrozenTrial | None:
+        """What the study knows of one configuration; None of one that teaches it nothing."""
+        entry = self._entries[configuration_id]
+        return self._study.get_trials(deepcopy=False)[entry.trial.number] if entry.trial else None
 
     def _candidates(self, number: int) -> Iterator[tuple[str, Values]]:
         yield from (("warm_start", values) for values in self._warm)
@@ -246,6 +258,12 @@ class CellStudy:
             return configuration(self._space, {**fixed, **values})
         except ValidationError:
             return None
+
+    def _taken_over(self, values: Values) -> Configuration | None:
+        """What values of another cell make here; None where they are not among what is proposed here."""
+        method = values.get("method", next(iter(self.cell.distributions)))
+        asked = {axis for axis in self.cell.domains if asks(method, axis)}
+        return self._configuration(values) if asked == values.keys() else None
 
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
         """Early-stopped trials are told as pruned at the epoch they got to: their value is not a final one."""

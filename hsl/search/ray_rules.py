@@ -144,6 +144,7 @@ class RayRules(Judge):
 
     def __init__(self, settings: RaySettings, epochs: int) -> None:
         super().__init__(every_epoch(1, epochs), share=0.0)
+        self.can_pause = isinstance(settings, RayHyperband)
         self._make = scheduler_maker(settings, epochs)
         self._epochs = epochs
         self._cells: dict[str, CellScheduler] = {}

@@ -11,7 +11,6 @@ a rung whose order has nothing to do with the final one, by these trials, judges
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
 from bisect import insort
 from collections.abc import Mapping, Sequence
@@ -19,13 +18,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
-from hsl.results.correlation import within_groups
+from hsl.search.rung_audit import RungAudit
 from hsl.search.schema import Stratified
-
-LOG = logging.getLogger(__name__)
-
-LEAST_FREEDOM = 10
-"""Degrees of freedom below which the interval of a rank correlation is not to be trusted with a decision."""
 
 
 class Decision(StrEnum):
@@ -63,9 +57,11 @@ class Judge:
     Attributes:
         milestones: When a trial is judged, so that it reports there.
         progress: What milestones count: ``epochs_at_target``, or ``epoch``.
+        can_pause: Whether it ever lets a trial wait.
     """
 
     progress: Literal["epochs_at_target", "epoch"] = "epochs_at_target"
+    can_pause: bool = False
 
     def __init__(self, milestones: Sequence[int] = (), share: float = 1.0, seed: int = 0) -> None:
         self.milestones = tuple(milestones)
@@ -131,7 +127,7 @@ class Rungs(Judge):
         self._pools: dict[str, Pool] = {}
         self._passed: dict[str, int] = {}
         self._verdicts: dict[str, dict[int, Verdict]] = {}
-        self._audit = Audit(settings.min_correlation)
+        self._audit = RungAudit(settings.min_correlation)
 
     def _judge(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
         if epoch >= self._epochs:
@@ -224,71 +220,6 @@ class Pool:
         low, high = self._sorted[below], self._sorted[min(below + 1, len(self._sorted) - 1)]
         part = place - below
         return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)
-
-
-class Audit:
-    """What the exempt trials say about the rungs.
-
-    Args:
-        least: A rung is off while the interval of its correlation lies below this.
-    """
-
-    def __init__(self, least: float) -> None:
-        self._least = least
-        self._entries: dict[tuple[int, int], dict[str, dict[str, float]]] = {}
-        self._finals: dict[str, float] = {}
-        self._off: set[tuple[int, int]] = set()
-
-    def enter(self, rung: tuple[int, int], cell: str, trial_id: str, value: float) -> None:
-        """An exempt trial was at a rung (epochs at target, epochs)."""
-        self._entries.setdefault(rung, {}).setdefault(cell, {})[trial_id] = value
-
-    def final(self, trial_id: str, value: float) -> None:
-        """An exempt trial was trained to the end; the rungs that it passed are looked at again."""
-        if self._finals.get(trial_id) == value:
-            return
-        self._finals[trial_id] = value
-        for rung, cells in self._entries.items():
-            if any(trial_id in entries for entries in cells.values()):
-                self._switch(rung)
-
-    def _switch(self, rung: tuple[int, int]) -> None:
-        groups = []
-        for entries in self._entries[rung].values():
-            pairs = [(value, self._finals[name]) for name, value in entries.items() if name in self._finals]
-            groups.append(pairs)
-        found = within_groups(groups)
-        if (
-            found is None
-            or found.freedom < LEAST_FREEDOM
-            or (found.high < self._least) == (rung in self._off)
-        ):
-            return
-        change, says = (self._off.remove, "on again") if rung in self._off else (self._off.add, "off")
-        change(rung)
-        LOG.warning(
-            "rung %d (epoch %d) is switched %s: rank correlation with the final objective %.2f [%.2f, %.2f], "
-            "%d exempt trials, threshold %g",
-            *rung, says, found.rho, found.low, found.high, found.count, self._least,
-        )  # fmt: skip
-
-    def is_off(self, rung: tuple[int, int]) -> bool:
-        """Whether a rung predicts too little to judge anybody."""
-        return rung in self._off
-
-    def state_dict(self) -> dict[str, Any]:
-        """JSON-able state."""
-        entries = [[*rung, cells] for rung, cells in self._entries.items()]
-        return {"entries": entries, "finals": self._finals, "off": sorted(self._off)}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state of `state_dict`."""
-        self._entries = {
-            (rung, epoch): {cell: dict(entries) for cell, entries in cells.items()}
-            for rung, epoch, cells in state["entries"]
-        }
-        self._finals = dict(state["finals"])
-        self._off = {(rung, epoch) for rung, epoch in state["off"]}
 
 
 def draw(what: str, seed: int, name: str) -> float:

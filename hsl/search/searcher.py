@@ -1,9 +1,9 @@
-"""CellSearcher: one Optuna study per cell behind one Ray Tune searcher; and its counterpart for a fixed list."""
+"""CellSearcher: one Optuna study per cell behind one Ray Tune searcher, after a queue of fixed jobs."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from ray.tune.search import Searcher
@@ -11,6 +11,8 @@ from ray.tune.search import Searcher
 from hsl.search.jobs import NOT_PROMOTED, Job
 from hsl.search.pauses import Pauses
 from hsl.search.proposals import CellStudy, Outcome, Proposal
+from hsl.search.settings import COST_COLUMNS
+from hsl.search.turns import Turns
 from hsl.search.unsaved import Unsaved
 
 
@@ -22,29 +24,47 @@ class JobMaker(Protocol):
         ...
 
 
-class JobSearcher(Unsaved, Searcher):
-    """Hands out jobs: those of a queue first, then what the studies propose, the cells served evenly.
+class Watcher(Protocol):
+    """Sees what is proposed and how it ends, for example to show it elsewhere."""
+
+    def proposed(self, study: CellStudy, configuration_id: str) -> None:
+        """A study has proposed a configuration."""
+        ...
+
+    def ended(self, study: CellStudy, configuration_id: str) -> None:
+        """A study was told how a configuration ended."""
+        ...
+
+
+class CellSearcher(Unsaved, Searcher):
+    """Hands out jobs: those of a queue first, then what the studies propose, the cells in turn.
 
     Args:
         queue: Jobs that are to run whatever the studies say: continued trials, confirmations.
-        studies: One per cell; none in a stage that only works off its queue.
+        turns: The studies of a search; without any in a stage that only works off its queue.
         make_job: Makes the job of a proposal.
         pauses: Hands out the jobs that were promoted at a rung.
+        is_spent: Whether a budget is spent, so that nothing new may start.
+        watcher: Sees every proposal and its end; nobody by default.
     """
 
     def __init__(
         self,
         queue: Iterable[Job],
-        studies: Iterable[CellStudy],
+        turns: Turns,
         make_job: JobMaker,
         pauses: Pauses[Job],
+        is_spent: Callable[[], bool] = lambda: False,
+        watcher: Watcher | None = None,
     ) -> None:
         super().__init__(metric="epoch", mode="max")
         self.jobs: dict[str, Job] = {}
         self._queue = deque(queue)
-        self._studies = {study.cell.name: study for study in studies}
+        self._turns = turns
         self._make_job = make_job
         self._pauses = pauses
+        self._is_spent = is_spent
+        self._watcher = watcher
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: Mapping[str, Any], **spec: Any
@@ -53,36 +73,48 @@ class JobSearcher(Unsaved, Searcher):
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next trial's configuration for Tune, None as long as a running trial may promote one, or FINISHED."""
+        """The next trial's configuration for Tune, None as long as a running trial may lead to one, or FINISHED."""
+        if self._is_spent():
+            return Searcher.FINISHED
         job = self._queue.popleft() if self._queue else self._pauses.take(self._open()) or self._proposed()
         if job is None:
-            return Searcher.FINISHED if self._pauses.is_idle else None
+            return Searcher.FINISHED if self._pauses.is_over else None
         self._pauses.start(job.cell)
+        if study := self._turns.studies.get(job.cell):
+            study.resume(job.configuration.id)
         self.jobs[trial_id] = job
         return {"job": job.model_dump_json(exclude_defaults=True)}
 
     def _open(self) -> dict[str, bool]:
         """Whether something new comes in a cell."""
-        return {name: not study.is_finished for name, study in self._studies.items()}
+        return {name: not study.is_finished for name, study in self._turns.studies.items()}
 
     def _proposed(self) -> Job | None:
-        while open_studies := [study for study in self._studies.values() if not study.is_finished]:
-            study = min(open_studies, key=lambda study: study.issued / study.cell.configurations)
-            if proposal := study.ask():
-                return self._make_job(study, proposal)
-        return None
+        turn = self._turns.propose()
+        if turn is None:
+            return None
+        study, proposal = turn
+        if self._watcher:
+            self._watcher.proposed(study, proposal.configuration.id)
+        return self._make_job(study, proposal)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell the study of the cell how the trial ended."""
-        job = self.jobs[trial_id]
-        study = self._studies.get(job.cell)
-        if study is None or job.stage != "search" or (result or {}).get("reason") == NOT_PROMOTED:
+        """Tell the study of the cell how the trial ended; one that is halted or waits at a rung has not."""
+        job, result = self.jobs[trial_id], result or {}
+        study = self._turns.studies.get(job.cell)
+        status = "failed" if error else result.get("status", "failed")
+        if study is None or job.stage != "search" or status == "halted":
             return
-        status = "failed" if error or result is None else result["status"]
-        outcome = Outcome(status, (result or {}).get("epoch", 0), (result or {}).get("objective"))
+        if result.get("reason") == NOT_PROMOTED and not error:
+            study.pause(job.configuration.id)
+            return
+        against = {name: result.get(name) for name in COST_COLUMNS}
+        outcome = Outcome(status, result.get("epoch", 0), result.get("objective"), against)
         study.tell(job.configuration.id, outcome)
+        if self._watcher:
+            self._watcher.ended(study, job.configuration.id)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Nothing: only how a trial ends is told."""

@@ -182,4 +182,13 @@ class WarmStart(Strict):
 Cost = Literal["training_flops", "inference_flops", "sparsity"]
 """What a second objective may be; sparsity is maximised, the others are minimised."""
 
+DIRECTIONS = {"training_flops": "minimize", "inference_flops": "minimize", "sparsity": "maximize"}
+
+COST_COLUMNS: dict[str, str] = {
+    "training_flops": "training_flops",
+    "inference_flops": "inference_flops",
+    "sparsity": "realised_sparsity",
+}
+"""The column of trials that holds each."""
+
 Price = Annotated[float, Field(ge=0, lt=math.inf)]

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from hsl.errors import Problem, SpaceError
 from hsl.search.axes import configuration
 from hsl.search.needs import Needs
-from hsl.search.parents import Library, ParentTask, ScoresTask, make_here, missing
+from hsl.search.parents import Library, make_here, missing
 from hsl.search.plan import make_plan
 from hsl.search.schema import SearchSpace
 from hsl.sparsity.methods import METHODS, feasible
@@ -87,6 +87,7 @@ def train_once(
         The trainer.
     """
     from hsl.search.preflight import check_fits  # noqa: PLC0415  imports torch
+    from hsl.search.selections import try_selections  # noqa: PLC0415
     from hsl.training.build import build_trainer  # noqa: PLC0415
     from hsl.training.datasets import load_divided  # noqa: PLC0415
 
@@ -95,10 +96,12 @@ def train_once(
     library = Library(str(cache_folder() / "prerequisites"))
     needs = Needs(make_plan(space), library)
     tasks = list(needs.of(chosen, seed))
+    name = next((name for name, regime in space.regimes.items() if regime == chosen.regime), "")
+    try_selections(space, {name: chosen}, library, seed)
     make_here(missing(tasks), device)
-    places = {type(task): task.target for task in tasks}
+    try_selections(space, {name: chosen}, library, seed)
     trainer = build_trainer(
-        chosen, seed, parent=places.get(ParentTask), scores=places.get(ScoresTask), device=device
+        chosen, seed, parent=needs.parent(chosen, seed), scores=needs.scores(chosen), device=device
     )
     while not trainer.is_done:
         on_epoch(trainer.train_epoch())

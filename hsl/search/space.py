@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from hsl.errors import Problem, SpaceError, close_match
 from hsl.search.axes import axis_problem, known_axes, value_problem
 from hsl.search.checks import search_problems
-from hsl.search.schema import EARLY_STOPPING, Domain, SearchSpace, has_twins
+from hsl.search.schema import EARLY_STOPPING, Domain, EarlyStopping, SearchSpace, has_twins
 
 Location = tuple[str | int, ...]
 
@@ -60,6 +60,21 @@ def make_space(
             source, [_with_line(problem, location, lines or {}) for location, problem in problems]
         )
     return space
+
+
+def early_stopping_of(text: str) -> EarlyStopping | None:
+    """Early stopping as it stands in a space, written as YAML.
+
+    Raises:
+        SpaceError: With all problems.
+    """
+    source = f"early_stopping {text!r}"
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SpaceError(source, [Problem("", "not valid YAML")]) from error
+    least = {"name": "none", "dataset": "digits", "model": "mlp"}
+    return make_space({**least, "early_stopping": value}, source).early_stopping
 
 
 def _parse(path: Path) -> tuple[dict[str, Any], dict[Location, int]]:
@@ -213,6 +228,9 @@ def _cross_problems(raw: Mapping[str, Any]) -> Iterator[tuple[Location, Problem]
         yield from _axis_problems(("factors", axis), axis, values, names)
     for axis, domain in domains.items():
         values = _probes(domain)
+        if axis == "regime" or (axis == "sparsity" and axis not in (raw.get("against") or ())):
+            message = f"{axis} is compared, never tuned: the search would pick the easiest; use factors"
+            yield ("search", axis), Problem(f"search.{axis}", message)
         yield from _axis_problems(("search", axis), axis, values, names)
         if axis in levels:
             yield (
@@ -246,13 +264,6 @@ def _axis_problems(
     if message := axis_problem(axis):
         yield location, Problem(where, message)
         return
-    if location[0] == "search" and axis in {"regime", "sparsity"}:
-        yield (
-            location,
-            Problem(
-                where, f"{axis} is compared, never tuned: the search would pick the easiest; use factors"
-            ),
-        )
     if has_twins(values):
         yield location, Problem(where, "a value is listed twice")
     for index, value in enumerate(values):

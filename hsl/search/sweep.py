@@ -8,24 +8,25 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from hsl.results.columns import TABLES
+from hsl.errors import HslError
 from hsl.results.store import Store
 from hsl.search import ledger
 from hsl.search.compatible import check_continues, space_text
 from hsl.search.early_stopping import make_judge
 from hsl.search.jobs import NOT_PROMOTED, Job
 from hsl.search.lease import lease
+from hsl.search.mirror import Mirror
 from hsl.search.needs import Needs, objective_of
 from hsl.search.parents import Library, Task
 from hsl.search.pauses import Pauses
-from hsl.search.plan import make_plan
+from hsl.search.plan import Cell, make_plan
 from hsl.search.preflight import preflight
 from hsl.search.prerequisites import prepare
 from hsl.search.progress import Progress, tally_of
@@ -34,11 +35,18 @@ from hsl.search.resume import Past, read_past, refill, teach
 from hsl.search.rungs import Judge
 from hsl.search.runtime import ray_session, scratch_folder, slots
 from hsl.search.schema import SearchSpace
+from hsl.search.selections import of_plan, try_selections
+from hsl.search.session import Session
+from hsl.search.turns import Turns
 from hsl.search.winners import confirm_jobs
-from hsl.training import checkpoint
+from hsl.training import generations
 from hsl.training.configuration import Configuration
 
 MAX_WORKER_LOSSES = 3
+"""Times that a trial is tried again after its worker was lost."""
+
+MAX_DRIVER_FAILURES = 3
+"""Times that the driver starts again from the store after Ray's controller has failed."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +56,14 @@ class SweepReport:
     Attributes:
         trained: Trials that ended in this run.
         failed: Failed trials in the store, those of earlier runs included.
+        ended: Trials in the store.
+        left: Which budget was spent and what it left, in words; None if everything was trained.
     """
 
     trained: int
     failed: int
+    left: str | None = None
+    ended: int = 0
 
 
 @dataclass(frozen=True)
@@ -88,9 +100,17 @@ class Sweep:
         uri: Path or URI of the store.
         console: Where progress is shown.
         address: Address of a Ray cluster; by default this machine.
+        optuna_storage: URL of an Optuna storage that shows the studies; by default none.
     """
 
-    def __init__(self, space: SearchSpace, uri: str, console: Console, address: str | None = None) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        uri: str,
+        console: Console,
+        address: str | None = None,
+        optuna_storage: str | None = None,
+    ) -> None:
         self.space = space
         self.plan = make_plan(space)
         self.store = Store(uri)
@@ -98,8 +118,12 @@ class Sweep:
         self.needs = Needs(self.plan, self.library)
         self._console = console
         self._address = address
+        self._mirror = Mirror(optuna_storage, space, uri) if optuna_storage else None
         self._trained = 0
         self._failed = 0
+        self._left: str | None = None
+        self._warned: set[str] = set()
+        self._check_lease: Callable[[], None] = lambda: None
 
     def run(self) -> SweepReport:
         """Train what the store lacks.
@@ -109,27 +133,36 @@ class Sweep:
         """
         check_continues(self.store.read_space(), self.space, self.store.uri)
         preflight(self.plan)
-        with lease(self.library.root), contextlib.ExitStack() as stack:
+        self._try_selections()
+        with lease(self.library.root) as self._check_lease, contextlib.ExitStack() as stack:
             self._describe()
-            self._run(self._search(), stack)
-            self._run(self._confirm(), stack)
-            for table in TABLES:
-                self.store.compact(table)
-        return SweepReport(self._trained, self._failed)
+            session = Session(self.store, self.space.budget.limits)
+            self._run_again_on_failure(self._search, stack, session)
+            # Where confirmation may stop early, what has ended decides whether another seed is needed.
+            while self._left is None and self._run_again_on_failure(self._confirm, stack, session):
+                pass
+            ledger.compact(self.store)
+        return SweepReport(self._trained, self._failed, self._left, len(self.store.read("trials")))
 
     def _describe(self) -> None:
         self.store.write_space(space_text(self.space))
-        known = set(self.store.read("cells")["cell"].to_pylist())
-        new = [cell for cell in self.plan.cells if cell.name not in known]
-        self.store.append("cells", [ledger.cell_row(cell, self.space) for cell in new])
+        stored = self.store.read("cells").select(["cell", "sampler", "confidence"]).to_pylist()
+        known = {(row["cell"], row["sampler"], row["confidence"]) for row in stored}
+        rows = [ledger.cell_row(cell, self.space) for cell in self.plan.cells]
+        new = [
+            row for row in rows if (row["cell"], json.dumps(row["sampler"]), row["confidence"]) not in known
+        ]
+        self.store.append("cells", new)
 
     def _search(self) -> Stage:
         """Configurations of every cell; those that were under way come first."""
         past = read_past(self.store, self.library)
         studies = [CellStudy(self.space, cell) for cell in self.plan.cells]
         teach(studies, past)
+        if self._mirror:
+            self._mirror.rebuild(studies)
         judge = make_judge(self.space.early_stopping, self.space.training.epochs, self.space.seed)
-        refill(judge, past, objective_of(self.space))
+        refill(judge, past, {cell.name: objective_of(cell, self.space) for cell in self.plan.cells})
         pauses, queue = Pauses(judge, self._paused(past)), self._continued(past)
         if not queue and all(
             study.is_finished for study in studies
@@ -144,12 +177,11 @@ class Sweep:
         cells = {cell.name: cell for cell in self.plan.cells}
         waiting = (row for row in past.stage("search") if row["reason"] == NOT_PROMOTED)
         return {
-            row["trial_id"]: self.needs.job(
+            row["trial_id"]: self._again(
                 cells[row["cell"]],
-                "search",
                 Configuration.model_validate_json(row["configuration"]),
                 row["seed"],
-                json.loads(row["parameters"]),
+                {**row, "parameters": json.loads(row["parameters"])},
             )
             for row in waiting
             if row["cell"] in cells
@@ -159,77 +191,168 @@ class Sweep:
         """Jobs of the search that were under way, made anew: the store may have moved, the rungs may differ."""
         cells = {cell.name: cell for cell in self.plan.cells}
         return [
-            self.needs.job(cells[job.cell], "search", job.configuration, job.seed, job.parameters)
+            self._again(cells[job.cell], job.configuration, job.seed, job.model_dump())
             for job in past.under_way
             if job.stage == "search" and job.cell in cells
         ]
 
+    def _again(self, cell: Cell, configuration: Configuration, seed: int, proposed: Mapping[str, Any]) -> Job:
+        """The job of a trial of the search that goes on."""
+        job = self.needs.job(cell, "search", configuration, seed, proposed["parameters"])
+        return job.model_copy(update={name: proposed[name] for name in ("proposal", "proposed_by")})
+
     def _confirm(self) -> Stage:
         """The best configurations of every cell with fresh seeds."""
         past = read_past(self.store, self.library)
-        jobs = confirm_jobs(self.plan, past.stage("search"), self.needs)
+        jobs = confirm_jobs(self.plan, past.stage("search"), self.needs, past.stage("confirm"))
         ended = past.ended()
         queue = [job for job in jobs if job.trial_id not in ended]
         return Stage("confirm", Counter(job.cell for job in jobs), past, queue, [], Pauses(Judge()))
 
-    def _run(self, stage: Stage, stack: contextlib.ExitStack) -> None:
+    def _run_again_on_failure(
+        self, make: Callable[[], Stage], stack: contextlib.ExitStack, session: Session
+    ) -> bool:
+        """Ray's controller may fail as a whole: the stage is then made anew from the store, with a new Ray.
+
+        Returns:
+            Whether there was anything to do.
+        """
+        failures = 0
+        while True:
+            try:
+                stage = make()
+                self._run(stage, stack, session)
+                return not stage.is_done
+            except Exception as error:
+                failures += 1
+                if own := own_error(error):
+                    raise own from error
+                if failures > MAX_DRIVER_FAILURES:
+                    raise
+                reason = str(error).strip().rpartition("\n")[2] or type(error).__name__
+                self._say(
+                    f"the driver failed ({reason}); it starts again from the store "
+                    f"({failures} of {MAX_DRIVER_FAILURES} times)"
+                )
+                stack.close()
+
+    def _run(self, stage: Stage, stack: contextlib.ExitStack, session: Session) -> None:
         self._failed = sum(row["status"] == "failed" for row in stage.past.trials)
         if stage.is_done:
             return
-        self._connect(stack)
+        if not session.account.exceeded():
+            self._connect(stack, session)
+            self._make(stage, session)
+        if session.account.exceeded() and (left := self._unfinished(stage)):
+            later = " and all of confirm" if stage.studies and self.space.confirm.seeds else ""
+            self._left = f"{session.account.in_words()}; {stage.name} has {left} trials left{later}"
+
+    def _make(self, stage: Stage, session: Session) -> None:
         needed = self.needs.of_search() if stage.studies else self._needs_of(stage.queue)
-        prepare(needed, self.space.resources, self._say)
-        self._train(stage)
+        prepare(needed, self.space.resources, self._say, session)
+        self._try_selections()
+        self._train(stage, session)
+
+    def _unfinished(self, stage: Stage) -> int:
+        """Trials that are left of a stage."""
+        trials = self.store.read("trials").select(["stage", "cell"]).to_pylist()
+        ended = sum(row["stage"] == stage.name and row["cell"] in stage.planned for row in trials)
+        studies = [
+            study.issued if study.is_finished else study.cell.configurations for study in stage.studies
+        ]
+        return sum(studies or stage.planned.values()) - ended
+
+    def _try_selections(self) -> None:
+        """Once before anything, and once when the scores are there: a trial is too late to find out."""
+        found = try_selections(self.space, of_plan(self.plan), self.library, self.space.seed)
+        for warning in found:
+            if warning not in self._warned:
+                self._say(f"warning: {warning}")
+        self._warned |= set(found)
 
     def _needs_of(self, queue: list[Job]) -> list[Task]:
         return [task for job in queue for task in self.needs.of(job.configuration, job.seed)]
 
-    def _connect(self, stack: contextlib.ExitStack) -> None:
+    def _connect(self, stack: contextlib.ExitStack, session: Session) -> None:
         import ray  # noqa: PLC0415  most commands do without
 
         if not ray.is_initialized():
             stack.enter_context(ray_session(self._address))
+        from hsl.search.accountant import set_price  # noqa: PLC0415  imports ray
 
-    def _train(self, stage: Stage) -> None:
+        set_price(session, self.space, strict=True)
+
+    def _train(self, stage: Stage, session: Session) -> None:
         import ray  # noqa: PLC0415
 
-        from hsl.search.recorder import Recorder  # noqa: PLC0415  imports ray
+        from hsl.search.accountant import Accountant, BudgetStopper  # noqa: PLC0415  imports ray
+        from hsl.search.recorder import Recorder  # noqa: PLC0415
         from hsl.search.scheduler import StratifiedASHA  # noqa: PLC0415
-        from hsl.search.searcher import JobSearcher  # noqa: PLC0415
+        from hsl.search.searcher import CellSearcher  # noqa: PLC0415
         from hsl.search.trial import SweepTrial  # noqa: PLC0415
 
         tally = tally_of(stage.name, stage.planned, stage.past.stage(stage.name))
         ended, failed = tally.ended, tally.failed
         judge, pauses = stage.pauses.judge, stage.pauses
-        searcher = JobSearcher(stage.queue, stage.studies, self._proposed, pauses)
+        searcher = CellSearcher(
+            stage.queue,
+            Turns(self.plan, stage.studies),
+            self._proposed,
+            pauses,
+            lambda: bool(session.account.exceeded()),
+            self._mirror,
+        )
+        accountant = Accountant(session, self.space, searcher.jobs)
         progress = Progress(self._console, ray.cluster_resources)
-        book = ledger.Ledger(self.store, stage.past.next_sequence, judge.is_exempt, self._forget, tally)
-        recorder = Recorder(book, progress, searcher.jobs, pauses)
+        book = ledger.Ledger(
+            self.store, stage.past.next_sequence, judge.is_exempt, self._forget, tally, self._check_lease
+        )
+        callbacks = [Recorder(book, progress, searcher.jobs, pauses), accountant]
+        scheduler = StratifiedASHA(judge, searcher.jobs)
         try:
             with progress.showing(tally):
-                scheduler = StratifiedASHA(judge, searcher.jobs)
-                tune_jobs(SweepTrial, searcher, scheduler, recorder, self.space)
+                tune_jobs(SweepTrial, searcher, scheduler, callbacks, BudgetStopper(session), self.space)
         finally:
-            book.close()
             self._trained += tally.ended - ended
             self._failed += tally.failed - failed
-        for job in pauses.left():
-            self._forget(job)
+            accountant.close()
+            book.close()
+        if not session.account.exceeded():
+            for job in pauses.left():
+                self._forget(job)
 
     def _proposed(self, study: CellStudy, proposal: Proposal) -> Job:
         configuration, seed = proposal.configuration, self.space.seed
-        return self.needs.job(study.cell, "search", configuration, seed, proposal.values)
+        job = self.needs.job(study.cell, "search", configuration, seed, proposal.values)
+        return job.model_copy(update={"proposal": proposal.number, "proposed_by": proposal.source})
 
     def _forget(self, job: Job) -> None:
         """A search trial needs no checkpoint once it is recorded; confirmed networks are kept."""
         if job.stage == "search":
-            checkpoint.remove(job.checkpoint)
+            generations.remove(job.checkpoint)
+        else:
+            generations.remove_previous(job.checkpoint)
 
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def tune_jobs(trainable: Any, searcher: Any, scheduler: Any, recorder: Any, space: SearchSpace) -> None:
+def own_error(error: BaseException) -> HslError | None:
+    """The error of this package that Ray has wrapped into `error`, if there is one."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, HslError):
+        seen = seen.__cause__ or seen.__context__
+    return seen
+
+
+def tune_jobs(
+    trainable: Any,
+    searcher: Any,
+    scheduler: Any,
+    callbacks: list[Any],
+    stopper: Any,
+    space: SearchSpace,
+) -> None:
     """Let Ray Tune train whatever the searcher hands out."""
     from ray import tune  # noqa: PLC0415
 
@@ -243,13 +366,14 @@ def tune_jobs(trainable: Any, searcher: Any, scheduler: Any, recorder: Any, spac
                 num_samples=-1,
                 max_concurrent_trials=slots(space.resources),
                 reuse_actors=True,
-                trial_dirname_creator=lambda trial: trial.trial_id,
+                trial_dirname_creator=lambda _: "trial",
             ),
             run_config=tune.RunConfig(
                 name=space.name,
                 storage_path=folder,
                 verbose=0,
-                callbacks=[recorder],
+                callbacks=callbacks,
+                stop=stopper,
                 failure_config=tune.FailureConfig(max_failures=MAX_WORKER_LOSSES),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import platform
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,9 +15,12 @@ from ray import tune
 
 from hsl.errors import HslError
 from hsl.search.jobs import Job
-from hsl.training import checkpoint
-from hsl.training.build import build_trainer, default_device
+from hsl.search.settings import COST_COLUMNS
+from hsl.search.watchdog import watchdog
+from hsl.training import generations
+from hsl.training.build import build_bench, build_trainer, default_device
 from hsl.training.flops import relative_forward
+from hsl.training.measures import evaluate_kept, items, kept_networks
 from hsl.training.models import INNER
 from hsl.training.passes import count_passes
 from hsl.training.trainer import Trainer
@@ -44,28 +48,76 @@ class TrialRun:
             scores=job.scores,
             device=device,
             objective=job.objective,
+            keep_best=job.evaluation is not None and job.evaluation.keeps_best(job.stage),
         )
-        state = checkpoint.read(job.checkpoint)
+        state = generations.read(job.checkpoint)
         if state is not None:
             self._trainer.load_state_dict(state["trainer"])
             self._started_at = datetime.fromisoformat(state["started_at"])
         self._unreported = list(self._trainer.history)
         self._passed = max(map(self._rungs_at, self._unreported), default=0)
+        self._measured = self._measure()
+        self._is_measured = False
+        self._note: str | None = None
 
     def advance(self) -> dict[str, Any]:
-        """Train until the next rung, the end, or for `REPORT_SECONDS`; a continued trial first tells how far it is.
+        """Train until the next rung, or for `REPORT_SECONDS`; a continued trial first tells how far it is.
+
+        In the end the network is measured.
 
         Returns:
-            ``rows`` of the epochs table, ``summary`` for the trials table, and what searcher and scheduler read.
+            ``rows`` of the epochs table, ``evaluations`` for the table of that name, ``summary`` for the trials
+            table, and what searcher and scheduler read. The last epochs are reported with the end of the trial, so
+            that nobody stops it while it is measured.
         """
         if not self._unreported:
             self._train()
+        if not self._trainer.is_done:
+            return self._report(self._taken(), "running", [])
+        measured = self._measure_until(time.monotonic() + REPORT_SECONDS)
+        if not self._is_measured:
+            return self._report([], "running", measured)
+        return self._report(self._taken(), "completed", measured)
+
+    def _taken(self) -> list[dict[str, Any]]:
+        """Rows of epochs that were not reported before."""
         rows, self._unreported = self._unreported, []
-        return report(rows, self._summary(), status="completed" if self._trainer.is_done else "running")
+        return rows
+
+    def _report(
+        self, rows: list[dict[str, Any]], status: str, measured: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        note, self._note = self._note, None
+        return {**report(rows, self._summary(), status, evaluations=measured), "note": note}
+
+    def _measure_until(self, until: float) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        for found in self._measured:
+            rows += found
+            if time.monotonic() > until:
+                return rows
+        self._is_measured = True
+        return rows
+
+    def _measure(self) -> Iterator[list[dict[str, Any]]]:
+        """Rows of the table of evaluations, one measure after the other."""
+        job, evaluation = self._job, self._job.evaluation
+        if evaluation is None:
+            return
+        bench_of = partial(
+            build_bench,
+            job.configuration,
+            job.seed,
+            scores=job.scores,
+            difficulty=job.deciles,
+            device=self._device,
+        )
+        kept = kept_networks(self._trainer.state_dict(), evaluation.checkpoints)
+        yield from evaluate_kept(kept, items(evaluation), bench_of)
 
     def _train(self) -> None:
         until = time.monotonic() + REPORT_SECONDS
-        while not self._trainer.is_done and time.monotonic() < until:
+        while not self._trainer.is_done:
             row = self._trainer.train_epoch()
             self._unreported.append(row)
             at_rung = self._rungs_at(row) > self._passed
@@ -73,7 +125,7 @@ class TrialRun:
             due = self._trainer.epoch % self._trainer.training.checkpoint_every == 0
             if due or self._trainer.is_done or (at_rung and self._job.can_pause):
                 self._save()
-            if at_rung:
+            if at_rung or time.monotonic() >= until:
                 break
 
     def _rungs_at(self, row: Mapping[str, Any]) -> int:
@@ -89,7 +141,13 @@ class TrialRun:
             "started_at": self._started_at.isoformat(),
             "trainer": self._trainer.state_dict(),
         }
-        checkpoint.write(self._job.checkpoint, state)
+        try:
+            generations.write(self._job.checkpoint, state)
+        except OSError as error:  # a full disk costs what a checkpoint protects, not the trial
+            self._note = (
+                f"checkpoints cannot be written ({error}); trials go on, but one that is interrupted starts again "
+                f"from its last checkpoint, and confirmed networks may be missing; free space"
+            )
 
     def _summary(self) -> dict[str, Any]:
         """Columns of the trials table that only the worker knows."""
@@ -149,14 +207,20 @@ def device_name(device: str) -> str:
 
 
 def report(
-    rows: list[dict[str, Any]], summary: Mapping[str, Any], status: str, reason: str | None = None
+    rows: list[dict[str, Any]],
+    summary: Mapping[str, Any],
+    status: str,
+    reason: str | None = None,
+    evaluations: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """What a trial tells the driver; ``status`` is ``running``, ``completed`` or ``failed``."""
     return {
         "rows": rows,
+        "evaluations": list(evaluations),
         "summary": summary,
         "epoch": summary.get("epochs", 0),
         "objective": summary.get("objective"),
+        **{name: summary.get(column) for name, column in COST_COLUMNS.items()},
         "status": status,
         "reason": reason,
         "done": status != "running",
@@ -181,9 +245,10 @@ class SweepTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train a while and report."""
         try:
-            if self._run is None:
-                self._run = TrialRun(self._job, default_device())
-            return self._run.advance()
+            with watchdog(self._job.timeout):
+                if self._run is None:
+                    self._run = TrialRun(self._job, default_device())
+                return self._run.advance()
         except Exception as error:  # noqa: BLE001  whatever happens to one trial, the sweep goes on
             return report([], {}, status="failed", reason=reason_of(error))
 
@@ -192,6 +257,8 @@ def reason_of(error: Exception) -> str:
     """One line for a mistake or a known condition; the traceback for anything else."""
     if isinstance(error, HslError):
         return str(error)
-    if isinstance(error, torch.OutOfMemoryError):
-        return f"out of memory: {error}; try a smaller training.batch_size or fewer trials per GPU"
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return (
+            f"out of memory: {error}; try a smaller training.batch_size or fewer trials at once (resources)"
+        )
     return "".join(traceback.format_exception(error))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +22,11 @@ from hsl.training.configuration import Configuration, ModelSpec, Training
 from hsl.training.data import Data, load_data, sets_of
 from hsl.training.evaluation import to_float
 from hsl.training.flops import TrainingMeter, scoring_steps
+from hsl.training.measures import Bench
 from hsl.training.models import INNER, Normalized, Shape
 from hsl.training.optimizers import make_optimizer
 from hsl.training.registries import model_builder
+from hsl.training.score_files import read_scores
 from hsl.training.trainer import Trainer
 
 SCORING_BATCH = 128
@@ -96,6 +98,32 @@ def build_trainer(
         objective=objective,
         keep_best=keep_best,
     )
+
+
+def build_bench(
+    configuration: Configuration,
+    seed: int,
+    state: Mapping[str, Tensor],
+    *,
+    scores: str | None = None,
+    difficulty: str | None = None,
+    device: str = "cpu",
+) -> Bench:
+    """A trained network, and what it is measured on.
+
+    Args:
+        configuration: What was trained.
+        seed: Its seed.
+        state: State of the model, masks included: a pruned weight is zero.
+        scores: URI of the difficulty scores, for regimes that need them.
+        difficulty: URI of the scores that make the deciles; None where none are asked for.
+        device: Torch device.
+    """
+    data = load_data(configuration.dataset, configuration.split, device)
+    model = _model(configuration, data, seed, device)
+    model.load_state_dict({name: state[name] for name in model.state_dict()})
+    _, sets = sets_of(configuration, seed, scores, device)
+    return Bench(model, sets, read_scores(difficulty, data) if difficulty else None)
 
 
 def _wrapped(globs: Sequence[str]) -> list[str]:

@@ -18,9 +18,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from hsl.errors import StoreError
+from hsl.training.generations import JSON_ENTRY, locate
 from hsl.training.names import SEPARATOR, escaped, unescaped
-
-JSON_ENTRY = "__json__"
 
 Tree = Mapping[str, Any]
 
@@ -84,7 +83,7 @@ def place(uri: str, content: bytes) -> None:
         uri: Path or URI (``s3://``, ``gs://``) of the file.
         content: What it shall hold.
     """
-    filesystem, path = _locate(uri)
+    filesystem, path = locate(uri)
     if not isinstance(filesystem, fs.LocalFileSystem):
         _put(filesystem, path, content)
         return
@@ -109,7 +108,7 @@ def read(uri: str) -> dict[str, Any] | None:
     Raises:
         StoreError: If the file is damaged.
     """
-    filesystem, path = _locate(uri)
+    filesystem, path = locate(uri)
     try:
         with filesystem.open_input_stream(path) as stream:
             content = stream.read()
@@ -120,12 +119,6 @@ def read(uri: str) -> dict[str, Any] | None:
 
 def remove(uri: str) -> None:
     """Delete the file at `uri`, if there is one."""
-    filesystem, path = _locate(uri)
+    filesystem, path = locate(uri)
     if filesystem.get_file_info(path).type != fs.FileType.NotFound:
         filesystem.delete_file(path)
-
-
-def _locate(uri: str) -> tuple[fs.FileSystem, str]:
-    if "://" in uri:
-        return fs.FileSystem.from_uri(uri)
-    return fs.LocalFileSystem(), uri

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,14 +16,20 @@ from pyarrow import fs
 from torch import Tensor
 
 from hsl.errors import DataError
-from hsl.hardness.apply import Samples
+from hsl.hardness.apply import Samples, mislabelled
 from hsl.hardness.difficulty import mean_over_models
+from hsl.hardness.regimes import LabelNoise
 from hsl.training import checkpoint
 
 if TYPE_CHECKING:
+    from hsl.training.arrays import Arrays
     from hsl.training.data import Data
+    from hsl.training.datasets import Division
 
 SPLITS = ("train", "val", "test")
+
+NOISE_SEED = 0
+"""Seed of the wrong labels that scoring models are trained with."""
 
 
 def all_samples(data: Data) -> Samples:
@@ -31,7 +38,27 @@ def all_samples(data: Data) -> Samples:
     return Samples(*(torch.cat([getattr(p, name) for p in parts]) for name in ("images", "labels", "ids")))
 
 
-def write_scores(uri: str, data: Data, scores: Tensor, about: Mapping[str, Any]) -> None:
+def labels_as_trained(data: Data, noise: LabelNoise | None) -> tuple[Data, Tensor]:
+    """A data set with the wrong labels with which scoring models are trained: the same for all of them.
+
+    Args:
+        data: The data set, divided.
+        noise: What is done to the training labels, by the draws of seed 0; nothing where None.
+
+    Returns:
+        The data set with those labels, and bool [N] for `all_samples`: which of them are wrong.
+    """
+    is_wrong = torch.zeros(len(data.train) + len(data.val) + len(data.test), dtype=torch.bool)
+    if noise is None:
+        return data, is_wrong
+    labels, wrong = mislabelled(data.train, noise, data.classes, NOISE_SEED)
+    is_wrong[: len(wrong)] = wrong.cpu()
+    return replace(data, train=replace(data.train, labels=labels)), is_wrong
+
+
+def write_scores(
+    uri: str, data: Data, scores: Tensor, about: Mapping[str, Any], is_wrong: Tensor | None = None
+) -> None:
     """Write the scores of a data set.
 
     Args:
@@ -39,8 +66,11 @@ def write_scores(uri: str, data: Data, scores: Tensor, about: Mapping[str, Any])
         data: The data set, divided.
         scores: float32 [N], aligned with `all_samples`.
         about: How they were made; JSON-able, becomes the metadata ``hsl`` of the file.
+        is_wrong: bool [N], which labels the scoring models were given wrong; a column where any is.
     """
     identity = _identity(data)
+    if is_wrong is not None and bool(is_wrong.any()):
+        identity["is_wrong"] = pa.array(is_wrong.numpy(), pa.bool_())
     table = pa.table({**identity, "score": pa.array(scores.cpu().numpy(), pa.float32())})
     write_table(uri, table.sort_by("id").replace_schema_metadata({"hsl": json.dumps(about)}))
 
@@ -53,7 +83,7 @@ def write_table(uri: str, table: pa.Table) -> None:
 
 
 def read_table(uri: str) -> pa.Table:
-    """Columns ``id``, ``split``, ``label`` and ``score``, in the order of the ids."""
+    """Columns ``id``, ``split``, ``label``, ``score``, in the order of the ids; ``is_wrong`` where labels were."""
     filesystem, path = fs.FileSystem.from_uri(uri) if "://" in uri else (fs.LocalFileSystem(), uri)
     return pq.read_table(path, filesystem=filesystem)
 
@@ -79,6 +109,22 @@ def read_scores(uri: str, data: Data) -> Tensor:
     return scores.to(data.train.labels.device)
 
 
+def check_scores(uri: str, arrays: Arrays, division: Division) -> None:
+    """Refuse scores that were made of anything else than this data set; reads no image.
+
+    Args:
+        uri: Path or URI of a file of scores.
+        arrays: The data set.
+        division: Its parts.
+
+    Raises:
+        DataError: If the scores are of other samples, another division or other labels.
+    """
+    ids = {split: np.asarray(getattr(division, split)) for split in SPLITS}
+    wanted = _identified({split: (chosen, arrays.labels[chosen]) for split, chosen in ids.items()})
+    _check_same(uri, read_table(uri).sort_by("id"), pa.table(wanted).sort_by("id"))
+
+
 def write_mean(uri: str, parts: Sequence[str], about: Mapping[str, Any]) -> None:
     """Write the mean of several files of scores, each of one model.
 
@@ -100,13 +146,20 @@ def write_mean(uri: str, parts: Sequence[str], about: Mapping[str, Any]) -> None
 
 def _identity(data: Data) -> dict[str, pa.Array]:
     """Columns that say which samples there are."""
-    parts = [getattr(data, split) for split in SPLITS]
-    names = np.repeat(SPLITS, [len(part) for part in parts])
-    ids, labels = (torch.cat([getattr(part, name) for part in parts]).cpu() for name in ("ids", "labels"))
+    parts = {split: getattr(data, split) for split in SPLITS}
+    return _identified(
+        {split: (part.ids.cpu().numpy(), part.labels.cpu().numpy()) for split, part in parts.items()}
+    )
+
+
+def _identified(parts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, pa.Array]:
+    """The same, of ids and labels."""
+    ids, labels = (np.concatenate([part[i] for part in parts.values()]) for i in (0, 1))
+    names = np.repeat(list(parts), [len(part[0]) for part in parts.values()])
     return {
-        "id": pa.array(ids.numpy(), pa.int64()),
+        "id": pa.array(ids, pa.int64()),
         "split": pa.array(names, pa.string()),
-        "label": pa.array(labels.numpy(), pa.int64()),
+        "label": pa.array(labels, pa.int64()),
     }
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from hsl.errors import HslError
 
 TILE = 96
 """Side of the square that an image is scaled to, in pixels."""
@@ -50,6 +53,19 @@ def sheet(rows: Mapping[str, Sequence[Tile]]) -> Image.Image:
             canvas.paste(_scaled(tile.image), (left, top + CAPTION))
             draw.text((left, top + CAPTION + TILE + 1), tile.caption, fill="black", font=font)
     return canvas
+
+
+def draw(path: str, rows: Mapping[str, Sequence[Tile]]) -> None:
+    """Draw a `sheet` as PNG, in a folder that is made where it is missing.
+
+    Raises:
+        HslError: If the file cannot be written.
+    """
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        sheet(rows).save(path, format="PNG")
+    except OSError as error:
+        raise HslError(f"cannot write the sheet {path!r}: {error}; give another path") from error
 
 
 def _scaled(image: np.ndarray) -> Image.Image:

@@ -1,18 +1,22 @@
-"""Overhead of scheduling one trial, beside plain Ray Tune, in one run: ``python tests/benchmarks/driver.py``.
+"""What the driver costs, beside others, in one run: ``python tests/benchmarks/driver.py --trials 200 2000``.
 
-Trials do nothing, so all time is the driver's: Optuna studies, early stopping, store, progress and Ray Tune.
-Start-up (the time until the first trial has reported) is printed apart.
+Trials do nothing, so all time is the driver's: Optuna studies, early stopping, store, progress and Ray Tune. Start-up
+(the time until the first trial has ended) is printed apart. Then trials that only sleep show how busy the workers are.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing import Pool
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from rich.console import Console
 from rich.table import Table
@@ -21,31 +25,94 @@ from hsl.search.runtime import ray_session, scratch_folder
 from hsl.search.schema import SearchSpace
 from hsl.search.space import make_space
 
+WORKERS = 2
+PER_CELL = 100
+EDGE = 500
+"""The first and the last so many trials are compared."""
 
-def space_of(trials: int, cells: int = 10) -> SearchSpace:
-    """Cells with one tuned number each."""
+
+@dataclass
+class Run:
+    """What was seen of one run.
+
+    Attributes:
+        began: When it was started.
+        ends: When each trial had ended for the driver.
+        memory: Resident memory of the driver at the same times, in KiB.
+    """
+
+    began: float = field(default_factory=time.monotonic)
+    ends: list[float] = field(default_factory=list)
+    memory: list[int] = field(default_factory=list)
+
+    def note(self) -> None:
+        """A trial has ended."""
+        self.ends.append(time.monotonic())
+        self.memory.append(resident())
+
+    @property
+    def start_up(self) -> float:
+        """Seconds until the first trial had ended."""
+        return self.ends[0] - self.began
+
+    @property
+    def per_trial(self) -> float:
+        """Seconds per trial from then on."""
+        return (self.ends[-1] - self.ends[0]) / (len(self.ends) - 1)
+
+    @property
+    def growth(self) -> float | None:
+        """Time of the last trials over that of the first ones."""
+        if len(self.ends) < 2 * EDGE:
+            return None
+        return (self.ends[-1] - self.ends[-EDGE]) / (self.ends[EDGE - 1] - self.ends[0])
+
+    @property
+    def memory_per_trial(self) -> float | None:
+        """KiB by which the driver grows with each trial, once it has warmed up."""
+        if len(self.ends) < 2 * EDGE:
+            return None
+        return (self.memory[-1] - self.memory[EDGE]) / (len(self.memory) - 1 - EDGE)
+
+    def efficiency(self, seconds: float) -> float:
+        """Share of the workers' time in which they trained, start-up apart, where trials take `seconds`."""
+        wall = self.ends[-1] - self.ends[0] + seconds
+        return len(self.ends) * seconds / (wall * WORKERS)
+
+
+def resident() -> int:
+    """Resident memory of this process in KiB."""
+    line = next(
+        line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS")
+    )
+    return int(line.split()[1])
+
+
+def space_of(trials: int, extra: int = 0) -> SearchSpace:
+    """Cells of up to `PER_CELL` configurations with one tuned number each."""
+    cells = max(1, trials // PER_CELL)
     return make_space(
         {
             "name": "overhead",
             "dataset": "digits",
-            "model": "mlp",
-            "factors": {"sparsity": [round(0.5 + 0.04 * i, 2) for i in range(cells)]},
+            "model": {"name": "mlp", "widths": [16]},
+            "factors": {"sparsity": [round(0.3 + 0.6 * i / cells, 4) for i in range(cells)]},
             "search": {"training.lr": {"loguniform": [0.001, 1.0]}},
             "method": "static",
             "baseline": None,
-            "budget": {"configurations_per_cell": trials // cells},
+            "budget": {"configurations_per_cell": trials // cells + extra},
             "confirm": {"seeds": 0},
         }
     )
 
 
-def time_hsl(trials: int) -> tuple[float, float]:
-    """Seconds until the first trial has ended, and from there to the last one, per trial."""
+@contextlib.contextmanager
+def trivial_trials(run: Run, seconds: float) -> Iterator[None]:
+    """Sweeps whose trials sleep in place of training, and tell `run` when they have ended."""
     from ray import tune  # noqa: PLC0415
 
-    from hsl.search import sweep as module  # noqa: PLC0415
+    from hsl.search import recorder, trial  # noqa: PLC0415
     from hsl.search.jobs import Job  # noqa: PLC0415
-    from hsl.search.trial import report  # noqa: PLC0415
 
     class Trivial(tune.Trainable):
         def setup(self, config: dict[str, Any]) -> None:
@@ -56,51 +123,55 @@ def time_hsl(trials: int) -> tuple[float, float]:
             return True
 
         def step(self) -> dict[str, Any]:
+            time.sleep(seconds)
             row = {"epoch": 1, "epochs_at_target": 1, "val_matched_accuracy": self.lr}
-            return report([row], {"epochs": 1, "objective": self.lr}, status="completed")
+            return trial.report([row], {"epochs": 1, "objective": self.lr}, status="completed")
 
-    ends: list[float] = []
-
-    def run(*arguments: Any) -> None:
-        recorder = arguments[3]
-        recorder.on_trial_result = _noting(recorder.on_trial_result, ends)
-        tune_jobs(Trivial, *arguments[1:])
-
-    tune_jobs, module.tune_jobs = module.tune_jobs, run
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.monotonic()
-        done = module.Sweep(space_of(trials), str(Path(folder) / "store"), Console(file=io.StringIO())).run()
-    module.tune_jobs = tune_jobs
-    assert done.trained == trials, done
-    return ends[0] - began, (ends[-1] - ends[0]) / (len(ends) - 1)
+    noted = _noting(recorder.Recorder.on_trial_result, run)
+    with (
+        patch.object(trial, "SweepTrial", Trivial),
+        patch.object(recorder.Recorder, "on_trial_result", noted),
+    ):
+        yield
 
 
-def _noting(function: Callable[..., None], times: list[float]) -> Callable[..., None]:
+def _noting(function: Callable[..., None], run: Run) -> Callable[..., None]:
     def noted(*arguments: Any, **keywords: Any) -> None:
         function(*arguments, **keywords)
-        times.append(time.monotonic())
+        run.note()
 
     return noted
 
 
-def time_plain(trials: int) -> tuple[float, float]:
-    """The same with a plain Tuner and OptunaSearch."""
+def time_hsl(space: SearchSpace, store: Path, seconds: float = 0.0) -> Run:
+    """A sweep of trivial trials."""
+    from hsl.search.sweep import Sweep  # noqa: PLC0415
+
+    run = Run()
+    with trivial_trials(run, seconds):
+        done = Sweep(space, str(store), Console(file=io.StringIO())).run()
+    assert done.trained == len(run.ends), done
+    return run
+
+
+def time_plain(trials: int, seconds: float = 0.0) -> Run:
+    """The same with a Tuner as it is by default and its OptunaSearch."""
     from ray import tune  # noqa: PLC0415
     from ray.tune.search.optuna import OptunaSearch  # noqa: PLC0415
 
-    ends: list[float] = []
+    run = Run()
 
     class Clock(tune.Callback):
         def on_trial_complete(self, *_: Any, **__: Any) -> None:
-            ends.append(time.monotonic())
+            run.note()
 
         def __getstate__(self) -> dict[str, Any]:
             return {}
 
     def trivial(config: dict[str, float]) -> None:
+        time.sleep(seconds)
         tune.report({"score": config["lr"]})
 
-    began = time.monotonic()
     with ray_session(), scratch_folder() as folder:
         tune.Tuner(
             trivial,
@@ -110,26 +181,115 @@ def time_plain(trials: int) -> tuple[float, float]:
                 mode="max",
                 num_samples=trials,
                 search_alg=OptunaSearch(),
-                max_concurrent_trials=2,
+                max_concurrent_trials=WORKERS,
             ),
             run_config=tune.RunConfig(storage_path=folder, verbose=0, callbacks=[Clock()]),
         ).fit()
-    return ends[0] - began, (ends[-1] - ends[0]) / (len(ends) - 1)
+    return run
+
+
+def time_optuna(trials: int) -> Run:
+    """The same with Optuna's own studies, `PER_CELL` trials each, and joblib's processes; nothing is stored."""
+    import optuna  # noqa: PLC0415
+    from joblib import Parallel, delayed  # noqa: PLC0415
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    run = Run()
+    with Parallel(n_jobs=WORKERS) as parallel:
+        for number in range(max(1, trials // PER_CELL)):
+            study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=number))
+            while len(study.trials) < min(trials, PER_CELL):
+                asked = [study.ask() for _ in range(WORKERS)]
+                rates = [trial.suggest_float("lr", 0.001, 1.0, log=True) for trial in asked]
+                for trial, value in zip(asked, parallel(delayed(float)(rate) for rate in rates), strict=True):
+                    study.tell(trial, value)
+                    run.note()
+    return run
+
+
+def time_bare(trials: int, seconds: float) -> Run:
+    """Two processes that do nothing but sleep, back to back: the limit."""
+    with Pool(WORKERS) as pool:
+        pool.map(time.sleep, [0.0] * WORKERS)
+        run = Run()
+        for _ in pool.imap_unordered(time.sleep, [seconds] * trials):
+            run.note()
+    return run
+
+
+def overhead(trials: list[int], plain_trials: int, folder: Path) -> Table:
+    """Trials that do nothing."""
+    table = Table(title="trials that do nothing", title_justify="left")
+    for name in (
+        "driver",
+        "trials",
+        "start-up s",
+        "ms per trial",
+        f"last {EDGE} / first {EDGE}",
+        "KiB per trial",
+    ):
+        table.add_column(name, justify="left" if name == "driver" else "right")
+    for count in trials:
+        store = folder / str(count)
+        table.add_row("hsl", str(count), *_figures(time_hsl(space_of(count), store)))
+        again = time_hsl(space_of(count, extra=1), store)
+        table.add_row("hsl, continued with more", str(len(again.ends)), f"{again.start_up:.1f}")
+        table.add_row("Optuna and joblib", str(count), *_figures(time_optuna(count)))
+    if plain_trials:
+        table.add_row("plain Tuner", str(plain_trials), *_figures(time_plain(plain_trials)))
+    return table
+
+
+def _figures(run: Run) -> tuple[str, ...]:
+    growth, memory = run.growth, run.memory_per_trial
+    return (
+        f"{run.start_up:.1f}",
+        f"{1000 * run.per_trial:.1f}",
+        "" if growth is None else f"{growth:.2f}",
+        "" if memory is None else f"{memory:.0f}",
+    )
+
+
+def efficiency(seconds: float, trials: int, plain: bool, folder: Path) -> Table:
+    """Trials that sleep."""
+    table = Table(title=f"{trials} trials of {seconds:g} s on {WORKERS} workers", title_justify="left")
+    for name in ("driver", "wall s", "of the limit", "efficiency"):
+        table.add_column(name, justify="left" if name == "driver" else "right")
+    runs = {
+        "two bare processes": time_bare(trials, seconds),
+        "hsl": time_hsl(space_of(trials), folder / f"sleep-{seconds:g}", seconds),
+    }
+    if plain:
+        runs["plain Tuner"] = time_plain(trials, seconds)
+    limit = trials * seconds / WORKERS
+    for name, run in runs.items():
+        wall = run.ends[-1] - run.ends[0] + seconds
+        table.add_row(name, f"{wall:.1f}", f"{wall / limit:.2f}", f"{run.efficiency(seconds):.3f}")
+    return table
 
 
 def main() -> None:
-    """Print both, and their ratio."""
+    """Print what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=300)
-    parser.add_argument("--plain-trials", type=int, default=30)
+    parser.add_argument("--trials", type=int, nargs="*", default=[200, 2000], help="trials that do nothing")
+    parser.add_argument(
+        "--plain-trials", type=int, default=30, help="the same with a plain Tuner; 0 for none"
+    )
+    parser.add_argument(
+        "--seconds", type=float, nargs="*", default=[1.0], help="lengths of trials that sleep"
+    )
+    parser.add_argument("--sleeping-trials", type=int, default=40)
+    parser.add_argument(
+        "--plain-sleeping", action="store_true", help="sleeping trials with a plain Tuner, too"
+    )
     arguments = parser.parse_args()
-    hsl_start, hsl = time_hsl(arguments.trials)
-    plain_start, plain = time_plain(arguments.plain_trials)
-    table = Table("driver", "trials", "start-up s", "s per trial")
-    table.add_row("hsl", str(arguments.trials), f"{hsl_start:.1f}", f"{hsl:.4f}")
-    table.add_row("plain Tuner", str(arguments.plain_trials), f"{plain_start:.1f}", f"{plain:.4f}")
-    Console().print(table)
-    Console().print(f"hsl / plain Tuner: {hsl / plain:.3f}")
+    console = Console()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if arguments.trials or arguments.plain_trials:
+            console.print(overhead(arguments.trials, arguments.plain_trials, folder))
+        for seconds in arguments.seconds:
+            console.print(efficiency(seconds, arguments.sleeping_trials, arguments.plain_sleeping, folder))
 
 
 if __name__ == "__main__":

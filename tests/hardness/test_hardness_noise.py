@@ -7,7 +7,7 @@ from scipy import stats
 
 from hsl.errors import DataError
 from hsl.hardness import LABEL_NOISES, keyed
-from hsl.hardness.noise import asymmetric, pair, permutation, symmetric
+from hsl.hardness.noise import asymmetric, detection_auroc, pair, permutation, symmetric
 
 N = 20_000
 KEY = keyed.key(1, "label_noise")
@@ -127,3 +127,16 @@ def test_wrong_maps_are_refused():
     for mapping in ([], [(1, 1)]):
         with pytest.raises(DataError, match="no class to change"):
             asymmetric(labels, labels, 0.1, 2, KEY, mapping=mapping)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=2, max_size=40))
+def test_auroc_is_the_share_of_pairs_in_order(samples):
+    scores, is_wrong = torch.tensor([float(s) for s, _ in samples]), torch.tensor([w for _, w in samples])
+    wrong, right = scores[is_wrong].tolist(), scores[~is_wrong].tolist()
+    if not wrong or not right:
+        with pytest.raises(DataError, match="takes some of both"):
+            detection_auroc(scores, is_wrong)
+        return
+    pairs = [1.0 if a > b else 0.5 if a == b else 0.0 for a in wrong for b in right]
+    assert detection_auroc(scores, is_wrong) == pytest.approx(np.mean(pairs))

@@ -195,11 +195,93 @@ def test_top_ranks_confirmed_configurations_first(tmp_path):
         searched("z", 0.7),
         *confirmed("y", 0.75, {1: 0.7, 2: 0.7}),
     ]
-    table = best(filled(tmp_path, rows), top=2)
+    store = filled(tmp_path, rows)
+    table = best(store, top=2, confirmed_only=False)
     assert table.select(["configuration_id", "rank", "confirmed"]).to_pylist() == [
         {"configuration_id": "y", "rank": 1, "confirmed": True},
         {"configuration_id": "x", "rank": 2, "confirmed": False},
     ]
+    assert best(store, top=2)["configuration_id"].to_pylist() == ["y"]
+
+
+def test_unconfirmed_is_left_out_on_request_and_shown_where_there_is_nothing_else(tmp_path):
+    rows = [
+        searched("x", 0.9),
+        *confirmed("y", 0.7, {1: 0.7}),
+        searched("z", 0.9, regime="pgd", cell="pgd/0.9"),
+    ]
+    store = filled(tmp_path, rows)
+    assert best(store)["configuration_id"].to_pylist() == ["y", "z"]
+    assert best(store, confirmed_only=True)["configuration_id"].to_pylist() == ["y"]
+    with pytest.raises(NothingMatchedError, match=r"confirm stage matches.*3 completed, 1 of them confirm"):
+        best(store, where="regime = 'pgd'", confirmed_only=True)
+
+
+SIGNS = {
+    "accuracy": ("score", 1),
+    "sparsity": ("sparsity", 1),
+    "flops": ("training_flops", -1),
+    "seconds": ("seconds", -1),
+}
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_front_is_that_of_a_comparison_of_all_pairs(tmp_path_factory, data):
+    chosen = data.draw(st.permutations(sorted(SIGNS)).map(lambda names: tuple(names[:2])))
+    coarse = st.integers(0, 4).map(lambda x: x / 5)  # ties are many
+    rows = [
+        searched(
+            f"{regime}-{number}",
+            data.draw(coarse),
+            regime=regime,
+            cell=regime,
+            sparsity=data.draw(coarse),
+            training_flops=data.draw(st.one_of(st.none(), coarse)),
+            seconds=data.draw(coarse),
+            method=data.draw(st.sampled_from(["dense", "set"])),
+        )
+        for regime in ("clean", "pgd")
+        for number in range(data.draw(st.integers(1, 12)))
+    ]
+    expected = {}
+    for row in rows:
+        point = [row["objective" if SIGNS[name][0] == "score" else SIGNS[name][0]] for name in chosen]
+        if None not in point:
+            point = [SIGNS[name][1] * value for name, value in zip(chosen, point, strict=True)]
+            expected[row["configuration_id"]] = (row["regime"], point)
+    literal = {
+        name
+        for name, (regime, mine) in expected.items()
+        if not any(
+            other == regime and its != mine and its[0] >= mine[0] and its[1] >= mine[1]
+            for other, its in expected.values()
+        )
+    }
+    store = filled(tmp_path_factory.mktemp("store"), rows)
+    if not literal:
+        with pytest.raises(NothingMatchedError):
+            best(store, pareto=chosen)
+        return
+    found = best(store, pareto=chosen)
+    assert sorted(found["configuration_id"].to_pylist()) == sorted(literal)
+    for regime in ("clean", "pgd"):
+        column, sign = SIGNS[chosen[0]]
+        values = [sign * row[column] for row in found.to_pylist() if row["regime"] == regime]
+        assert values == sorted(values, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"pareto": ("accuracy", "flop")}, UnknownNameError, "did you mean 'flops'"),
+        ({"pareto": ("flops", "flops")}, HslError, "two objectives"),
+        ({"pareto": ("accuracy", "flops"), "top": 2}, HslError, "shown whole"),
+    ],
+)
+def test_what_is_no_front(tmp_path, arguments, error, message):
+    with pytest.raises(error, match=message):
+        best(filled(tmp_path, [searched("a", 0.5)]), **arguments)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 from results_rows import cell_row, epoch_row, filled, trial_row
 
 from hsl.errors import HslError, StoreError
+from hsl.results.columns import TABLES
 from hsl.results.query import query
 from hsl.results.store import Store
 
@@ -32,6 +33,10 @@ def store(tmp_path):
             [{"t": ["cells", "epochs", "evaluations", "trials"]}],
         ),
         ("select column_type from (describe trials) where column_name = 'seed'", [{"column_type": "BIGINT"}]),
+        ("select count(*) as n from (describe trials), cells where configurations = 8", [{"n": len(TABLES["trials"])}]),
+        ("select columns('^(seed|stage)$') from trials where seed = 1", [{"stage": "search", "seed": 1}]),
+        ("select t.regime from (select c as t from cells c)", [{"regime": "clean"}]),
+        ("select regime, baseline from trials natural join cells limit 1", [{"regime": "clean", "baseline": False}]),
     ],
 )  # fmt: skip
 def test_select(store, sql, answer):
@@ -106,11 +111,11 @@ def test_wrong_sql_says_where_to_look(store):
         query(store, "SELECT accuracy FROM trials")
 
 
-def test_only_named_tables_are_loaded(store, monkeypatch):
+def test_only_what_is_read_is_loaded(store, monkeypatch):
     read, loaded = Store.read, []
-    monkeypatch.setattr(Store, "read", lambda self, table: loaded.append(table) or read(self, table))
-    query(store, "SELECT count(*) FROM trials")
-    assert loaded == ["trials"]
+    monkeypatch.setattr(Store, "read", lambda self, *asked: loaded.append(asked) or read(self, *asked))
+    query(store, "SELECT method, count(*) FROM trials WHERE sparsity > 0.5 GROUP BY method")
+    assert loaded == [("trials", ["method", "sparsity"])]
 
 
 def test_missing_store(tmp_path):

@@ -274,8 +274,8 @@ def test_reader_meets_a_compaction(store, monkeypatch):
         store.append("epochs", [epoch_row(epoch=epoch)])
     read, compacted = Store._read_part, []
 
-    def compact_after_first(self, table, part):
-        found = read(self, table, part)
+    def compact_after_first(self, table, part, columns):
+        found = read(self, table, part, columns)
         if not compacted:
             compacted.append(True)
             Store(self.uri).compact(table)

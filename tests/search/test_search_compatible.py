@@ -68,6 +68,9 @@ GROWTH = [
     ("resources", {"cpu": 2}),
     ("early_stopping", {"grace": 2}),
     ("early_stopping", "none"),
+    ("trial_timeout", 60),
+    ("search.training:lr", {"loguniform": [0.01, 1]}),
+    ("search.training:lr", {"loguniform": [0.001, 0.1]}),
     ("sampler", "random"),
 ]
 
@@ -75,6 +78,21 @@ GROWTH = [
 @pytest.mark.parametrize(("path", "value"), GROWTH)
 def test_growth_continues(path: str, value: Any) -> None:
     check(changed(path, value))
+
+
+def test_a_baseline_may_be_added() -> None:
+    without = make_space(STORED | {"baseline": None})
+    check_continues(space_text(without), make_space(STORED), "runs/t")
+
+
+def test_lengths_of_training_are_compared_as_a_factor() -> None:
+    longer = changed("training.epochs", 20)
+    with pytest.raises(StoreError, match="to compare lengths use a factor"):
+        check(longer)
+    factors: dict[str, Any] = STORED["factors"]
+    stored = make_space(STORED | {"factors": {**factors, "training.epochs": [10]}})
+    given = make_space(STORED | {"factors": {**factors, "training.epochs": [10, 20]}})
+    check_continues(space_text(stored), given, "runs/t")
 
 
 def test_all_growth_at_once_continues() -> None:
@@ -96,7 +114,7 @@ CHANGES = [
     ("factors.init", ["dense", "sparse"], "factors.init: new, but stored trials have no value of it"),
     ("factors.sparsity", KeyError, "factors.sparsity: stored [0.5, 0.9], now missing"),
     ("search.method.choice", ["rigl"], "search.method.choice: stored [set, rigl], now without [set]"),
-    ("search.training:lr", {"loguniform": [0.01, 1]}, "search.training.lr.loguniform: stored [0.01, 0.1]"),
+    ("search.training:lr", {"loguniform": [0.02, 1]}, "search.training.lr.loguniform: stored [0.01, 0.1]"),
     ("search.training:lr", {"loguniform": [0.1, 0.11]}, "search.training.lr.loguniform: stored [0.01, 0.1]"),
     ("search.training:lr", {"choice": [0.01, 0.1]}, "search.training.lr"),
     ("search.training:lr", KeyError, "search.training.lr: stored"),

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from hsl.search.cost import NOMINAL_PASSES_PER_SECOND, estimate, part_sizes, training_passes
+from hsl.search.cost import NOMINAL_PASSES_PER_SECOND, estimate, measuring_passes, part_sizes, training_passes
 from hsl.search.plan import make_plan
 from hsl.search.space import make_space
 from hsl.training.build import build_trainer
 from hsl.training.configuration import Configuration
+from hsl.training.evaluation_settings import Evaluation
 from hsl.training.passes import count_passes
 
 BASE: dict[str, Any] = {"name": "t", "dataset": "digits", "model": "mlp", "training": {"epochs": 10}}
@@ -93,7 +94,10 @@ def test_stages_are_summed_by_hand() -> None:
     unevaluated = 10 * (train + train / 2)
     assert parents.passes == pytest.approx(unevaluated + scoring, rel=0.01)
     assert search.passes == pytest.approx(3 * 6 * (clean + hard), rel=0.01)
-    assert confirm.passes == pytest.approx(search.passes)
+    measuring = (
+        cells * 6 * 2 * 359 * 2 / 3
+    )  # the final and the best network, on clean and matched test samples
+    assert confirm.passes == pytest.approx(search.passes + measuring, rel=0.01)
     assert search.core_seconds == pytest.approx(search.passes / 1000)
 
 
@@ -118,3 +122,23 @@ def test_scores_cost_their_training_and_their_looks(by: str, epochs: int, looks:
     parents, *_ = estimate(plan, passes_per_second=1000.0)
     assert (parents.trials, parents.epochs) == (3, 3 * epochs)
     assert parents.passes == pytest.approx(3 * (epochs * 1222 + looks * 1797), rel=0.01)
+
+
+def test_what_is_measured_in_the_end_is_counted_by_hand() -> None:
+    asked = {
+        "splits": ["test", "val"],
+        "checkpoints": ["best"],
+        "corruptions": {"names": ["contrast", "pixelate"], "severities": [1, 3, 5]},
+        "attacks": ["pgd20", "fgsm"],
+        "samples": 100,
+    }
+    evaluation = Evaluation.model_validate(asked)
+    clean, attacked = configuration(), configuration(regime=REGIMES["attacked"])
+    costly = 2 * 100 * (6 / 3 + 20 + 1)
+    by_hand = (359 + 216) * 2 / 3 + costly
+    assert measuring_passes(clean, evaluation, "confirm") == pytest.approx(by_hand, rel=0.001)
+    assert measuring_passes(attacked, evaluation, "confirm") == pytest.approx(
+        by_hand + (359 + 216) * 4, rel=0.001
+    )
+    assert measuring_passes(clean, evaluation, "search") == 0
+    assert measuring_passes(configuration(dataset="parquet:x"), evaluation, "confirm") is None

@@ -169,7 +169,7 @@ def test_the_past_of_a_store(
     assert third.configuration.id not in {ended.configuration.id, under_way.configuration.id}
 
     rungs = Rungs(plan.space.early_stopping, plan.space.training.epochs, 0)
-    refill(rungs, past, OBJECTIVE)
+    refill(rungs, past, {cell.name: OBJECTIVE for cell in plan.cells})
     assert {name for pool in rungs.state_dict()["entries"].values() for name in pool} == {ended.trial_id}
 
 

@@ -48,7 +48,9 @@ class TestDigits:
     def test_each_regime_has_one_dense_parent(self) -> None:
         assert len(self.plan.parents) == 4
         assert {parent.method for parent in self.plan.parents} == {"dense"}
-        assert {parent.regime for parent in self.plan.parents} == set(self.plan.space.regimes.values())
+        assert {parent.regime for parent in self.plan.parents} == {
+            regime.hardness for regime in self.plan.space.regimes.values()
+        }
 
     def test_the_hardest_half_needs_scores_of_ten_models_at_a_tenth_of_the_training(self) -> None:
         (scores,) = self.plan.scores
@@ -199,6 +201,20 @@ def test_scores_on_request_that_mean_nothing_are_refused(
 ) -> None:
     with pytest.raises(SpaceError, match=message):
         asked_scores(make_space(BASE), by, models, epoch)
+
+
+def test_scores_on_request_may_be_of_models_with_wrong_labels() -> None:
+    space = make_space(
+        {**BASE, "regime": "clean", "regimes": {"clean": {}, "noisy": {"label_noise": {"rate": 0.1}}}}
+    )
+    right, wrong = (asked_scores(space, "el2n", 2, None, noise) for noise in (None, "noisy"))
+    assert wrong.configuration.regime.label_noise == space.regimes["noisy"].label_noise
+    assert right.configuration.regime.is_clean
+    assert right.id != wrong.id
+    with pytest.raises(SpaceError, match=r"clean: has no label_noise; those with wrong labels: noisy"):
+        asked_scores(space, "el2n", 2, None, "clean")
+    with pytest.raises(SpaceError, match=r"did you mean 'noisy'"):
+        asked_scores(space, "el2n", 2, None, "nosy")
 
 
 def test_scores_on_request_are_of_one_model() -> None:

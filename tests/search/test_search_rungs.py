@@ -11,23 +11,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hsl.search.rungs import Rungs, milestones
-from hsl.search.schema import EarlyStopping
+from hsl.search.rungs import Decision, Judge, Rungs, milestones
+from hsl.search.schema import Stratified
 
 METRIC = "val"
 
 
 def rungs(epochs: int = 100, seed: int = 0, **settings: Any) -> Rungs:
     plain = {"grace": 1, "reduction_factor": 2, "min_entries": 1, "tolerance": 0.0, "exempt": 0.0}
-    return Rungs(EarlyStopping(**{**plain, **settings}), epochs, seed)
+    return Rungs(Stratified(**{**plain, "min_correlation": -1, **settings}), epochs, seed)
 
 
 def report(
-    state: Rungs, trial: str, epoch: int, value: float | None, cell: str = "c", since: int = 0
+    state: Judge, trial: str, epoch: int, value: float | None, cell: str = "c", since: int = 0
 ) -> bool:
     """One epoch of a trial that was at its target sparsity after `since` epochs."""
     row = {"epoch": epoch, "epochs_at_target": max(0, epoch - since), METRIC: value}
-    return state.report(cell, trial, row, METRIC)
+    return state.report(cell, trial, row, METRIC).decision is Decision.STOP
 
 
 @pytest.mark.parametrize(
@@ -44,12 +44,19 @@ def report(
 def test_rungs_grow_geometrically_and_none_lies_at_the_end(
     grace: int, factor: int, epochs: int, expected: tuple[int, ...]
 ) -> None:
-    assert milestones(EarlyStopping(grace=grace, reduction_factor=factor), epochs) == expected
+    assert milestones(grace, factor, epochs) == expected
+
+
+@pytest.mark.parametrize(
+    ("grace", "epochs", "first"), [(0.1, 30, 3), (0.1, 100, 10), (0.01, 30, 1), (0.5, 9, 4)]
+)
+def test_grace_may_be_a_fraction_of_the_training(grace: float, epochs: int, first: int) -> None:
+    assert milestones(grace, 100, epochs) == (first,)
 
 
 def test_without_early_stopping_there_are_no_rungs() -> None:
-    assert milestones(None, 100) == ()
-    state = Rungs(None, 100, 0)
+    state = Judge()
+    assert state.milestones == ()
     assert not any(report(state, f"t{i}", 1, -float(i)) for i in range(50))
 
 
@@ -107,7 +114,7 @@ def test_an_epoch_that_is_reported_twice_counts_once() -> None:
     for i, value in enumerate(values):
         decision = report(once, f"t{i}", 1, value)
         assert report(twice, f"t{i}", 1, value) == decision
-        assert report(twice, f"t{i}", 1, value) is False
+        assert report(twice, f"t{i}", 1, value) == decision, "the same report has the same answer"
     assert once.state_dict() == twice.state_dict()
 
 
@@ -190,7 +197,7 @@ def decisions(state: Rungs, reports: Iterable[tuple[str, int, int, float | None,
 
 
 @given(REPORTS, st.integers(0, 60), st.integers(0, 5))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_a_restart_in_the_middle_decides_the_same(reports: list[Any], cut: int, seed: int) -> None:
     fresh = {"grace": 2, "min_entries": 2, "exempt": 0.2, "tolerance": 0.01, "seed": seed}
     whole, first, second = (rungs(**fresh) for _ in range(3))
@@ -202,16 +209,112 @@ def test_a_restart_in_the_middle_decides_the_same(reports: list[Any], cut: int, 
 
 
 @given(REPORTS, st.integers(0, 60))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_reporting_everything_again_after_a_restart_changes_nothing(reports: list[Any], cut: int) -> None:
-    """Refilled from the store, then a trial repeats the epochs since its last checkpoint."""
+    """Refilled from the store, then a trial repeats what it had reported: the same answers, and no other state."""
     whole = rungs(grace=2, min_entries=2)
-    decisions(whole, reports[:cut])
+    first = dict(zip(map(str, reports[:cut]), decisions(whole, reports[:cut]), strict=True))
     state = json.dumps(whole.state_dict())
-    again = [r for r in reports[:cut] if r[3] is not None and r[3] == r[3]]
-    seen: dict[str, int] = {}
-    for cell, n, epoch, _, since in again:
-        seen[f"{cell}{n}"] = max(seen.get(f"{cell}{n}", 0), epoch - since)
-    old = [r for r in again if r[2] - r[4] <= seen[f"{r[0]}{r[1]}"]]
-    decisions(whole, old)
+    seen: dict[tuple[str, int], Any] = {}
+    for each in reports[:cut]:
+        seen.setdefault((f"{each[0]}{each[1]}", each[2]), each)
+    passed = {name: int(count) for name, count in whole.state_dict()["passed"].items()}
+    old = [
+        each
+        for each in seen.values()
+        if each[3] is not None
+        and not any(each[2] - each[4] >= m for m in whole.milestones[passed.get(f"{each[0]}{each[1]}", 0) :])
+    ]
+    assert decisions(whole, old) == [first[str(each)] for each in old]
     assert json.dumps(whole.state_dict()) == state
+
+
+def literal_decisions(
+    reports: Iterable[tuple[str, int, int, float | None, int]], factor: int, least: int
+) -> list[bool]:
+    """Stratified ASHA written down as slowly as it is defined, from a list of all that was entered."""
+    entered: list[tuple[str, int, int, str, float]] = []
+    passed: dict[str, int] = {}
+    answers: dict[tuple[str, int], bool] = {}
+    out = []
+    for cell, number, epoch, value, since in reports:
+        trial, at_target = f"{cell}{number}", max(0, epoch - since)
+        rungs = [
+            m for m in (2, 2 * factor, 2 * factor**2) if m < 12 and passed.get(trial, 0) < m <= at_target
+        ]
+        if value is None or value != value:
+            out.append(value is not None)
+        elif (trial, epoch) in answers or not rungs or epoch >= 12:
+            out.append(epoch < 12 and answers.get((trial, epoch), False))
+        else:
+            passed[trial] = rungs[-1]
+            entered.append((cell, rungs[-1], epoch, trial, value))
+            pool = [e[4] for e in entered if e[:3] == (cell, rungs[-1], epoch)]
+            answers[trial, epoch] = len(pool) >= least and value < np.quantile(pool, 1 - 1 / factor) - 0.01
+            out.append(bool(answers[trial, epoch]))
+    return out
+
+
+@given(REPORTS, st.integers(2, 4), st.integers(1, 3))
+@settings(deadline=None, max_examples=50)
+def test_decisions_are_those_of_a_literal_implementation(reports: list[Any], factor: int, least: int) -> None:
+    state = rungs(epochs=12, grace=2, reduction_factor=factor, min_entries=least, tolerance=0.01)
+    assert decisions(state, reports) == literal_decisions(reports, factor, least)
+
+
+def test_brackets_leave_out_rungs_and_are_seeded_by_cell() -> None:
+    state = rungs(epochs=100, grace=4, brackets=3, seed=3)
+    names = [f"t{i}" for i in range(3000)]
+    drawn = {name: state.bracket("a", name) for name in names}
+    assert drawn == {
+        name: rungs(epochs=100, grace=4, brackets=3, seed=3).bracket("a", name) for name in names
+    }
+    assert drawn != {name: state.bracket("b", name) for name in names}
+    halvings = np.array([5, 4, 3])  # rungs at 4, 8, 16, 32, 64; Hyperband: n_s is as eta**s / (s + 1)
+    expected = 3000 * (2.0**halvings / (halvings + 1)) / (2.0**halvings / (halvings + 1)).sum()
+    assert np.bincount(list(drawn.values())) == pytest.approx(expected, rel=0.1)
+    for name in names[:200]:
+        verdicts = [
+            state.report("a", name, {"epoch": e, "epochs_at_target": e, METRIC: 0.5}, METRIC) for e in (4, 8)
+        ]
+        assert [verdict.rung for verdict in verdicts] == {0: [4, 8], 1: [None, 8], 2: [None, None]}[
+            drawn[name]
+        ]
+
+
+def test_trials_of_different_brackets_do_not_compete() -> None:
+    state = rungs(epochs=100, grace=4, brackets=2)
+    groups: dict[int, list[str]] = {0: [], 1: []}
+    for i in range(100):
+        groups[state.bracket("c", f"t{i}")].append(f"t{i}")
+    assert not any(report(state, name, 8, 0.9) for name in groups[0][:5])
+    assert not report(state, groups[1][0], 8, 0.1)
+    assert report(state, groups[0][5], 8, 0.1)
+
+
+def exempt_trials(state: Rungs, count: int) -> list[str]:
+    return [name for name in (f"t{i}" for i in range(10_000)) if state.is_exempt(name)][:count]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_rung_that_does_not_predict_is_switched_off_and_said_so(
+    sign: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = rungs(epochs=9, grace=4, exempt=0.5, min_entries=3, min_correlation=0.2)
+    for n, name in enumerate(exempt_trials(state, 24)):
+        report(state, name, 4, n / 100, cell=f"c{n % 2}")
+        report(state, name, 9, sign * n / 100, cell=f"c{n % 2}")
+    others = [f"t{i}" for i in range(100) if not state.is_exempt(f"t{i}")]
+    assert report(state, others[0], 4, -1.0, cell="c0") is (sign > 0)
+    assert ("rung 4 (epoch 4) is switched off" in caplog.text) is (sign < 0)
+    again = rungs(epochs=9, grace=4, exempt=0.5, min_entries=3, min_correlation=0.2)
+    again.load_state_dict(json.loads(json.dumps(state.state_dict())))
+    assert report(again, others[1], 4, -1.0, cell="c0") is (sign > 0)
+
+
+def test_few_exempt_trials_switch_nothing_off() -> None:
+    state = rungs(epochs=9, grace=4, exempt=0.5, min_correlation=0.2)
+    for n, name in enumerate(exempt_trials(state, 11)):
+        report(state, name, 4, n / 100)
+        report(state, name, 9, -n / 100)
+    assert report(state, next(f"t{i}" for i in range(100) if not state.is_exempt(f"t{i}")), 4, -1.0)

@@ -39,7 +39,7 @@ def test_a_pinned_space_is_its_configuration() -> None:
     space = load_space(DIGITS, ["regime=pgd", "sparsity=0.9", "method=rigl", "training.lr=0.07"])
     made = only_configuration(space)
     assert (made.method, made.sparsity, made.training.lr, made.training.epochs) == ("rigl", 0.9, 0.07, 30)
-    assert made.regime == space.regimes["pgd"]
+    assert made.regime == space.regimes["pgd"].hardness
     assert made.distribution == "erk"
     assert made.hyperparameters == {}
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
 from hsl.results.store import Store
+from hsl.search.lease import lease
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -143,10 +143,12 @@ def test_another_space_is_refused_with_the_difference(
 
 
 def test_a_second_driver_is_refused(sweep: Run, space_file: SpaceFile, tmp_path: Path) -> None:
-    with FileLock(tmp_path / ".lock"):
+    with lease(str(tmp_path)):
         done = sweep(space_file(), tmp_path)
     assert done.returncode == 2
     assert "another sweep" in done.stderr
+    assert f"process {os.getpid()}" in done.stderr
+    assert not (tmp_path / "space.yaml").exists()
 
 
 def test_interrupted_driver_ends_cleanly(

@@ -18,6 +18,8 @@ from hsl.errors import DataError
 from hsl.hardness import SCORES
 from hsl.hardness.apply import Samples
 from hsl.hardness.gradients import grand
+from hsl.hardness.noise import detection_auroc
+from hsl.hardness.regimes import LabelNoise
 from hsl.hardness.registries import input_of
 from hsl.search.parents import ModelScoresTask, ScoresTask
 from hsl.search.plan import Scores
@@ -26,7 +28,7 @@ from hsl.training.configuration import Configuration
 from hsl.training.data import Data, load_data
 from hsl.training.evaluation import all_logits, to_float
 from hsl.training.models import mlp
-from hsl.training.score_files import all_samples, write_mean
+from hsl.training.score_files import all_samples, labels_as_trained, read_scores, read_table, write_mean
 from hsl.training.scoring import score_samples
 
 EPOCHS = 3
@@ -206,6 +208,27 @@ def test_wrong_labels_are_hard(name: str) -> None:
     wrong = (noisy.labels != right.labels).numpy()
     assert 0.05 < wrong.mean() < 0.15
     assert roc_auc_score(wrong, score_samples(name, trainer, noisy, 10)) >= 0.97
+
+
+def test_models_that_are_given_wrong_labels_find_them(tmp_path: Path) -> None:
+    """All of them are given the same; the file says which, and stays one of the samples as they are."""
+    noise = LabelNoise(kind="pair", rate=0.1)
+    made = small(**MEASURED, regime={"label_noise": noise})
+    uri = score_file(tmp_path, "el2n", made, epochs=10, models=2)
+    data = load_data("digits", made.split, "cpu")
+    noisy, is_wrong = labels_as_trained(data, noise)
+    trained = build_trainer(made, 0).train_samples.at(1)
+    assert trained.labels.equal(noisy.train.labels) and noisy.test is data.test
+    table = read_table(uri).sort_by("id")
+    ids = all_samples(data).ids
+    listed = dict(zip(table["id"].to_pylist(), table["is_wrong"].to_pylist(), strict=True))
+    assert [listed[i] for i in ids.tolist()] == is_wrong.tolist()
+    assert torch.equal(is_wrong[: len(data.train)], noisy.train.labels != data.train.labels)
+    assert not is_wrong[len(data.train) :].any()
+    scores = read_scores(uri, data)[data.train.ids]
+    assert detection_auroc(scores, is_wrong[: len(data.train)]) >= 0.97
+    clean = score_file(tmp_path, "el2n", small(), epochs=1, name="clean")
+    assert "is_wrong" not in read_table(clean).column_names
 
 
 @pytest.fixture(scope="module")

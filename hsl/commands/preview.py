@@ -1,0 +1,51 @@
+"""The command that shows what data look like."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hsl.commands.options import Format, OutFormat
+
+
+def preview(
+    space: Annotated[
+        str, typer.Argument(metavar="SPACE", help="Search space, a YAML file.", show_default=False)
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, for example dataset=digits."),
+    ] = None,
+    *,
+    corruptions: Annotated[
+        bool, typer.Option("--corruptions", help="Show every corruption instead of the regimes.")
+    ] = False,
+    severity: Annotated[int, typer.Option(min=1, max=6, help="Severity of the corruptions.")] = 5,
+    images: Annotated[int, typer.Option(min=1, max=30, help="Images in a row.")] = 10,
+    store: Annotated[
+        str | None, typer.Option(help="Result store that has the scores.", show_default="the cache")
+    ] = None,
+    sheet: Annotated[str | None, typer.Option(help="Draw the images here (PNG).")] = None,
+    format: OutFormat = Format.TABLE,
+) -> None:
+    """Show what each regime, or each corruption, makes of the training images; nothing is trained."""
+    from hsl.search.space import load_space  # noqa: PLC0415
+
+    loaded = load_space(space, overrides or ())
+    import pyarrow as pa  # noqa: PLC0415
+
+    from hsl.results.output import show  # noqa: PLC0415
+    from hsl.search import preview as previews  # noqa: PLC0415
+    from hsl.search.difficulty import scores_root  # noqa: PLC0415
+    from hsl.search.parents import Library  # noqa: PLC0415
+    from hsl.training.sheets import draw  # noqa: PLC0415
+
+    if corruptions:
+        made = previews.corruptions(loaded, severity, images)
+    else:
+        made = previews.regimes(loaded, Library(scores_root(store)), images)
+    if sheet:
+        draw(sheet, made.tiles)
+    names = {name: None for row in made.rows for name in row}
+    show(pa.table({name: [row.get(name) for row in made.rows] for name in names}), str(format))

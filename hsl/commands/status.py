@@ -1,0 +1,54 @@
+"""The command that says how a sweep is doing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from hsl.commands.options import Format, OutFormat, StoreUri
+
+RUNG_COLUMNS = (
+    "rung",
+    "epoch",
+    "entries",
+    "stopped",
+    "exempt",
+    "correlation",
+    "correlation_low",
+    "correlation_high",
+    "false_stop_rate",
+    "regret",
+    "switched_off",
+)
+
+
+def status(store: StoreUri, format: OutFormat = Format.TABLE) -> None:
+    """Show how a sweep is doing, from another terminal or after the fact: cells, driver, rate, rungs, failures."""
+    from hsl.results.output import show  # noqa: PLC0415
+    from hsl.results.text import plain  # noqa: PLC0415
+    from hsl.search.status import read_status  # noqa: PLC0415
+
+    found = read_status(store)
+    if format is Format.JSON:
+        typer.echo(json.dumps(plain(found.document()), indent=2))
+    elif format is Format.TABLE:
+        typer.echo("\n".join([found.name, *found.lines()]))
+        show(found.table())
+        _show_rows(
+            [{name: row[name] for name in RUNG_COLUMNS} for row in found.rungs], "Rungs, over all cells."
+        )
+        _show_rows(found.failures, "Failed trials by reason; hsl show tells all about one.")
+    else:
+        show(found.table(), str(format))
+
+
+def _show_rows(rows: Sequence[dict[str, Any]], caption: str) -> None:
+    import pyarrow as pa  # noqa: PLC0415
+
+    from hsl.results.output import show  # noqa: PLC0415
+
+    if rows:
+        show(pa.Table.from_pylist(list(rows)), caption=caption)

@@ -1,0 +1,111 @@
+"""The trials of a store with what claims ask of them: their regime by its configuration, and their gains."""
+
+from __future__ import annotations
+
+import json
+
+import duckdb
+import pyarrow as pa
+
+from hsl.results.compare import SPARSIFICATION
+from hsl.results.store import Store
+
+_COLUMNS = (
+    "trial_id",
+    "configuration_id",
+    "cell",
+    "stage",
+    "status",
+    "seed",
+    "dataset",
+    "model",
+    "method",
+    "distribution",
+    "sparsity",
+    "configuration",
+    "layer_densities",
+    "objective",
+    "test_matched_accuracy",
+    "test_clean_accuracy",
+    "training_flops",
+)
+
+# Configurations are stored without what is default, hence the defaults here. A part of the data that is no
+# plain share (a count, a long tail) has no fraction.
+_DESCRIBED = """
+CREATE VIEW described AS
+SELECT trials.* EXCLUDE (regime), coalesce(others.factors, '{}') AS factors,
+  coalesce(json_extract(regime, '$')::VARCHAR, '{}') AS regime_key,
+  CASE WHEN regime->>'$.keep.count' IS NULL AND regime->>'$.keep.long_tail' IS NULL
+    THEN coalesce(TRY_CAST(regime->>'$.keep.fraction' AS DOUBLE), 1.0) END AS fraction,
+  coalesce(regime->>'$.keep.by', 'random') AS score,
+  coalesce(regime->>'$.keep.which', 'hardest') AS which,
+  coalesce(TRY_CAST(regime->>'$.corruption.severity' AS BIGINT), 0) AS severity,
+  CASE WHEN regime->>'$.corruption.test_severity' IS NULL
+    THEN coalesce(regime->>'$.corruption.where', 'both') ELSE 'different' END AS corrupted,
+  CASE WHEN regime->>'$.attack' IS NOT NULL THEN coalesce(regime->>'$.attack.name', 'pgd') END AS attack,
+  coalesce(regime->>'$.attack.norm', 'linf') AS norm,
+  regime->>'$.label_noise' IS NOT NULL AS label_noise,
+  list_avg(densities[:len(densities) // 2]) - list_avg(densities[(len(densities) + 1) // 2 + 1:])
+    AS shallow_excess
+FROM (
+  SELECT * EXCLUDE (configuration, layer_densities),
+    json_extract(configuration, '$.regime') AS regime,
+    coalesce(json_extract(configuration, '$.model')::VARCHAR, json_object('name', model)::VARCHAR) AS model_key,
+    TRY_CAST(json_extract(layer_densities, '$.*') AS DOUBLE[]) AS densities
+  FROM labelled WHERE status = 'completed' AND json_valid(configuration)
+) AS trials LEFT JOIN others USING (cell)
+"""
+
+# Of several configurations of one network in one regime the best by validation, as for every answer.
+_CONFIRMED = """
+CREATE TABLE confirmed AS
+WITH fresh AS (
+  SELECT * FROM described WHERE stage = 'confirm' AND isfinite(objective)
+), configurations AS (
+  SELECT dataset, model_key, factors, regime_key, baseline, configuration_id
+  FROM fresh GROUP BY dataset, model_key, factors, regime_key, baseline, method, distribution, sparsity,
+    configuration_id
+  QUALIFY row_number() OVER (
+    PARTITION BY dataset, model_key, factors, regime_key, baseline, method, distribution, sparsity
+    ORDER BY avg(objective) DESC, configuration_id) = 1
+), chosen AS (
+  SELECT fresh.* FROM fresh
+  SEMI JOIN configurations USING (dataset, model_key, factors, regime_key, baseline, configuration_id)
+), dense AS (
+  SELECT dataset, model_key, factors, regime_key, seed, avg(test_matched_accuracy) AS matched,
+    avg(test_clean_accuracy) AS clean
+  FROM chosen WHERE baseline GROUP BY ALL
+)
+SELECT chosen.*, test_matched_accuracy - dense.matched AS matched_gain,
+  test_clean_accuracy - dense.clean AS clean_gain
+FROM chosen LEFT JOIN dense USING (dataset, model_key, factors, regime_key, seed)
+WHERE NOT baseline
+"""
+
+
+def read_tables(store: Store) -> dict[str, pa.Table]:
+    """The tables trials, cells, and others: the levels of each cell in factors that no claim is about."""
+    cells = store.read("cells", ["cell", "levels", "baseline"])
+    names = ("regime", "dataset", "model", *SPARSIFICATION)
+    others = []
+    for row in cells.to_pylist():
+        levels = json.loads(row["levels"])
+        own = {axis: level for axis, level in levels.items() if axis.partition(".")[0] not in names}
+        others.append({"cell": row["cell"], "factors": json.dumps(own, sort_keys=True)})
+    schema = pa.schema([("cell", pa.string()), ("factors", pa.string())])
+    return {
+        "trials": store.read("trials", _COLUMNS),
+        "cells": cells,
+        "others": pa.Table.from_pylist(others, schema=schema),
+    }
+
+
+def make_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make `described`, the completed trials, and `confirmed`, those by which sparse networks are judged.
+
+    Args:
+        connection: With the tables of `read_tables` and the view `labelled`.
+    """
+    connection.execute(_DESCRIBED)
+    connection.execute(_CONFIRMED)

@@ -1,0 +1,105 @@
+"""The files of a table: their names and order, their content as rows, and which row of a key is the newest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from hsl.errors import StoreError
+from hsl.results import schema
+from hsl.results.columns import KEYS
+
+_NAME = re.compile(r"part-(?P<session>[0-9a-f]+)-(?P<number>\d+)\.parquet")
+
+
+class Part(NamedTuple):
+    """One file of a table; parts are ordered from old to new."""
+
+    number: int
+    session: str
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return f"part-{self.session}-{self.number}.parquet"
+
+
+def parse(name: str) -> Part | None:
+    """The part that a file of this name is, or None."""
+    match = _NAME.fullmatch(name)
+    return Part(int(match["number"]), match["session"]) if match else None
+
+
+def decode(table: str, content: pa.Buffer, columns: Sequence[str] | None = None) -> pa.Table:
+    """Columns of a file as they are in it.
+
+    Args:
+        table: Name of the table.
+        content: Bytes of the file.
+        columns: Which to read, beside those that every table needs; those that the file lacks are left out.
+            By default all, also those that this version does not know.
+
+    Raises:
+        StoreError: If a newer version wrote the file, which may mean something else by a column.
+        pyarrow.ArrowException, OSError, ValueError, KeyError: If it is no file of this table.
+    """
+    file = pq.ParquetFile(pa.BufferReader(content))
+    found = file.schema_arrow
+    _check_version(found)
+    if len(set(found.names)) < len(found.names):
+        raise ValueError("two columns have one name")
+    if columns is None:
+        rows = file.read()
+    else:
+        wanted = {*columns, *schema.needed(table)}
+        rows = file.read(columns=[name for name in found.names if name in wanted])
+    schema.conform(table, rows, columns)
+    return rows
+
+
+def _check_version(found: pa.Schema) -> None:
+    version = (found.metadata or {}).get(schema.VERSION_KEY, b"0")
+    if version.isdigit() and int(version) > schema.SCHEMA_VERSION:
+        raise StoreError(
+            f"this store was written by a newer hsl: schema version {int(version)}, and this one reads "
+            f"{schema.SCHEMA_VERSION}; update hsl (pip install -U hsl)"
+        )
+
+
+def newest(table: str, parts: Iterable[pa.Table], columns: Sequence[str] | None = None) -> pa.Table:
+    """Of each key the row with the highest sequence, then of the newest file, in that order.
+
+    Args:
+        table: Name of the table.
+        parts: Rows of its files, from old to new.
+        columns: Which to return; all by default.
+    """
+    names = schema.arrow_schema(table).names if columns is None else list(columns)
+    loaded = list(dict.fromkeys((*names, *schema.needed(table))))
+    empty = schema.arrow_schema(table).empty_table()
+    rows = pa.concat_tables(schema.conform(table, part, loaded) for part in (empty, *parts))
+    rows = _in_order(rows)
+    if _has_twins(rows, KEYS[table]):
+        numbered = rows.select(list(KEYS[table])).append_column("#", pa.array(range(len(rows)), pa.int64()))
+        last = numbered.group_by(list(KEYS[table])).aggregate([("#", "max")])["#_max"]
+        rows = rows.take(last.take(pc.sort_indices(last)))
+    return rows.select(names)
+
+
+def _in_order(rows: pa.Table) -> pa.Table:
+    """By sequence, where there is one; most often they are already."""
+    if "sequence" not in rows.column_names or len(rows) < 2:
+        return rows
+    sequence = rows["sequence"].combine_chunks()
+    if pc.all(pc.less_equal(sequence[:-1], sequence[1:])).as_py():
+        return rows
+    return rows.take(pc.sort_indices(rows, [("sequence", "ascending")]))
+
+
+def _has_twins(rows: pa.Table, keys: Sequence[str]) -> bool:
+    return len(rows.group_by(list(keys), use_threads=True).aggregate([])) < len(rows)

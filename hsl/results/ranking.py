@@ -1,0 +1,184 @@
+"""How configurations are ranked: by validation alone, confirmed ones first, cell by cell or along a front."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import duckdb
+import pyarrow as pa
+
+from hsl.errors import HslError, UnknownNameError
+from hsl.results.database import label, run, sandbox
+
+READ = (
+    "cell",
+    "configuration_id",
+    "stage",
+    "status",
+    "seed",
+    "objective",
+    "dataset",
+    "model",
+    "regime",
+    "method",
+    "distribution",
+    "sparsity",
+    "parameters",
+    "seconds",
+    "training_flops",
+    "inference_flops",
+    "nonzeros",
+)
+"""Columns of trials that every ranking reads."""
+
+# Only completed trials are averaged. A configuration that was confirmed is judged by its confirming seeds
+# alone: the search seed is the one by which it was selected.
+_CONFIGURATIONS = """
+WITH configurations AS (
+  SELECT {keys}, baseline, configuration_id, stage = 'confirm' AS confirmed,
+    any_value(cell) AS cell, any_value(dataset) AS dataset, any_value(model) AS model,
+    any_value(regime) AS regime, any_value(method) AS method, any_value(distribution) AS distribution,
+    any_value(sparsity) AS sparsity, any_value(parameters) AS parameters,
+    count(*) FILTER (stage = 'search') AS searched,
+    count(*) FILTER (stage = 'search' AND status = 'stopped') AS stopped_early,
+    count(*) FILTER (status = 'failed') AS broken,
+    count(*) FILTER (usable) AS seeds,
+    count(*) FILTER (stage = 'confirm' AND NOT usable) AS seeds_lost,
+    avg(objective) FILTER (usable) AS score,
+    avg(seconds) FILTER (usable) AS seconds,
+    avg(training_flops) FILTER (usable) AS training_flops,
+    avg(inference_flops) FILTER (usable) AS inference_flops,
+    avg(nonzeros) FILTER (usable) AS nonzeros,
+    list({{'seed': seed, 'test': test_{metric}_accuracy, 'val': val_{metric}_accuracy}} ORDER BY seed)
+      FILTER (usable) AS runs
+  FROM (SELECT *, status = 'completed' AND coalesce(isfinite(objective), false) AS usable FROM {source})
+  GROUP BY {names}, baseline, configuration_id, stage
+), counted AS (
+  SELECT *, (sum(searched) OVER everyone)::BIGINT AS considered,
+    (sum(stopped_early) OVER everyone)::BIGINT AS stopped, (sum(broken) OVER everyone)::BIGINT AS failed
+  FROM configurations WINDOW everyone AS (PARTITION BY {names}, baseline)
+), preferred AS (
+  SELECT * FROM counted WHERE seeds > 0
+  QUALIFY row_number() OVER (PARTITION BY {names}, baseline, configuration_id ORDER BY confirmed DESC) = 1
+), eligible AS (
+  SELECT * FROM (SELECT *, {eligible} AS allowed FROM preferred) WHERE allowed
+)
+"""
+
+_TOP = """
+SELECT *, row_number() OVER (
+  PARTITION BY {names}, baseline ORDER BY confirmed DESC, score DESC, configuration_id) AS rank
+FROM eligible QUALIFY rank <= {top} ORDER BY {names}, baseline DESC, rank
+"""
+
+# A point is on the front if none has more of x and at least as much of y, or as much of x and more of y.
+_FRONT = """
+, points AS (
+  SELECT *, {first} AS y, {second} AS x FROM eligible
+  WHERE isfinite({first}) AND isfinite({second})
+), judged AS (
+  SELECT *, max(y) OVER (PARTITION BY {names}, x) AS best_here,
+    max(y) OVER (PARTITION BY {names} ORDER BY x DESC
+      RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW EXCLUDE GROUP) AS best_beyond
+  FROM points
+)
+SELECT *, row_number() OVER (PARTITION BY {names} ORDER BY y DESC, x DESC, configuration_id) AS rank
+FROM judged WHERE y = best_here AND y > coalesce(best_beyond, '-infinity'::DOUBLE)
+ORDER BY {names}, rank
+"""
+
+OBJECTIVES: Mapping[str, str] = {
+    "accuracy": "score",
+    "sparsity": "sparsity::DOUBLE",
+    "flops": "-training_flops",
+    "inference_flops": "-inference_flops",
+    "nonzeros": "-nonzeros",
+    "seconds": "-seconds",
+}
+"""What a front can weigh: name to an expression of which more is better. accuracy is the validation objective."""
+
+
+class Ranking(NamedTuple):
+    """What is ranked, and how.
+
+    Attributes:
+        by: Columns of trials; every combination of their values is a group.
+        metric: "matched" or "clean": whose accuracies are listed.
+        top: Configurations per group, at least 1.
+        confirmed_only: True: only confirmed configurations. False: those of the search as well, after them.
+            None: those of the search in groups alone where nothing is confirmed.
+    """
+
+    by: Sequence[str]
+    metric: str
+    top: int = 1
+    confirmed_only: bool | None = None
+
+
+def top(connection: duckdb.DuckDBPyConnection, source: str, ranking: Ranking) -> list[dict[str, Any]]:
+    """The first configurations per group of the table `source`; key_0, key_1, ... name the group."""
+    sql = (_CONFIGURATIONS + _TOP).format(
+        **_parts(ranking, source, "{names}, baseline"), top=int(ranking.top)
+    )
+    return _rows(connection, sql)
+
+
+def front(
+    connection: duckdb.DuckDBPyConnection, source: str, ranking: Ranking, objectives: tuple[str, str]
+) -> list[dict[str, Any]]:
+    """The configurations per group of `source` that no other beats in one objective without losing in another.
+
+    Dense competes with sparse. Of equal points all are listed; a configuration that lacks a value is left out.
+    """
+    check_objectives(objectives)
+    first, second = (OBJECTIVES[name] for name in objectives)
+    sql = (_CONFIGURATIONS + _FRONT).format(**_parts(ranking, source, "{names}"), first=first, second=second)
+    return _rows(connection, sql)
+
+
+def check_objectives(objectives: tuple[str, str]) -> None:
+    """Refuse anything but two different objectives."""
+    for name in objectives:
+        if name not in OBJECTIVES:
+            raise UnknownNameError("objective of a front", name, OBJECTIVES)
+    if objectives[0] == objectives[1]:
+        raise HslError(
+            f"a front weighs two objectives; {objectives[0]!r} was given twice; allowed: {', '.join(OBJECTIVES)}"
+        )
+
+
+def ranks(tables: Mapping[str, pa.Table], cells: Sequence[str]) -> dict[tuple[str, str], int]:
+    """How `best` ranks the configurations of some cells that have a completed trial, without any statistics.
+
+    Args:
+        tables: The tables trials and cells.
+        cells: Names of cells.
+
+    Returns:
+        Cell and configuration_id to rank, from 1.
+    """
+    named = pa.table({"cell": pa.array(cells, pa.string())})
+    with sandbox({**tables, "named": named}) as connection:
+        label(connection)
+        wanted = run(connection, "SELECT * FROM labelled WHERE cell IN (SELECT cell FROM named)")
+        connection.register("matching", wanted)
+        rows = top(connection, "matching", Ranking(("cell",), "matched", max(len(wanted), 1), False))
+    return {(row["cell"], row["configuration_id"]): row["rank"] for row in rows}
+
+
+def _parts(ranking: Ranking, source: str, pool: str) -> dict[str, str]:
+    """What the templates have in common; `pool` is within what a confirmed configuration shuts out others."""
+    keys = ", ".join(f'"{name}" AS key_{i}' for i, name in enumerate(ranking.by)) or "0 AS key_0"
+    names = ", ".join(f"key_{i}" for i in range(max(len(ranking.by), 1)))
+    eligible = {
+        True: "confirmed",
+        False: "true",
+        None: f"confirmed OR NOT bool_or(confirmed) OVER (PARTITION BY {pool.format(names=names)})",
+    }[ranking.confirmed_only]
+    return {"keys": keys, "names": names, "source": source, "metric": ranking.metric, "eligible": eligible}
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = run(connection, sql).to_pylist()
+    return rows

@@ -1,0 +1,174 @@
+"""Do sparse networks gain on hard samples: accuracy by difficulty of the test samples."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hsl.results.report.evidence import Evidence, Key, Values
+from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
+from hsl.results.report.wording import (
+    INTERVAL,
+    count,
+    first_panels,
+    listed,
+    named,
+    points,
+    scaled,
+    shortened,
+    with_interval,
+)
+from hsl.results.stats import Difference, mean_interval, paired_difference
+
+HEADING = "Accuracy by difficulty"
+
+_DECILES = """
+SELECT trial_id, CAST(detail AS INTEGER) AS decile, accuracy, samples, parameters
+FROM evaluations
+WHERE measure = 'decile' AND split = 'test' AND checkpoint = 'final' AND accuracy IS NOT NULL
+  AND try_cast(detail AS INTEGER) IS NOT NULL AND trial_id IN (SELECT trial_id FROM measured)
+"""
+
+BySeed = Mapping[int, float]
+Profile = dict[int, dict[int, float]]
+"""Decile to seed to accuracy."""
+
+
+def section(evidence: Evidence) -> Section:
+    """The section of the figure, or what it lacks."""
+    pairs = [(row, dense) for row in evidence.champions if (dense := evidence.dense.get(row["cell"]))]
+    seeds = evidence.seeds([row for pair in pairs for row in pair])
+    rows = _measured(evidence, seeds)
+    profiles = [
+        (row, _profile(seeds[_key(row)], rows), _profile(seeds[_key(dense)], rows)) for row, dense in pairs
+    ]
+    known = [(row, sparse, dense) for row, sparse, dense in profiles if sparse and dense]
+    if not known:
+        missing = (
+            "The store has no accuracies by difficulty of the test samples for a winner and its dense network "
+            "(table evaluations, measure decile)."
+        )
+        return Section("deciles", HEADING, missing=(missing,))
+    return Section("deciles", HEADING, figures=(_figure(evidence, known, rows),))
+
+
+def _key(row: Values) -> Key:
+    return row["cell"], row["configuration_id"]
+
+
+def _measured(evidence: Evidence, seeds: Mapping[Any, list[Values]]) -> dict[str, list[Values]]:
+    """The rows of deciles by trial."""
+    evidence.register(
+        "measured", {"trial_id": [row["trial_id"] for found in seeds.values() for row in found]}
+    )
+    rows: dict[str, list[Values]] = {}
+    for row in evidence.rows(_DECILES):
+        rows.setdefault(row["trial_id"], []).append(row)
+    return rows
+
+
+def _profile(trials: Sequence[Values], rows: Mapping[str, Sequence[Values]]) -> Profile:
+    profile: Profile = {}
+    for trial in trials:
+        for row in rows.get(trial["trial_id"], ()):
+            profile.setdefault(row["decile"], {})[trial["seed"]] = row["accuracy"]
+    return dict(sorted(profile.items()))
+
+
+def _figure(
+    evidence: Evidence, known: Sequence[tuple[Values, Profile, Profile]], rows: Mapping[str, Sequence[Values]]
+) -> Figure:
+    kept, left_out = first_panels([evidence.setting(row) for row, _, _ in known])
+    return Figure(
+        name="deciles",
+        title=f"On the hardest tenth, sparse differs from dense by {listed(_ends(evidence, known), 3)} points",
+        subtitle=f"Test accuracy in tenths of the test samples by difficulty{_score(rows)}, 0 easiest to 9 hardest",
+        caption=(
+            f"Of every {evidence.noun} the sparse winner over all sparsities, chosen on validation, and the dense "
+            f"network tuned under the same budget (dashed). Means over confirming seeds, whiskers: {INTERVAL}; n "
+            f"and differences paired by seed stand in the table.{left_out}"
+        ),
+        panels=tuple(
+            Panel(
+                f"{evidence.setting(row)}: {named(row)} at {row['sparsity']:g}",
+                (*_points(row["method"], sparse, "sparse"), *_points("dense", dense, "dense")),
+            )
+            for row, sparse, dense in known
+            if evidence.setting(row) in kept
+        ),
+        table=_table(evidence, known),
+        methods=evidence.ordered(["dense", *(row["method"] for row, _, _ in known)]),
+    )
+
+
+def _score(rows: Mapping[str, Sequence[Values]]) -> str:
+    """By which score, where the rows say it."""
+    for row in (row for found in rows.values() for row in found):
+        described = json.loads(row["parameters"]) if row["parameters"] else None
+        if isinstance(described, dict) and isinstance(described.get("by"), str):
+            return f" ({described['by']})"
+    return ""
+
+
+def _difference(sparse: Profile, dense: Profile, decile: int) -> Difference | None:
+    mine, its = sparse.get(decile), dense.get(decile)
+    return paired_difference(mine, its) if mine and its else None
+
+
+def _ends(evidence: Evidence, known: Sequence[tuple[Values, Profile, Profile]]) -> list[str]:
+    """The differences on the hardest samples, for the title."""
+    said = []
+    for row, sparse, dense in known:
+        found = _difference(sparse, dense, max(sparse))
+        if found:
+            shown = with_interval(found.difference, found.low, found.high, sign=True)
+            said.append(
+                f"{shown if found.low is not None else points(found.difference)} ({evidence.setting(row)})"
+            )
+    return said
+
+
+def _points(method: str, profile: Profile, kind: str) -> list[dict[str, Any]]:
+    drawn = []
+    for decile, values in profile.items():
+        found = mean_interval(list(values.values()))
+        shown = with_interval(found.mean, found.low, found.high)
+        drawn.append(
+            {
+                "kind": kind,
+                "method": method,
+                "decile": decile,
+                "mean": scaled(found.mean),
+                "low": scaled(found.low),
+                "high": scaled(found.high),
+                "tip": f"{method}, decile {decile}: {shown} %, {count(found.n, 'seed')}",
+            }
+        )
+    return drawn
+
+
+def _table(evidence: Evidence, known: Sequence[tuple[Values, Profile, Profile]]) -> Table:
+    rows = []
+    for row, sparse, dense in known:
+        for decile in sparse:
+            found = _difference(sparse, dense, decile)
+            means = [mean_interval(list(side[decile].values())) for side in (sparse, dense) if decile in side]
+            if found is None:
+                continue
+            shown = [with_interval(mean.mean, mean.low, mean.high) for mean in means]
+            rows.append(
+                (
+                    Cell(evidence.setting(row)),
+                    Cell(str(decile), decile),
+                    Cell(shown[0], means[0].mean),
+                    Cell(shown[1], means[1].mean),
+                    Cell(with_interval(found.difference, found.low, found.high, sign=True), found.difference),
+                    Cell(f"{found.n}, {found.kind}", found.n),
+                )
+            )
+    columns = ("decile", "sparse % [95 % CI]", "dense % [95 % CI]", "difference [95 % CI]", "n")
+    where = f"hsl query {shlex.quote(evidence.snapshot.uri)} 'SELECT * FROM evaluations'"
+    shown_rows, note = shortened(rows, where)
+    return Table((evidence.noun, *columns), shown_rows, note)

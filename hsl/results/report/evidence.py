@@ -1,0 +1,220 @@
+"""One reading of a store, and what every section of a report asks of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import yaml
+
+from hsl.errors import NothingMatchedError
+from hsl.results.best import METRICS, best
+from hsl.results.database import run, sandbox
+from hsl.results.store import Store
+
+Values = dict[str, Any]
+Key = tuple[str, str]
+"""Cell and configuration_id."""
+
+_SETTINGS = ("dataset", "model")
+_SPARSIFICATION = ("sparsity", "method", "distribution")
+
+# A dense baseline is what was planned as one; without the table of cells it is whatever is dense.
+_LABELLED = """
+CREATE VIEW labelled AS SELECT trials.*, coalesce(planned.baseline, method = 'dense') AS baseline
+FROM trials LEFT JOIN (SELECT cell, baseline FROM cells) AS planned USING (cell)
+"""
+
+# The rows that an average of a configuration is made of: those of `best`.
+_SEEDS = """
+SELECT cell, configuration_id, trial_id, seed, test_{metric}_accuracy AS test, layer_densities
+FROM labelled JOIN chosen USING (cell, configuration_id)
+WHERE status = 'completed' AND isfinite(objective) AND (stage = 'confirm') = chosen.confirmed
+ORDER BY cell, configuration_id, seed
+"""
+
+
+class Snapshot(Store):
+    """A store of which every table is read once, so that all sections of a report speak of the same rows."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(uri)
+        self._tables: dict[str, pa.Table] = {}
+
+    def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """See `Store.read`; of the columns only those that are named."""
+        if table not in self._tables:
+            self._tables[table] = super().read(table)
+        found = self._tables[table]
+        return found if columns is None else found.select(list(columns))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a report is computed from.
+
+    Attributes:
+        snapshot: The store.
+        connection: Its trials as `labelled` (with `baseline`), cells, epochs and evaluations.
+        space: The search space as it was written; empty where the store has none.
+        metric: "matched" or "clean": whose accuracies are reported.
+        settings: Columns that make a setting: the regime, and data set and model where there are several.
+        methods: Names of methods in the order of their colours.
+    """
+
+    snapshot: Snapshot
+    connection: duckdb.DuckDBPyConnection
+    space: Mapping[str, Any]
+    metric: str
+    settings: tuple[str, ...]
+    methods: tuple[str, ...]
+
+    def rows(self, sql: str) -> list[Values]:
+        """The rows of a query over `labelled`, cells, epochs and evaluations."""
+        return run(self.connection, sql).to_pylist()
+
+    def best(self, *columns: str, where: str | None = None) -> list[Values]:
+        """What `best` answers for every combination of a setting and `columns`; nothing matching: no rows."""
+        try:
+            by = (*self.settings, *columns)
+            found = best(self.snapshot, by, where, 1, self.metric).to_pylist()
+        except NothingMatchedError:
+            return []
+        return self.in_order(found)
+
+    def in_order(self, rows: Iterable[Values]) -> list[Values]:
+        """Rows in the order in which the search space lists their regimes."""
+        names = list(self.space.get("regimes") or ())
+        places = {name: index for index, name in enumerate(names)}
+        return sorted(rows, key=lambda row: places.get(row["regime"], len(places)))
+
+    def register(self, name: str, columns: Mapping[str, Sequence[str]]) -> None:
+        """Make a table of text that queries can join."""
+        schema = pa.schema([(column, pa.string()) for column in columns])
+        self.connection.register(name, pa.table(dict(columns), schema=schema))
+
+    def setting(self, row: Mapping[str, Any]) -> str:
+        """The setting of a row for people."""
+        return " · ".join(str(row[name]) for name in reversed(self.settings))
+
+    @property
+    def noun(self) -> str:
+        """What a setting is called: a regime, unless there are several data sets or models."""
+        return "regime" if self.settings == ("regime",) else "setting"
+
+    @property
+    def setting_sql(self) -> str:
+        """The columns of a setting, for a query."""
+        return ", ".join(self.settings)
+
+    @cached_property
+    def winners(self) -> list[Values]:
+        """The best configuration of every setting and sparsity, and of every dense baseline."""
+        return self.best("sparsity")
+
+    @cached_property
+    def by_method(self) -> list[Values]:
+        """The best configuration of every setting, sparsity and method."""
+        return self.best("sparsity", "method")
+
+    @cached_property
+    def champions(self) -> list[Values]:
+        """The best sparse configuration of every setting, over all sparsities."""
+        chosen = {(row["cell"], row["configuration_id"]) for row in self.best(where="NOT baseline")}
+        return [row for row in self.winners if (row["cell"], row["configuration_id"]) in chosen]
+
+    @cached_property
+    def dense(self) -> dict[str, Values]:
+        """The winner of the dense baseline by the cell that it is the baseline of, itself included."""
+        found = {row["cell"]: row for row in best_of_baselines(self.snapshot, self.metric)}
+        cells = self.snapshot.read("cells").select(["cell", "regime", "levels", "baseline"]).to_pylist()
+        baselines = {_comparable(row): row["cell"] for row in cells if row["baseline"]}
+        pairs = ((row["cell"], baselines.get(_comparable(row))) for row in cells)
+        return {cell: found[dense] for cell, dense in pairs if dense in found}
+
+    def seeds(self, chosen: Iterable[Mapping[str, Any]]) -> dict[Key, list[Values]]:
+        """The trials that the averages of some configurations are made of.
+
+        Args:
+            chosen: Rows of `best`.
+
+        Returns:
+            By cell and configuration, ordered by seed: trial_id, seed, test (a fraction) and layer_densities.
+        """
+        wanted = {(row["cell"], row["configuration_id"]): row["confirmed"] for row in chosen}
+        schema = pa.schema(
+            [("cell", pa.string()), ("configuration_id", pa.string()), ("confirmed", pa.bool_())]
+        )
+        named = [{"cell": c, "configuration_id": i, "confirmed": known} for (c, i), known in wanted.items()]
+        self.connection.register("chosen", pa.Table.from_pylist(named, schema=schema))
+        found: dict[Key, list[Values]] = {key: [] for key in wanted}
+        for row in self.rows(_SEEDS.format(metric=self.metric)):
+            found[row["cell"], row["configuration_id"]].append(row)
+        return found
+
+    def ordered(self, methods: Iterable[str]) -> tuple[str, ...]:
+        """Methods in the order of their colours."""
+        return tuple(sorted(set(methods), key=self.methods.index))
+
+
+def gather(uri: str, metric: str | None = None, methods: Sequence[str] = ()) -> Evidence:
+    """Read a store for a report.
+
+    Args:
+        uri: The store.
+        metric: "matched" or "clean"; by default what the sweep maximised.
+        methods: Known methods in the order of their colours; others follow in alphabetical order.
+
+    Raises:
+        StoreError: If there is no store.
+        NothingMatchedError: If it holds no trial.
+    """
+    snapshot = Snapshot(uri)
+    tables = {name: snapshot.read(name) for name in ("trials", "cells", "epochs", "evaluations")}
+    if not len(tables["trials"]):
+        raise NothingMatchedError(f"{snapshot.uri}: no trial is stored yet; run `hsl sweep` first")
+    connection = sandbox(tables)
+    connection.execute(_LABELLED)
+    space = _space(snapshot)
+    several = [name for name in _SETTINGS if len(tables["trials"][name].unique()) > 1]
+    return Evidence(
+        snapshot=snapshot,
+        connection=connection,
+        space=space,
+        metric=metric or (str(space["objective"]) if space.get("objective") in METRICS else METRICS[0]),
+        settings=(*several, "regime"),
+        methods=_in_order(methods, tables["trials"]["method"].unique().to_pylist()),
+    )
+
+
+def best_of_baselines(store: Store, metric: str) -> list[Values]:
+    """The best configuration of every dense baseline."""
+    try:
+        return best(store, ("cell",), "baseline", 1, metric).to_pylist()
+    except NothingMatchedError:
+        return []
+
+
+def _space(store: Store) -> Mapping[str, Any]:
+    """The stored search space; whatever is no mapping says nothing."""
+    try:
+        found = yaml.safe_load(store.read_space() or "")
+    except yaml.YAMLError:
+        return {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def _in_order(known: Sequence[str], stored: Iterable[str]) -> tuple[str, ...]:
+    return (*known, *sorted(set(stored) - set(known)))
+
+
+def _comparable(cell: Mapping[str, Any]) -> str:
+    """What a cell has in common with its dense baseline, as text."""
+    levels = json.loads(cell["levels"])
+    kept = {axis: level for axis, level in levels.items() if axis.partition(".")[0] not in _SPARSIFICATION}
+    return json.dumps([cell["regime"], kept], sort_keys=True)

@@ -1,0 +1,115 @@
+"""Where the results come from, and how to get them again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hsl.results.report.evidence import Evidence, Values
+from hsl.results.report.structs import Cell, Section, Table
+from hsl.results.report.wording import NOTHING, listed, whole
+
+HEADING = "Provenance and how to reproduce"
+_MAX_ROWS = 30
+_MAX_EXAMPLES = 3
+
+_SOURCES = "SELECT provenance, device, count(*) AS trials FROM labelled GROUP BY provenance, device"
+
+_SEEDS = """
+SELECT stage, list(DISTINCT seed ORDER BY seed) AS seeds FROM labelled GROUP BY stage ORDER BY stage DESC
+"""
+
+
+def section(evidence: Evidence) -> Section:
+    """The section: versions and machines, commands, the search space."""
+    sources = _sources(evidence.rows(_SOURCES))
+    text = (*_seeds(evidence), *_warning(sources))
+    space = evidence.snapshot.read_space()
+    listings = [("Run it again", _commands(evidence, sources))]
+    if space:
+        listings.append(("space.yaml", space))
+    missing = (
+        () if space else ("The store holds no search space, so that the sweep cannot be run again from it.",)
+    )
+    return Section("provenance", HEADING, text, (), (_table(sources),), missing, tuple(listings))
+
+
+def _sources(rows: Sequence[Values]) -> list[tuple[dict[str, Any], int]]:
+    """Distinct origins with their number of trials, most frequent first."""
+    counted: Counter[str] = Counter()
+    for row in rows:
+        found = json.loads(row["provenance"]) if row["provenance"] else {}
+        origin = found if isinstance(found, dict) else {}
+        counted[json.dumps({**origin, "device": row["device"]}, sort_keys=True)] += row["trials"]
+    return [(json.loads(text), trials) for text, trials in counted.most_common()]
+
+
+def _seeds(evidence: Evidence) -> list[str]:
+    shown = [
+        f"{row['stage']}: {listed([str(seed) for seed in row['seeds']], 12)}" for row in evidence.rows(_SEEDS)
+    ]
+    return [f"Seeds by stage: {'; '.join(shown)}."]
+
+
+def _warning(sources: Sequence[tuple[Mapping[str, Any], int]]) -> list[str]:
+    commits = {origin.get("git_sha") for origin, _ in sources}
+    said = []
+    if len(commits) > 1:
+        said.append("Trials come from more than one commit; the table says which.")
+    if any(origin.get("git_dirty") for origin, _ in sources):
+        said.append("Some trials ran with changes that were not committed (marked +).")
+    return said
+
+
+def _table(sources: Sequence[tuple[Mapping[str, Any], int]]) -> Table:
+    rows = tuple(
+        (
+            whole(trials),
+            Cell(_commit(origin), mark="code"),
+            Cell(_versions(origin)),
+            Cell(_text(origin.get("device"))),
+            Cell(_text(origin.get("hostname"))),
+            Cell(_text(origin.get("platform"))),
+        )
+        for origin, trials in sources[:_MAX_ROWS]
+    )
+    note = f"The first {_MAX_ROWS} of {len(sources):,} origins." if len(sources) > _MAX_ROWS else ""
+    return Table(("trials", "commit", "versions", "device", "machine", "platform"), rows, note)
+
+
+def _commit(origin: Mapping[str, Any]) -> str:
+    sha = origin.get("git_sha")
+    return f"{str(sha)[:12]}{'+' if origin.get('git_dirty') else ''}" if sha else NOTHING
+
+
+def _versions(origin: Mapping[str, Any]) -> str:
+    versions = origin.get("versions")
+    found = {"python": origin.get("python"), **(versions if isinstance(versions, dict) else {})}
+    return ", ".join(f"{name} {number}" for name, number in found.items() if number) or NOTHING
+
+
+def _text(value: object) -> str:
+    return str(value) if value else NOTHING
+
+
+def _commands(evidence: Evidence, sources: Sequence[tuple[Mapping[str, Any], int]]) -> str:
+    """Shell lines that repeat the sweep, its report and its winners."""
+    origin = sources[0][0] if sources else {}
+    uri = shlex.quote(evidence.snapshot.uri)
+    lines = []
+    if origin.get("git_sha"):
+        lines.append(f"git checkout {shlex.quote(str(origin['git_sha']))}")
+    lines += [
+        f"cp {uri}/space.yaml again.yaml" if "://" not in uri else "# save the space below as again.yaml"
+    ]
+    lines += ["hsl sweep again.yaml --store runs/again", "hsl report runs/again -o again.html", ""]
+    lines.append("# a winner by itself: its space with every axis pinned, and its confirmed network")
+    for row in evidence.champions[:_MAX_EXAMPLES]:
+        folder = shlex.quote("winner-" + "".join(c if c.isalnum() else "-" for c in row["cell"]))
+        lines.append(f"hsl export {uri} {shlex.quote(row['cell'])} --out {folder}")
+    if recorded := origin.get("command"):
+        lines += ["", "# as it was started", *(f"# {line}" for line in str(recorded).splitlines())]
+    return "\n".join(lines)

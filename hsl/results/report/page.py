@@ -1,0 +1,117 @@
+"""A report as one HTML file that needs nothing but itself: no network, no server, no file beside it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import vl_convert
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from hsl.results.report.charts import draw
+from hsl.results.report.images import VEGA_LITE
+from hsl.results.report.structs import Report, Row
+from hsl.results.report.style import DARK, FONT, LIGHT, style_sheet
+
+_PACKAGE, _FOLDER = "hsl.results.report", "assets"
+
+# In a script of JSON these could end the element or start another, so they are written as escapes.
+_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+
+
+def page(report: Report) -> str:
+    """The report as HTML.
+
+    Whatever stands in the store is data: text is escaped, JSON cannot leave its element, and the content
+    security policy lets only the two scripts of this page run, by their hashes.
+
+    Args:
+        report: What to show.
+
+    Returns:
+        A complete document.
+    """
+    assets = _environment()
+    bundle, script = _bundle(), _asset("page.js")
+    return assets.get_template("page.html.j2").render(
+        report=report,
+        policy=_policy(bundle, script),
+        style=Markup(_style()),
+        bundle=Markup(bundle),
+        script=Markup(script),
+        figures=Markup(
+            as_json({figure.name: _drawn(report, index) for index, figure in enumerate(report.figures)})
+        ),
+    )
+
+
+def as_json(value: Any) -> str:
+    """`value` as JSON that is harmless inside a script element.
+
+    Raises:
+        ValueError: If a number is not finite.
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.translate(_ESCAPES)
+
+
+def columns(rows: Sequence[Row]) -> Mapping[str, list[Any]]:
+    """Rows as columns, which take less room."""
+    return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+
+
+def _drawn(report: Report, index: int) -> dict[str, Any]:
+    figure = report.figures[index]
+    return {
+        "specs": {variant: draw(figure, report.palette, variant) for variant in figure.variants},
+        "panels": [{"variant": panel.variant, "columns": columns(panel.rows)} for panel in figure.panels],
+    }
+
+
+def _policy(*scripts: str) -> str:
+    """Nothing from anywhere, and of the scripts in the page only these."""
+    hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+        "form-action 'none'"
+    )
+
+
+def _digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+@cache
+def _bundle() -> str:
+    """Vega-Embed with everything it needs, as a script that cannot end its element early."""
+    made: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
+    return made.replace("</script", "<\\/script").replace("<!--", "<\\!--").replace("\r\n", "\n")
+
+
+def _style() -> str:
+    style = _asset("page.css")
+    for name, text in {"LIGHT": style_sheet(LIGHT), "DARK": style_sheet(DARK), "FONT": FONT}.items():
+        style = style.replace(f"%{name}%", text)
+    return style
+
+
+def _asset(name: str) -> str:
+    environment = _environment()
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader(_PACKAGE, _FOLDER),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )

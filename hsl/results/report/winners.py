@@ -1,0 +1,207 @@
+"""The answer: the winner of every setting and sparsity beside dense, as a table and as a heat map."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hsl.results.compare import MINIMUM_SEEDS
+from hsl.results.report.evidence import Evidence, Values
+from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
+from hsl.results.report.verdicts import BETTER, EQUAL, NO_DENSE, UNCONFIRMED, WORSE, Judged
+from hsl.results.report.wording import (
+    INTERVAL,
+    NOTHING,
+    count,
+    duration,
+    listed,
+    named,
+    number,
+    points,
+    shortened,
+    whole,
+    with_interval,
+)
+
+_MARKS: Mapping[str, tuple[str, str]] = {BETTER: ("▲", "good"), WORSE: ("▼", "bad"), EQUAL: ("=", "")}
+_FAINTEST, _STRONGEST = 0.06, 0.6
+"""Opacity of no difference and of the largest: text on it stays readable in light and dark."""
+
+_COLUMNS = (
+    "sparsity",
+    "configuration",
+    "difference [95 % CI]",
+    "verdict",
+    "test accuracy % [95 % CI]",
+    "n",
+    "dense %",
+    "p, corrected",
+    "tuned parameters",
+    "time per trial",
+    "cell",
+)
+
+
+def finding(evidence: Evidence, judged: Sequence[Judged]) -> str:
+    """The answer of the whole sweep in one sentence."""
+    settings = dict.fromkeys(evidence.setting(one.row) for one in judged)
+    if not settings:
+        return "No sparse configuration was trained to the end."
+    decided = [one for one in judged if one.verdict in (BETTER, WORSE, EQUAL)]
+    if not decided:
+        reason = (
+            "unconfirmed" if any(one.verdict == UNCONFIRMED for one in judged) else "without a comparison"
+        )
+        return f"No claim against dense: all {count(len(judged), 'winner')} are {reason}."
+    gains = {name: _range(evidence, judged, name, BETTER) for name in settings}
+    losses = {name: _range(evidence, judged, name, WORSE) for name in settings}
+    parts = [_counted("beats", gains, evidence.noun), _counted("loses to", losses, evidence.noun)]
+    said = "; it ".join(part for part in parts if part)
+    if not said:
+        return (
+            f"No sparse winner is shown to differ from dense in any of {count(len(settings), evidence.noun)}."
+        )
+    return f"The sparse winner {said}."
+
+
+def _range(evidence: Evidence, judged: Sequence[Judged], setting: str, verdict: str) -> str:
+    mine = [one for one in judged if evidence.setting(one.row) == setting and one.verdict == verdict]
+    shown = sorted(one.row["difference"] for one in mine)
+    if not shown:
+        return ""
+    ends = [points(shown[0])] if len(shown) == 1 else [points(shown[0]), points(shown[-1])]
+    return " to ".join(ends)
+
+
+def _counted(verb: str, ranges: Mapping[str, str], noun: str) -> str:
+    where = [f"{name} ({found} points)" for name, found in ranges.items() if found]
+    return f"{verb} dense in {len(where)} of {count(len(ranges), noun)}: {listed(where)}" if where else ""
+
+
+def section(evidence: Evidence, judged: Sequence[Judged]) -> Section:
+    """The section of the headline table and the heat map."""
+    if not evidence.winners:
+        counts = evidence.rows("SELECT status, count(*) AS n FROM labelled GROUP BY status ORDER BY status")
+        found = listed([f"{row['n']:,} {row['status']}" for row in counts])
+        lacking = f"No trial was trained to the end, so there is no winner; trials: {found}."
+        return Section("winners", "Winners against dense", missing=(lacking,))
+    figures = (_heat_map(evidence, judged),) if judged else ()
+    missing = (
+        () if judged else ("No sparse trial was trained to the end; the table holds dense networks only.",)
+    )
+    text = (
+        f"Per {evidence.noun} and sparsity, the configuration with the best validation objective ({evidence.metric} "
+        f"test accuracy is reported and chooses nothing). Accuracy is the mean over the n seeds of the confirm "
+        f"stage with its {INTERVAL}; the difference is to the dense network of the same {evidence.noun}, tuned "
+        "under the same budget, paired by seed (~: seeds not shared, Welch). p: two-sided t test, Benjamini-Hochberg "
+        f"over all rows; below {MINIMUM_SEEDS} seeds nothing is claimed. Unconfirmed: one trial of the search, "
+        "not retrained with fresh seeds, so optimistic.",
+    )
+    return Section("winners", "Winners against dense", text, figures, (_table(evidence, judged),), missing)
+
+
+def _table(evidence: Evidence, judged: Sequence[Judged]) -> Table:
+    verdicts = {(one.row["cell"], one.row["configuration_id"], one.row["sparsity"]): one for one in judged}
+    rows = [
+        _line(evidence, row, verdicts.get((row["cell"], row["configuration_id"], row["sparsity"])))
+        for row in evidence.winners
+    ]
+    shown, note = shortened(rows, f"hsl best {shlex.quote(evidence.snapshot.uri)}")
+    return Table((evidence.noun, *_COLUMNS), shown, note)
+
+
+def _line(evidence: Evidence, row: Values, one: Judged | None) -> tuple[Cell, ...]:
+    lost = f" of {row['seeds'] + row['seeds_lost']}" if row["seeds_lost"] else ""
+    difference, verdict, p_value = _against_dense(one)
+    return (
+        Cell(evidence.setting(row)),
+        number(row["sparsity"]),
+        Cell(named(row)),
+        difference,
+        verdict,
+        Cell(with_interval(row["test_mean"], row["test_low"], row["test_high"]), row["test_mean"]),
+        Cell(f"{row['seeds']}{lost}", row["seeds"]),
+        Cell("" if row["baseline"] else with_interval(row["dense_mean"], None, None), row["dense_mean"]),
+        p_value,
+        Cell(row["parameters"] or NOTHING),
+        Cell(NOTHING if row["seconds"] is None else duration(row["seconds"]), row["seconds"]),
+        Cell(row["cell"], mark="code"),
+    )
+
+
+def _against_dense(one: Judged | None) -> tuple[Cell, Cell, Cell]:
+    """Difference, verdict and p-value."""
+    if one is None:
+        return Cell(""), Cell("baseline", mark="weak"), Cell("")
+    row = one.row
+    welch = " ~" if row["difference_kind"] == "unpaired" else ""
+    shown = with_interval(row["difference"], row["difference_low"], row["difference_high"], sign=True)
+    sign, mark = _MARKS.get(one.verdict, ("", "weak"))
+    return (
+        Cell(shown + welch, row["difference"]),
+        Cell(f"{sign} {one.verdict}".strip(), mark=mark),
+        number(one.p_adjusted, 2),
+    )
+
+
+def _heat_map(evidence: Evidence, judged: Sequence[Judged]) -> Figure:
+    settings = list(dict.fromkeys(evidence.setting(one.row) for one in judged))
+    sparsities = sorted({one.row["sparsity"] for one in judged})
+    largest = max((abs(one.row["difference"] or 0.0) for one in judged), default=0.0)
+    drawn = tuple(_square(evidence, one, largest) for one in judged)
+    better = sum(one.verdict == BETTER for one in judged)
+    title = (
+        f"Sparse is better than dense in {better} of {count(len(judged), 'pair')} of {evidence.noun} and sparsity"
+        if any(one.verdict != NO_DENSE for one in judged)
+        else "There is no dense baseline to compare to"
+    )
+    return Figure(
+        name="difference",
+        title=title,
+        subtitle=f"Difference of {evidence.metric} test accuracy to dense of the same {evidence.noun}, in points",
+        caption=(
+            "Blue: better than dense, orange: worse, stronger for larger differences; the number says the same. "
+            "A solid frame marks a difference beyond chance (corrected p below 0.05). Grey with a dashed frame: "
+            f"fewer than {MINIMUM_SEEDS} paired seeds or unconfirmed, nothing is claimed. n: seeds; the intervals "
+            f"({INTERVAL}) stand in the table."
+        ),
+        panels=(Panel("", drawn),),
+        table=_heat_table(evidence, judged),
+        scales={"settings": settings, "sparsities": [f"{value:g}" for value in sparsities]},
+        height=max(90, 54 * len(settings) + 40),
+    )
+
+
+def _square(evidence: Evidence, one: Judged, largest: float) -> dict[str, Any]:
+    row = one.row
+    difference = row["difference"]
+    claims = one.verdict in (BETTER, WORSE, EQUAL)
+    share = abs(difference) / largest if claims and largest else 0.0
+    return {
+        "setting": evidence.setting(row),
+        "sparsity": f"{row['sparsity']:g}",
+        "text": NOTHING if difference is None else points(difference),
+        "n": f"n={row['seeds']}" if row["confirmed"] else "unconfirmed",
+        "kind": ("gain" if difference >= 0 else "loss") if claims else "unclear",
+        "strength": round(_FAINTEST + share * (_STRONGEST - _FAINTEST), 3),
+        "frame": "beyond chance" if one.is_difference else ("none" if claims else "unclear"),
+        "tip": f"{named(row)}: {_against_dense(one)[0].text}, {one.verdict}",
+    }
+
+
+def _heat_table(evidence: Evidence, judged: Sequence[Judged]) -> Table:
+    rows = []
+    for one in judged:
+        difference, verdict, _ = _against_dense(one)
+        row = one.row
+        cells = (
+            Cell(evidence.setting(row)),
+            number(row["sparsity"]),
+            difference,
+            whole(row["seeds"]),
+            verdict,
+        )
+        rows.append(cells)
+    shown, note = shortened(rows, f"hsl best {shlex.quote(evidence.snapshot.uri)}")
+    return Table((evidence.noun, "sparsity", "difference [95 % CI]", "n", "verdict"), shown, note)

@@ -1,0 +1,98 @@
+"""Intervals that stay true although one looks at them after every seed and stops when they please.
+
+A 95 % t interval that is looked at repeatedly leaves out the truth far more often than in 5 % of all cases. Here
+every look uses the same stricter level (the design of Pocock, Biometrika 64, 1977, for a t statistic), chosen so
+that the chance that the interval of *any* look leaves out the truth is 5 %. The interval at the look where one
+happens to stop then covers with at least 95 %, whatever made one stop. The level is found by simulation: for
+normal differences the t statistics of all looks together do not depend on mean and variance, so that one seeded
+simulation of standard normal numbers serves all data.
+
+scipy.stats is imported where it is used: it takes most of a second, which commands without a look save.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from itertools import pairwise
+from statistics import fmean
+
+import numpy as np
+
+from hsl.errors import HslError
+from hsl.results.stats import CONFIDENCE, Interval
+
+_RUNS = 100_000
+_CHUNK = 10_000
+
+
+def confidence_of_looks(looks: Sequence[int], confidence: float = CONFIDENCE) -> float:
+    """Confidence level that each look must use so that all of them together have `confidence`.
+
+    Args:
+        looks: Numbers of values after which one looks, rising, each at least 2.
+        confidence: Chance that the intervals of all looks cover, in (0, 1).
+
+    Returns:
+        A level of at least `confidence`; for a single look that itself. Accurate to about 1 % of its distance
+        from 1.
+
+    Raises:
+        HslError: If there is no look, one is below 2, or they do not rise.
+    """
+    if not looks or looks[0] < 2 or any(a >= b for a, b in pairwise(looks)):
+        raise HslError(f"looks {tuple(looks)}: give numbers of values that rise, from 2")
+    return confidence if len(looks) == 1 else 1 - _nominal(tuple(looks), 1 - confidence)
+
+
+@cache
+def _nominal(looks: tuple[int, ...], alpha: float) -> float:
+    """The `alpha` quantile of the smallest p-value of all looks where nothing is to be found."""
+    from scipy import stats  # noqa: PLC0415 (slow to import)
+
+    random = np.random.default_rng(20241107)
+    counts = np.array(looks)
+    smallest = []
+    for _ in range(_RUNS // _CHUNK):
+        values = random.standard_normal((_CHUNK, looks[-1]))
+        sums = np.cumsum(values, axis=1)[:, counts - 1]
+        squares = np.cumsum(values**2, axis=1)[:, counts - 1]
+        variance = (squares - sums**2 / counts) / (counts - 1)
+        statistic = sums / np.sqrt(counts * variance)
+        smallest.append(2 * stats.t.sf(np.abs(statistic), counts - 1).min(axis=1))
+    return float(np.quantile(np.concatenate(smallest), alpha))
+
+
+def t_interval(values: Sequence[float], confidence: float) -> Interval:
+    """Mean and t interval of independent values; without ends for a single one.
+
+    Args:
+        values: At least one, for example the differences to dense, paired by seed.
+        confidence: In (0, 1).
+
+    Raises:
+        HslError: If there is no value.
+    """
+    if not values:
+        raise HslError("no values to average; give at least one")
+    mean, n = fmean(values), len(values)
+    if n < 2:
+        return Interval(mean, None, None, n)
+    from scipy import stats  # noqa: PLC0415 (slow to import)
+
+    half = float(stats.t.ppf((1 + confidence) / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def is_decided(interval: Interval, width: float | None, clear: bool) -> bool:
+    """Whether no more values are needed: the interval is narrow enough, or leaves out zero.
+
+    Args:
+        interval: At the level of `confidence_of_looks`.
+        width: It is narrow enough if its ends are at most this far apart; None: never.
+        clear: Whether to be content when it leaves out zero.
+    """
+    low, high = interval.low, interval.high
+    if low is None or high is None:
+        return False
+    return (width is not None and high - low <= width) or (clear and (low > 0 or high < 0))

@@ -1,0 +1,96 @@
+"""Whether a rung predicts: the exempt trials of a running sweep switch off rungs that do not. Pure, JSON-able state."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from hsl.results.correlation import LEAST_FREEDOM, within_groups
+
+LOG = logging.getLogger(__name__)
+
+LOOKS = 20
+"""A rung is looked at again when it has one in so many exempt trials more: large sweeps need not look at each."""
+
+
+class RungAudit:
+    """What the exempt trials say about the rungs.
+
+    Args:
+        least: A rung is off while the interval of its correlation lies below this.
+    """
+
+    def __init__(self, least: float) -> None:
+        self._least = least
+        self._entries: dict[tuple[int, int], dict[str, dict[str, float]]] = {}
+        self._finals: dict[str, float] = {}
+        self._off: set[tuple[int, int]] = set()
+        self._counts: Counter[tuple[int, int]] = Counter()
+        self._due: Counter[tuple[int, int]] = Counter()
+
+    def enter(self, rung: tuple[int, int], cell: str, trial_id: str, value: float) -> None:
+        """An exempt trial was at a rung (epochs at target, epochs)."""
+        self._entries.setdefault(rung, {}).setdefault(cell, {})[trial_id] = value
+
+    def final(self, trial_id: str, value: float) -> None:
+        """An exempt trial was trained to the end; the rungs that it passed are looked at again."""
+        if self._finals.get(trial_id) == value:
+            return
+        self._finals[trial_id] = value
+        for rung, cells in self._entries.items():
+            if any(trial_id in entries for entries in cells.values()):
+                self._counts[rung] += 1
+                self._look(rung)
+
+    def _look(self, rung: tuple[int, int]) -> None:
+        count = self._counts[rung]
+        if count >= self._due[rung]:
+            self._due[rung] = count + max(1, count // LOOKS)
+            self._switch(rung)
+
+    def _switch(self, rung: tuple[int, int]) -> None:
+        groups = [
+            [(value, self._finals[name]) for name, value in entries.items() if name in self._finals]
+            for entries in self._entries[rung].values()
+        ]
+        found = within_groups(groups)
+        if (
+            found is None
+            or found.freedom < LEAST_FREEDOM
+            or (found.high < self._least) == (rung in self._off)
+        ):
+            return
+        change, says = (self._off.remove, "on again") if rung in self._off else (self._off.add, "off")
+        change(rung)
+        LOG.warning(
+            "rung %d (epoch %d) is switched %s: rank correlation with the final objective %.2f [%.2f, %.2f], "
+            "%d exempt trials, threshold %g",
+            *rung, says, found.rho, found.low, found.high, found.count, self._least,
+        )  # fmt: skip
+
+    def is_off(self, rung: tuple[int, int]) -> bool:
+        """Whether a rung predicts too little to judge anybody."""
+        return rung in self._off
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON-able state."""
+        entries = [[*rung, cells] for rung, cells in self._entries.items()]
+        return {
+            "entries": entries,
+            "finals": self._finals,
+            "off": sorted(self._off),
+            "looks": [[*rung, count, self._due[rung]] for rung, count in self._counts.items()],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a state of `state_dict`."""
+        self._entries = {
+            (rung, epoch): {cell: dict(entries) for cell, entries in cells.items()}
+            for rung, epoch, cells in state["entries"]
+        }
+        self._finals = dict(state["finals"])
+        self._off = {(rung, epoch) for rung, epoch in state["off"]}
+        self._counts = Counter({(rung, epoch): count for rung, epoch, count, _ in state["looks"]})
+        self._due = Counter({(rung, epoch): due for rung, epoch, _, due in state["looks"]})

@@ -1,0 +1,88 @@
+"""One run of the driver in the store: what it spent and what it had under way, renewed while it lasts."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import pyarrow.compute as pc
+
+from hsl.results.store import Store
+from hsl.search.account import Account, Spent
+from hsl.search.jobs import Job
+
+SAVE_SECONDS = 30.0
+"""What a killed driver's account may lack at most."""
+
+
+class Session:
+    """Keeps the account of one run durable.
+
+    Args:
+        store: Where to.
+        limits: What may be spent, by name of the budget.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(
+        self, store: Store, limits: Mapping[str, float], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.price = 0.0
+        self._store = store
+        self._clock = clock
+        self._before = spent_before(store)
+        self.account = Account(limits, self._before, last_epochs(store))
+        self._row = {"session": uuid4().hex, "started_at": datetime.now(UTC)}
+        self._charged: float | None = None
+        self._saved = clock()
+
+    def tick(self, gpus: float) -> None:
+        """Charge the time since the last tick, during which `gpus` were held; the first starts the clock."""
+        now = self._clock()
+        if self._charged is not None:
+            self.account.charge(now - self._charged, gpus, self.price)
+        self._charged = now
+
+    def save_if_due(self, under_way: Iterable[Job]) -> None:
+        """Save from time to time."""
+        if self._clock() - self._saved >= SAVE_SECONDS:
+            self.save(under_way)
+
+    def save(self, under_way: Iterable[Job]) -> None:
+        """Make durable what this run has spent so far, and what it has under way."""
+        if self._charged is None:
+            return
+        self._saved = self._clock()
+        spent, before = asdict(self.account.spent), asdict(self._before)
+        jobs = [job.model_dump(mode="json", exclude_defaults=True) for job in under_way]
+        own = {name: spent[name] - before[name] for name in spent}
+        now = datetime.now(UTC)
+        self._store.append("sessions", [{**self._row, **own, "updated_at": now, "under_way": jobs}])
+
+
+def spent_before(store: Store) -> Spent:
+    """What all recorded runs have spent."""
+    rows = store.read("sessions") if store.exists() else None
+    if rows is None:
+        return Spent()
+    sums: dict[str, Any] = {name: pc.sum(rows[name]).as_py() or 0.0 for name in asdict(Spent())}
+    return Spent(**sums)
+
+
+def last_epochs(store: Store) -> dict[str, int]:
+    """The last recorded epoch of every trial."""
+    if not store.exists():
+        return {}
+    last = store.read("epochs").group_by("trial_id").aggregate([("epoch", "max")])
+    return dict(zip(last["trial_id"].to_pylist(), last["epoch_max"].to_pylist(), strict=True))
+
+
+def halted_jobs(store: Store) -> Iterator[dict[str, Any]]:
+    """Jobs that some run had under way when it was last saved; many have ended since."""
+    for text in store.read("sessions")["under_way"].to_pylist():
+        yield from json.loads(text or "[]")

@@ -1,0 +1,317 @@
+"""Measures of a trained network: by class, by difficulty, under corruption, under attack.
+
+Clean measures are taken on all samples of a part of the data set, never on selected ones; ``matched`` alone is on
+samples as hard as those of the regime.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hsl.hardness import keyed
+from hsl.hardness.apply import EVALUATION, Samples
+from hsl.hardness.corruptions import corrupt
+from hsl.hardness.robustness import still_right
+from hsl.training.configuration import digest
+from hsl.training.evaluation import EvaluationSets, Judged, judge
+from hsl.training.evaluation_settings import Corruptions, Deciles, Evaluation
+
+Row = dict[str, Any]
+
+DECILES = 10
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to measure on one part of the data set.
+
+    Attributes:
+        measure: ``clean``, ``matched``, ``class``, ``decile``, ``corruption``, or a measure of robustness.
+        split: ``val`` or ``test``.
+        parameters: How it is measured, JSON-able; equal parameters give equal results.
+    """
+
+    measure: str
+    split: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Measures of its rows: its own, and the one that sums it up."""
+        return tuple(dict.fromkeys((self.measure, self.sign[0])))
+
+    @property
+    def key(self) -> str:
+        """Identity of the item, as part of the name of a file."""
+        return f"{self.split}-{self.measure}-{digest(self.parameters)}"
+
+    @property
+    def sign(self) -> tuple[str, str]:
+        """Measure and detail of the row that only this item, when it is complete, has."""
+        if self.measure in _SUMMARIES:
+            return _SUMMARIES[self.measure]
+        if "norm" in self.parameters:
+            return self.measure, _ball(self.parameters["norm"], self.parameters["eps"])
+        return self.measure, ""
+
+
+_SUMMARIES = {"class": ("worst_class", ""), "corruption": ("corruption_mean", ""), "decile": ("decile", "0")}
+
+
+def items(evaluation: Evaluation) -> Iterator[Item]:
+    """What `evaluation` asks for, the cheapest first."""
+    for split in evaluation.splits:
+        yield Item("clean", split)
+        yield Item("matched", split)
+        if evaluation.per_class:
+            yield Item("class", split)
+        if evaluation.deciles:
+            yield Item("decile", split, _given(evaluation.deciles))
+    limit = {} if evaluation.samples is None else {"samples": evaluation.samples}
+    for split in evaluation.splits:
+        if evaluation.corruptions:
+            yield Item("corruption", split, _given(evaluation.corruptions) | limit)
+        if attacks := evaluation.attacks:
+            for name in attacks.names:
+                yield Item(name, split, {"norm": attacks.norm, "eps": attacks.eps, **limit})
+
+
+def _given(settings: Deciles | Corruptions) -> dict[str, Any]:
+    return settings.model_dump(mode="json", exclude_none=True)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A network, and what it is measured on.
+
+    Attributes:
+        model: Maps images in [0, 1] to logits.
+        sets: Clean and matched samples.
+        difficulty: Score of every sample by its id, float32; None where no deciles are asked for.
+    """
+
+    model: nn.Module
+    sets: EvaluationSets
+    difficulty: Tensor | None = None
+    _judged: dict[str, tuple[Judged, Judged]] = field(default_factory=dict)
+
+    def measure(self, item: Item, state_path: Path | None = None) -> list[Row]:
+        """Rows of the table of evaluations, without what says which network it is.
+
+        Args:
+            item: What to measure.
+            state_path: File from which an interrupted robustness measure goes on.
+        """
+        began = time.perf_counter()
+        if item.measure in _MEASURES:
+            rows = _MEASURES[item.measure](self, item)
+        else:
+            rows = _robust_rows(self, item, state_path)
+        seconds = time.perf_counter() - began
+        return [
+            {
+                "split": item.split,
+                "loss": None,
+                "parameters": dict(item.parameters),
+                "seconds": seconds,
+                **row,
+            }
+            for row in rows
+        ]
+
+    def samples(self, split: str) -> Samples:
+        """Clean samples of a part of the data set."""
+        clean: Samples = getattr(self.sets, f"{split}_clean")
+        return clean
+
+    def judged(self, split: str) -> tuple[Judged, Judged]:
+        """Clean and matched samples, judged once."""
+        if split not in self._judged:
+            self._judged[split] = self.sets.judged(self.model, split)
+        return self._judged[split]
+
+    def subset(self, item: Item) -> Samples:
+        """The clean samples that costly measures take: as many as are asked for, the same for every network."""
+        samples, wanted = self.samples(item.split), item.parameters.get("samples")
+        if wanted is None or wanted >= len(samples):
+            return samples
+        order = keyed.permutation(keyed.key(EVALUATION, "samples", item.split), len(samples))
+        chosen = torch.zeros(len(samples), dtype=torch.bool)
+        chosen[order[:wanted]] = True
+        return samples.where(chosen.to(samples.ids.device))
+
+
+def _row(measure: str, detail: str, judged: Judged) -> Row:
+    metrics = judged.metrics
+    return {
+        "measure": measure,
+        "detail": detail,
+        "accuracy": metrics.accuracy,
+        "loss": metrics.loss,
+        "samples": len(judged.correct),
+    }
+
+
+def _clean_rows(bench: Bench, item: Item) -> list[Row]:
+    return [_row("clean", "", bench.judged(item.split)[0])]
+
+
+def _matched_rows(bench: Bench, item: Item) -> list[Row]:
+    return [_row("matched", "", bench.judged(item.split)[1])]
+
+
+def _class_rows(bench: Bench, item: Item) -> list[Row]:
+    """Each class, and the one with the lowest accuracy; of equal ones the first."""
+    judged, labels = bench.judged(item.split)[0], bench.samples(item.split).labels
+    rows = [_row("class", str(label), judged.where(labels == label)) for label in labels.unique().tolist()]
+    worst = min(rows, key=lambda row: row["accuracy"])
+    return [*rows, {**worst, "measure": "worst_class", "detail": ""}]
+
+
+def _decile_rows(bench: Bench, item: Item) -> list[Row]:
+    assert bench.difficulty is not None
+    judged, ids = bench.judged(item.split)[0], bench.samples(item.split).ids
+    tenth = deciles(bench.difficulty[ids], ids)
+    there = [number for number in range(DECILES) if bool((tenth == number).any())]
+    return [_row("decile", str(number), judged.where(tenth == number)) for number in there]
+
+
+def deciles(scores: Tensor, ids: Tensor) -> Tensor:
+    """Which tenth of some samples each belongs to.
+
+    Args:
+        scores: Difficulty float32 [N], higher is harder.
+        ids: int64 [N]; of equally hard samples the one with the lower id counts as easier.
+
+    Returns:
+        int64 [N], 0 (easiest) to 9; the sizes differ by one sample at most.
+    """
+    by_id = ids.argsort()
+    order = by_id[scores[by_id].argsort(stable=True)]
+    tenth = torch.empty_like(order)
+    tenth[order] = torch.arange(len(order), device=order.device) * DECILES // len(order)
+    return tenth
+
+
+def _corruption_rows(bench: Bench, item: Item) -> list[Row]:
+    """Each kind and severity as of matched samples, whose draws are not those of training; and the mean."""
+    samples = bench.subset(item)
+    rows = [
+        _row(
+            "corruption",
+            f"{name} {severity}",
+            judge(bench.model, _damaged(samples, name, severity, item.split)),
+        )
+        for name in item.parameters["names"]
+        for severity in item.parameters["severities"]
+    ]
+    mean = {name: fmean(row[name] for row in rows) for name in ("accuracy", "loss")}
+    return [*rows, {"measure": "corruption_mean", "detail": "", **mean, "samples": len(rows) * len(samples)}]
+
+
+def _damaged(samples: Samples, name: str, severity: int, split: str) -> Samples:
+    key = keyed.key(keyed.key(EVALUATION, "corruption", split), name, severity)
+    return replace(samples, images=corrupt(samples.images, samples.ids, name, severity, key))
+
+
+def _robust_rows(bench: Bench, item: Item, state_path: Path | None) -> list[Row]:
+    samples, norm, eps = bench.subset(item), item.parameters["norm"], item.parameters["eps"]
+    right = still_right(
+        item.measure,
+        bench.model,
+        samples.images,
+        samples.labels,
+        samples.ids,
+        eps=eps,
+        norm=norm,
+        state_path=state_path,
+    )
+    accuracy = right.sum().item() / len(right)
+    return [
+        {"measure": item.measure, "detail": _ball(norm, eps), "accuracy": accuracy, "samples": len(right)}
+    ]
+
+
+def _ball(norm: str, eps: float) -> str:
+    """``linf 8/255``, ``l2 0.5``."""
+    levels = Fraction(eps * 255).limit_denominator(100)
+    shown = f"{levels}/255" if norm == "linf" and levels.denominator == 1 else f"{eps:.6g}"
+    return f"{norm} {shown}"
+
+
+_MEASURES: dict[str, Callable[[Bench, Item], list[Row]]] = {
+    "clean": _clean_rows,
+    "matched": _matched_rows,
+    "class": _class_rows,
+    "decile": _decile_rows,
+    "corruption": _corruption_rows,
+}
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A network that a training has kept.
+
+    Attributes:
+        checkpoint: ``final`` or ``best``.
+        epoch: Epoch after which it is as it is.
+        state: State of the model.
+    """
+
+    checkpoint: str
+    epoch: int
+    state: Mapping[str, Tensor]
+
+
+def kept_networks(state: Mapping[str, Any], checkpoints: Iterable[str]) -> list[Kept]:
+    """The networks in the state of a trainer, of those `checkpoints` that it has."""
+    best = state.get("best") or {}
+    there = {"final": Kept("final", state["epoch"], state["model"])}
+    if best.get("network") is not None:
+        there["best"] = Kept("best", best["epoch"], best["network"])
+    return [there[name] for name in checkpoints if name in there]
+
+
+def evaluate_kept(
+    kept: Iterable[Kept],
+    wanted: Iterable[Item],
+    bench_of: Callable[[Mapping[str, Tensor]], Bench],
+    is_done: Callable[[Kept, Item], bool] = lambda network, item: False,
+    states: Path | None = None,
+) -> Iterator[list[Row]]:
+    """Measure networks, one item after the other; the best network that is the final one is measured once.
+
+    Args:
+        kept: The networks.
+        wanted: What to measure.
+        bench_of: Makes a network of its state.
+        is_done: Whether an item of a network is there already.
+        states: Folder for what an interrupted robustness measure has done; emptied item by item, when the rows
+            are taken.
+
+    Yields:
+        Rows of one item of one network, with checkpoint and epoch.
+    """
+    wanted = list(wanted)
+    found: dict[tuple[int, int], list[Row]] = {}
+    for network in kept:
+        bench: Bench | None = None
+        for number, item in enumerate(wanted):
+            if is_done(network, item):
+                continue
+            at, state = (network.epoch, number), states and states / f"{network.epoch}-{item.key}.json"
+            if at not in found:
+                bench = bench or bench_of(network.state)
+                found[at] = bench.measure(item, state)
+            yield [{"checkpoint": network.checkpoint, "epoch": network.epoch, **row} for row in found[at]]
+            if state:
+                state.unlink(missing_ok=True)

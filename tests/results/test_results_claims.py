@@ -1,0 +1,266 @@
+"""The claims of the paper, on stores whose truth is known."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from results_rows import cell_row, filled, trial_row
+
+from hsl.errors import NothingMatchedError
+from hsl.results.claims import CLAIMS, Claim, Statement, evaluate
+from hsl.results.claims.claim import MEASURES
+from hsl.results.output import show_claims
+from hsl.results.store import Store
+
+LOW, HIGH = 0.3, 0.9
+
+
+def hardest(fraction: float) -> dict:
+    return {"keep": {"by": "el2n", "fraction": fraction, "models": 10, "epoch": 0.1}}
+
+
+def corrupted(severity: int, fraction: float) -> dict:
+    kept = {} if fraction == 1 else {"keep": {"fraction": fraction, "which": "random"}}
+    return {"corruption": {"name": "fog", "severity": severity}, **kept}
+
+
+PGD = {"attack": {"eps": 8 / 255, "step": 2 / 255, "steps": 10}}
+HALF = {"keep": {"fraction": 0.5, "which": "random"}}
+
+NETWORKS = {
+    "set": ("set", "erk"),
+    "snip": ("snip", "global"),
+    "gmp": ("gmp", "global"),
+    "omp": ("omp", "global"),
+    "lth": ("lth", "global"),
+    "omp erk": ("omp", "erk"),
+    "random": ("static", "erk"),
+    "uniform": ("static", "uniform"),
+}
+
+
+def all_alike(low: float, high: float, **other: tuple[float, float]) -> dict[str, tuple[float, float]]:
+    """Gain over dense at low and at high sparsity, of every network."""
+    usual = dict.fromkeys(("set", "snip", "gmp", "omp"), (low, high)) | {"lth": (low - 0.005, high - 0.005)}
+    return usual | {"omp erk": (0.02, 0.02), "random": (0.02, 0.02), "uniform": (-0.02, -0.02)} | other
+
+
+# The world as the paper tells it: regime by its configuration, and what every network gains in it.
+WORLD = [
+    (hardest(0.5), all_alike(0.01, 0.01, set=(0.01, 0.04), snip=(0.01, 0.04), lth=(0.0, -0.02))),
+    (hardest(0.3), all_alike(0.02, 0.02, set=(0.01, 0.04), snip=(0.01, 0.04))),
+    (hardest(0.2), all_alike(0.02, 0.02, set=(0.01, 0.05))),
+    (corrupted(5, 1), all_alike(0.04, -0.01)),
+    (corrupted(5, 0.3), all_alike(0.005, 0.03, set=(0.005, 0.06), snip=(0.005, 0.06))),
+    (corrupted(2, 0.3), all_alike(-0.03, -0.03, omp=(0.02, 0.02))),
+    (corrupted(4, 0.3), all_alike(0.04, 0.04)),
+    (corrupted(6, 0.3), all_alike(0.02, 0.02)),
+    (PGD, all_alike(0.02, 0.02, set=(0.04, 0.04), omp=(0.012, 0.012), lth=(0.01, 0.01))),
+    (PGD | HALF, all_alike(0.02, 0.02, set=(0.04, 0.04), omp=(0.012, 0.012), lth=(0.01, 0.01))),
+]
+# What no claim is about, and whose gains would turn them over.
+ELSEWHERE = [
+    ({}, -0.3),
+    ({"label_noise": {"rate": 0.3}, **hardest(0.5)}, -0.3),
+    ({"keep": {"by": "loss", "fraction": 0.5, "models": 10, "epoch": 0.1}}, -0.3),
+    ({"keep": {"by": "el2n", "fraction": 0.5, "which": "easiest", "models": 10, "epoch": 0.1}}, -0.3),
+    ({"corruption": {"name": "fog", "severity": 5, "where": "test"}}, -0.3),
+    ({"corruption": {"name": "fog", "severity": 5, "test_severity": 3}}, -0.3),
+    ({"attack": {"norm": "l2", "eps": 0.5, "step": 0.1, "steps": 10}}, -0.3),
+]
+
+
+def world(path: Path, sign: int = 1, noise: float = 0.0005, seeds: int = 5) -> Store:
+    """A store of the world (or of its opposite), under names that say nothing."""
+    generator = np.random.default_rng(2)
+    rows, cells = [], []
+    elsewhere = [(regime, all_alike(gain, gain)) for regime, gain in ELSEWHERE]
+    for number, (regime, networks) in enumerate([*WORLD, *elsewhere]):
+        dense = generator.normal(0.7, 0.05, seeds)
+        plan = [
+            ("dense", 0.0, 0.0),
+            *((n, s, g[s == HIGH]) for n, g in networks.items() for s in (LOW, HIGH)),
+        ]
+        for name, sparsity, gain in plan:
+            method, distribution = NETWORKS.get(name, ("dense", None))
+            cell = f"cell {number} {method} {distribution} {sparsity}"
+            cells.append(cell_row(cell=cell, regime=f"r{number}", baseline=name == "dense"))
+            for seed in range(seeds):
+                drawn = generator.normal(0, noise) if name != "dense" else 0.0
+                clean = drawn if sign > 0 or name == "dense" else -0.05 + drawn
+                rows.append(
+                    trial_row(
+                        cell=cell,
+                        regime=f"r{number}",
+                        stage="confirm",
+                        seed=seed + 1,
+                        method=method,
+                        distribution=distribution,
+                        sparsity=sparsity,
+                        configuration_id=cell,
+                        configuration={"model": {"name": "mlp"}, "regime": regime},
+                        test_matched_accuracy=dense[seed] + sign * gain + drawn,
+                        test_clean_accuracy=dense[seed] + clean,
+                        layer_densities=densities(name, sign),
+                        training_flops=cost(name, sparsity, sign),
+                    )
+                )
+    return filled(path, rows, cells)
+
+
+def densities(name: str, sign: int) -> dict[str, float]:
+    shallow = [0.3, 0.2, 0.15, 0.05, 0.02][::sign]
+    return dict(zip("abcde", shallow if name in ("set", "snip") else [0.1] * 5, strict=True))
+
+
+def cost(name: str, sparsity: float, sign: int) -> float:
+    usual = {"dense": 1.0, "set": 0.2, "snip": 0.2, "lth": 1.2, "omp": 1.1}.get(name, 0.9)
+    return usual if sign > 0 else 1.7 - usual
+
+
+@pytest.mark.parametrize(("sign", "verdict"), [(1, "supported"), (-1, "contradicted")])
+def test_the_planted_truth_is_recovered(tmp_path: Path, sign: int, verdict: str) -> None:
+    found = evaluate(world(tmp_path, sign)).to_pylist()
+    assert {row["statement"]: row["verdict"] for row in found if row["verdict"] != verdict} == {}
+    assert [row["claim"] for row in found] == [claim.id for claim in CLAIMS for _ in claim.statements]
+    assert {row["claim_verdict"] for row in found} == {verdict}
+    assert {row["n"] for row in found if row["n_of"] == "seeds"} == {5}
+    exact = {row["measure"]: (row["n_of"], row["interval"]) for row in found if row["n_of"] != "seeds"}
+    assert exact == {"shallow_excess": ("pairs of cells", "range"), "training_flops": ("trials", "range")}
+    (row,) = (row for row in found if row["statement"] == "SET beats dense")
+    assert row["effect"] == pytest.approx(sign * 0.03, abs=0.001)  # 0.01 at low, 0.05 at high sparsity
+    assert row["low"] < sign * 0.03 < row["high"]
+    assert row["cells"] == ["cell 2 set erk 0.3", "cell 2 set erk 0.9"]
+
+
+def test_of_the_opposite_no_difference_is_shown_where_there_is_none(tmp_path: Path) -> None:
+    rows = {row["statement"]: row for row in evaluate(world(tmp_path, noise=0.2)).to_pylist()}
+    assert {row["verdict"] for row in rows.values() if row["n_of"] == "seeds"} == {"not enough data"}
+    assert "seed noise" in rows["SET beats dense"]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("seed <= 2", "no such network with 3 confirming seeds"),
+        ("stage = 'search'", "no such network with 3 confirming seeds"),
+        ("NOT baseline", "no such network with 3 confirming seeds"),
+    ],
+)
+def test_without_seeds_or_dense_nothing_is_claimed(tmp_path: Path, change: str, reason: str) -> None:
+    keep = {
+        "seed <= 2": lambda row: row["seed"] <= 2,
+        "NOT baseline": lambda row: row["method"] != "dense",
+        "stage = 'search'": lambda row: True,
+    }[change]
+    source = world(tmp_path / "all")
+    rows = [row for row in source.read("trials").to_pylist() if keep(row)]
+    if change == "stage = 'search'":
+        rows = [{**row, "stage": "search"} for row in rows]
+    store = filled(tmp_path / "some", rows, source.read("cells").to_pylist())
+    (row,) = (row for row in evaluate(store).to_pylist() if row["statement"] == "SET beats dense")
+    assert (row["verdict"], row["reason"], row["effect"]) == ("not enough data", reason, None)
+
+
+def test_stopped_and_failed_trials_count_nowhere(tmp_path: Path) -> None:
+    store = world(tmp_path)
+    before = evaluate(store).to_pylist()
+    wrong = [
+        {**row, "trial_id": f"{row['trial_id']}-{status}", "status": status, "test_matched_accuracy": 0.0}
+        for row in store.read("trials").to_pylist()[:200]
+        for status in ("stopped", "failed")
+    ]
+    store.append("trials", wrong)
+    assert evaluate(store).to_pylist() == before
+
+
+ONE = Claim("T", "", "", (Statement("sparse beats dense", "true", "NOT baseline", "above"),))
+
+
+def null_store(path: Path, datasets: int, **given: object) -> Store:
+    """Many data sets on each of which sparse is as good as dense; seeds do much to both."""
+    generator = np.random.default_rng(11)
+    seeds = generator.normal(0.7, 0.05, (datasets, 5))
+    rows = [
+        trial_row(
+            dataset=f"d{number:04}",
+            cell=method,
+            method=method,
+            stage="confirm",
+            seed=seed,
+            configuration_id=method,
+            test_matched_accuracy=value,
+            test_clean_accuracy=value,
+            **given,
+        )
+        for method in ("dense", "set")
+        for number, values in enumerate((seeds + generator.normal(0, 0.01, (datasets, 5))).tolist())
+        for seed, value in enumerate(values)
+    ]
+    cells = [cell_row(cell="dense", baseline=True), cell_row(cell="set")]
+    return filled(path, rows, cells)
+
+
+def test_null_of_a_thousand_draws(tmp_path: Path) -> None:
+    found = evaluate(null_store(tmp_path, 1000), [ONE])
+    p, low, high = (np.array(found[name]) for name in ("p_value", "low", "high"))
+    assert len(p) == 1000
+    assert np.mean(p < 0.05) <= 0.06
+    assert 0.93 <= np.mean((low <= 0) & (high >= 0)) <= 0.97
+    assert set(found["verdict"].to_pylist()) == {"not enough data"}  # corrected over the draws
+
+
+@pytest.mark.parametrize(("bound", "verdict"), [(0.1, "supported"), (0.01, "not enough data")])
+def test_equality_needs_an_interval_inside_the_bounds(tmp_path: Path, bound: float, verdict: str) -> None:
+    equal = Statement("as good", "true", "NOT baseline", "within", measure="clean_gain", threshold=bound)
+    found = evaluate(null_store(tmp_path, 5), [Claim("T", "", "", (equal,))])
+    assert set(found["verdict"].to_pylist()) == {verdict}
+
+
+def test_data_sets_and_further_factors_are_not_mixed(tmp_path: Path) -> None:
+    store = null_store(tmp_path, 2)
+    store.append("cells", [cell_row(cell="set", levels={"regime": "clean", "training.epochs": 30})])
+    found = evaluate(store, [ONE]).to_pylist()
+    assert [(row["dataset"], row["factors"]) for row in found] == [
+        ("d0000", '{"training.epochs": 30}'),
+        ("d0000", "{}"),
+        ("d0001", '{"training.epochs": 30}'),
+        ("d0001", "{}"),
+    ]
+    assert {row["n"] for row in found} == {0}  # dense of other factors is no reference
+
+
+def test_damaged_configurations_are_no_evidence(tmp_path: Path) -> None:
+    store = null_store(tmp_path, 1, configuration={"regime": "<script>", "model": [1]})
+    assert evaluate(store, [ONE])["n"].to_pylist() == [5]
+    store = null_store(tmp_path / "2", 1, configuration=json.dumps([1]))
+    assert evaluate(store, [ONE])["model"].to_pylist() == ["mlp"]
+
+
+def test_nothing_to_test(tmp_path: Path) -> None:
+    with pytest.raises(NothingMatchedError, match="no completed trial"):
+        evaluate(filled(tmp_path, [trial_row(status="failed")]))
+
+
+def test_every_statement_can_be_tested(tmp_path: Path) -> None:
+    texts = [statement.text for claim in CLAIMS for statement in claim.statements]
+    assert len(set(texts)) == len(texts) or all(texts.count(text) <= 2 for text in texts)
+    for claim in CLAIMS:
+        for statement in claim.statements:
+            assert statement.measure in MEASURES
+            assert statement.direction in ("above", "below", "within")
+            assert statement.direction != "within" or statement.threshold > 0
+
+
+@pytest.mark.parametrize("format", ["table", "markdown"])
+def test_shown_for_people(tmp_path: Path, format: str) -> None:
+    stream = io.StringIO()
+    show_claims(evaluate(world(tmp_path)), format, stream)
+    shown = stream.getvalue()
+    assert "SET beats dense" in shown
+    assert "supported: C1, C2, C3, C4, C5, C6, C7, C8, C9" in shown
+    assert "[95 % t interval]" in shown

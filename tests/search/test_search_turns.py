@@ -1,0 +1,231 @@
+"""Which cell proposes next: even shares, doubt, and warm starts that are the same whatever was interrupted."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hsl.search.neighbours import neighbours, parent_regime
+from hsl.search.plan import Plan, make_plan
+from hsl.search.proposals import CellStudy, Outcome, Proposal
+from hsl.search.space import make_space
+from hsl.search.turns import MOST, Turns, contenders
+
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+
+CORRUPTION = {"name": "gaussian_noise", "severity": 3}
+SPACE: dict[str, Any] = {
+    "name": "t",
+    "dataset": "digits",
+    "model": "mlp",
+    "regimes": {
+        "clean": {},
+        "few": {"keep": {"fraction": 0.25}},
+        "noisy": {"corruption": CORRUPTION},
+        "few-noisy": {"keep": {"fraction": 0.25}, "corruption": CORRUPTION},
+        "few-noisy-wrong": {
+            "keep": {"fraction": 0.25},
+            "corruption": CORRUPTION,
+            "label_noise": {"rate": 0.2},
+        },
+        "fewer": {"keep": {"fraction": 0.1}},
+    },
+    "factors": {"regime": ["clean", "few", "few-noisy"], "sparsity": [0.9, 0.5, 0.95]},
+    "search": {
+        "method": {"choice": ["static", "set", "rigl"]},
+        "distribution": {"choice": ["uniform", "erk", "global"]},
+        "training.lr": {"loguniform": [0.02, 0.2]},
+    },
+    "sampler": "random",
+    "budget": {"configurations_per_cell": 4},
+}
+
+
+def plan_of(**content: Any) -> Plan:
+    return make_plan(make_space({**SPACE, **content}))
+
+
+def test_the_parent_regime_is_the_largest_part() -> None:
+    regimes = plan_of().space.regimes
+    parents = {name: parent_regime(name, regimes) for name in regimes}
+    assert parents == {
+        "clean": None,
+        "few": "clean",
+        "noisy": "clean",
+        "few-noisy": "few",
+        "few-noisy-wrong": "few-noisy",
+        "fewer": "clean",
+    }
+
+
+def test_neighbours_are_one_step_easier() -> None:
+    plan = plan_of()
+    found = {cell.name: [other.name for other in neighbours(cell, plan)] for cell in plan.cells}
+    assert found == {
+        "clean/dense": [],
+        "few/dense": ["clean/dense"],
+        "few-noisy/dense": ["few/dense"],
+        "clean/0.9": ["clean/0.5"],
+        "clean/0.5": [],
+        "clean/0.95": ["clean/0.9"],
+        "few/0.9": ["few/0.5", "clean/0.9"],
+        "few/0.5": ["clean/0.5"],
+        "few/0.95": ["few/0.9", "clean/0.95"],
+        "few-noisy/0.9": ["few-noisy/0.5", "few/0.9"],
+        "few-noisy/0.5": ["few/0.5"],
+        "few-noisy/0.95": ["few-noisy/0.9", "few/0.95"],
+    }
+
+
+def test_other_factors_separate_neighbours() -> None:
+    plan = plan_of(factors={"sparsity": [0.5, 0.9], "method": ["static", "set"]}, regime="clean", search={})
+    found = {cell.name: [other.name for other in neighbours(cell, plan)] for cell in plan.cells}
+    assert found["0.9/set"] == ["0.5/set"]
+
+
+def outcome_of(proposal: Proposal) -> Outcome:
+    made = proposal.configuration
+    if int(made.id, 16) % 9 == 0:
+        return Outcome("failed", 0, None)
+    bonus = {"dense": 0.0, "static": 0.0, "set": 0.05, "rigl": 0.1}[made.method]
+    return Outcome("completed", 30, 0.8 + bonus - abs(made.training.lr - 0.1) - 0.1 * made.sparsity)
+
+
+Log = dict[str, list[Proposal]]
+
+
+def run(
+    plan: Plan,
+    workers: int,
+    chance: random.Random,
+    steps: int = 10_000,
+    past: tuple[Log, set[str]] | None = None,
+) -> tuple[Log, set[str]]:
+    """A sweep of virtual workers that end in random order; broken off after `steps`, continued from `past`."""
+    log, told = past or ({cell.name: [] for cell in plan.cells}, set())
+    studies = [CellStudy(plan.space, cell) for cell in plan.cells]
+    by_name = {study.cell.name: study for study in studies}
+    busy: list[tuple[CellStudy, Proposal]] = []
+    for name, proposals in log.items():
+        for proposal in sorted(proposals, key=lambda p: p.number):
+            by_name[name].remember(proposal.values, proposal.configuration.id, proposal.number)
+            if proposal.configuration.id in told:
+                by_name[name].tell(proposal.configuration.id, outcome_of(proposal))
+            else:
+                busy.append((by_name[name], proposal))
+    turns = Turns(plan, studies)
+    for _ in range(steps):
+        while len(busy) < workers and (turn := turns.propose()):
+            busy.append(turn)
+            log[turn[0].cell.name].append(turn[1])
+        if not busy:
+            assert turns.is_over, "cells wait for each other although nothing runs"
+            break
+        study, proposal = busy.pop(chance.randrange(len(busy)))
+        study.tell(proposal.configuration.id, outcome_of(proposal))
+        told.add(proposal.configuration.id)
+    return log, told
+
+
+def sets(log: Log) -> dict[str, set[str]]:
+    return {name: {p.configuration.id for p in proposals} for name, proposals in log.items()}
+
+
+@pytest.mark.parametrize("warm", [None, {"configurations": 2}])
+@pytest.mark.parametrize("priority", ["even", "uncertain"])
+@given(seed=st.integers(0, 1000), breaks=st.lists(st.integers(0, 15), max_size=3), workers=st.integers(1, 6))
+@settings(max_examples=4, deadline=None)
+def test_an_interrupted_sweep_proposes_what_an_undisturbed_one_does(
+    warm: Any, priority: str, seed: int, breaks: list[int], workers: int
+) -> None:
+    """Whatever the order in which trials end, and wherever the driver is killed (with samplers that only draw)."""
+    plan = plan_of(warm_start=warm, priority=priority)
+    whole, _ = run(plan, 1, random.Random(0))
+    chance, past = random.Random(seed), None
+    for steps in breaks:
+        past = run(plan, workers, chance, steps, past)
+    log, _ = run(plan, workers, chance, past=past)
+    assert sets(log) == sets(whole)
+    assert all(len(ids) == 4 for ids in sets(log).values())
+
+
+def test_warm_cells_begin_with_the_best_of_their_neighbours() -> None:
+    plan = plan_of(warm_start={"configurations": 2})
+    log, _ = run(plan, 3, random.Random(5))
+    ended = {name: [(p, outcome_of(p)) for p in proposals] for name, proposals in log.items()}
+
+    def ranking(name: str) -> list[dict[str, Any]]:
+        done = [(p, o) for p, o in ended[name] if o.status == "completed" and o.objective is not None]
+        return [p.values for p, o in sorted(done, key=lambda item: -(item[1].objective or 0))]
+
+    (first, second, *rest) = sorted(log["few/0.9"], key=lambda p: p.number)
+    by_hand: list[dict[str, Any]] = []
+    for values in [v for pair in zip(ranking("few/0.5"), ranking("clean/0.9"), strict=False) for v in pair]:
+        if values not in by_hand:
+            by_hand.append(values)
+    assert [first.values, second.values] == by_hand[:2]
+    assert [first.source, second.source] == ["warm_start"] * 2
+    assert {p.source for p in rest} == {"random"}
+    assert {p.source for p in log["clean/0.5"]} == {"random"}
+
+
+def test_what_a_cell_cannot_have_is_not_taken_over() -> None:
+    """A neighbour's method or distribution may mean nothing here."""
+    plan = plan_of()
+    (cell,) = [cell for cell in plan.cells if cell.name == "clean/0.9"]
+    study = CellStudy(plan.space, cell)
+    good = {"method": "set", "distribution": "erk", "training.lr": 0.07}
+    offers = [
+        {"method": "snip", "distribution": "erk", "training.lr": 0.1},
+        {"method": "set", "distribution": "igq", "training.lr": 0.1},
+        {"method": "set", "training.lr": 0.1},
+        good,
+    ]
+    study.begin_with(offers, 3)
+    first = study.ask()
+    assert first is not None
+    assert (first.values, first.source) == (good, "warm_start")
+    second = study.ask()
+    assert second is not None
+    assert second.source == "random"
+
+
+def test_cells_are_served_evenly() -> None:
+    plan = plan_of()
+    turns = Turns(plan, [CellStudy(plan.space, cell) for cell in plan.cells])
+    names = [turn[0].cell.name for turn in (turns.propose() for _ in range(24)) if turn]
+    assert sorted(names[:12]) == sorted(cell.name for cell in plan.cells) == sorted(names[12:])
+
+
+def test_doubt_is_counted_in_contenders() -> None:
+    assert contenders([0.9], 0.01) == MOST
+    assert contenders([0.9, 0.5, 0.4], 0.01) == pytest.approx(1.0)
+    assert contenders([0.9, 0.9, 0.9], 0.01) == pytest.approx(3.0)
+    assert contenders([0.9, 0.89], 0.01) == pytest.approx(1 + 2 * 0.23975, abs=1e-4)  # Phi(-1/sqrt 2)
+
+
+def test_an_uncertain_cell_gets_more_turns_and_nobody_starves() -> None:
+    plan = plan_of(
+        priority="uncertain",
+        factors={"sparsity": [0.5, 0.9]},
+        regime="clean",
+        baseline=None,
+        budget={"configurations_per_cell": 40},
+    )
+    studies = [CellStudy(plan.space, cell) for cell in plan.cells]
+    turns = Turns(plan, studies)
+    served = {study.cell.name: 0 for study in studies}
+    for _ in range(40):
+        turn = turns.propose()
+        assert turn is not None
+        study, proposal = turn
+        served[study.cell.name] += 1
+        clear = 0.9 if served["0.5"] == 1 else 0.1
+        value = clear if study.cell.name == "0.5" else 0.7
+        study.tell(proposal.configuration.id, Outcome("completed", 10, value))
+    assert served["0.9"] > 2 * served["0.5"]
+    assert served["0.5"] >= 40 / (1 + MOST) - 2
