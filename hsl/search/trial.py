@@ -19,7 +19,9 @@ from hsl.search.jobs import Job
 from hsl.search.settings import COST_COLUMNS
 from hsl.search.watchdog import watchdog
 from hsl.training import generations
+from hsl.training.arrays import cache_folder
 from hsl.training.build import build_bench, build_trainer, default_device
+from hsl.training.configuration import digest
 from hsl.training.flops import relative_forward
 from hsl.training.measures import evaluate_kept, items, kept_networks
 from hsl.training.models import INNER
@@ -101,7 +103,7 @@ class TrialRun:
         return rows
 
     def _measure(self) -> Iterator[list[dict[str, Any]]]:
-        """Rows of the table of evaluations, one measure after the other."""
+        """Rows of the table of evaluations, one measure after the other; none while a costly one goes on."""
         job, evaluation = self._job, self._job.evaluation
         if evaluation is None:
             return
@@ -114,7 +116,8 @@ class TrialRun:
             device=self._device,
         )
         kept = kept_networks(self._trainer.state_dict(), evaluation.checkpoints)
-        yield from evaluate_kept(kept, items(evaluation), bench_of)
+        states = cache_folder() / "evaluations" / digest([job.checkpoint])
+        yield from evaluate_kept(kept, items(evaluation), bench_of, states=states)
 
     def _train(self) -> None:
         until = time.monotonic() + REPORT_SECONDS
