@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -34,25 +36,28 @@ def report(
     from hsl.sparsity.methods import METHODS  # noqa: PLC0415
 
     made = make_report(store, metric, tuple(METHODS))
-    written = [_write(out, page(made))]
+    text = page(made)
+    with _writing(out, "--out"):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8")
+    typer.echo(out)
     if figures is not None:
         from hsl.results.report.images import write_images  # noqa: PLC0415
 
-        written += write_images(made.figures, made.palette, figures)
-    for path in written:
-        typer.echo(path)
+        with _writing(figures, "--figures"):
+            for path in write_images(made.figures, made.palette, figures):
+                typer.echo(path)
+
+
+@contextmanager
+def _writing(path: Path, option: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise HslError(f"{path}: cannot be written: {error.strerror}; give another {option}") from error
 
 
 def _require_extra() -> None:
     lacking = [package for module, package in _NEEDED.items() if find_spec(module) is None]
     if lacking:
         raise HslError(f"hsl report needs {', '.join(lacking)}; install the extra: pip install 'hsl[report]'")
-
-
-def _write(path: Path, text: str) -> Path:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise HslError(f"{path}: cannot be written: {error.strerror}; give another --out") from error
-    return path

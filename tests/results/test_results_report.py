@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_stores import NOISE, SEEDS, known_store
+from report_stores import NOISE, SEEDS, known_store, place
 from results_rows import cell_row, epoch_row, filled, trial_row
 from scipy import stats
 
@@ -379,6 +379,31 @@ def test_command_without_its_extra_names_it(
         cli.main()
     assert ended.value.code == ExitCode.USAGE
     assert "altair; install the extra: pip install 'hsl[report]'" in capsys.readouterr().err
+
+
+def ended_with(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["hsl", "report", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+def test_command_refuses_with_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full, empty = filled(tmp_path / "full", [trial_row()]), Store(tmp_path / "empty")
+    empty.append("cells", [cell_row()])
+    place(tmp_path / "odd", "trials", {"sequence": [0], "trial_id": ["a"]})
+    assert ended_with(monkeypatch, empty.uri) == ExitCode.NOTHING_MATCHED
+    assert ended_with(monkeypatch, tmp_path / "nowhere") == ExitCode.USAGE
+    assert ended_with(monkeypatch, tmp_path / "odd") == ExitCode.USAGE
+    assert ended_with(monkeypatch, full.uri, "--metric", "robust") == ExitCode.USAGE
+    assert ended_with(monkeypatch, full.uri, "-o", tmp_path) == ExitCode.USAGE
+    messages = capsys.readouterr().err
+    assert all(
+        text in messages
+        for text in ("hsl sweep", "no value", "unknown metric 'robust'", "give another --out")
+    )
 
 
 def test_command_writes_and_loads_neither_torch_nor_ray(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ import duckdb
 import pyarrow as pa
 import yaml
 
-from hsl.errors import NothingMatchedError
-from hsl.results.best import METRICS, best
+from hsl.errors import NothingMatchedError, StoreError
+from hsl.results.best import METRICS, best, check_metric
 from hsl.results.database import label, run, sandbox
+from hsl.results.schema import columns
 from hsl.results.store import Store
 
 Values = dict[str, Any]
@@ -83,7 +84,8 @@ class Evidence:
 
     def in_order(self, rows: Iterable[Values]) -> list[Values]:
         """Rows in the order in which the search space lists their regimes."""
-        names = list(self.space.get("regimes") or ())
+        regimes = self.space.get("regimes")
+        names = list(regimes) if isinstance(regimes, Mapping) else []
         places = {name: index for index, name in enumerate(names)}
         return sorted(rows, key=lambda row: places.get(row["regime"], len(places)))
 
@@ -170,13 +172,17 @@ def gather(uri: str, metric: str | None = None, methods: Sequence[str] = ()) -> 
         methods: Known methods in the order of their colours; others follow in alphabetical order.
 
     Raises:
-        StoreError: If there is no store.
+        StoreError: If there is no store, or its trials lack what every trial has.
         NothingMatchedError: If it holds no trial.
+        UnknownNameError: If there is no such metric.
     """
     snapshot = Snapshot(uri)
     tables = {name: snapshot.read(name) for name in ("trials", "cells", "epochs", "evaluations")}
     if not len(tables["trials"]):
         raise NothingMatchedError(f"{snapshot.uri}: no trial is stored yet; run `hsl sweep` first")
+    _require_values(tables["trials"], snapshot.uri)
+    if metric is not None:
+        check_metric(metric)
     connection = sandbox(tables)
     label(connection)
     space = _space(snapshot)
@@ -189,6 +195,15 @@ def gather(uri: str, metric: str | None = None, methods: Sequence[str] = ()) -> 
         settings=(*several, "regime"),
         methods=_in_order(methods, tables["trials"]["method"].unique().to_pylist()),
     )
+
+
+def _require_values(trials: pa.Table, uri: str) -> None:
+    needed = [column.name for column in columns("trials") if column.required]
+    if lacking := [name for name in needed if trials[name].null_count]:
+        raise StoreError(
+            f"{uri}: {', '.join(lacking)} of some trials have no value, which every trial of hsl has; "
+            "restore the files of trials/ or remove those that something else wrote"
+        )
 
 
 def best_of_baselines(store: Store, metric: str) -> list[Values]:
