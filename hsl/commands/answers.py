@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from hsl.commands.options import Checkpoint, Format, OutFormat, StoreUri
+from hsl.errors import printable
 
 Metric = Annotated[str, typer.Option(help="matched, clean or worst_class accuracy.")]
 Filter = Annotated[str, typer.Argument(help="SQL condition on the columns of trials.", show_default=False)]
@@ -110,11 +111,14 @@ def show(
 ) -> None:
     """Show everything about one trial, or the trials of one cell: ranked, with its winner and its dense baseline."""
     from hsl.results import output  # noqa: PLC0415
-    from hsl.results.inspect import for_people, inspect  # noqa: PLC0415
+    from hsl.results.inspect import evaluations, for_people, inspect  # noqa: PLC0415
     from hsl.results.store import Store  # noqa: PLC0415
 
-    found = inspect(Store(store), name)
-    output.show(for_people(found) if format in {Format.TABLE, Format.MARKDOWN} else found, str(format))
+    opened = Store(store)
+    found = inspect(opened, name)
+    if format in {Format.TABLE, Format.MARKDOWN}:
+        found = for_people(found, evaluations(opened, found))
+    output.show(found, str(format))
 
 
 def export(
@@ -161,7 +165,6 @@ def merge(
 ) -> None:
     """Write several stores into one: every trial once, sequence numbers anew. Again, it changes nothing."""
     from hsl.results.merge import merge as merge_stores  # noqa: PLC0415
-    from hsl.results.output import printable  # noqa: PLC0415
     from hsl.results.output import show as show_rows  # noqa: PLC0415
     from hsl.results.store import Store  # noqa: PLC0415
 

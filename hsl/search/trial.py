@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import time
 import traceback
@@ -171,7 +172,10 @@ class TrialRun:
             "realised_sparsity": trainer.sparsifier.sparsity(),
             "parameters_total": sum(layer.weights for layer in layers),
             "nonzeros": sum(layer.non_zeros for layer in layers),
-            "layer_densities": {layer.name.removeprefix(INNER): layer.density for layer in layers},
+            # As text, because objects are stored in the order of their names instead of that of the network.
+            "layer_densities": json.dumps(
+                {layer.name.removeprefix(INNER): layer.density for layer in layers}
+            ),
             "training_flops": trainer.meter.relative,
             "inference_flops": relative_forward(trainer.meter.macs, trainer.sparsifier.layer_densities()),
             "seconds": trainer.seconds,

@@ -274,5 +274,5 @@ def test_rungs_are_refilled_by_the_objective_of_each_cell() -> None:
     ]
     trials = [{**row, "stage": "search", "status": "stopped"} for row in rows]
     objectives = {"a": "val_clean_accuracy", "b": "val_matched_accuracy"}
-    refill(Listener(), Past(trials, pa.Table.from_pylist(rows), []), objectives)
+    refill(Listener(), Past(trials, pa.Table.from_pylist(rows), [], 0), objectives)
     assert seen == [("a", 0.25), ("b", 0.75)]
