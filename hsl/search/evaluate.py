@@ -82,7 +82,8 @@ class StoredEvaluation:
         self._needs = Needs(make_plan(self._space), self._library)
         self._check_measurable()
         self._networks = self._found(rows)
-        self._there = {_key(row): row["parameters"] for row in self._store.read("evaluations").to_pylist()}
+        stored = self._store.read("evaluations").to_pylist()
+        self._there = {_key(row): _parameters(row["parameters"]) for row in stored}
 
     def _check_measurable(self) -> None:
         arrays, _ = load_divided(self._space.dataset, self._space.split)
@@ -155,7 +156,7 @@ class StoredEvaluation:
 
     def _is_done(self, trial_id: str, checkpoint: str, item: Item) -> bool:
         key = (trial_id, checkpoint, item.split, *item.sign)
-        return self._there.get(key) == _parameters(item)
+        return self._there.get(key) == _parameters(item.parameters)
 
     def _answer(self) -> pa.Table:
         """The stored rows that were asked for: network by network, in the order of what was asked."""
@@ -163,22 +164,23 @@ class StoredEvaluation:
         trials = {network.row["trial_id"]: place for place, network in enumerate(self._networks)}
         checkpoints = {name: place for place, name in enumerate(self._evaluation.checkpoints)}
         measures = {
-            (item.split, name, _parameters(item)): place
+            (item.split, name, _parameters(item.parameters)): place
             for place, item in enumerate(items(self._evaluation))
             for name in item.rows
         }
         placed = []
         for number, row in enumerate(stored.to_pylist()):
-            measure = measures.get((row["split"], row["measure"], row["parameters"]))
+            measure = measures.get((row["split"], row["measure"], _parameters(row["parameters"])))
             if row["trial_id"] in trials and row["checkpoint"] in checkpoints and measure is not None:
                 place = (trials[row["trial_id"]], checkpoints[row["checkpoint"]], measure)
                 placed.append((*place, number))
         return stored.take(pa.array([number for *_, number in sorted(placed)], pa.int64()))
 
 
-def _parameters(item: Item) -> str:
-    """As the store writes them."""
-    return json.dumps(dict(item.parameters), sort_keys=True)
+def _parameters(given: Mapping[str, Any] | str | None) -> str:
+    """Parameters, or the JSON of a stored row's, so that equal ones are equal text."""
+    values = json.loads(given) if isinstance(given, str) else given
+    return json.dumps(dict(values or {}), sort_keys=True)
 
 
 def _gone(names: Sequence[str], store: Store) -> str:

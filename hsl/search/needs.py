@@ -39,9 +39,9 @@ class Needs:
         for parent in self._plan.parents:
             yield self._parent(parent, self._space.seed)
 
-    def of(self, configuration: Configuration, seed: int) -> Iterator[Task]:
-        """Prerequisites of one trial."""
-        for scores in all_scores(configuration, self._space):
+    def of(self, configuration: Configuration, seed: int, stage: str | None = None) -> Iterator[Task]:
+        """Prerequisites of one trial, and of what this stage measures on it in the end."""
+        for scores in all_scores(configuration, self._space, stage in self._space.evaluation.stages):
             yield scores_task(scores, self._library)
         for parent in ancestors(configuration, self._space):
             yield self._parent(parent, seed)

@@ -87,12 +87,14 @@ def make_plan(space: SearchSpace) -> Plan:
         reasons = [Problem("factors", f"{o.combination}: {o.reason}") for o in omissions.values()]
         raise SpaceError(space.name, reasons or [Problem("", "neither a method nor a baseline is given")])
     configurations = [_example(space, cell) for cell in cells]
+    is_measured = bool(space.evaluation.stages)
+    scores = {s.id: s for c in configurations for s in all_scores(c, space, is_measured)}
     return Plan(
         space=space,
         cells=tuple(cells),
         omissions=tuple(omissions.values()),
         parents=_unique(_parents(space, cells)),
-        scores=tuple({s.id: s for c in configurations for s in all_scores(c, space)}.values()),
+        scores=tuple(scores.values()),
     )
 
 

@@ -53,9 +53,9 @@ def scores_for(child: Configuration, space: SearchSpace) -> Scores | None:
     return _scores(keep, child.dense_twin(space.training, Regime()), space.name)
 
 
-def all_scores(child: Configuration, space: SearchSpace) -> list[Scores]:
-    """The difficulty scores that `child` is trained or measured by."""
-    measured = decile_scores(child, space) if space.evaluation.stages else None
+def all_scores(child: Configuration, space: SearchSpace, is_measured: bool = True) -> list[Scores]:
+    """The difficulty scores that `child` is trained by and, where it is measured in the end, measured by."""
+    measured = decile_scores(child, space) if is_measured else None
     return [scores for scores in (scores_for(child, space), measured) if scores]
 
 

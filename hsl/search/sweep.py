@@ -188,7 +188,7 @@ class Sweep:
         self._warned |= set(found)
 
     def _needs_of(self, queue: list[Job]) -> list[Task]:
-        return [task for job in queue for task in self.needs.of(job.configuration, job.seed)]
+        return [task for job in queue for task in self.needs.of(job.configuration, job.seed, job.stage)]
 
     def _connect(self, stack: contextlib.ExitStack, session: Session) -> None:
         import ray  # noqa: PLC0415  most commands do without

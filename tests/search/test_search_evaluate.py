@@ -68,7 +68,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             {**{name: SPACE[name] for name in ("dataset", "model", "training")}, **values}
         )
         for seed in (1, 2):
-            make_here(missing(needs.of(chosen, seed)), "cpu")
+            make_here(missing(needs.of(chosen, seed, "confirm")), "cpu")
             job = needs.job(cell, "confirm", chosen, seed, {})
             result = TrialRun(job, "cpu").advance()
             ledger.evaluations(job, result["evaluations"])
@@ -152,6 +152,16 @@ def test_an_interrupted_evaluation_goes_on(
     evaluate(bare)
     assert timeless(bare) == timeless(trained)
     assert 1_000 - left[0] + 7 <= 4 * 2 * ITEMS
+
+
+def test_a_space_may_leave_all_of_it_for_later(trained: Path, bare: Path) -> None:
+    """With no stage the sweep measures nothing, and what the section lists is measured when it is asked for."""
+    later = make_space({**SPACE, "evaluation": {**SPACE["evaluation"], "stages": []}})
+    assert make_plan(later).scores == ()
+    Store(bare).write_space(space_text(later))
+    shutil.rmtree(bare / "scores")
+    evaluate(bare)
+    assert timeless(bare) == timeless(trained)
 
 
 def test_other_parameters_are_measured_anew(store: Path, measured: list[str]) -> None:

@@ -35,6 +35,7 @@ EVALUATION: dict[str, Any] = {
     "attacks": ["fgsm"],
     "samples": 50,
 }
+STAGES = (None, "search", "confirm")
 TRAINING = {"epochs": 6, "batch_size": 64, "checkpoint_every": 1, "lr": 0.5, "schedule": "constant"}
 
 
@@ -55,7 +56,7 @@ def job_of(space: SearchSpace, folder: Path, stage: Any = "confirm", cell: str =
     (planned,) = [item for item in plan.cells if item.name == cell]
     made = configuration(space, {**planned.levels, "method": "rigl"})
     needs = Needs(plan, Library(str(folder)))
-    make_here(missing(needs.of(made, 1)), "cpu")
+    make_here(missing(needs.of(made, 1, stage)), "cpu")
     return needs.job(planned, stage, made, 1, {})
 
 
@@ -167,8 +168,8 @@ def test_deciles_need_scores_of_their_own(space: SearchSpace, tmp_path: Path) ->
     job = needs.job(cell, "confirm", configuration(space, {**cell.levels, "method": "rigl"}), 1, {})
     assert job.deciles != job.scores is not None
     assert needs.job(cell, "search", job.configuration, 1, {}).deciles is None
-    targets = [task.target for task in needs.of(job.configuration, 1)]
-    assert targets == [job.scores, job.deciles]
+    wanted = {stage: [task.target for task in needs.of(job.configuration, 1, stage)] for stage in STAGES}
+    assert wanted == {None: [job.scores], "search": [job.scores], "confirm": [job.scores, job.deciles]}
 
 
 def test_what_is_measured_may_change_in_a_store(space: SearchSpace) -> None:
