@@ -21,7 +21,7 @@ from hsl.commands.preview import preview
 from hsl.commands.replay import replay
 from hsl.commands.report import report
 from hsl.commands.status import status
-from hsl.errors import ExitCode, HslError
+from hsl.errors import ExitCode, HslError, printable
 from hsl.registry import PLUGINS
 
 EPILOG = (
@@ -226,7 +226,7 @@ def score(
     format: OutFormat = Format.TABLE,
 ) -> None:
     """Score the difficulty of every sample without Ray, and show the hardest and the easiest."""
-    from hsl.search.plan import asked_scores  # noqa: PLC0415
+    from hsl.search.scores import asked_scores  # noqa: PLC0415
     from hsl.search.space import load_space  # noqa: PLC0415
 
     asked = asked_scores(load_space(space, overrides or ()), by, models, epoch, label_noise)
@@ -306,7 +306,7 @@ def main() -> None:
     except HslError as error:
         if "--debug" in given:
             raise
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(printable(f"Error: {error}"), err=True)
         sys.exit(error.exit_code)
 
 

@@ -33,7 +33,7 @@ def replay(
         ),
     ] = 0,
     figure: Annotated[
-        str | None, typer.Option(help="Draw regret over epochs here (.html, .png, .svg).")
+        str | None, typer.Option(help="Draw epochs and regret here (.html, .png, .svg).")
     ] = None,
     format: OutFormat = Format.TABLE,
 ) -> None:

@@ -74,7 +74,8 @@ def best(
     confirmed configuration it is the best completed trial of the search, which is marked (`confirmed` is
     false) and has no interval, because the same number selected it. Test metrics choose nothing. Stopped and
     failed trials are counted and never averaged. Dense baselines have rows of their own and are what
-    `difference` refers to: the baseline with the same regime, data set, model and other factors.
+    `difference` refers to: the baseline with the same regime, data set, model and other factors. Where seeds
+    were added until it was clear, intervals are as wide as it takes to hold at 95 % all the same.
 
     Args:
         store: Where to read.
@@ -120,10 +121,9 @@ def best(
         dense = best_of(connection, "dense_trials", Ranking(("cell",), metric))
         cells = run(connection, "SELECT cell, levels, confidence FROM cells").to_pylist()
     levels = {row["cell"]: json.loads(row["levels"]) for row in cells}
-    # Where seeds were added until the case was clear, intervals hold at 95 % only if they are made wider.
-    confidences = {row["cell"]: row["confidence"] or CONFIDENCE for row in cells}
-    sure = [{**row, "confidence": confidences.get(row["cell"], CONFIDENCE)} for row in winners]
-    rows = [_answer(row, by, _baseline_of(row, dense, levels), metric) for row in sure]
+    level = {row["cell"]: row["confidence"] or CONFIDENCE for row in cells}
+    winners = [{**row, "level": level.get(row["cell"], CONFIDENCE)} for row in winners]
+    rows = [_answer(row, by, _baseline_of(row, dense, levels), metric) for row in winners]
     return pa.Table.from_pylist(rows, schema=_answer_schema(by))
 
 
@@ -207,7 +207,7 @@ def _answer(
 ) -> dict[str, object]:
     """One row of the result of `best`."""
     values = list(_tests(row).values())
-    mean, low, high, _ = mean_interval(values, row["confidence"]) if values else (None, None, None, 0)
+    mean, low, high, _ = mean_interval(values, row["level"]) if values else (None, None, None, 0)
     validation = [run["val"] for run in row["runs"] if run["val"] is not None]
     gain = None if row["baseline"] or dense is None else _gain(row, dense)
     return {
@@ -237,7 +237,7 @@ def _gain(row: Mapping[str, Any], dense: Mapping[str, Any]) -> Difference | None
     if not mine or not its:
         return None
     if row["confirmed"] and dense["confirmed"]:
-        return paired_difference(mine, its, row["confidence"])
+        return paired_difference(mine, its, row["level"])
     difference = fmean(mine.values()) - fmean(its.values())
     return Difference(difference, None, None, min(len(mine), len(its)), "point")
 

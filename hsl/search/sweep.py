@@ -285,7 +285,7 @@ def tune_jobs(
                 num_samples=-1,
                 max_concurrent_trials=slots(space.resources),
                 reuse_actors=True,
-                trial_dirname_creator=lambda _: "trial",
+                trial_dirname_creator=lambda trial: trial.trial_id,
             ),
             run_config=tune.RunConfig(
                 name=space.name,
