@@ -40,9 +40,7 @@ class Mirror:
     def __init__(self, url: str, space: SearchSpace, store: str) -> None:
         try:
             self._storage = optuna.storages.get_storage(url)
-            self._present = {
-                study.study_name: study for study in optuna.get_all_study_summaries(self._storage)
-            }
+            optuna.get_all_study_names(self._storage)
         except Exception as error:  # every database driver has errors of its own
             raise HslError(
                 f"cannot open the Optuna storage {redact(url)}: {redact(str(error))}; "
@@ -62,22 +60,21 @@ class Mirror:
         """
         listed = list(studies)
         names = [self._name(study) for study in listed]
-        foreign = [
-            name
-            for name in names
-            if name in self._present and self._present[name].user_attrs.get(MARK) != self._mark
-        ]
+        there = {study.study_name: study for study in optuna.get_all_study_summaries(self._storage)}
+        present = [name for name in names if name in there]
+        foreign = [name for name in present if there[name].user_attrs.get(MARK) != self._mark]
         if foreign:
             raise HslError(
                 f"the Optuna storage has other studies named {', '.join(foreign)}; "
                 f"delete them there, use another storage, or give the space another name"
             )
+        for name in present:
+            optuna.delete_study(study_name=name, storage=self._storage)
+        self._numbers.clear()
         for name, study in zip(names, listed, strict=True):
             self._rebuild(name, study)
 
     def _rebuild(self, name: str, study: CellStudy) -> None:
-        if name in self._present:
-            optuna.delete_study(study_name=name, storage=self._storage)
         made = optuna.create_study(study_name=name, storage=self._storage, directions=study.directions)
         made.set_metric_names([self._space.objective, *self._space.against])
         made.set_user_attr(MARK, self._mark)

@@ -88,7 +88,7 @@ class Sweep:
         self.needs = Needs(self.plan, self.library)
         self._console = console
         self._address = address
-        self._mirror = Mirror(optuna_storage, space, uri) if optuna_storage else None
+        self._mirror = Mirror(optuna_storage, space, self.library.root) if optuna_storage else None
         self.stages = Stages(self.plan, self.store, self.library, self.needs, self._mirror, retry_failed)
         self._trained = 0
         self._failed = 0

@@ -78,6 +78,8 @@ def test_running_studies_can_be_opened_and_a_restart_writes_no_trial_twice(tmp_p
         assert [t.user_attrs["configuration"] for t in found] == [p.configuration.id for p in proposals]
 
     check()
+    mirror.rebuild(studies)
+    check()
     Mirror(url, plan.space, "store").rebuild(studies)
     check()
     opened = optuna.load_study(study_name="tiny/0.9", storage=url)
