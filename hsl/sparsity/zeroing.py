@@ -22,16 +22,26 @@ def zero_weights_and_state_(
         optimizer: Whose state to zero.
         trained: Masks by layer of the weights whose state stays; None for the active ones.
     """
-    tensors: list[Tensor] = []
-    factors: list[Tensor] = []
     for name, layer in layers.items():
-        weight, factor = layer.weight, as_factor(layer.weight_mask)
+        weight = layer.weight
         state = optimizer.state[weight].values() if weight in optimizer.state else ()
         shaped = [value for value in state if isinstance(value, Tensor) and value.shape == weight.shape]
-        of_state = factor if trained is None else as_factor(trained[name])
-        tensors += [weight, *shaped]
-        factors += [factor, *[of_state] * len(shaped)]
-    torch._foreach_mul_(tensors, factors)
+        if trained is None:
+            _multiply_([weight, *shaped], layer.weight_mask)
+        else:
+            _multiply_([weight], layer.weight_mask)
+            _multiply_(shaped, trained[name])
+
+
+def _multiply_(tensors: list[Tensor], mask: Tensor) -> None:
+    """Zero where the mask is False.
+
+    The mask becomes numbers once for all that it multiplies, layer by layer, so that they are few and still in the
+    cache: products with numbers of the same type are twice as fast as with bytes.
+    """
+    if tensors:
+        factor = as_factor(mask).to(tensors[0].dtype)
+        torch._foreach_mul_(tensors, [factor] * len(tensors))
 
 
 @torch.no_grad()

@@ -24,13 +24,10 @@ def crop_and_flip(images: Tensor, ids: Tensor, key: int) -> Tensor:
     Returns:
         float [B, C, H, W].
     """
-    count, channels, height, width = images.shape
+    height, width = images.shape[2:]
     corner = keyed.integers(keyed.key(key, "corner"), ids, (2,), 2 * PADDING + 1)
-    flip = keyed.integers(keyed.key(key, "flip"), ids, (1,), 2)
-    rows = corner[:, :1] + torch.arange(height, device=images.device)
-    columns = torch.arange(width, device=images.device)
-    columns = corner[:, 1:] + torch.where(flip == 1, width - 1 - columns, columns)
-    padded = functional.pad(images, (PADDING,) * 4)
-    sample = torch.arange(count, device=images.device)[:, None, None, None]
-    channel = torch.arange(channels, device=images.device)[None, :, None, None]
-    return padded[sample, channel, rows[:, None, :, None], columns[:, None, None, :]]
+    flip = keyed.integers(keyed.key(key, "flip"), ids, (1,), 2).bool()
+    windows = functional.pad(images, (PADDING,) * 4).unfold(2, height, 1).unfold(3, width, 1)
+    sample = torch.arange(len(images), device=images.device)
+    cropped = windows[sample, :, corner[:, 0], corner[:, 1]]
+    return torch.where(flip[:, :, None, None], cropped.flip(3), cropped)

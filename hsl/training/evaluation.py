@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -85,6 +85,25 @@ def judge(model: nn.Module, samples: Samples, perturb: Perturb | None = None) ->
         losses.append(functional.cross_entropy(logits, labels, reduction="none"))
     model.train(was_training)
     return Judged(torch.cat(correct), torch.cat(losses))
+
+
+def mean_loss_and_accuracy(
+    losses: Sequence[Tensor], predicted: Sequence[Tensor], labelled: Sequence[Tensor]
+) -> tuple[float, float]:
+    """What batches come to, worked out once at their end: small operations at every batch would cost more.
+
+    Args:
+        losses: Mean loss of each batch, float [].
+        predicted: Classes predicted for each batch, int64 [B].
+        labelled: Labels of each batch, int64 [B].
+
+    Returns:
+        Mean loss and share of correct predictions over all samples.
+    """
+    sizes = torch.tensor([len(labels) for labels in labelled], dtype=torch.float64)
+    loss = torch.stack(tuple(losses)).double().cpu() @ sizes / sizes.sum()
+    correct = (torch.cat(tuple(predicted)) == torch.cat(tuple(labelled))).sum()
+    return float(loss), int(correct) / int(sizes.sum())
 
 
 def evaluate(model: nn.Module, samples: Samples, perturb: Perturb | None = None) -> Metrics:

@@ -20,7 +20,7 @@ from hsl.training.augmentation import crop_and_flip
 from hsl.training.batching import TrainingSet, batches
 from hsl.training.best import BestEpoch
 from hsl.training.configuration import Training
-from hsl.training.evaluation import EvaluationSets, to_float
+from hsl.training.evaluation import EvaluationSets, mean_loss_and_accuracy, to_float
 from hsl.training.flops import TrainingMeter
 from hsl.training.optimizers import learning_rate, load_moments, moments
 
@@ -162,16 +162,16 @@ class Trainer:
     def _train_batches(self, end: int) -> tuple[float, float]:
         self.model.train()
         self._loss.begin_epoch()
-        loss_sum: Tensor | float = 0.0
-        correct: Tensor | int = 0
-        seen = 0
+        losses: list[Tensor] = []
+        predicted: list[Tensor] = []
+        labelled: list[Tensor] = []
         for samples, batch in self._batches(end):
             images, labels, ids = to_float(samples.images[batch]), samples.labels[batch], samples.ids[batch]
             logits, loss = self._train_batch(images, labels, ids)
-            loss_sum += loss * len(labels)
-            correct += (logits.argmax(1) == labels).sum()
-            seen += len(labels)
-        return float(loss_sum) / seen, int(correct) / seen
+            losses.append(loss)
+            predicted.append(logits.argmax(1))
+            labelled.append(labels)
+        return mean_loss_and_accuracy(losses, predicted, labelled)
 
     def _batches(self, end: int) -> Iterator[tuple[Samples, Tensor]]:
         """Samples and positions of the steps until `end`, cycle by cycle, wherever in a cycle they begin."""

@@ -19,6 +19,7 @@ from hsl.search.schema import SearchSpace
 from hsl.search.single import train_once
 from hsl.search.space import load_space, make_space
 from hsl.sparsity.methods import METHODS
+from hsl.training import registries
 from hsl.training.arrays import Arrays
 from hsl.training.configuration import Configuration
 
@@ -225,7 +226,7 @@ def random_images(_: str) -> Arrays:
 def tiny(name: str) -> SearchSpace:
     """The space on random images: two batches of a training are one epoch each."""
     raw: dict[str, Any] = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
-    raw |= {"dataset": f"{__name__}:random_images", "split": {"validation": 0.2, "limit": 40}}
+    raw |= {"dataset": "random-images", "split": {"validation": 0.2, "limit": 40}}
     raw["training"] |= {"epochs": 2, "batch_size": 64, "evaluate_every": 2}
     for regime in raw["regimes"].values():
         if "by" in regime.get("keep", {}):
@@ -252,6 +253,7 @@ def test_two_batches_of_every_kind_of_cell(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HSL_CACHE", str(tmp_path))
+    monkeypatch.setitem(registries.DATASETS._entries, "random-images", random_images)
     space = tiny(name)
     for chosen in kinds(space):
         rows: list[Any] = []
