@@ -63,7 +63,7 @@ def past_of(reports: list[tuple[str, int, float]], ends: dict[str, tuple[str, st
         {"sequence": 100 + n, "trial_id": name, "cell": "c", "stage": "search", "status": s, "reason": r}
         for n, (name, (s, r)) in enumerate(ends.items())
     ]
-    return Past(trials, pa.Table.from_pylist(epochs), [])
+    return Past(trials, pa.Table.from_pylist(epochs), under_way=[], next_sequence=200)
 
 
 @pytest.mark.parametrize("cut", range(1, 8))
