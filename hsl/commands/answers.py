@@ -69,7 +69,9 @@ def query(
     sql: Annotated[
         str,
         typer.Argument(
-            metavar="SQL", help="A SELECT over trials, epochs, cells, evaluations.", show_default=False
+            metavar="SQL",
+            help="A SELECT over trials, epochs, cells, evaluations, sessions.",
+            show_default=False,
         ),
     ],
     format: OutFormat = Format.TABLE,
