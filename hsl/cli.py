@@ -21,7 +21,7 @@ from hsl.commands.preview import preview
 from hsl.commands.replay import replay
 from hsl.commands.report import report
 from hsl.commands.status import status
-from hsl.errors import ExitCode, HslError
+from hsl.errors import ExitCode, HslError, printable
 from hsl.registry import PLUGINS
 
 EPILOG = (
@@ -116,6 +116,7 @@ def sweep(
     overrides: Overrides = None,
     store: StoreOption = None,
     storage: StorageOption = None,
+    *,
     address: Annotated[
         str | None,
         typer.Option(help="Address of a Ray cluster.", envvar="RAY_ADDRESS", show_default="this machine"),
@@ -127,6 +128,9 @@ def sweep(
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan instead.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Train again what failed in earlier runs.")
+    ] = False,
 ) -> None:
     """Train what the store lacks, and print the best configuration of every cell. Run it again to continue."""
     if dry_run:
@@ -141,7 +145,7 @@ def sweep(
     from hsl.search.sweep import Sweep  # noqa: PLC0415
 
     try:
-        ended = Sweep(loaded, uri, Console(stderr=True), address, optuna_storage).run()
+        ended = Sweep(loaded, uri, Console(stderr=True), address, optuna_storage, retry_failed).run()
     except KeyboardInterrupt:
         typer.echo(f"interrupted; everything so far is in {uri}, the same command continues", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -153,7 +157,8 @@ def sweep(
     if ended.failed:
         typer.echo(
             f"{ended.failed} trials failed: hsl query {uri} "
-            f"\"SELECT cell, trial_id, reason FROM trials WHERE status = 'failed'\"",
+            f"\"SELECT cell, trial_id, reason FROM trials WHERE status = 'failed'\"; "
+            "--retry-failed trains them again",
             err=True,
         )
         raise typer.Exit(ExitCode.FAILED_TRIALS)
@@ -221,7 +226,7 @@ def score(
     format: OutFormat = Format.TABLE,
 ) -> None:
     """Score the difficulty of every sample without Ray, and show the hardest and the easiest."""
-    from hsl.search.plan import asked_scores  # noqa: PLC0415
+    from hsl.search.scores import asked_scores  # noqa: PLC0415
     from hsl.search.space import load_space  # noqa: PLC0415
 
     asked = asked_scores(load_space(space, overrides or ()), by, models, epoch, label_noise)
@@ -301,7 +306,7 @@ def main() -> None:
     except HslError as error:
         if "--debug" in given:
             raise
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(printable(f"Error: {error}"), err=True)
         sys.exit(error.exit_code)
 
 

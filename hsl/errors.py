@@ -106,6 +106,11 @@ class SpaceError(HslError):
         super().__init__(f"{source}: {count}, nothing was started\n{lines}")
 
 
+def printable(text: str) -> str:
+    """`text` with control characters other than line ends spelt out, so that it cannot steer a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
 def close_match(name: object, known: Iterable[str]) -> str:
     """Phrase that names the entry of `known` most like `name`, or an empty string."""
     matches = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)

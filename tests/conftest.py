@@ -24,3 +24,11 @@ def plug_ins_as_in_python() -> Iterator[None]:
     os.environ.pop(PLUGINS, None)
     yield
     os.environ.pop(PLUGINS, None)
+
+
+LONG = ("test_readme", "test_search_sweep")
+"""Modules that take longest: first, so that none of them runs alone at the end while other processes are idle."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.path.stem.startswith(LONG))

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from hsl.commands.options import Format, OutFormat, StoreUri
+from hsl.commands.options import Checkpoint, Format, OutFormat, StoreUri
+from hsl.errors import printable
 
 Metric = Annotated[str, typer.Option(help="matched, clean or worst_class accuracy.")]
 Filter = Annotated[str, typer.Argument(help="SQL condition on the columns of trials.", show_default=False)]
@@ -110,11 +111,14 @@ def show(
 ) -> None:
     """Show everything about one trial, or the trials of one cell: ranked, with its winner and its dense baseline."""
     from hsl.results import output  # noqa: PLC0415
-    from hsl.results.inspect import for_people, inspect  # noqa: PLC0415
+    from hsl.results.inspect import evaluations, for_people, inspect  # noqa: PLC0415
     from hsl.results.store import Store  # noqa: PLC0415
 
-    found = inspect(Store(store), name)
-    output.show(for_people(found) if format in {Format.TABLE, Format.MARKDOWN} else found, str(format))
+    opened = Store(store)
+    found = inspect(opened, name)
+    if format in {Format.TABLE, Format.MARKDOWN}:
+        found = for_people(found, evaluations(opened, found))
+    output.show(found, str(format))
 
 
 def export(
@@ -124,6 +128,9 @@ def export(
         str | None,
         typer.Option("--out", "-o", metavar="DIR", help="Write space.yaml and network.safetensors here."),
     ] = None,
+    checkpoint: Annotated[
+        Checkpoint, typer.Option(help="Network: at the end, or at its best on validation.")
+    ] = Checkpoint.FINAL,
 ) -> None:
     """Print the winner of a cell as a runnable space; with -o, write it and its confirmed network to a folder."""
     from hsl.results.store import Store  # noqa: PLC0415
@@ -132,7 +139,7 @@ def export(
     if out is None:
         typer.echo(exporting.pinned_space(Store(store), cell), nl=False)
         return
-    for path in exporting.export(store, cell, out):
+    for path in exporting.export(store, cell, out, str(checkpoint)):
         typer.echo(path)
 
 
@@ -158,7 +165,6 @@ def merge(
 ) -> None:
     """Write several stores into one: every trial once, sequence numbers anew. Again, it changes nothing."""
     from hsl.results.merge import merge as merge_stores  # noqa: PLC0415
-    from hsl.results.output import printable  # noqa: PLC0415
     from hsl.results.output import show as show_rows  # noqa: PLC0415
     from hsl.results.store import Store  # noqa: PLC0415
 

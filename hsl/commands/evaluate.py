@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hsl.commands.options import Format, OutFormat, StoreUri
+from hsl.commands.options import Checkpoint, Format, OutFormat, StoreUri
 from hsl.errors import HslError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -19,13 +19,6 @@ class Norm(StrEnum):
 
     LINF = "linf"
     L2 = "l2"
-
-
-class Checkpoint(StrEnum):
-    """Which network of a training."""
-
-    FINAL = "final"
-    BEST = "best"
 
 
 class Split(StrEnum):

@@ -31,4 +31,11 @@ class Part(StrEnum):
     TEST = "test"
 
 
+class Checkpoint(StrEnum):
+    """Which network of a training: at the end, or at its best validation objective."""
+
+    FINAL = "final"
+    BEST = "best"
+
+
 OutFormat = Annotated[Format, typer.Option("--format", "-f", help="Output format.")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,14 +19,21 @@ def replay(
             show_default="stratified, promotion, median",
         ),
     ] = None,
+    *,
     workers: Annotated[int, typer.Option(min=1, help="Trials that run at once.")] = 8,
     orders: Annotated[int, typer.Option(min=1, help="Random orders of arrival.")] = 30,
     trials: Annotated[
         int | None,
         typer.Option(min=1, help="Draw as many from the recorded curves.", show_default="those recorded"),
     ] = None,
+    warm_start: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Replay as well with so many stand-ins of the best of neighbouring cells first."
+        ),
+    ] = 0,
     figure: Annotated[
-        str | None, typer.Option(help="Draw regret over epochs here (.html, .png, .svg).")
+        str | None, typer.Option(help="Draw epochs and regret here (.html, .png, .svg).")
     ] = None,
     format: OutFormat = Format.TABLE,
 ) -> None:
@@ -47,12 +54,22 @@ def replay(
         typer.echo(f"{left_out} trials are left out: they were stopped or failed", err=True)
     if trials:
         curves = resampled(curves, trials, seed=0)
-    answer = table(curves, asked, workers, orders)
+    answer = table(curves, asked, workers, orders, _warm(store, warm_start))
     show(answer, str(format), caption=_caption(len(curves), workers, orders))
     if figure:
         from hsl.search.replay_figure import draw  # noqa: PLC0415
 
         draw(answer, figure)
+
+
+def _warm(store: str, count: int) -> Any:
+    if not count:
+        return None
+    from hsl.results.store import Store  # noqa: PLC0415
+    from hsl.search.warm_order import sources, warmed  # noqa: PLC0415
+
+    neighbouring = sources(Store(store))
+    return lambda order: warmed(order, neighbouring, count)
 
 
 def _caption(curves: int, workers: int, orders: int) -> str:

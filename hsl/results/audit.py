@@ -95,13 +95,15 @@ def audit(store: Store) -> pa.Table:
     return pa.Table.from_pylist(rows, SCHEMA)
 
 
-def objective_name(store: Store) -> str:
-    """Column of the epochs table that search and early stopping maximised.
+def objective_metrics(store: Store) -> dict[str, str]:
+    """Column of the epochs table that search and early stopping maximised, by trial.
 
     Raises:
-        StoreError: If the stored space cannot be read.
+        StoreError: If there is no store, or its space cannot be read.
     """
-    return f"val_{_space(store).get('objective', 'matched')}_accuracy"
+    usual = f"val_{_space(store).get('objective', 'matched')}_accuracy"  # of rows that do not say it
+    trials = store.read("trials", ["trial_id", "objective_metric"])
+    return {row["trial_id"]: row["objective_metric"] or usual for row in trials.to_pylist()}
 
 
 def _space(store: Store) -> Mapping[str, Any]:
@@ -113,15 +115,17 @@ def _space(store: Store) -> Mapping[str, Any]:
 
 
 def _entries(store: Store) -> dict[tuple[int, int], list[Entry]]:
-    objective = objective_name(store)
-    trials = store.read("trials").select(["trial_id", "stage", "status", "objective", "exempt", "epochs"])
+    metrics = objective_metrics(store)
+    trials = store.read("trials", ["trial_id", "stage", "status", "objective", "exempt", "epochs"])
     by_id = {row["trial_id"]: row for row in trials.to_pylist() if row["stage"] == "search"}
-    epochs = store.read("epochs").select(["trial_id", "cell", "epoch", "rung", "cutoff", objective])
+    names = ["trial_id", "cell", "epoch", "rung", "cutoff", *sorted(set(metrics.values()))]
+    epochs = store.read("epochs", names)
     rungs: dict[tuple[int, int], list[Entry]] = {}
     for row in epochs.filter(pc.is_valid(epochs["rung"])).to_pylist():
         trial = by_id.get(row["trial_id"])
-        if trial is not None and row[objective] is not None:
-            rungs.setdefault((row["rung"], row["epoch"]), []).append(_entry(row, trial, row[objective]))
+        value = row[metrics[row["trial_id"]]] if trial else None
+        if trial is not None and value is not None:
+            rungs.setdefault((row["rung"], row["epoch"]), []).append(_entry(row, trial, value))
     return rungs
 
 

@@ -15,7 +15,7 @@ from hsl.results import schema
 from hsl.results.database import label, mentioned_columns, run, sandbox, select
 from hsl.results.ranking import READ, Ranking, check_objectives, front
 from hsl.results.ranking import top as best_of
-from hsl.results.stats import Difference, mean_interval, paired_difference
+from hsl.results.stats import CONFIDENCE, Difference, mean_interval, paired_difference
 from hsl.results.store import Store
 
 METRICS = ("matched", "clean", "worst_class")
@@ -74,7 +74,8 @@ def best(
     confirmed configuration it is the best completed trial of the search, which is marked (`confirmed` is
     false) and has no interval, because the same number selected it. Test metrics choose nothing. Stopped and
     failed trials are counted and never averaged. Dense baselines have rows of their own and are what
-    `difference` refers to: the baseline with the same regime, data set, model and other factors.
+    `difference` refers to: the baseline with the same regime, data set, model and other factors. Where seeds
+    were added until it was clear, intervals are as wide as it takes to hold at 95 % all the same.
 
     Args:
         store: Where to read.
@@ -118,8 +119,10 @@ def best(
             raise NothingMatchedError(_what_exists(connection, where, confirmed_only))
         select(connection, "dense_trials", "baseline")
         dense = best_of(connection, "dense_trials", Ranking(("cell",), metric))
-        cells = run(connection, "SELECT cell, levels FROM cells").to_pylist()
+        cells = run(connection, "SELECT cell, levels, confidence FROM cells").to_pylist()
     levels = {row["cell"]: json.loads(row["levels"]) for row in cells}
+    level = {row["cell"]: row["confidence"] or CONFIDENCE for row in cells}
+    winners = [{**row, "level": level.get(row["cell"], CONFIDENCE)} for row in winners]
     rows = [_answer(row, by, _baseline_of(row, dense, levels), metric) for row in winners]
     return pa.Table.from_pylist(rows, schema=_answer_schema(by))
 
@@ -147,7 +150,7 @@ def _tables(store: Store, by: Sequence[str], metric: str, where: str | None) -> 
     columns = dict.fromkeys((*READ, *accuracies, *by, *mentioned_columns(where)))
     return {
         "trials": store.read("trials", list(columns)),
-        "cells": store.read("cells", ["cell", "levels", "baseline"]),
+        "cells": store.read("cells", ["cell", "levels", "baseline", "confidence"]),
     }
 
 
@@ -204,7 +207,7 @@ def _answer(
 ) -> dict[str, object]:
     """One row of the result of `best`."""
     values = list(_tests(row).values())
-    mean, low, high, _ = mean_interval(values) if values else (None, None, None, 0)
+    mean, low, high, _ = mean_interval(values, row["level"]) if values else (None, None, None, 0)
     validation = [run["val"] for run in row["runs"] if run["val"] is not None]
     gain = None if row["baseline"] or dense is None else _gain(row, dense)
     return {
@@ -234,7 +237,7 @@ def _gain(row: Mapping[str, Any], dense: Mapping[str, Any]) -> Difference | None
     if not mine or not its:
         return None
     if row["confirmed"] and dense["confirmed"]:
-        return paired_difference(mine, its)
+        return paired_difference(mine, its, row["level"])
     difference = fmean(mine.values()) - fmean(its.values())
     return Difference(difference, None, None, min(len(mine), len(its)), "point")
 

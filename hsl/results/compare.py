@@ -16,7 +16,7 @@ from hsl.errors import HslError, NothingMatchedError
 from hsl.results import schema
 from hsl.results.best import check_columns, check_metric
 from hsl.results.database import label, mentioned_columns, run, sandbox, select
-from hsl.results.stats import adjusted, paired_difference
+from hsl.results.stats import CONFIDENCE, adjusted, paired_difference
 from hsl.results.store import Store
 
 SIGNIFICANCE = 0.05
@@ -62,10 +62,12 @@ class _Side:
     Attributes:
         rows: Its completed confirming trials, with their levels.
         dense: Whether all of them are dense.
+        level: Of confidence that its cells ask for, because seeds were added until it was clear.
     """
 
     rows: list[dict[str, Any]]
     dense: bool
+    level: float
 
     def levels(self, axis: str) -> set[Any]:
         """Levels of `axis` among the rows; None stands for none."""
@@ -106,7 +108,8 @@ def compare(
     check_columns(by or ())
     first, second = _sides(store, a, b, by or (), metric)
     columns = _default_columns(first, second) if by is None else tuple(by)
-    rows = [_row(group, x, y, metric) for group, x, y in _groups(first, second, columns)]
+    level = max(first.level, second.level)
+    rows = [_row(group, x, y, metric, level) for group, x, y in _groups(first, second, columns)]
     if not rows:
         raise NothingMatchedError(
             f"{a!r} and {b!r} have no {' x '.join(columns)} in common; compare over other columns (by)"
@@ -117,7 +120,7 @@ def compare(
 def _sides(store: Store, a: str, b: str, by: Sequence[str], metric: str) -> tuple[_Side, _Side]:
     named = [name for where in (a, b) for name in mentioned_columns(where)]
     columns = dict.fromkeys((*_READ, f"test_{metric}_accuracy", *by, *named))
-    cells = store.read("cells", ["cell", "levels", "baseline"])
+    cells = store.read("cells", ["cell", "levels", "baseline", "confidence"])
     levels = {row["cell"]: json.loads(row["levels"]) for row in cells.to_pylist()}
     with sandbox({"trials": store.read("trials", list(columns)), "cells": cells}) as connection:
         label(connection)
@@ -130,8 +133,9 @@ def _sides(store: Store, a: str, b: str, by: Sequence[str], metric: str) -> tupl
             )
     if both := {row["trial_id"] for row in found[0]} & {row["trial_id"] for row in found[1]}:
         raise HslError(f"{len(both)} trials match both {a!r} and {b!r}; no trial is compared to itself")
+    asked = {row["cell"]: row["confidence"] for row in cells.to_pylist()}
     first, second = ([_with_levels(row, levels) for row in rows] for rows in found)
-    return _side(first), _side(second)
+    return _side(first, asked), _side(second, asked)
 
 
 def _rows(
@@ -152,8 +156,9 @@ def _with_levels(row: Row, levels: Mapping[str, Mapping[str, Any]]) -> dict[str,
     return {**row, "levels": {**own, **known}}
 
 
-def _side(rows: list[dict[str, Any]]) -> _Side:
-    return _Side(rows, all(row["baseline"] or row["by_method"] == "dense" for row in rows))
+def _side(rows: list[dict[str, Any]], asked: Mapping[str, float | None]) -> _Side:
+    dense = all(row["baseline"] or row["by_method"] == "dense" for row in rows)
+    return _Side(rows, dense, max((asked.get(row["cell"]) or CONFIDENCE for row in rows), default=CONFIDENCE))
 
 
 def _default_columns(a: _Side, b: _Side) -> tuple[str, ...]:
@@ -226,9 +231,9 @@ def _mean_per_seed(values: Values) -> dict[int, float]:
 
 
 def _row(
-    group: Mapping[str, Any], a: Mapping[int, float], b: Mapping[int, float], metric: str
+    group: Mapping[str, Any], a: Mapping[int, float], b: Mapping[int, float], metric: str, level: float
 ) -> dict[str, Any]:
-    found = paired_difference(a, b)
+    found = paired_difference(a, b, level)
     p_value = found.p if found.n >= MINIMUM_SEEDS else None
     if found.kind == "paired":
         shared = a.keys() & b.keys()

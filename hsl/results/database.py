@@ -49,9 +49,7 @@ def require_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     kinds = [statement.type.name for statement in statements]
     if kinds != ["SELECT"]:
         given = ", ".join(kinds) or "nothing"
-        raise HslError(
-            f"a query is one SELECT over trials, epochs, cells and evaluations, it only reads; given: {given}"
-        )
+        raise HslError(f"a query is one SELECT over {', '.join(TABLES)}; it only reads; given: {given}")
 
 
 def table_names(connection: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
@@ -126,4 +124,4 @@ def select(connection: duckdb.DuckDBPyConnection, name: str, where: str | None) 
 def one_line(error: duckdb.Error) -> str:
     """DuckDB's reason without its drawing of the place, and where to look next."""
     reason = str(error).partition("\n")[0].rstrip(" .")
-    return f"{reason}; tables are trials, epochs, cells and evaluations, `DESCRIBE trials` lists columns"
+    return f"{reason}; tables are {', '.join(TABLES)}; `DESCRIBE trials` lists columns"

@@ -81,10 +81,26 @@ def dense_cell(cells: pa.Table, name: str) -> str | None:
     return next((row["cell"] for row in same if row["regime"] == rows[name]["regime"]), None)
 
 
-def for_people(found: pa.Table) -> pa.Table:
-    """The result of `inspect` as a list of properties (a trial) or in few columns (a cell)."""
+def evaluations(store: Store, trial: pa.Table) -> pa.Table:
+    """What was measured on the network of a trial that `inspect` found, in order; empty for a cell."""
+    rows = store.read("evaluations")
+    if "role" in trial.column_names:
+        return rows.slice(0, 0)
+    own = rows.filter(pc.equal(rows["trial_id"], trial["trial_id"][0]))
+    order = [(name, "ascending") for name in ("split", "checkpoint", "measure", "detail")]
+    return own.sort_by(order)
+
+
+def for_people(found: pa.Table, measured: pa.Table | None = None) -> pa.Table:
+    """The result of `inspect` as a list of properties (a trial) or in few columns (a cell).
+
+    Args:
+        found: Result of `inspect`.
+        measured: Result of `evaluations`, which follows the properties.
+    """
     if "role" not in found.column_names:
-        return pa.Table.from_pylist(list(_properties(found.to_pylist()[0])))
+        rows = [*_properties(found.to_pylist()[0]), *_measured(measured)]
+        return pa.Table.from_pylist(rows)
     rows = [{**row, "parameters": short_parameters(row["parameters"])} for row in found.to_pylist()]
     return pa.Table.from_pylist(rows, schema=found.schema).select(_FOR_PEOPLE)
 
@@ -100,6 +116,15 @@ def _properties(row: Mapping[str, Any]) -> Iterator[dict[str, str]]:
         for name, part in parts:
             percent = " %" if name.endswith("_accuracy") else unit
             yield {"property": name, "value": cell_text(name, part) + percent}
+
+
+def _measured(rows: pa.Table | None) -> Iterator[dict[str, str]]:
+    """Every measured accuracy: which part of the data, which checkpoint, what, and on how many samples."""
+    for row in rows.to_pylist() if rows is not None else ():
+        if row["accuracy"] is not None:
+            name = " ".join((row["split"], row["checkpoint"], row["measure"], row["detail"])).strip()
+            value = f"{cell_text('_accuracy', row['accuracy'])} % of {row['samples']} samples"
+            yield {"property": f"evaluations.{name}", "value": value}
 
 
 def _flat(value: object, name: str) -> Iterator[tuple[str, object]]:

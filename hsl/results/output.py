@@ -21,7 +21,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from hsl.errors import HslError, UnknownNameError
+from hsl.errors import HslError, UnknownNameError, printable
 from hsl.results import text
 
 FORMATS = ("table", "json", "csv", "parquet", "markdown")
@@ -108,14 +108,14 @@ def show_claims(answer: pa.Table, format: str = "table", stream: TextIO | None =
 
 def _terminal(table: pa.Table, stream: TextIO, caption: str) -> None:
     console = Console(file=stream, width=None if stream.isatty() else _UNLIMITED, highlight=False)
-    grid = _grid(table, printable, Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False))
+    grid = _grid(table, _printable, Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False))
     unlimited = console.options.update(max_width=_UNLIMITED)
     if Measurement.get(console, unlimited, grid).minimum > console.width:
         _records(table, console)
     else:
         console.print(grid)
     if caption:
-        console.print(Text("\n".join(map(printable, caption.splitlines()))))
+        console.print(Text("\n".join(map(_printable, caption.splitlines()))))
 
 
 def _records(table: pa.Table, console: Console) -> None:
@@ -123,7 +123,7 @@ def _records(table: pa.Table, console: Console) -> None:
     for row in table.to_pylist():
         grid = Table(box=None, show_header=False, pad_edge=False)
         for name, value in row.items():
-            grid.add_row(Text(printable(name)), Text(printable(text.cell(name, value))))
+            grid.add_row(Text(_printable(name)), Text(_printable(text.cell(name, value))))
         console.print(grid, "")
 
 
@@ -146,14 +146,14 @@ def _grid(table: pa.Table, clean: Callable[[str], str], grid: Table) -> Table:
     return grid
 
 
-def printable(value: str) -> str:
+def _printable(value: str) -> str:
     """`value` with control characters spelt out, so that it cannot steer the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
+    return printable(value).replace("\n", "\\n")
 
 
 def _harmless(value: str) -> str:
     """`value` so that Markdown shows it: no tag, no link or image, no end of the table cell."""
-    return html.escape(printable(value), quote=False).replace("|", "&#124;").replace("](", "]&#40;")
+    return html.escape(_printable(value), quote=False).replace("|", "&#124;").replace("](", "]&#40;")
 
 
 def _json(table: pa.Table, stream: TextIO) -> None:

@@ -74,6 +74,11 @@ class Results:
         """One row per network and measure."""
         return self.store.read("evaluations")
 
+    @cached_property
+    def sessions(self) -> pa.Table:
+        """One row per run of the driver: what it cost."""
+        return self.store.read("sessions")
+
     @property
     def space(self) -> str | None:
         """The search space as YAML, or None if it was not stored."""
@@ -134,5 +139,5 @@ def _require(package: str) -> Any:
     except ImportError as error:
         raise HslError(
             f"to_{package} needs {package}, which is not installed; pip install {package}, "
-            "or use the Arrow tables: .trials, .epochs, .cells, .evaluations"
+            "or use the Arrow tables: .trials, .epochs, .cells, .evaluations, .sessions"
         ) from error

@@ -200,7 +200,7 @@ def _json(value: object) -> str:
         return _string(value)
     if not isinstance(value, (Mapping, Sequence)):
         raise TypeError("pass JSON text, a mapping or a list")
-    return _string(json.dumps(cast(Any, value), sort_keys=True, allow_nan=False, ensure_ascii=False))
+    return _string(json.dumps(cast(Any, value), allow_nan=False, ensure_ascii=False))
 
 
 def _refuse_constant(name: str) -> None:

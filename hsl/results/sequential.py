@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
-from statistics import fmean
 
 import numpy as np
 
@@ -61,27 +60,6 @@ def _nominal(looks: tuple[int, ...], alpha: float) -> float:
         statistic = sums / np.sqrt(counts * variance)
         smallest.append(2 * stats.t.sf(np.abs(statistic), counts - 1).min(axis=1))
     return float(np.quantile(np.concatenate(smallest), alpha))
-
-
-def t_interval(values: Sequence[float], confidence: float) -> Interval:
-    """Mean and t interval of independent values; without ends for a single one.
-
-    Args:
-        values: At least one, for example the differences to dense, paired by seed.
-        confidence: In (0, 1).
-
-    Raises:
-        HslError: If there is no value.
-    """
-    if not values:
-        raise HslError("no values to average; give at least one")
-    mean, n = fmean(values), len(values)
-    if n < 2:
-        return Interval(mean, None, None, n)
-    from scipy import stats  # noqa: PLC0415 (slow to import)
-
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
-    return Interval(mean, mean - half, mean + half, n)
 
 
 def is_decided(interval: Interval, width: float | None, clear: bool) -> bool:

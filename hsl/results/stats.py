@@ -56,11 +56,12 @@ class Difference(NamedTuple):
     p: float | None = None
 
 
-def mean_interval(values: Sequence[float]) -> Interval:
-    """Mean and 95 % t interval of independent values.
+def mean_interval(values: Sequence[float], level: float = CONFIDENCE) -> Interval:
+    """Mean and t interval of independent values, 95 % unless told otherwise.
 
     Args:
         values: At least one finite number, for example the accuracy of each seed.
+        level: Of confidence, in (0, 1).
 
     Returns:
         The interval; without ends for a single value.
@@ -72,11 +73,13 @@ def mean_interval(values: Sequence[float]) -> Interval:
     mean, n = fmean(values), len(values)
     if n < 2:
         return Interval(mean, None, None, n)
-    half = _half_width(sqrt(variance(values) / n), n - 1)
+    half = _half_width(sqrt(variance(values) / n), n - 1, level)
     return Interval(mean, mean - half, mean + half, n)
 
 
-def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Difference:
+def paired_difference(
+    a: Mapping[int, float], b: Mapping[int, float], level: float = CONFIDENCE
+) -> Difference:
     """Mean of `a` minus mean of `b` with a 95 % t interval, paired by seed where it can be.
 
     Two or more shared seeds are compared pair by pair, which takes out what a seed does to both; seeds of one
@@ -85,6 +88,7 @@ def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Differe
     Args:
         a: Seed to value, at least one.
         b: Seed to value, at least one.
+        level: Of confidence of the interval, as of `one_sample`.
 
     Returns:
         The difference; a "point" without ends where a side has a single value and less than two seeds are
@@ -97,16 +101,18 @@ def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Differe
     _require(b)
     shared = sorted(a.keys() & b.keys())
     if len(shared) >= 2:
-        return _paired([a[seed] for seed in shared], [b[seed] for seed in shared])
-    return _unpaired(list(a.values()), list(b.values()))
+        return _paired([a[seed] for seed in shared], [b[seed] for seed in shared], level)
+    return _unpaired(list(a.values()), list(b.values()), level)
 
 
-def one_sample(values: Sequence[float], expected: float = 0.0) -> Difference:
+def one_sample(values: Sequence[float], expected: float = 0.0, level: float = CONFIDENCE) -> Difference:
     """Mean of `values` with a 95 % t interval, and the t test of whether it is `expected`.
 
     Args:
         values: At least one finite number, for example the difference of each seed.
         expected: Mean under the null hypothesis.
+        level: Of confidence of the interval. Above 95 % where seeds were added until it was clear (see
+            `hsl.results.sequential`); the p-value is enlarged alike, so that 0.05 decides in any case.
 
     Returns:
         The mean, "paired"; a "point" without ends for a single value.
@@ -114,19 +120,19 @@ def one_sample(values: Sequence[float], expected: float = 0.0) -> Difference:
     Raises:
         HslError: If there is no value.
     """
-    mean, low, high, n = mean_interval(values)
+    mean, low, high, n = mean_interval(values, level)
     if low is None:
         return Difference(mean, None, None, n, "point")
     p = _p_value(mean - expected, sqrt(variance(values) / n), n - 1, _spread(values))
-    return Difference(mean, low, high, n, "paired", p)
+    return Difference(mean, low, high, n, "paired", _enlarged(p, level))
 
 
-def _paired(a: Sequence[float], b: Sequence[float]) -> Difference:
-    found = one_sample([x - y for x, y in zip(a, b, strict=True)])
+def _paired(a: Sequence[float], b: Sequence[float], level: float) -> Difference:
+    found = one_sample([x - y for x, y in zip(a, b, strict=True)], level=level)
     return found._replace(difference=fmean(a) - fmean(b))
 
 
-def _unpaired(a: Sequence[float], b: Sequence[float]) -> Difference:
+def _unpaired(a: Sequence[float], b: Sequence[float], level: float) -> Difference:
     """Welch's test, with the degrees of freedom of Welch and Satterthwaite."""
     difference, n = fmean(a) - fmean(b), min(len(a), len(b))
     if n < 2:
@@ -138,8 +144,8 @@ def _unpaired(a: Sequence[float], b: Sequence[float]) -> Difference:
     weights = [share / sum(shares) for share in shares]  # divided first: tiny shares have no squares
     freedom = 1 / sum(w**2 / (len(side) - 1) for w, side in zip(weights, (a, b), strict=True))
     error = sqrt(sum(shares))
-    half = _half_width(error, freedom)
-    p = _p_value(difference, error, freedom, _spread(a) + _spread(b))
+    half = _half_width(error, freedom, level)
+    p = _enlarged(_p_value(difference, error, freedom, _spread(a) + _spread(b)), level)
     return Difference(difference, difference - half, difference + half, n, "unpaired", p)
 
 
@@ -159,11 +165,11 @@ def adjusted(p_values: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
-def _half_width(error: float, freedom: float) -> float:
+def _half_width(error: float, freedom: float, level: float) -> float:
     """Half the width of the t interval of an estimate with this standard error."""
     from scipy.special import stdtrit  # noqa: PLC0415 (commands without statistics need not load it)
 
-    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
+    return float(stdtrit(freedom, (1 + level) / 2)) * error
 
 
 def _p_value(difference: float, error: float, freedom: float, spread: float) -> float | None:
@@ -173,6 +179,11 @@ def _p_value(difference: float, error: float, freedom: float, spread: float) -> 
     from scipy.special import stdtr  # noqa: PLC0415
 
     return float(2 * stdtr(freedom, -abs(difference) / error))
+
+
+def _enlarged(p: float | None, level: float) -> float | None:
+    """The p-value of which 0.05 is what 1 - `level` is of `p`."""
+    return None if p is None else min(1.0, p * (1 - CONFIDENCE) / (1 - level))
 
 
 def _spread(values: Sequence[float]) -> float:

@@ -63,8 +63,7 @@ class Store:
     @property
     def place(self) -> str:
         """Where the store is, the same for every way to write it."""
-        kind = self._filesystem.type_name
-        return self._root if kind == "local" else f"{kind}://{self._root}"
+        return f"{self._filesystem.type_name}:{self._root}"
 
     def exists(self) -> bool:
         """Whether anything was stored here: a table or a space."""
@@ -83,9 +82,16 @@ class Store:
         Raises:
             StoreError: If a row does not fit the columns, or the store cannot be written.
         """
-        added = schema.to_arrow(table, rows)
-        if len(added):
-            self._write(table, Part(self._next_number(), self._session), added)
+        self.append_table(table, schema.to_arrow(table, rows))
+
+    def append_table(self, table: str, rows: pa.Table) -> None:
+        """Add `rows`, which have the columns of `table`, in one step, as `append` does.
+
+        Raises:
+            StoreError: If the store cannot be written.
+        """
+        if len(rows):
+            self._write(table, Part(self._next_number(), self._session), schema.conform(table, rows))
 
     def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows of `table`, one per key (the one that arrived last), in the order of arrival.
@@ -138,16 +144,13 @@ class Store:
         self._delete(table, parts)
 
     def replace_table(self, table: str, rows: pa.Table) -> None:
-        """Make `rows` the only ones of `table`.
-
-        They are written in one step before the old files go; who reads in between, or after a crash there,
-        finds old and new rows, of each key the one with the highest sequence.
+        """Make `rows` the only ones of `table`: they are there, in one step, before the old files go.
 
         Raises:
             StoreError: If the store cannot be written.
         """
         old = self._parts(table) if self.exists() else []
-        self._write(table, Part(self._next_number(), self._session), schema.conform(table, rows))
+        self.append_table(table, rows)
         self._delete(table, old)
 
     def checkpoints(self) -> dict[str, int]:
@@ -208,7 +211,7 @@ class Store:
             names = [info.base_name for info in self._filesystem.get_file_info(selector)]
         for name in names:
             if not parse(name) and not name.startswith(TEMPORARY):
-                _LOG.warning("%s/%s is left out, it is no part of a store", table, name)
+                _LOG.warning("%s/%r is left out, it is no part of a store", table, name)
         return sorted(part for name in names if (part := parse(name)))
 
     def _read_parts(self, table: str, columns: Sequence[str] | None = None) -> dict[Part, pa.Table]:

@@ -63,6 +63,11 @@ SELECT * FROM all_cells QUALIFY row_number() OVER (PARTITION BY cell ORDER BY so
 ORDER BY source, cell
 """
 
+_SESSIONS = """
+SELECT * FROM all_sessions QUALIFY row_number() OVER (PARTITION BY session ORDER BY updated_at DESC, source) = 1
+ORDER BY source, started_at, session
+"""
+
 _CONFLICTS = """
 SELECT trial_id, list(source ORDER BY source) AS sources FROM all_trials WHERE status = 'completed'
 GROUP BY trial_id HAVING count(DISTINCT {numbers}) > 1 ORDER BY trial_id
@@ -164,7 +169,7 @@ def rename(connection: duckdb.DuckDBPyConnection, renamed: Sequence[Renaming]) -
     if not renamed:
         return
     connection.register("renamed", pa.Table.from_pylist([item._asdict() for item in renamed]))
-    for table in TABLES:
+    for table in [name for name in TABLES if name != "sessions"]:  # which name no cell
         changed = run(connection, _renamed_sql(table))
         connection.unregister(f"all_{table}")
         connection.register(f"all_{table}", changed)
@@ -190,6 +195,7 @@ def united(connection: duckdb.DuckDBPyConnection) -> dict[str, pa.Table]:
     found = {
         "cells": run(connection, _CELLS),
         "epochs": run(connection, _RENUMBERED.format(rows="chosen_epochs", kind="epoch")),
+        "sessions": run(connection, _SESSIONS),
         "evaluations": run(connection, _EVALUATIONS.format(keys=", ".join(KEYS["evaluations"]))),
         "trials": run(connection, _RENUMBERED.format(rows="chosen", kind="trial")),
     }

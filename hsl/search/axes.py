@@ -107,6 +107,13 @@ def usual_sparsity(space: SearchSpace) -> float | None:
     return float(max(tuned.choice or tuned.bounds or ()))
 
 
+def options_of(space: SearchSpace, axis: str) -> tuple[Any, ...]:
+    """All values that `axis` can take somewhere in the space."""
+    domain = space.search.get(axis)
+    fixed = getattr(space, axis)
+    return space.factors.get(axis) or (domain.choice if domain else None) or ((fixed,) if fixed else ())
+
+
 def configuration(space: SearchSpace, values: Values) -> Configuration:
     """The configuration that `values` (axis -> value, over the space's own defaults) describe.
 

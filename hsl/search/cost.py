@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from hsl.hardness.registries import input_of
 from hsl.search.axes import configuration
-from hsl.search.plan import Cell, Plan, Scores
+from hsl.search.plan import Cell, Plan
+from hsl.search.scores import Scores
 from hsl.training.configuration import Configuration
 from hsl.training.evaluation_settings import Evaluation
 from hsl.training.passes import FORWARD, count_passes, evaluation_passes

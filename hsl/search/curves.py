@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from hsl.errors import NothingMatchedError
-from hsl.results.audit import objective_name
+from hsl.results.audit import objective_metrics
 from hsl.results.store import Store
 
 OBJECTIVE = "objective"
@@ -26,12 +27,14 @@ class Curve:
         cell: Its cell.
         rows: Evaluated epochs: ``epoch``, ``epochs_at_target``, ``objective``.
         seconds: Training time up to each of them.
+        parameters: Tuned values (axis -> value).
     """
 
     trial_id: str
     cell: str
     rows: tuple[Mapping[str, Any], ...]
     seconds: tuple[float, ...]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def final(self) -> float:
@@ -69,12 +72,15 @@ def read_curves(store: Store) -> tuple[list[Curve], int]:
     Raises:
         NothingMatchedError: If there is none.
     """
-    trials = store.read("trials")
+    trials = store.read("trials", ["sequence", "trial_id", "cell", "stage", "status", "parameters"])
     search = trials.filter(pc.equal(trials["stage"], "search")).sort_by("sequence")
     full = search.filter(pc.equal(search["status"], "completed"))
-    rows = _rows_by_trial(store, objective_name(store))
-    pairs = zip(full["trial_id"].to_pylist(), full["cell"].to_pylist(), strict=True)
-    curves = [curve for name, cell in pairs if (curve := _curve(name, cell, rows.get(name, [])))]
+    rows = _rows_by_trial(store, objective_metrics(store))
+    curves = [
+        replace(curve, parameters=json.loads(trial["parameters"]))
+        for trial in full.to_pylist()
+        if (curve := _curve(trial["trial_id"], trial["cell"], rows.get(trial["trial_id"], [])))
+    ]
     if not curves:
         raise NothingMatchedError(
             f"{store.uri} has no trial of the search that was trained to the end; "
@@ -83,12 +89,14 @@ def read_curves(store: Store) -> tuple[list[Curve], int]:
     return curves, len(search) - len(curves)
 
 
-def _rows_by_trial(store: Store, objective: str) -> dict[str, list[dict[str, Any]]]:
-    names = ["trial_id", "epoch", "epochs_at_target", "seconds", objective]
-    table = store.read("epochs").select(names).rename_columns([*names[:-1], OBJECTIVE])
+def _rows_by_trial(store: Store, metrics: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
+    names = ["trial_id", "epoch", "epochs_at_target", "seconds"]
+    table = store.read("epochs", [*names, *sorted(set(metrics.values()))])
     rows: dict[str, list[dict[str, Any]]] = {}
     for row in table.sort_by([("trial_id", "ascending"), ("epoch", "ascending")]).to_pylist():
-        rows.setdefault(row.pop("trial_id"), []).append(row)
+        if metric := metrics.get(row["trial_id"]):
+            plain = {name: row[name] for name in names[1:]} | {OBJECTIVE: row[metric]}
+            rows.setdefault(row["trial_id"], []).append(plain)
     return rows
 
 
@@ -113,11 +121,9 @@ def resampled(curves: Sequence[Curve], count: int, seed: int) -> list[Curve]:
     """`count` curves drawn with replacement, equally many in each cell, each with an id of its own."""
     rng = np.random.default_rng(seed)
     drawn = []
-    for number, (cell, own) in enumerate(sorted(by_cell(curves).items())):
+    for number, (_, own) in enumerate(sorted(by_cell(curves).items())):
         before, cells = number * count, len(by_cell(curves))
         size = (before + count) // cells - before // cells
         picked = rng.integers(len(own), size=size)
-        drawn += [
-            Curve(f"{own[i].trial_id}~{n}", cell, own[i].rows, own[i].seconds) for n, i in enumerate(picked)
-        ]
+        drawn += [replace(own[i], trial_id=f"{own[i].trial_id}~{n}") for n, i in enumerate(picked)]
     return drawn

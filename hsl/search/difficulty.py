@@ -11,7 +11,7 @@ from pyarrow import compute
 
 from hsl.hardness.noise import detection_auroc
 from hsl.search.parents import Library, describe, make_here, missing, scores_task
-from hsl.search.plan import Scores
+from hsl.search.scores import Scores
 from hsl.training.arrays import cache_folder
 from hsl.training.data import load_data
 from hsl.training.datasets import load

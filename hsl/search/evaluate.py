@@ -18,11 +18,12 @@ from hsl.results.stats import mean_interval
 from hsl.results.store import Store
 from hsl.search.needs import Needs
 from hsl.search.parents import Library, make_here, missing, scores_task
-from hsl.search.plan import all_scores, make_plan
+from hsl.search.plan import make_plan
 from hsl.search.preflight import unmeasurable
 from hsl.search.schema import SearchSpace
+from hsl.search.scores import all_scores
 from hsl.search.space import make_space
-from hsl.training import checkpoint
+from hsl.training import generations
 from hsl.training.arrays import cache_folder
 from hsl.training.build import build_bench
 from hsl.training.configuration import Configuration, digest
@@ -44,12 +45,12 @@ class Network:
     Attributes:
         row: Of the table of trials.
         configuration: What was trained.
-        kept: What there is of it, of the checkpoints that are asked for.
+        checkpoints: What there is of it, of the checkpoints that are asked for.
     """
 
     row: Row
     configuration: Configuration
-    kept: tuple[Kept, ...]
+    checkpoints: tuple[str, ...]
 
 
 class StoredEvaluation:
@@ -98,18 +99,21 @@ class StoredEvaluation:
                 raise StoreError(
                     f"configuration {row['configuration_id']} cannot be read by this version: {error}"
                 ) from error
-            state = checkpoint.read(self._library.checkpoint(row["trial_id"]))
-            kept = kept_networks(state["trainer"], self._evaluation.checkpoints) if state else []
-            networks.append(Network(row, configuration, tuple(kept)))
-            there = {network.checkpoint for network in kept}
-            gone += [
-                f"{row['trial_id']} ({name})" for name in self._evaluation.checkpoints if name not in there
-            ]
+            there = self._kept(row, generations.read_json(self._library.checkpoint(row["trial_id"])))
+            networks.append(Network(row, configuration, tuple(kept.checkpoint for kept in there)))
+            missed = [name for name in self._evaluation.checkpoints if name not in networks[-1].checkpoints]
+            gone += [f"{row['trial_id']} ({name})" for name in missed]
         if gone and len(gone) == len(rows) * len(self._evaluation.checkpoints):
             raise StoreError(f"none of the networks is there: {_gone(gone, self._store)}")
         if gone:
             self._say(f"left out, as they are not there: {_gone(gone, self._store)}")
         return networks
+
+    def _kept(self, row: Row, state: Mapping[str, Any] | None) -> list[Kept]:
+        """The networks in the checkpoint of a trial, if it is that of its end."""
+        if state is None or state["trainer"]["epoch"] != row["epochs"]:
+            return []
+        return kept_networks(state["trainer"], self._evaluation.checkpoints)
 
     def run(self) -> pa.Table:
         """Measure what is not there yet.
@@ -119,7 +123,7 @@ class StoredEvaluation:
         """
         for number, network in enumerate(self._networks, 1):
             head = f"{number} of {len(self._networks)}, {network.row['cell']} seed {network.row['seed']}"
-            for rows in self._measured(network):
+            for rows in filter(None, self._measured(network)):
                 self._store.append("evaluations", rows)
                 first, last = rows[0], rows[-1]
                 self._say(
@@ -131,8 +135,9 @@ class StoredEvaluation:
     def _measured(self, network: Network) -> Iterator[list[dict[str, Any]]]:
         trial_id, configuration, seed = network.row["trial_id"], network.configuration, network.row["seed"]
         wanted = list(items(self._evaluation))
-        if all(self._is_done(trial_id, kept, item) for kept in network.kept for item in wanted):
+        if all(self._is_done(trial_id, name, item) for name in network.checkpoints for item in wanted):
             return
+        kept = self._kept(network.row, generations.read(self._library.checkpoint(trial_id)))
         tasks = [scores_task(scores, self._library) for scores in all_scores(configuration, self._space)]
         make_here(missing(tasks), self._device)
         bench_of = partial(
@@ -144,11 +149,12 @@ class StoredEvaluation:
             device=self._device,
         )
         states = cache_folder() / "evaluations" / digest([self._library.root, trial_id])
-        for rows in evaluate_kept(network.kept, wanted, bench_of, partial(self._is_done, trial_id), states):
+        is_done = partial(self._is_done, trial_id)
+        for rows in evaluate_kept(kept, wanted, bench_of, is_done, states):
             yield [{"trial_id": trial_id, "cell": network.row["cell"], **row} for row in rows]
 
-    def _is_done(self, trial_id: str, kept: Kept, item: Item) -> bool:
-        key = (trial_id, kept.checkpoint, item.split, *item.sign)
+    def _is_done(self, trial_id: str, checkpoint: str, item: Item) -> bool:
+        key = (trial_id, checkpoint, item.split, *item.sign)
         return self._there.get(key) == _parameters(item)
 
     def _answer(self) -> pa.Table:

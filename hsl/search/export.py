@@ -24,8 +24,8 @@ from hsl.training.names import unescaped
 
 Row = Mapping[str, Any]
 
-_WEIGHTS = "trainer/model/"
-"""Where a checkpoint keeps the state of the model."""
+_WEIGHTS = {"final": "trainer/model/", "best": "trainer/best/network/"}
+"""Where a checkpoint keeps the state of the model, as it was at the end and at the best validation objective."""
 
 
 @dataclass(frozen=True)
@@ -145,21 +145,23 @@ def _file_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text)
 
 
-def network(store: Store, uri: str, cell: str) -> bytes:
+def network(store: Store, uri: str, cell: str, checkpoint: str = "final") -> bytes:
     """The confirmed network of a cell's winner, of the seed that is best on validation, as safetensors.
 
     Args:
         store: Where to read.
         uri: The store's path or URI.
         cell: Name of the cell.
+        checkpoint: ``final``, as it was at the end, or ``best``, as it was at its best validation objective.
 
     Returns:
         A safetensors file with the model's state by the names of its state dict, a boolean ``NAME_mask``
         beside every prunable weight, and a header whose entry ``hsl`` is JSON: trial_id, seed,
-        configuration_id, configuration, cell, regime, metrics, layer_densities, provenance.
+        configuration_id, configuration, cell, regime, checkpoint, epoch, metrics, provenance, and of the final
+        network layer_densities.
 
     Raises:
-        NothingMatchedError: If the winner is not confirmed, or its network is not in the store.
+        NothingMatchedError: If the winner is not confirmed, or this network of it is not in the store.
         StoreError: If the network is damaged or cannot be read.
     """
     from safetensors import SafetensorError  # noqa: PLC0415  only this function needs it
@@ -177,11 +179,16 @@ def network(store: Store, uri: str, cell: str) -> bytes:
     except (SafetensorError, KeyError, ValueError) as error:
         raise StoreError(f"{store.uri}/{where} is damaged: {error}; train it again with hsl train") from error
     weights = {
-        unescaped(name.removeprefix(_WEIGHTS)): tensor
+        unescaped(name.removeprefix(_WEIGHTS[checkpoint])): tensor
         for name, tensor in tensors.items()
-        if name.startswith(_WEIGHTS)
+        if name.startswith(_WEIGHTS[checkpoint])
     }
-    return bytes(save(weights, metadata={"hsl": json.dumps(_header(row), sort_keys=True)}))
+    if not weights:
+        raise NothingMatchedError(
+            f"{store.uri}/{where} has no {checkpoint} network; a sweep keeps the best one where the section "
+            "evaluation of its space lists it under checkpoints. Take the final one"
+        )
+    return bytes(save(weights, metadata={"hsl": json.dumps(_header(row, checkpoint), sort_keys=True)}))
 
 
 def _read(uri: str, where: str) -> bytes:
@@ -198,22 +205,34 @@ def _read(uri: str, where: str) -> bytes:
         raise
 
 
-def _header(row: Row) -> dict[str, Any]:
+def _header(row: Row, checkpoint: str) -> dict[str, Any]:
+    is_best = checkpoint == "best"
     names = ("trial_id", "seed", "configuration_id", "cell", "regime", "sparsity", "realised_sparsity")
-    metrics = {name: value for name, value in row.items() if name.endswith("_accuracy") and value is not None}
-    parsed = {
-        name: json.loads(row[name] or "null") for name in ("configuration", "layer_densities", "provenance")
+    documents = ("configuration", "provenance", *(() if is_best else ("layer_densities",)))
+    measured = {
+        name: value for name, value in row.items() if name.endswith("_accuracy") and value is not None
     }
-    return {**{name: row[name] for name in names}, "metrics": metrics, **parsed}
+    return {
+        **{name: row[name] for name in names},
+        "checkpoint": checkpoint,
+        "epoch": row["best_epoch" if is_best else "epochs"],
+        "metrics": {
+            name.removeprefix("best_"): value
+            for name, value in measured.items()
+            if name.startswith("best_") is is_best
+        },
+        **{name: json.loads(row[name] or "null") for name in documents},
+    }
 
 
-def export(uri: str, cell: str, folder: str | Path) -> tuple[Path, Path]:
+def export(uri: str, cell: str, folder: str | Path, checkpoint: str = "final") -> tuple[Path, Path]:
     """Write the winner of a cell as ``space.yaml`` and ``network.safetensors``.
 
     Args:
         uri: The store's path or URI.
         cell: Name of the cell.
         folder: Where to; nothing in it is replaced.
+        checkpoint: ``final`` or ``best``, as of `network`.
 
     Returns:
         The two files.
@@ -226,7 +245,7 @@ def export(uri: str, cell: str, folder: str | Path) -> tuple[Path, Path]:
     space, file = Path(folder) / "space.yaml", Path(folder) / "network.safetensors"
     if existing := [str(path) for path in (space, file) if path.exists()]:
         raise StoreError(f"{', '.join(existing)} exists and is not replaced; choose another folder")
-    text, content = pinned_space(store, cell), network(store, uri, cell)
+    text, content = pinned_space(store, cell), network(store, uri, cell, checkpoint)
     with reported(str(folder)):
         replace(space, text.encode())
         replace(file, content)

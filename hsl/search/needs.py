@@ -8,9 +8,10 @@ from typing import Any, Literal
 from hsl.search.early_stopping import can_pause, counts, milestones_of
 from hsl.search.jobs import Job
 from hsl.search.parents import Library, ParentTask, Task, scores_task
-from hsl.search.plan import Cell, Plan, all_scores, ancestors, decile_scores, parent_of, scores_for
+from hsl.search.plan import Cell, Plan, ancestors, parent_of
 from hsl.search.regimes import default_regime, metric_name
 from hsl.search.schema import SearchSpace
+from hsl.search.scores import all_scores, decile_scores, scores_for
 from hsl.training.configuration import Configuration
 
 

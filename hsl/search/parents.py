@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hsl.errors import HslError
 from hsl.hardness.regimes import Regime
 from hsl.provenance import provenance
-from hsl.search.plan import Scores
+from hsl.search.scores import Scores
 from hsl.training.configuration import Configuration
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from hsl.hardness.apply import EVALUATION, Samples
 from hsl.hardness.corruptions import corrupt
 from hsl.hardness.registries import CORRUPTIONS
 from hsl.search.parents import Library, missing, scores_task
-from hsl.search.plan import make_plan, scores_for
+from hsl.search.plan import make_plan
 from hsl.search.schema import SearchSpace
+from hsl.search.scores import scores_for
 from hsl.search.selections import of_plan
 from hsl.training.configuration import Configuration
 from hsl.training.data import Data, load_data, sets_of

@@ -1,4 +1,4 @@
-"""Regret over epochs, one point per replayed setting."""
+"""Epochs and regret, one line per replayed setting."""
 
 from __future__ import annotations
 
@@ -40,29 +40,32 @@ def draw(table: pa.Table, path: str) -> None:
 
 def _chart(table: pa.Table) -> Any:
     alt = _altair()
-    rows = [_point(row) for row in table.to_pylist()]
-    x = alt.X("epochs:Q", title="epochs trained, % of all", scale=alt.Scale(domain=[0, 100]))
-    y = alt.Y("regret:Q", title="regret, points (mean over cells)")
-    base = alt.Chart(alt.Data(values=rows))
-    legend = {"title": "every cell has a finished trial"}
-    colour = alt.Color(
-        "complete:N", **legend, scale=alt.Scale(domain=["yes", "no"], range=["#0072b2", "#d55e00"])
-    )
-    across = base.mark_rule().encode(x="epochs_low:Q", x2="epochs_high:Q", y=y, color=colour)
-    along = base.mark_rule().encode(x=x, y="regret_low:Q", y2="regret_high:Q", color=colour)
-    shape = alt.Shape("complete:N", **legend, scale=alt.Scale(domain=["yes", "no"]))
-    points = base.mark_point(filled=True, size=90, opacity=1).encode(
-        x=x,
-        y=y,
-        color=colour,
-        shape=shape,
-        tooltip=["setting:N", "epochs:Q", "regret:Q", "cells_lost:Q", "seconds:Q"],
-    )
-    names = base.mark_text(align="left", dx=8, dy=-7).encode(x=x, y=y, text="setting:N")
+    data = alt.Data(values=[_point(row) for row in table.to_pylist()])
     title = alt.TitleParams(
         "What early stopping costs and misses", subtitle="Median over orders of arrival, lines: quartiles"
     )
-    return (across + along + points + names).properties(width=720, height=400, title=title)
+    panels = [
+        _panel(alt, data, "epochs", "epochs trained, % of all", labels=True),
+        _panel(alt, data, "regret", "regret, points (mean over cells)", labels=False),
+    ]
+    return alt.hconcat(*panels).properties(title=title)
+
+
+def _panel(alt: Any, data: Any, column: str, title: str, labels: bool) -> Any:
+    """One line per setting, in the order of the table."""
+    y = alt.Y("setting:N", sort=None, title=None, axis=alt.Axis(labelLimit=400) if labels else None)
+    scale = alt.Scale(domain=["yes", "no"], range=["#0072b2", "#d55e00"])
+    legend = {"title": "every cell has a finished trial"}
+    colour = alt.Color("complete:N", scale=scale, **legend)
+    shape = alt.Shape("complete:N", scale=alt.Scale(domain=["yes", "no"]), **legend)
+    base = alt.Chart(data).encode(y=y, color=colour)
+    x = alt.X(f"{column}:Q", title=title, scale=alt.Scale(zero=True))
+    rules = base.mark_rule(strokeWidth=2).encode(
+        x=alt.X(f"{column}_low:Q", title=title), x2=f"{column}_high:Q"
+    )
+    tooltip = ["setting:N", "epochs:Q", "regret:Q", "cells_lost:Q", "seconds:Q"]
+    points = base.mark_point(filled=True, size=90, opacity=1).encode(x=x, shape=shape, tooltip=tooltip)
+    return (rules + points).properties(width=330, height=alt.Step(26))
 
 
 def _point(row: dict[str, Any]) -> dict[str, Any]:

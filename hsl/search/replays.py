@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,10 @@ from hsl.search.schema import EarlyStopping, Median, Promotion, Stratified
 
 Cells = Mapping[str, Sequence[Curve]]
 Order = Callable[[Cells, np.random.Generator], dict[str, list[Curve]]]
-"""The order in which each cell proposes its configurations; a warm start would be another."""
+"""The order in which each cell proposes its configurations."""
+
+Reordered = Callable[[Order], Order]
+"""Makes another order of one, such as that of a warm start."""
 
 SCHEMA = pa.schema(
     [
@@ -75,7 +78,11 @@ def label(settings: EarlyStopping | None) -> str:
 
 
 def table(
-    curves: Sequence[Curve], asked: Sequence[EarlyStopping | None], workers: int, orders: int
+    curves: Sequence[Curve],
+    asked: Sequence[EarlyStopping | None],
+    workers: int,
+    orders: int,
+    warm: Reordered | None = None,
 ) -> pa.Table:
     """Replay what was asked, and what it is to be compared with.
 
@@ -84,15 +91,24 @@ def table(
         asked: Early stopping, the one that matters first; none for the defaults of each kind of our own.
         workers: How many trials run at once.
         orders: Random orders of arrival, at least one.
+        warm: Where given, everything that depends on the order is replayed with a warm start as well.
 
     Returns:
         A table as `SCHEMA` says.
     """
     cells, epochs = by_cell(curves), max(curve.epochs for curve in curves)
-    wanted = list(asked) or [Stratified(), Promotion(), Median()]
-    rows = [_row(setting(each, epochs), cells, workers, orders) for each in wanted]
-    rows += [_row(each, cells, workers, orders) for each in comparisons(epochs, rows[0]["epochs"])]
+    wanted = [setting(each, epochs) for each in list(asked) or [Stratified(), Promotion(), Median()]]
+    rows = [_row(each, cells, workers, orders) for each in wanted]
+    others = list(comparisons(epochs, rows[0]["epochs"]))
+    rows += [_row(each, cells, workers, orders) for each in others]
+    if warm:
+        again = (*wanted, others[1])
+        rows += [_row(_with(each, warm), cells, workers, orders) for each in again]
     return pa.Table.from_pylist(rows, SCHEMA)
+
+
+def _with(setting: Setting, warm: Reordered) -> Setting:
+    return replace(setting, name=f"{setting.name}, warm start", order=warm(setting.order))
 
 
 def comparisons(epochs: int, share: float) -> Iterator[Setting]:

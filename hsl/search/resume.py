@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ from hsl.search.rungs import Judge
 from hsl.search.session import halted_jobs
 from hsl.search.settings import COST_COLUMNS
 from hsl.search.under_way import checkpointed
+from hsl.training.configuration import Configuration
 
 Row = Mapping[str, Any]
 
@@ -33,21 +34,17 @@ class Past:
         trials: Rows of ended trials, in the order in which they ended.
         epochs: The epochs table, in the order of arrival.
         under_way: Jobs of trials that have begun but have no end.
+        next_sequence: The number that follows all recorded ones.
     """
 
     trials: list[dict[str, Any]]
     epochs: pa.Table
     under_way: list[Job]
+    next_sequence: int
 
     def ended(self) -> set[str]:
         """Ids of ended trials."""
         return {row["trial_id"] for row in self.trials}
-
-    @property
-    def next_sequence(self) -> int:
-        """The number that follows all recorded ones."""
-        last = max((row["sequence"] for row in self.trials), default=-1)
-        return max(last, pc.max(self.epochs["sequence"]).as_py() or -1) + 1
 
     def stage(self, stage: str) -> list[dict[str, Any]]:
         """Ended trials of one stage."""
@@ -56,11 +53,37 @@ class Past:
 
 def read_past(store: Store, library: Library) -> Past:
     """Read the store and the checkpoints beside it."""
-    trials = store.read("trials").to_pylist()
+    table, epochs = store.read("trials"), store.read("epochs")
+    trials = table.to_pylist()
     ended = {row["trial_id"] for row in trials}
     found = [*_halted(store), *(job for job, _ in checkpointed(library, ended))]
     jobs = {job.trial_id: job for job in found if job.trial_id not in ended}
-    return Past(trials, store.read("epochs"), list(jobs.values()))
+    last = (pc.max(rows["sequence"]).as_py() for rows in (table, epochs))
+    following = max((number + 1 for number in last if number is not None), default=0)
+    return Past(trials, epochs, list(jobs.values()), following)
+
+
+def with_failed_again(past: Past, stage: str, library: Library) -> Past:
+    """The past as if the failed trials of a stage had not ended yet."""
+    failed = [row for row in past.stage(stage) if row["status"] == "failed"]
+    ids = {row["trial_id"] for row in failed}
+    trials = [row for row in past.trials if row["trial_id"] not in ids]
+    return replace(
+        past, trials=trials, under_way=[*past.under_way, *(_job_of(row, library) for row in failed)]
+    )
+
+
+def _job_of(row: Row, library: Library) -> Job:
+    """What a trial was, by its row; what the plan says of it is added when it is made anew."""
+    return Job(
+        configuration=Configuration.model_validate_json(row["configuration"]),
+        parameters=json.loads(row["parameters"]),
+        checkpoint=library.checkpoint(row["trial_id"]),
+        **{
+            name: row[name]
+            for name in ("trial_id", "seed", "cell", "regime", "stage", "proposal", "proposed_by")
+        },
+    )
 
 
 def _halted(store: Store) -> Iterator[Job]:

@@ -59,6 +59,7 @@ class CellSearcher(Unsaved, Searcher):
     ) -> None:
         super().__init__(metric="epoch", mode="max")
         self.jobs: dict[str, Job] = {}
+        self._running: set[str] = set()
         self._queue = deque(queue)
         self._turns = turns
         self._make_job = make_job
@@ -78,7 +79,9 @@ class CellSearcher(Unsaved, Searcher):
             return Searcher.FINISHED
         job = self._queue.popleft() if self._queue else self._pauses.take(self._open()) or self._proposed()
         if job is None:
-            return Searcher.FINISHED if self._pauses.is_over else None
+            is_over = self._turns.is_over and self._pauses.is_over
+            return Searcher.FINISHED if is_over or not self._running else None
+        self._running.add(trial_id)
         self._pauses.start(job.cell)
         if study := self._turns.studies.get(job.cell):
             study.resume(job.configuration.id)
@@ -102,6 +105,7 @@ class CellSearcher(Unsaved, Searcher):
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Tell the study of the cell how the trial ended; one that is halted or waits at a rung has not."""
+        self._running.discard(trial_id)
         job, result = self.jobs[trial_id], result or {}
         study = self._turns.studies.get(job.cell)
         status = "failed" if error else result.get("status", "failed")

@@ -16,9 +16,10 @@ from hsl.hardness.orders import share_of
 from hsl.hardness.regimes import Regime
 from hsl.search.needs import regime_of
 from hsl.search.parents import Library, Task, missing, scores_task
-from hsl.search.plan import Plan, scores_for
+from hsl.search.plan import Plan
 from hsl.search.preflight import combinations
 from hsl.search.schema import SearchSpace
+from hsl.search.scores import scores_for
 from hsl.training.configuration import Configuration
 from hsl.training.datasets import load_divided
 from hsl.training.score_files import check_scores, read_table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,6 +13,7 @@ from uuid import uuid4
 
 import pyarrow.compute as pc
 
+from hsl.errors import StoreError
 from hsl.results.store import Store
 from hsl.search.account import Account, Spent
 from hsl.search.jobs import Job
@@ -49,9 +51,10 @@ class Session:
         self._charged = now
 
     def save_if_due(self, under_way: Iterable[Job]) -> None:
-        """Save from time to time."""
+        """Save from time to time; a store that cannot be written now gets it the next time."""
         if self._clock() - self._saved >= SAVE_SECONDS:
-            self.save(under_way)
+            with contextlib.suppress(StoreError):  # the ledger says so, and gives up when it must
+                self.save(under_way)
 
     def save(self, under_way: Iterable[Job]) -> None:
         """Make durable what this run has spent so far, and what it has under way."""

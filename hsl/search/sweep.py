@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,34 +18,29 @@ from hsl.errors import HslError
 from hsl.results.store import Store
 from hsl.search import ledger
 from hsl.search.compatible import check_continues, space_text
-from hsl.search.early_stopping import make_judge
-from hsl.search.jobs import NOT_PROMOTED, Job
+from hsl.search.jobs import Job
 from hsl.search.lease import lease
 from hsl.search.mirror import Mirror
-from hsl.search.needs import Needs, objective_of
+from hsl.search.needs import Needs
 from hsl.search.parents import Library, Task
-from hsl.search.pauses import Pauses
-from hsl.search.plan import Cell, make_plan
+from hsl.search.plan import make_plan
 from hsl.search.preflight import preflight
 from hsl.search.prerequisites import prepare
 from hsl.search.progress import Progress, tally_of
 from hsl.search.proposals import CellStudy, Proposal
-from hsl.search.resume import Past, read_past, refill, teach
-from hsl.search.rungs import Judge
 from hsl.search.runtime import ray_session, scratch_folder, slots
 from hsl.search.schema import SearchSpace
 from hsl.search.selections import of_plan, try_selections
 from hsl.search.session import Session
+from hsl.search.stages import Stage, Stages
 from hsl.search.turns import Turns
-from hsl.search.winners import confirm_jobs
 from hsl.training import generations
-from hsl.training.configuration import Configuration
 
 MAX_WORKER_LOSSES = 3
 """Times that a trial is tried again after its worker was lost."""
 
 MAX_DRIVER_FAILURES = 3
-"""Times that the driver starts again from the store after Ray's controller has failed."""
+"""How often in a row, without a trial ended, the driver starts again from the store after Ray's controller failed."""
 
 
 @dataclass(frozen=True)
@@ -66,32 +60,6 @@ class SweepReport:
     ended: int = 0
 
 
-@dataclass(frozen=True)
-class Stage:
-    """What one stage has to train.
-
-    Attributes:
-        name: ``search`` or ``confirm``.
-        planned: Trials of each cell.
-        past: What the store held when the stage began.
-        queue: Jobs that are to run whatever the studies say.
-        studies: One per cell; none in a stage that only works off its queue.
-        pauses: Early stopping, and the trials that wait at its rungs.
-    """
-
-    name: str
-    planned: Mapping[str, int]
-    past: Past
-    queue: list[Job]
-    studies: list[CellStudy]
-    pauses: Pauses[Job]
-
-    @property
-    def is_done(self) -> bool:
-        """Whether nothing is left to train."""
-        return not self.queue and all(study.is_finished for study in self.studies)
-
-
 class Sweep:
     """One run of the driver over one store.
 
@@ -101,6 +69,7 @@ class Sweep:
         console: Where progress is shown.
         address: Address of a Ray cluster; by default this machine.
         optuna_storage: URL of an Optuna storage that shows the studies; by default none.
+        retry_failed: Whether trials that failed in earlier runs are trained again.
     """
 
     def __init__(
@@ -110,6 +79,7 @@ class Sweep:
         console: Console,
         address: str | None = None,
         optuna_storage: str | None = None,
+        retry_failed: bool = False,
     ) -> None:
         self.space = space
         self.plan = make_plan(space)
@@ -119,6 +89,7 @@ class Sweep:
         self._console = console
         self._address = address
         self._mirror = Mirror(optuna_storage, space, uri) if optuna_storage else None
+        self.stages = Stages(self.plan, self.store, self.library, self.needs, self._mirror, retry_failed)
         self._trained = 0
         self._failed = 0
         self._left: str | None = None
@@ -137,9 +108,9 @@ class Sweep:
         with lease(self.library.root) as self._check_lease, contextlib.ExitStack() as stack:
             self._describe()
             session = Session(self.store, self.space.budget.limits)
-            self._run_again_on_failure(self._search, stack, session)
+            self._run_again_on_failure(self.stages.search, stack, session)
             # Where confirmation may stop early, what has ended decides whether another seed is needed.
-            while self._left is None and self._run_again_on_failure(self._confirm, stack, session):
+            while self._left is None and self._run_again_on_failure(self.stages.confirm, stack, session):
                 pass
             ledger.compact(self.store)
         return SweepReport(self._trained, self._failed, self._left, len(self.store.read("trials")))
@@ -154,61 +125,6 @@ class Sweep:
         ]
         self.store.append("cells", new)
 
-    def _search(self) -> Stage:
-        """Configurations of every cell; those that were under way come first."""
-        past = read_past(self.store, self.library)
-        studies = [CellStudy(self.space, cell) for cell in self.plan.cells]
-        teach(studies, past)
-        if self._mirror:
-            self._mirror.rebuild(studies)
-        judge = make_judge(self.space.early_stopping, self.space.training.epochs, self.space.seed)
-        refill(judge, past, {cell.name: objective_of(cell, self.space) for cell in self.plan.cells})
-        pauses, queue = Pauses(judge, self._paused(past)), self._continued(past)
-        if not queue and all(
-            study.is_finished for study in studies
-        ):  # what a killed driver had still to promote
-            promoted = pauses.take({study.cell.name: False for study in studies})
-            queue = [promoted] if promoted else []
-        planned = {cell.name: cell.configurations for cell in self.plan.cells}
-        return Stage("search", planned, past, queue, studies, pauses)
-
-    def _paused(self, past: Past) -> dict[str, Job]:
-        """Jobs that wait at a rung."""
-        cells = {cell.name: cell for cell in self.plan.cells}
-        waiting = (row for row in past.stage("search") if row["reason"] == NOT_PROMOTED)
-        return {
-            row["trial_id"]: self._again(
-                cells[row["cell"]],
-                Configuration.model_validate_json(row["configuration"]),
-                row["seed"],
-                {**row, "parameters": json.loads(row["parameters"])},
-            )
-            for row in waiting
-            if row["cell"] in cells
-        }
-
-    def _continued(self, past: Past) -> list[Job]:
-        """Jobs of the search that were under way, made anew: the store may have moved, the rungs may differ."""
-        cells = {cell.name: cell for cell in self.plan.cells}
-        return [
-            self._again(cells[job.cell], job.configuration, job.seed, job.model_dump())
-            for job in past.under_way
-            if job.stage == "search" and job.cell in cells
-        ]
-
-    def _again(self, cell: Cell, configuration: Configuration, seed: int, proposed: Mapping[str, Any]) -> Job:
-        """The job of a trial of the search that goes on."""
-        job = self.needs.job(cell, "search", configuration, seed, proposed["parameters"])
-        return job.model_copy(update={name: proposed[name] for name in ("proposal", "proposed_by")})
-
-    def _confirm(self) -> Stage:
-        """The best configurations of every cell with fresh seeds."""
-        past = read_past(self.store, self.library)
-        jobs = confirm_jobs(self.plan, past.stage("search"), self.needs, past.stage("confirm"))
-        ended = past.ended()
-        queue = [job for job in jobs if job.trial_id not in ended]
-        return Stage("confirm", Counter(job.cell for job in jobs), past, queue, [], Pauses(Judge()))
-
     def _run_again_on_failure(
         self, make: Callable[[], Stage], stack: contextlib.ExitStack, session: Session
     ) -> bool:
@@ -217,22 +133,23 @@ class Sweep:
         Returns:
             Whether there was anything to do.
         """
-        failures = 0
+        failures = ended = 0
         while True:
             try:
                 stage = make()
                 self._run(stage, stack, session)
                 return not stage.is_done
             except Exception as error:
-                failures += 1
                 if own := own_error(error):
                     raise own from error
+                failures = failures + 1 if self._trained == ended else 1
+                ended = self._trained
                 if failures > MAX_DRIVER_FAILURES:
                     raise
                 reason = str(error).strip().rpartition("\n")[2] or type(error).__name__
                 self._say(
                     f"the driver failed ({reason}); it starts again from the store "
-                    f"({failures} of {MAX_DRIVER_FAILURES} times)"
+                    f"({failures} of {MAX_DRIVER_FAILURES} times without progress)"
                 )
                 stack.close()
 
@@ -315,8 +232,10 @@ class Sweep:
         finally:
             self._trained += tally.ended - ended
             self._failed += tally.failed - failed
-            accountant.close()
-            book.close()
+            try:
+                book.close()
+            finally:
+                accountant.close()
         if not session.account.exceeded():
             for job in pauses.left():
                 self._forget(job)
@@ -366,7 +285,7 @@ def tune_jobs(
                 num_samples=-1,
                 max_concurrent_trials=slots(space.resources),
                 reuse_actors=True,
-                trial_dirname_creator=lambda _: "trial",
+                trial_dirname_creator=lambda trial: trial.trial_id,
             ),
             run_config=tune.RunConfig(
                 name=space.name,

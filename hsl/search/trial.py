@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import time
 import traceback
@@ -18,7 +19,9 @@ from hsl.search.jobs import Job
 from hsl.search.settings import COST_COLUMNS
 from hsl.search.watchdog import watchdog
 from hsl.training import generations
+from hsl.training.arrays import cache_folder
 from hsl.training.build import build_bench, build_trainer, default_device
+from hsl.training.configuration import digest
 from hsl.training.flops import relative_forward
 from hsl.training.measures import evaluate_kept, items, kept_networks
 from hsl.training.models import INNER
@@ -100,7 +103,7 @@ class TrialRun:
         return rows
 
     def _measure(self) -> Iterator[list[dict[str, Any]]]:
-        """Rows of the table of evaluations, one measure after the other."""
+        """Rows of the table of evaluations, one measure after the other; none while a costly one goes on."""
         job, evaluation = self._job, self._job.evaluation
         if evaluation is None:
             return
@@ -113,7 +116,8 @@ class TrialRun:
             device=self._device,
         )
         kept = kept_networks(self._trainer.state_dict(), evaluation.checkpoints)
-        yield from evaluate_kept(kept, items(evaluation), bench_of)
+        states = cache_folder() / "evaluations" / digest([job.checkpoint])
+        yield from evaluate_kept(kept, items(evaluation), bench_of, states=states)
 
     def _train(self) -> None:
         until = time.monotonic() + REPORT_SECONDS
@@ -168,7 +172,10 @@ class TrialRun:
             "realised_sparsity": trainer.sparsifier.sparsity(),
             "parameters_total": sum(layer.weights for layer in layers),
             "nonzeros": sum(layer.non_zeros for layer in layers),
-            "layer_densities": {layer.name.removeprefix(INNER): layer.density for layer in layers},
+            # As text, because objects are stored in the order of their names instead of that of the network.
+            "layer_densities": json.dumps(
+                {layer.name.removeprefix(INNER): layer.density for layer in layers}
+            ),
             "training_flops": trainer.meter.relative,
             "inference_flops": relative_forward(trainer.meter.macs, trainer.sparsifier.layer_densities()),
             "seconds": trainer.seconds,

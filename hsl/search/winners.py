@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hsl.results.sequential import confidence_of_looks, is_decided, t_interval
+from hsl.results.sequential import confidence_of_looks, is_decided
+from hsl.results.stats import mean_interval
 from hsl.search.axes import is_sparsification
 from hsl.search.jobs import Job
 from hsl.search.needs import Needs
@@ -144,7 +145,7 @@ def _needed(
 
 
 def _holds(values: Sequence[float], width: float | None, clear: bool, confidence: float) -> bool:
-    return bool(values) and is_decided(t_interval(values, confidence), width, clear)
+    return bool(values) and is_decided(mean_interval(list(values), confidence), width, clear)
 
 
 def _reference(

@@ -73,6 +73,14 @@ class Deciles(Strict):
     models: Count | None = None
     epoch: Share | None = None
 
+    @model_validator(mode="after")
+    def _scores_by_something(self) -> Deciles:
+        if self.by == "random" and (self.models, self.epoch) != (None, None):
+            raise ValueError(
+                "models and epoch belong to a score; leave them out, or choose one, for example el2n"
+            )
+        return self
+
 
 class Corruptions(Strict):
     """Accuracy on damaged samples, of each kind and severity, and the mean over all of them.

@@ -6,8 +6,10 @@ samples as hard as those of the regime.
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -20,13 +22,15 @@ from torch import Tensor, nn
 from hsl.hardness import keyed
 from hsl.hardness.apply import EVALUATION, Samples
 from hsl.hardness.corruptions import corrupt
-from hsl.hardness.robustness import still_right
+from hsl.hardness.robustness import BLOCK, still_right
 from hsl.training.configuration import digest
 from hsl.training.corrupted import CorruptedTestSet
 from hsl.training.evaluation import EvaluationSets, Judged, judge
 from hsl.training.evaluation_settings import Corruptions, Deciles, Evaluation
 
 Row = dict[str, Any]
+Work = Generator[list[Row], None, list[Row]]
+"""Work in pieces, no rows after each of them, and the rows it results in."""
 
 DECILES = 10
 
@@ -105,18 +109,30 @@ class Bench:
     difficulty: Tensor | None = None
     _judged: dict[str, tuple[Judged, Judged]] = field(default_factory=dict)
 
-    def measure(self, item: Item, state_path: Path | None = None) -> list[Row]:
-        """Rows of the table of evaluations, without what says which network it is.
+    def measure(self, item: Item) -> list[Row]:
+        """Rows of the table of evaluations, without what says which network it is."""
+        work = self.measuring(item)
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                rows: list[Row] = end.value
+                return rows
+
+    def measuring(self, item: Item, states: Path | None = None) -> Work:
+        """The same as work in pieces, so that whoever waits for it can be told that it goes on.
 
         Args:
             item: What to measure.
-            state_path: File from which an interrupted robustness measure goes on.
+            states: Folder in which the finished pieces of a robustness measure outlive an interruption.
         """
         began = time.perf_counter()
-        if item.measure in _MEASURES:
-            rows = _MEASURES[item.measure](self, item)
+        if item.measure in _AT_ONCE:
+            rows = _AT_ONCE[item.measure](self, item)
+        elif item.measure == "corruption":
+            rows = yield from _corruption_rows(self, item)
         else:
-            rows = _robust_rows(self, item, state_path)
+            rows = yield from _robust_rows(self, item, states)
         seconds = time.perf_counter() - began
         return [
             {
@@ -203,14 +219,14 @@ def deciles(scores: Tensor, ids: Tensor) -> Tensor:
     return tenth
 
 
-def _corruption_rows(bench: Bench, item: Item) -> list[Row]:
+def _corruption_rows(bench: Bench, item: Item) -> Work:
     """Each kind and severity as of matched samples, whose draws are not those of training; and the mean."""
-    samples, damaged = bench.subset(item), _damage(bench, item)
-    rows = [
-        _row("corruption", f"{name} {severity}", judge(bench.model, damaged(samples, name, severity)))
-        for name in item.parameters["names"]
-        for severity in item.parameters["severities"]
-    ]
+    samples, rows, damaged = bench.subset(item), [], _damage(bench, item)
+    for name in item.parameters["names"]:
+        for severity in item.parameters["severities"]:
+            judged = judge(bench.model, damaged(samples, name, severity))
+            rows.append(_row("corruption", f"{name} {severity}", judged))
+            yield []
     mean = {name: fmean(row[name] for row in rows) for name in ("accuracy", "loss")}
     return [*rows, {"measure": "corruption_mean", "detail": "", **mean, "samples": len(rows) * len(samples)}]
 
@@ -236,22 +252,26 @@ def _damaged(samples: Samples, name: str, severity: int, split: str) -> Samples:
     return replace(samples, images=corrupt(samples.images, samples.ids, name, severity, key))
 
 
-def _robust_rows(bench: Bench, item: Item, state_path: Path | None) -> list[Row]:
+def _robust_rows(bench: Bench, item: Item, states: Path | None) -> Work:
+    """Block by block; a block that is in `states` is not attacked again."""
     samples, norm, eps = bench.subset(item), item.parameters["norm"], item.parameters["eps"]
-    right = still_right(
-        item.measure,
-        bench.model,
-        samples.images,
-        samples.labels,
-        samples.ids,
-        eps=eps,
-        norm=norm,
-        state_path=state_path,
-    )
-    accuracy = right.sum().item() / len(right)
-    return [
-        {"measure": item.measure, "detail": _ball(norm, eps), "accuracy": accuracy, "samples": len(right)}
-    ]
+    right = 0
+    for first in range(0, len(samples), BLOCK):
+        part = slice(first, first + BLOCK)
+        found = still_right(
+            item.measure,
+            bench.model,
+            samples.images[part],
+            samples.labels[part],
+            samples.ids[part],
+            eps=eps,
+            norm=norm,
+            state_path=states and states / f"{first}.json",
+        )
+        right += int(found.sum())
+        yield []
+    detail, count = _ball(norm, eps), len(samples)
+    return [{"measure": item.measure, "detail": detail, "accuracy": right / count, "samples": count}]
 
 
 def _ball(norm: str, eps: float) -> str:
@@ -261,12 +281,11 @@ def _ball(norm: str, eps: float) -> str:
     return f"{norm} {shown}"
 
 
-_MEASURES: dict[str, Callable[[Bench, Item], list[Row]]] = {
+_AT_ONCE: dict[str, Callable[[Bench, Item], list[Row]]] = {
     "clean": _clean_rows,
     "matched": _matched_rows,
     "class": _class_rows,
     "decile": _decile_rows,
-    "corruption": _corruption_rows,
 }
 
 
@@ -298,7 +317,7 @@ def evaluate_kept(
     kept: Iterable[Kept],
     wanted: Iterable[Item],
     bench_of: Callable[[Mapping[str, Tensor]], Bench],
-    is_done: Callable[[Kept, Item], bool] = lambda network, item: False,
+    is_done: Callable[[str, Item], bool] = lambda checkpoint, item: False,
     states: Path | None = None,
 ) -> Iterator[list[Row]]:
     """Measure networks, one item after the other; the best network that is the final one is measured once.
@@ -307,24 +326,34 @@ def evaluate_kept(
         kept: The networks.
         wanted: What to measure.
         bench_of: Makes a network of its state.
-        is_done: Whether an item of a network is there already.
-        states: Folder for what an interrupted robustness measure has done; emptied item by item, when the rows
-            are taken.
+        is_done: Whether an item of ``final`` or ``best`` is there already.
+        states: Folder for what interrupted robustness measures have done; emptied network by network, when the
+            rows are taken.
 
     Yields:
-        Rows of one item of one network, with checkpoint and epoch.
+        Rows of one item of one network, with checkpoint and epoch; no rows where a costly item goes on.
     """
     wanted = list(wanted)
     found: dict[tuple[int, int], list[Row]] = {}
     for network in kept:
         bench: Bench | None = None
+        own = states and states / _fingerprint(network.state)
         for number, item in enumerate(wanted):
-            if is_done(network, item):
+            if is_done(network.checkpoint, item):
                 continue
-            at, state = (network.epoch, number), states and states / f"{network.epoch}-{item.key}.json"
+            at, done = (network.epoch, number), own and own / item.key
             if at not in found:
                 bench = bench or bench_of(network.state)
-                found[at] = bench.measure(item, state)
+                found[at] = yield from bench.measuring(item, done)
             yield [{"checkpoint": network.checkpoint, "epoch": network.epoch, **row} for row in found[at]]
-            if state:
-                state.unlink(missing_ok=True)
+        if own:
+            shutil.rmtree(own, ignore_errors=True)
+
+
+def _fingerprint(state: Mapping[str, Tensor]) -> str:
+    """What identifies a network: one that was trained again on a GPU need not be the same."""
+    text = hashlib.blake2b(digest_size=8)
+    for name, tensor in sorted(state.items()):
+        text.update(name.encode())
+        text.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return text.hexdigest()

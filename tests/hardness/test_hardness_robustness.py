@@ -1,5 +1,6 @@
 import copy
 import sys
+from itertools import product
 
 import foolbox
 import pytest
@@ -85,11 +86,11 @@ def test_pgd20_agrees_with_foolbox(network, digits, norm, attack):
 @pytest.mark.parametrize("measure", QUICK)
 @pytest.mark.parametrize("norm", EPS)
 def test_neither_batch_nor_order_matters(network, samples, measure, norm, monkeypatch):
-    images, labels, ids = (part[:50] for part in samples)
+    images, labels, ids = (part[:30] for part in samples)
     whole = still_right(measure, network, images, labels, ids, eps=EPS[norm], norm=norm)
     assert 0.3 < accuracy(whole) < 1
     monkeypatch.setattr(robustness, "BLOCK", 7)
-    order = torch.randperm(50, generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(30, generator=torch.Generator().manual_seed(0))
     mixed = still_right(measure, network, images[order], labels[order], ids[order], eps=EPS[norm], norm=norm)
     assert torch.equal(mixed, whole[order])
     assert torch.equal(
@@ -150,7 +151,14 @@ def test_autoattack_continues_to_the_same_result(network, samples, monkeypatch, 
 
 @pytest.mark.parametrize(
     ("classes", "norm"),
-    [(3, "linf"), *(pytest.param(n, norm, marks=pytest.mark.slow) for n in (2, 3, 5) for norm in EPS)],
+    [
+        (3, "linf"),
+        *(
+            pytest.param(n, norm, marks=pytest.mark.slow)
+            for n, norm in product((2, 3, 5), EPS)
+            if (n, norm) != (3, "linf")
+        ),
+    ],
 )
 def test_autoattack_aims_at_the_classes_there_are(digits, classes, norm, caplog):
     chosen = digits[1] >= 10 - classes
@@ -163,7 +171,7 @@ def test_autoattack_aims_at_the_classes_there_are(digits, classes, norm, caplog)
         optimizer.zero_grad()
         functional.cross_entropy(model(images.float() / 255), labels).backward()
         optimizer.step()
-    images, labels, ids = images[:10], labels[:10], torch.arange(10)
+    images, labels, ids = images[:6], labels[:6], torch.arange(6)
     large = {"eps": 2 * EPS[norm], "norm": norm}
     attacked = still_right("autoattack", model, images, labels, ids, **large)
     assert accuracy(attacked) <= accuracy(still_right("pgd20", model, images, labels, ids, **large)) < 1

@@ -42,7 +42,7 @@ def known_store(path: Path, gain: float = 0.04, regimes: tuple[str, ...] = ("eas
             levels = {"regime": regime, "sparsity": sparsity}
             store.append("cells", [cell_row(cell=f"{regime}/{sparsity}", regime=regime, levels=levels)])
             store.append("trials", list(_cell(regime, sparsity, 0.80 + bonus)))
-    trials = store.read("trials").select(["trial_id", "cell", "stage", "epochs", "objective"]).to_pylist()
+    trials = store.read("trials", ["trial_id", "cell", "stage", "epochs", "objective"]).to_pylist()
     store.append("epochs", [row for trial in trials if trial["stage"] == "search" for row in _curve(trial)])
     store.append(
         "evaluations", [row for trial in trials if trial["stage"] == "confirm" for row in _deciles(trial)]
@@ -87,8 +87,8 @@ def _trial(
     parameters = {"training.lr": lr} | ({"method": method, "distribution": "erk"} if sparsity else {})
     row = trial_row(
         trial_id=name, cell=cell, regime=regime, sparsity=sparsity or 0.0, method=method, distribution=distribution,
-        parameters=parameters, configuration={}, epochs=12, budget_epochs=12,
-        val_matched_accuracy=given["objective"], layer_densities=densities,
+        parameters=parameters, configuration={}, epochs=12, budget_epochs=12, exempt=True,
+        val_matched_accuracy=given["objective"], layer_densities=json.dumps(densities),
         provenance={"git_sha": "abc123", "versions": {"hsl": "0.1.0"}, "command": "hsl sweep known.yaml"},
     )  # fmt: skip
     return row | given
@@ -99,7 +99,7 @@ def _curve(trial: dict) -> Iterator[dict[str, object]]:
         value = trial["objective"] * (1 - 0.5**epoch)
         yield epoch_row(
             trial_id=trial["trial_id"], cell=trial["cell"], epoch=epoch, epochs_at_target=epoch,
-            val_matched_accuracy=value, rung=4 if epoch == 4 else None,
+            val_matched_accuracy=value, rung=4 if epoch == 4 else None, cutoff=0.73 if epoch == 4 else None,
         )  # fmt: skip
 
 
@@ -142,7 +142,7 @@ def large_store(path: Path, regimes: int = 20, per_cell: int = 500, epochs: int 
     trials = {
         "sequence": np.arange(n),
         "trial_id": [f"{i:016x}" for i in range(n)],
-        "configuration_id": [f"c{c}" if k else f"s{i}" for i, (c, k) in enumerate(zip(configuration, confirm, strict=True))],
+        "configuration_id": np.where(confirm, np.char.mod("c%d", configuration), np.char.mod("s%d", np.arange(n))),
         "cell": cell,
         "stage": np.where(confirm, "confirm", "search"),
         "seed": np.where(confirm, 1 + np.arange(n) // (regimes * len(sparsities) * 10) % 5, 0),

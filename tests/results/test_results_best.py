@@ -10,6 +10,7 @@ from scipy import stats
 
 from hsl.errors import HslError, NothingMatchedError, UnknownNameError
 from hsl.results.best import short_parameters
+from hsl.results.compare import compare
 from hsl.results.query import best
 
 DENSE = {"cell": "clean/dense", "method": "dense", "distribution": None, "sparsity": 0.0}
@@ -153,6 +154,21 @@ def test_unconfirmed_winner_is_marked_and_has_no_interval(tmp_path):
     assert (row["difference_low"], row["difference_kind"]) == (None, "point")
 
 
+def test_seeds_added_until_it_is_clear_widen_the_intervals(tmp_path):
+    a, b = {1: 0.8, 2: 0.82, 3: 0.85}, {1: 0.7, 2: 0.75, 3: 0.72}
+    store = filled(tmp_path, [*confirmed("a", 0.8, a), *confirmed("d", 0.8, b, **DENSE)], CELLS)
+    store.append("cells", [{**CELLS[0], "confidence": 0.99}])
+    row = row_of(best(store), sparsity=0.9)
+    interval = stats.ttest_rel(list(a.values()), list(b.values())).confidence_interval(0.99)
+    assert (row["difference_low"], row["difference_high"]) == pytest.approx(interval)
+    assert (row["test_low"], row["test_high"]) == pytest.approx(
+        stats.ttest_1samp(list(a.values()), 0).confidence_interval(0.99)
+    )
+    (row,) = compare(store, "sparsity = 0.9", "baseline").to_pylist()
+    assert row["p_value"] == pytest.approx(5 * stats.ttest_rel(list(a.values()), list(b.values())).pvalue)
+    assert (row["difference_low"], row["difference_high"]) == pytest.approx(interval)
+
+
 def test_one_confirming_seed_has_no_interval(tmp_path):
     row = row_of(best(filled(tmp_path, confirmed("a", 0.7, {1: 0.7}))))
     assert (row["confirmed"], row["seeds"], row["test_low"], row["difference_kind"]) == (True, 1, None, None)
@@ -218,57 +234,59 @@ def test_unconfirmed_is_left_out_on_request_and_shown_where_there_is_nothing_els
 
 
 SIGNS = {
-    "accuracy": ("score", 1),
+    "accuracy": ("objective", 1),
     "sparsity": ("sparsity", 1),
     "flops": ("training_flops", -1),
     "seconds": ("seconds", -1),
 }
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_front_is_that_of_a_comparison_of_all_pairs(tmp_path_factory, data):
-    chosen = data.draw(st.permutations(sorted(SIGNS)).map(lambda names: tuple(names[:2])))
-    coarse = st.integers(0, 4).map(lambda x: x / 5)  # ties are many
+@pytest.fixture(scope="module")
+def many_groups(tmp_path_factory):
+    """150 regimes with up to 12 configurations, on a coarse grid, so that ties are many; some values lack."""
+    generator = random.Random(4)
     rows = [
         searched(
             f"{regime}-{number}",
-            data.draw(coarse),
-            regime=regime,
-            cell=regime,
-            sparsity=data.draw(coarse),
-            training_flops=data.draw(st.one_of(st.none(), coarse)),
-            seconds=data.draw(coarse),
-            method=data.draw(st.sampled_from(["dense", "set"])),
+            generator.randrange(5) / 5,
+            regime=f"r{regime}",
+            cell=f"r{regime}",
+            sparsity=generator.randrange(5) / 5,
+            training_flops=generator.choice([None, 0.1, 0.2, 0.3, 0.4]),
+            seconds=generator.randrange(5) / 5,
+            method=generator.choice(["dense", "set"]),
         )
-        for regime in ("clean", "pgd")
-        for number in range(data.draw(st.integers(1, 12)))
+        for regime in range(150)
+        for number in range(generator.randint(1, 12))
     ]
-    expected = {}
+    return filled(tmp_path_factory.mktemp("store"), rows), rows
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [("accuracy", "flops"), ("accuracy", "sparsity"), ("flops", "seconds"), ("sparsity", "accuracy")],
+)
+def test_front_is_that_of_a_comparison_of_all_pairs(many_groups, chosen):
+    store, rows = many_groups
+    points = {}
     for row in rows:
-        point = [row["objective" if SIGNS[name][0] == "score" else SIGNS[name][0]] for name in chosen]
-        if None not in point:
-            point = [SIGNS[name][1] * value for name, value in zip(chosen, point, strict=True)]
-            expected[row["configuration_id"]] = (row["regime"], point)
+        point = [(row[SIGNS[name][0]], SIGNS[name][1]) for name in chosen]
+        if all(value is not None for value, _ in point):
+            points[row["configuration_id"]] = (row["regime"], [sign * value for value, sign in point])
     literal = {
         name
-        for name, (regime, mine) in expected.items()
+        for name, (regime, mine) in points.items()
         if not any(
             other == regime and its != mine and its[0] >= mine[0] and its[1] >= mine[1]
-            for other, its in expected.values()
+            for other, its in points.values()
         )
     }
-    store = filled(tmp_path_factory.mktemp("store"), rows)
-    if not literal:
-        with pytest.raises(NothingMatchedError):
-            best(store, pareto=chosen)
-        return
     found = best(store, pareto=chosen)
     assert sorted(found["configuration_id"].to_pylist()) == sorted(literal)
-    for regime in ("clean", "pgd"):
-        column, sign = SIGNS[chosen[0]]
-        values = [sign * row[column] for row in found.to_pylist() if row["regime"] == regime]
-        assert values == sorted(values, reverse=True)
+    by_regime = {}
+    for row in found.to_pylist():
+        by_regime.setdefault(row["regime"], []).append(points[row["configuration_id"]][1])
+    assert all(front == sorted(front, reverse=True) for front in by_regime.values())
 
 
 @pytest.mark.parametrize(

@@ -221,6 +221,37 @@ def test_equality_needs_an_interval_inside_the_bounds(tmp_path: Path, bound: flo
     assert set(found["verdict"].to_pylist()) == {verdict}
 
 
+def test_what_is_alike_weighs_the_same_on_both_sides(tmp_path: Path) -> None:
+    """SET at two sparsities has two networks at one of them; LTH one at each: the difference is that alike."""
+    level = {0.5: 0.2, 0.9: 0.0}  # what sparsity does to every method
+    plan = [
+        ("set", "erk", 0.5, 0.1),
+        ("snip", "erk", 0.5, 0.1),
+        ("set", "erk", 0.9, 0.1),
+        ("dense", None, 0.0, 0.0),
+    ]
+    plan += [("lth", "erk", 0.5, 0.0), ("lth", "erk", 0.9, 0.0)]
+    generator = np.random.default_rng(0)
+    rows = [
+        trial_row(
+            cell=f"{method}{sparsity}",
+            configuration_id=f"{method}{sparsity}",
+            method=method,
+            distribution=distribution,
+            sparsity=sparsity,
+            stage="confirm",
+            seed=seed,
+            test_matched_accuracy=0.5 + gain + level.get(sparsity, 0.0) + generator.normal(0, 1e-4),
+        )
+        for method, distribution, sparsity, gain in plan
+        for seed in (1, 2, 3)
+    ]
+    statement = Statement("better", "true", "method IN ('set', 'snip')", "above", b="method = 'lth'")
+    (row,) = evaluate(filled(tmp_path, rows), [Claim("T", "", "", (statement,))]).to_pylist()
+    assert row["effect"] == pytest.approx(0.1, abs=1e-3)
+    assert row["verdict"] == "supported"
+
+
 def test_data_sets_and_further_factors_are_not_mixed(tmp_path: Path) -> None:
     store = null_store(tmp_path, 2)
     store.append("cells", [cell_row(cell="set", levels={"regime": "clean", "training.epochs": 30})])

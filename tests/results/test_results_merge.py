@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -66,7 +67,7 @@ def test_every_trial_once_in_one_order(tmp_path: Path) -> None:
     assert (done.renamed, done.conflicts, done.space, done.changed) == ([], [], True, True)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_parts_of_a_store_are_the_whole_again(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -93,6 +94,16 @@ def test_parts_of_a_store_are_the_whole_again(
     assert {name: {**row, "sequence": 0} for name, row in found.items()} == {
         name: {**row, "sequence": 0} for name, row in whole.items()
     }
+
+
+def test_sessions_of_the_driver_are_kept_once(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    a, b = make(tmp_path / "a", [trial("x-0")]), make(tmp_path / "b", [trial("y-0")])
+    a.append("sessions", [{"session": "s", "started_at": now, "updated_at": now, "epochs": 1.0}])
+    later = now + timedelta(seconds=5)
+    b.append("sessions", [{"session": "s", "started_at": now, "updated_at": later, "epochs": 2.0}])
+    merge([a, b], Store(tmp_path / "new"))
+    assert Store(tmp_path / "new").read("sessions")["epochs"].to_pylist() == [2.0]
 
 
 def test_merging_again_changes_no_file(tmp_path: Path) -> None:
@@ -132,7 +143,7 @@ def test_interrupted_merge_is_completed_by_the_next(
         place(self, name, content)
 
     monkeypatch.setattr(Store, "_place", dies)
-    if writes < 6:  # four tables, the space, a network
+    if writes < 6:  # four tables with rows, the space, a network
         with pytest.raises(KeyboardInterrupt):
             merge([a, b], Store(tmp_path / "new"))
     monkeypatch.undo()

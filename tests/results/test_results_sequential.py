@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+from results_rows import cell_row, filled, trial_row
 from scipy import stats
 
 from hsl.errors import HslError
-from hsl.results.sequential import confidence_of_looks, is_decided, t_interval
-from hsl.results.stats import Interval
+from hsl.results.query import best
+from hsl.results.sequential import confidence_of_looks, is_decided
+from hsl.results.stats import Interval, mean_interval, paired_difference
 
 LOOKS = tuple(range(3, 11))
 
@@ -38,15 +41,22 @@ def test_looks_rise(looks: tuple[int, ...]) -> None:
 def test_the_interval_is_that_of_scipy() -> None:
     values = [0.91, 0.93, 0.90, 0.95]
     expected = stats.ttest_1samp(values, 0.0).confidence_interval(0.97)
-    found = t_interval(values, 0.97)
+    found = mean_interval(values, 0.97)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
-    assert t_interval([0.5], 0.97) == Interval(0.5, None, None, 1)
+    other = dict(enumerate([0.80, 0.85, 0.81, 0.83]))
+    pairs = stats.ttest_rel(values, list(other.values())).confidence_interval(0.97)
+    paired = paired_difference(dict(enumerate(values)), other, 0.97)
+    assert (paired.low, paired.high) == pytest.approx((pairs.low, pairs.high))
+    welch = stats.ttest_ind(values, list(other.values()), equal_var=False).confidence_interval(0.97)
+    unpaired = paired_difference(dict(enumerate(values)), {seed + 9: v for seed, v in other.items()}, 0.97)
+    assert (unpaired.low, unpaired.high) == pytest.approx((welch.low, welch.high))
+    assert mean_interval([0.5], 0.97) == Interval(0.5, None, None, 1)
 
 
 def stopped(values: np.ndarray, confidence: float, width: float | None, clear: bool) -> Interval:
     """The interval at the look where a confirmation stops."""
     for look in LOOKS:
-        interval = t_interval(values[:look].tolist(), confidence)
+        interval = mean_interval(values[:look].tolist(), confidence)
         if is_decided(interval, width, clear):
             break
     return interval
@@ -90,3 +100,35 @@ def test_clear_cases_need_few_seeds_and_unclear_ones_all() -> None:
     unclear = [stopped(row, level, None, True).n for row in draws("normal", 0.0, 200)]
     assert np.mean(clear) < 5.5
     assert np.mean(unclear) > 9.5
+
+
+def test_best_widens_intervals_where_seeds_were_added_until_it_was_clear(tmp_path: Path) -> None:
+    rows = [
+        trial_row(
+            cell=cell,
+            configuration_id=cell,
+            stage="confirm",
+            seed=seed,
+            test_matched_accuracy=value + 0.01 * seed * seed,
+            method=method,
+            sparsity=sparsity,
+        )
+        for cell, method, sparsity, value in [
+            ("clean/0.9", "set", 0.9, 0.5),
+            ("clean/dense", "dense", 0.0, 0.4),
+        ]
+        for seed in (1, 2, 3, 4)
+    ]
+    for row in rows:
+        if row["method"] == "dense":
+            row["test_matched_accuracy"] -= 0.02 * (row["seed"] % 2)
+    cells = [cell_row(), cell_row(cell="clean/dense", baseline=True)]
+    plain = best(filled(tmp_path / "a", rows, cells), ["cell"]).to_pylist()
+    wide = best(filled(tmp_path / "b", rows, [c | {"confidence": 0.99} for c in cells]), ["cell"]).to_pylist()
+    values = [0.51, 0.54, 0.59, 0.66]
+    for table, confidence in ((plain, 0.95), (wide, 0.99)):
+        (sparse,) = [row for row in table if not row["baseline"]]
+        expected = stats.ttest_1samp(values, 0.0).confidence_interval(confidence)
+        assert (sparse["test_low"], sparse["test_high"]) == pytest.approx((expected.low, expected.high))
+        gain = stats.ttest_1samp([0.12, 0.10, 0.12, 0.10], 0.0).confidence_interval(confidence)
+        assert (sparse["difference_low"], sparse["difference_high"]) == pytest.approx((gain.low, gain.high))

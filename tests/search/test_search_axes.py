@@ -97,7 +97,7 @@ def test_values_override_the_space() -> None:
             "init": "sparse",
         },
     )
-    assert made.regime == SPACE.regimes["few"]
+    assert made.regime == SPACE.regimes["few"].hardness
     assert (made.method, made.distribution, made.sparsity, made.init) == ("rigl", "uniform", 0.8, "sparse")
     assert (made.training.lr, made.training.epochs, made.split.seed) == (0.01, 7, 4)
     assert made.hyperparameters == {"drop_fraction": 0.4}

@@ -24,9 +24,10 @@ from hsl.search.proposals import CellStudy
 from hsl.search.resume import read_past, refill, teach
 from hsl.search.rungs import Rungs
 from hsl.search.space import load_space
+from hsl.search.stages import Stages
 from hsl.search.trial import TrialRun, reason_of
 from hsl.search.winners import confirm_jobs, winners
-from hsl.training import checkpoint
+from hsl.training import checkpoint, generations
 
 OBJECTIVE = "val_matched_accuracy"
 
@@ -108,6 +109,24 @@ def test_a_resumed_trial_reports_what_was_lost_and_ends_the_same(plan: Plan, nee
     }
 
 
+def test_a_full_disk_costs_a_trial_its_checkpoints_only(
+    plan: Plan, needs: Needs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = dense_job(plan, needs)
+    expected, _ = run_to_end(job)
+    generations.remove(job.checkpoint)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(generations, "write", full)
+    first = TrialRun(job, "cpu").advance()
+    assert "No space left on device" in first["note"]
+    rows, result = run_to_end(job)
+    assert timeless(rows) == timeless(expected)
+    assert result["status"] == "completed"
+
+
 def test_reasons_of_failures() -> None:
     assert reason_of(DivergedError("the loss is nan")) == "the loss is nan"
     try:
@@ -171,6 +190,30 @@ def test_the_past_of_a_store(
     rungs = Rungs(plan.space.early_stopping, plan.space.training.epochs, 0)
     refill(rungs, past, {cell.name: OBJECTIVE for cell in plan.cells})
     assert {name for pool in rungs.state_dict()["entries"].values() for name in pool} == {ended.trial_id}
+
+
+def test_failed_trials_are_trained_again_on_demand_and_once(
+    plan: Plan, needs: Needs, library: Library
+) -> None:
+    store, job = Store(library.root), first_job(plan, needs)
+    ledger = ledger_of(store, job, [])
+    ledger.epochs(job, [{"epoch": 1, "epochs_at_target": 1}])
+    ledger.end(job, {"epochs": 1}, "failed", "out of memory")
+    ledger.close()
+    assert Stages(plan, store, library, needs).search().queue == []
+    stages = Stages(plan, store, library, needs, retry_failed=True)
+    stage = stages.search()
+    assert stage.queue == [job]
+    assert stage.past.next_sequence == 2
+    assert stage.past.ended() == set()
+    (study,) = (study for study in stage.studies if study.cell.name == job.cell)
+    assert study.issued == 1
+    assert stages.search().queue == []
+
+    again = Ledger(store, stage.past.next_sequence, lambda _: False, lambda _: None, ledger.tally)
+    again.end(job, {"epochs": 4}, "completed", None)
+    again.close()
+    assert [row["status"] for row in store.read("trials").to_pylist()] == ["completed"]
 
 
 def test_winners_are_completed_trials_by_validation() -> None:

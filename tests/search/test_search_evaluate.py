@@ -109,13 +109,13 @@ def timeless(folder: Path) -> list[dict[str, Any]]:
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the measures that are really taken."""
     taken: list[str] = []
-    measure = Bench.measure
+    measure = Bench.measuring
 
     def counted(bench: Bench, item: Any, *state: Any) -> Any:
         taken.append(item.measure)
         return measure(bench, item, *state)
 
-    monkeypatch.setattr(Bench, "measure", counted)
+    monkeypatch.setattr(Bench, "measuring", counted)
     return taken
 
 
@@ -135,7 +135,7 @@ def test_what_is_there_is_not_measured_again(store: Path, measured: list[str]) -
 def test_an_interrupted_evaluation_goes_on(
     trained: Path, bare: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure, left = Bench.measure, [7]
+    measure, left = Bench.measuring, [7]
 
     def limited(bench: Bench, item: Any, *state: Any) -> Any:
         if not left[0]:
@@ -143,7 +143,7 @@ def test_an_interrupted_evaluation_goes_on(
         left[0] -= 1
         return measure(bench, item, *state)
 
-    monkeypatch.setattr(Bench, "measure", limited)
+    monkeypatch.setattr(Bench, "measuring", limited)
     with pytest.raises(KeyboardInterrupt):
         evaluate(bare)
     stored = len(timeless(bare))

@@ -121,6 +121,28 @@ def test_the_network_is_the_confirmed_one_that_is_best_on_validation(tmp_path: P
     assert text.read_text() == pinned_space(Store(tmp_path / "store"), "pgd/0.9")
 
 
+def test_the_network_of_the_best_epoch_may_be_taken(tmp_path: Path) -> None:
+    space = make_space(SPACE)
+    store = swept(tmp_path / "store", space)
+    with pytest.raises(NothingMatchedError, match="has no best network"):
+        export(str(tmp_path / "store"), "pgd/0.9", tmp_path / "out", "best")
+    confirmed = row(space, "pgd/0.9", "confirm", 2, 0.9)
+    of_best = {"best_epoch": 2, "best_test_clean_accuracy": 0.75}
+    store.append("trials", [{**confirmed, **of_best, "sequence": 99}])
+    best = {"epoch": 2, "value": 0.95, "network": network_of(7)}
+    state = {"trainer": {"model": network_of(2), "best": best}}
+    checkpoint.write(f"{tmp_path}/store/checkpoints/{confirmed['trial_id']}.safetensors", state)
+    _, file = export(str(tmp_path / "store"), "pgd/0.9", tmp_path / "out", "best")
+    tensors, expected = load_file(file), network_of(7)
+    assert tensors.keys() == expected.keys()
+    assert all(torch.equal(tensors[name], expected[name]) for name in expected)
+    with safetensors.safe_open(file, "pt") as opened:
+        header = json.loads(opened.metadata()["hsl"])
+    assert (header["checkpoint"], header["epoch"]) == ("best", 2)
+    assert header["metrics"] == {"test_clean_accuracy": 0.75}
+    assert "layer_densities" not in header
+
+
 def test_nothing_is_replaced(tmp_path: Path) -> None:
     swept(tmp_path / "store", make_space(SPACE))
     export(str(tmp_path / "store"), "pgd/0.9", tmp_path / "out")

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from hsl.errors import SpaceError
-from hsl.search.plan import Plan, asked_scores, make_plan, scores_for
+from hsl.search.plan import Plan, make_plan
+from hsl.search.scores import asked_scores, scores_for
 from hsl.search.space import load_space, make_space
 
 DIGITS = Path(__file__).parents[2] / "search_spaces" / "digits.yaml"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from hsl.search.replay import Replay
 from hsl.search.replays import comparisons, label, setting, shuffled, table
 from hsl.search.rungs import Decision, Judge
 from hsl.search.schema import Median, Promotion, Stratified
+from hsl.search.warm_order import warmed
 
 RECORDED = Path(__file__).parent / "digits_curves.parquet"
 """Validation accuracy of 480 full trainings: 4 regimes, 3 sparsities and dense, 30 random configurations each."""
@@ -130,6 +132,37 @@ def test_the_table_has_what_is_to_be_compared() -> None:
     random = rows["random search of equal cost"]
     assert random["epochs"] == pytest.approx(rows["stratified grace=2"]["epochs"], abs=1 / 24)
     assert all(row["epochs_low"] <= row["epochs"] <= row["epochs_high"] for row in rows.values())
+
+
+def test_a_warm_start_begins_with_what_is_nearest_to_the_best_of_a_neighbour() -> None:
+    def at(name: str, cell: str, rate: float, method: str, final: float) -> Curve:
+        return replace(curve(name, cell, [final]), parameters={"lr": rate, "method": method})
+
+    easy = [
+        at("e0", "easy", 0.1, "set", 0.9),
+        at("e1", "easy", 0.01, "rigl", 0.8),
+        at("e2", "easy", 1, "set", 0.1),
+    ]
+    hard = [
+        at(f"h{n}", "hard", r, m, 0.5)
+        for n, (r, m) in enumerate([(0.01, "set"), (0.2, "set"), (0.02, "rigl")])
+    ]
+    hard += [at("h3", "hard", 0.1, "rigl", 0.5), at("h4", "hard", 1.0, "gmp", 0.5)]
+    order = warmed(shuffled, {"hard": ["easy"], "easy": []}, 2)
+    for seed in range(5):
+        found = order({"easy": easy, "hard": hard}, np.random.default_rng(seed))
+        assert [each.trial_id for each in found["hard"][:2]] == ["h1", "h2"]
+        assert sorted(each.trial_id for each in found["hard"]) == ["h0", "h1", "h2", "h3", "h4"]
+        assert found["easy"] == shuffled({"easy": easy, "hard": hard}, np.random.default_rng(seed))["easy"]
+
+
+def test_the_table_shows_a_warm_start_beside_a_cold_one() -> None:
+    curves = synthetic(2, 6)
+    rows = table(curves, [None], 1, 2, lambda order: warmed(order, {"cell1": ["cell0"]}, 2)).to_pylist()
+    assert [row["setting"] for row in rows[-2:]] == [
+        "none, warm start",
+        "random search of equal cost, warm start",
+    ]
 
 
 def test_labels_name_what_differs() -> None:

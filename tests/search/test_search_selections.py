@@ -13,8 +13,9 @@ from rich.console import Console
 
 from hsl.errors import DataError, SpaceError
 from hsl.search.parents import Library, scores_task
-from hsl.search.plan import make_plan, scores_for
+from hsl.search.plan import make_plan
 from hsl.search.schema import SearchSpace
+from hsl.search.scores import scores_for
 from hsl.search.selections import of_plan, try_selections
 from hsl.search.single import only_configuration, train_once
 from hsl.search.space import make_space

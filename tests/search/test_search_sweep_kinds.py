@@ -20,7 +20,7 @@ Wait = Callable[[Path, int], None]
 SpaceFile = Callable[..., Path]
 
 EPOCHS, PER_CELL = 8, 9
-CELLS = {"clean/dense", "clean/0.8"}
+CELLS = {"dense", "0.8"}
 
 
 @pytest.fixture

@@ -27,17 +27,26 @@ def few(count: int, budget: str = "steps", **changes: Any) -> Configuration:
     return small(regime={"keep": keep, **changes.pop("regime", {})}, **changes)
 
 
-def presented(trainer: Trainer, epochs: int = EPOCHS) -> list[list[int]]:
+class Watched:
+    """A loss that notes the ids of every batch."""
+
+    def __init__(self, loss: Any) -> None:
+        self._loss = loss
+        self.seen: list[list[int]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loss, name)
+
+    def __call__(self, model: nn.Module, images: Tensor, labels: Tensor, ids: Tensor, cycle: int) -> Any:
+        self.seen.append(ids.tolist())
+        return self._loss(model, images, labels, ids, cycle)
+
+
+def presented(trainer: Trainer) -> list[list[int]]:
     """Ids of every batch that is trained on."""
-    seen: list[list[int]] = []
-
-    def look(model: nn.Module, images: Tensor, labels: Tensor, ids: Tensor, cycle: int) -> Tensor:
-        seen.append(ids.tolist())
-        return images
-
-    trainer._perturb = look
-    train(trainer, epochs)
-    return seen
+    watched = trainer._loss = Watched(trainer._loss)
+    train(trainer)
+    return watched.seen
 
 
 @pytest.mark.filterwarnings("ignore:keep.count")

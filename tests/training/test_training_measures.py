@@ -296,3 +296,33 @@ def test_damage_is_that_of_the_published_kind(bench: Bench) -> None:
     damaged = measures._damaged(samples, "contrast", 4, "test")
     assert torch.equal(damaged.images, corrupt(samples.images, samples.ids, "contrast", 4, 0))
     assert torch.equal(damaged.labels, samples.labels)
+
+
+def test_an_interrupted_attack_goes_on_and_leaves_nothing_behind(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted after its first two blocks it attacks only the third, and finds what it would have found."""
+    attacked: list[int] = []
+    evaluator = ROBUST["fgsm"]
+
+    def counted(model: Any, images: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+        attacked.append(len(images))
+        return evaluator(model, images, *args, **options)
+
+    monkeypatch.setattr(type(ROBUST), "__getitem__", lambda registry, name: counted)
+    item = Item("fgsm", "test", {"norm": "linf", "eps": 8 / 255})
+    expected = bench.measure(item)
+    assert attacked == [128, 128, 104]
+    kept = kept_networks({"epoch": 4, "model": bench.model.state_dict()}, ("final",))
+
+    def run() -> Any:
+        return evaluate_kept(kept, [item], lambda _: bench, states=tmp_path)
+
+    started = run()
+    assert [next(started), next(started)] == [[], []]
+    attacked.clear()
+    (rows,) = filter(None, run())
+    assert attacked == [104]
+    final = {"checkpoint": "final", "epoch": 4}
+    assert timeless(rows) == [{**final, **row} for row in timeless(expected)]
+    assert not list(tmp_path.rglob("*.json"))

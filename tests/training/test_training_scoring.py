@@ -22,7 +22,7 @@ from hsl.hardness.noise import detection_auroc
 from hsl.hardness.regimes import LabelNoise
 from hsl.hardness.registries import input_of
 from hsl.search.parents import ModelScoresTask, ScoresTask
-from hsl.search.plan import Scores
+from hsl.search.scores import Scores
 from hsl.training.build import build_trainer
 from hsl.training.configuration import Configuration
 from hsl.training.data import Data, load_data

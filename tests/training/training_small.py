@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from hsl.search.parents import ModelScoresTask, ParentTask, ScoresTask
-from hsl.search.plan import Scores
+from hsl.search.scores import Scores
 from hsl.sparsity.methods import METHODS
 from hsl.training import checkpoint
 from hsl.training.build import build_trainer

@@ -17,7 +17,7 @@ from hsl.results.claims.paper import CLAIMS
 from hsl.results.claims.view import make_views, read_tables
 from hsl.results.compare import MINIMUM_SEEDS, SIGNIFICANCE
 from hsl.results.database import label, run, sandbox
-from hsl.results.stats import adjusted, mean_interval, one_sample
+from hsl.results.stats import CONFIDENCE, adjusted, mean_interval, one_sample
 from hsl.results.store import Store
 
 SUPPORTED, CONTRADICTED, OPEN = "supported", "contradicted", "not enough data"
@@ -55,6 +55,9 @@ Scope = tuple[Any, ...]
 SCOPE = ("dataset", "model", "model_key", "factors")
 """Data set, model and its options, levels of further factors: what is never mixed."""
 
+NETWORK = ("cell", "regime_key", "method", "distribution", "sparsity")
+"""What the confirming seeds of one network have in common."""
+
 
 class _Sample(NamedTuple):
     """The values that a statement is tested on.
@@ -78,7 +81,8 @@ def evaluate(store: Store, claims: Iterable[Claim] = CLAIMS) -> pa.Table:
     seeds that every cell has; cells with fewer than three seeds are left out. A t test of the effect against
     the threshold (for "within" two one-sided ones), p-values corrected over all statements by
     Benjamini-Hochberg, decides at 0.05. Costs and layer densities are hardly a matter of seeds: there the
-    range over all completed trials decides. Data sets, models and further factors are never mixed.
+    range over all completed trials decides. Where seeds were added until it was clear, intervals and p-values
+    are those that hold all the same. Data sets, models and further factors are never mixed.
 
     Args:
         store: Where to read.
@@ -88,15 +92,16 @@ def evaluate(store: Store, claims: Iterable[Claim] = CLAIMS) -> pa.Table:
         One row per statement and scope (data set, model, further factors): claim, claim_verdict (supported if
         all its statements are in that scope, contradicted if any is), statement, dataset, model, factors
         (JSON), verdict, reason (why there are not enough data), measure, direction, threshold, effect with
-        low and high and the name of that interval, n, n_of ("seeds", "trials" or
-        "pairs of cells"), p_value (two-sided, of
-        "within" one-sided), p_adjusted, cells, source.
+        low and high and the name of that interval, n, n_of ("seeds", "trials" or "pairs of cells"), p_value
+        (two-sided, of "within" one-sided), p_adjusted, cells, source.
 
     Raises:
         NothingMatchedError: If the store holds no completed trial.
     """
     claims = list(claims)
-    with sandbox(read_tables(store)) as connection:
+    tables = read_tables(store)
+    level = max(filter(None, tables["cells"]["confidence"].to_pylist()), default=CONFIDENCE)
+    with sandbox(tables) as connection:
         label(connection)
         make_views(connection)
         scopes = _scopes(connection)
@@ -104,7 +109,7 @@ def evaluate(store: Store, claims: Iterable[Claim] = CLAIMS) -> pa.Table:
             {"claim": claim.id, "source": claim.source, **row}
             for claim in claims
             for statement in claim.statements
-            for row in _statement(connection, statement, scopes)
+            for row in _statement(connection, statement, scopes, level)
         ]
     if not rows:
         raise NothingMatchedError("no completed trial is stored yet; run `hsl sweep` first")
@@ -117,7 +122,7 @@ def _scopes(connection: duckdb.DuckDBPyConnection) -> list[Scope]:
 
 
 def _statement(
-    connection: duckdb.DuckDBPyConnection, statement: Statement, scopes: Iterable[Scope]
+    connection: duckdb.DuckDBPyConnection, statement: Statement, scopes: Iterable[Scope], level: float
 ) -> Iterator[dict[str, Any]]:
     """The rows of a statement, before the correction."""
     a = _selected(connection, statement, statement.a)
@@ -131,7 +136,7 @@ def _statement(
             "direction": statement.direction,
             "threshold": statement.threshold,
             "cells": found.cells,
-            **_judged(statement, found),
+            **_judged(statement, found, level),
         }
 
 
@@ -155,12 +160,12 @@ def _sample(statement: Statement, a: Sequence[Row], b: Sequence[Row] | None) -> 
         return _exact_sample(statement, a, b)
     a = _with_seeds(a)
     if b is None:
-        values = _per_seed(a)
+        values = _per_seed(a, NETWORK)
         return _Sample(list(values.values()), _cells(a), _lacks(a, values))
     b = _with_seeds(b)
     shared = {_key(row, statement.alike) for row in a} & {_key(row, statement.alike) for row in b}
     a, b = ([row for row in side if _key(row, statement.alike) in shared] for side in (a, b))
-    x, y = _per_seed(a), _per_seed(b)
+    x, y = _per_seed(a, statement.alike), _per_seed(b, statement.alike)
     values = {seed: x[seed] - y[seed] for seed in sorted(x.keys() & y.keys())}
     lacks = _lacks([*a, *b], values) if shared else "no two trials to compare that are alike otherwise"
     return _Sample(list(values.values()), _cells([*a, *b]), lacks)
@@ -188,25 +193,28 @@ def _key(row: Row, columns: Sequence[str]) -> tuple[Any, ...]:
     return tuple(row[name] for name in columns)
 
 
-def _network(row: Row) -> tuple[Any, ...]:
-    return _key(row, ("cell", "regime_key", "method", "distribution", "sparsity"))
-
-
 def _with_seeds(rows: Sequence[Row]) -> list[Row]:
     """The trials of networks with enough seeds."""
     seeds: dict[tuple[Any, ...], set[int]] = defaultdict(set)
     for row in rows:
-        seeds[_network(row)].add(row["seed"])
-    return [row for row in rows if len(seeds[_network(row)]) >= MINIMUM_SEEDS]
+        seeds[_key(row, NETWORK)].add(row["seed"])
+    return [row for row in rows if len(seeds[_key(row, NETWORK)]) >= MINIMUM_SEEDS]
 
 
-def _per_seed(rows: Sequence[Row]) -> dict[int, float]:
-    """Means over networks, of the seeds that every network has: no seed is judged by an easier mix."""
-    networks = {_network(row) for row in rows}
-    values: dict[int, list[float]] = defaultdict(list)
+def _per_seed(rows: Sequence[Row], alike: Sequence[str]) -> dict[int, float]:
+    """Means of the seeds that every network has, so that no seed is judged by an easier mix.
+
+    They are over the combinations of `alike` first, so that these weigh the same on both sides.
+    """
+    networks = {_key(row, NETWORK) for row in rows}
+    seeds: dict[int, list[Row]] = defaultdict(list)
     for row in rows:
-        values[row["seed"]].append(row["value"])
-    return {seed: fmean(found) for seed, found in sorted(values.items()) if len(found) == len(networks)}
+        seeds[row["seed"]].append(row)
+    return {
+        seed: fmean(fmean(row["value"] for row in group) for group in _by_key(found, alike).values())
+        for seed, found in sorted(seeds.items())
+        if len(found) == len(networks)
+    }
 
 
 def _lacks(rows: Sequence[Row], values: Mapping[int, float]) -> str:
@@ -219,15 +227,15 @@ def _cells(rows: Iterable[Row]) -> list[str]:
     return sorted({row["cell"] for row in rows})
 
 
-def _judged(statement: Statement, sample: _Sample) -> dict[str, Any]:
+def _judged(statement: Statement, sample: _Sample, level: float) -> dict[str, Any]:
     """Effect, interval and p-value; the verdict on p-values comes with their correction."""
     values = sample.values
     if statement.measure in EXACT:
         return _exact(statement, sample)
     if len(values) < MINIMUM_SEEDS:
         return {"verdict": OPEN, "reason": sample.lacks, "n": len(values), "n_of": "seeds"}
-    mean, low, high, n = mean_interval(values)
-    p = _p_value(statement, values)
+    mean, low, high, n = mean_interval(values, level)
+    p = _p_value(statement, values, level)
     row = {"effect": mean, "low": low, "high": high, "interval": "95 % t", "n": n, "n_of": "seeds"}
     reason = "seeds do not vary" if p is None else None
     return {**row, "p_value": p, "verdict": _side(statement, mean), "reason": reason}
@@ -261,14 +269,14 @@ def _side(statement: Statement, effect: float) -> str:
     return SUPPORTED if holds else CONTRADICTED
 
 
-def _p_value(statement: Statement, values: Sequence[float]) -> float | None:
+def _p_value(statement: Statement, values: Sequence[float], level: float) -> float | None:
     """Of the effect against the threshold; of "within" by two one-sided tests (Schuirmann 1987)."""
     if statement.direction != "within":
-        return one_sample(values, statement.threshold).p
+        return one_sample(values, statement.threshold, level).p
     effect, bound = fmean(values), statement.threshold
     if _side(statement, effect) == CONTRADICTED:
-        return one_sample(values, copysign(bound, effect)).p
-    found = [p for p in (one_sample(values, end).p for end in (-bound, bound)) if p is not None]
+        return one_sample(values, copysign(bound, effect), level).p
+    found = [p for p in (one_sample(values, end, level).p for end in (-bound, bound)) if p is not None]
     return max(found) / 2 if len(found) == 2 else None
 
 

@@ -86,7 +86,7 @@ WHERE NOT baseline
 
 def read_tables(store: Store) -> dict[str, pa.Table]:
     """The tables trials, cells, and others: the levels of each cell in factors that no claim is about."""
-    cells = store.read("cells", ["cell", "levels", "baseline"])
+    cells = store.read("cells", ["cell", "levels", "baseline", "confidence"])
     names = ("regime", "dataset", "model", *SPARSIFICATION)
     others = []
     for row in cells.to_pylist():

@@ -248,18 +248,27 @@ def _slices(pen: Pen) -> Chart:
 
 
 def _deciles(pen: Pen) -> Chart:
-    x = alt.X("decile:O", title="difficulty of the test samples, 9 is hardest", axis=alt.Axis(labelAngle=0))
+    axis = alt.Axis(values=list(range(10)), format="d")
+    scale = alt.Scale(domain=[-0.4, 9.4], nice=False)
+    x = alt.X("place:Q", title="difficulty of the test samples, 9 is hardest", scale=scale, axis=axis)
     base = pen.base().encode(x=x, color=pen.hue())
     dash = alt.StrokeDash(
         "kind:N", scale=alt.Scale(domain=["sparse", "dense"], range=[[1, 0], [6, 4]]), legend=None
     )
-    offset = alt.XOffset("kind:N", scale=alt.Scale(domain=["dense", "sparse"], range=[-2, 2]))
     line = base.mark_line(strokeWidth=1.8).encode(y=_accuracy("mean"), strokeDash=dash)
-    whisker = base.mark_rule(strokeWidth=1.6).encode(y=alt.Y("low:Q"), y2="high:Q", xOffset=offset)
+    whisker = base.mark_rule(strokeWidth=1.6).encode(y=alt.Y("low:Q"), y2="high:Q")
     marks = base.mark_point(filled=True, size=48, opacity=1).encode(
-        y="mean:Q", shape=pen.shape(), xOffset=offset, tooltip=alt.Tooltip("tip:N", title="decile")
+        y="mean:Q", shape=pen.shape(), tooltip=alt.Tooltip("tip:N", title="decile")
     )
     return alt.layer(line, whisker, marks)
+
+
+def _stopping(pen: Pen) -> Chart:
+    base = pen.base().encode(y=alt.Y("rung:N", title=None, sort=None))
+    x = alt.X("rho:Q", title="rank correlation with the final order", scale=alt.Scale(domain=[-1, 1]))
+    whisker = base.mark_rule(strokeWidth=1.8).encode(x=alt.X("low:Q"), x2="high:Q")
+    points = base.mark_point(filled=True, size=70, opacity=1, color=pen.ink("hue0"))
+    return alt.layer(whisker, points.encode(x=x, tooltip=alt.Tooltip("tip:N", title="rung")))
 
 
 def _cost(pen: Pen) -> Chart:
@@ -279,13 +288,14 @@ def _cost(pen: Pen) -> Chart:
 
 
 DRAWINGS: Mapping[str, Callable[[Pen], Chart]] = {
-    "sparsity": _sparsity,
     "difference": _difference,
+    "sparsity": _sparsity,
     "layers": _layers,
     "pareto": _pareto,
+    "deciles": _deciles,
     "curves": _curves,
+    "stopping": _stopping,
     "importance": _importance,
     "slices": _slices,
-    "deciles": _deciles,
     "cost": _cost,
 }

@@ -13,9 +13,7 @@ from hsl.results.report.wording import (
     INTERVAL,
     count,
     first_panels,
-    listed,
     named,
-    points,
     scaled,
     shortened,
     with_interval,
@@ -31,7 +29,9 @@ WHERE measure = 'decile' AND split = 'test' AND checkpoint = 'final' AND accurac
   AND try_cast(detail AS INTEGER) IS NOT NULL AND trial_id IN (SELECT trial_id FROM measured)
 """
 
-BySeed = Mapping[int, float]
+_ASIDE = 0.07
+"""How far marks of sparse and dense stand apart, in deciles."""
+
 Profile = dict[int, dict[int, float]]
 """Decile to seed to accuracy."""
 
@@ -83,7 +83,7 @@ def _figure(
     kept, left_out = first_panels([evidence.setting(row) for row, _, _ in known])
     return Figure(
         name="deciles",
-        title=f"On the hardest tenth, sparse differs from dense by {listed(_ends(evidence, known), 3)} points",
+        title=_title(evidence, known),
         subtitle=f"Test accuracy in tenths of the test samples by difficulty{_score(rows)}, 0 easiest to 9 hardest",
         caption=(
             f"Of every {evidence.noun} the sparse winner over all sparsities, chosen on validation, and the dense "
@@ -117,17 +117,15 @@ def _difference(sparse: Profile, dense: Profile, decile: int) -> Difference | No
     return paired_difference(mine, its) if mine and its else None
 
 
-def _ends(evidence: Evidence, known: Sequence[tuple[Values, Profile, Profile]]) -> list[str]:
-    """The differences on the hardest samples, for the title."""
-    said = []
-    for row, sparse, dense in known:
-        found = _difference(sparse, dense, max(sparse))
-        if found:
-            shown = with_interval(found.difference, found.low, found.high, sign=True)
-            said.append(
-                f"{shown if found.low is not None else points(found.difference)} ({evidence.setting(row)})"
-            )
-    return said
+def _title(evidence: Evidence, known: Sequence[tuple[Values, Profile, Profile]]) -> str:
+    """In how many settings the hardest samples show a difference."""
+    found = [_difference(sparse, dense, max(sparse)) for _, sparse, dense in known]
+    above = sum(one is not None and one.low is not None and one.low > 0 for one in found)
+    below = sum(one is not None and one.high is not None and one.high < 0 for one in found)
+    return (
+        f"On the hardest tenth, the interval of sparse minus dense lies above 0 in {above} and below 0 in {below} "
+        f"of {count(len(known), evidence.noun)}"
+    )
 
 
 def _points(method: str, profile: Profile, kind: str) -> list[dict[str, Any]]:
@@ -139,7 +137,7 @@ def _points(method: str, profile: Profile, kind: str) -> list[dict[str, Any]]:
             {
                 "kind": kind,
                 "method": method,
-                "decile": decile,
+                "place": decile + (_ASIDE if kind == "sparse" else -_ASIDE),
                 "mean": scaled(found.mean),
                 "low": scaled(found.low),
                 "high": scaled(found.high),

@@ -14,7 +14,7 @@ import yaml
 
 from hsl.errors import NothingMatchedError
 from hsl.results.best import METRICS, best
-from hsl.results.database import run, sandbox
+from hsl.results.database import label, run, sandbox
 from hsl.results.store import Store
 
 Values = dict[str, Any]
@@ -23,12 +23,6 @@ Key = tuple[str, str]
 
 _SETTINGS = ("dataset", "model")
 _SPARSIFICATION = ("sparsity", "method", "distribution")
-
-# A dense baseline is what was planned as one; without the table of cells it is whatever is dense.
-_LABELLED = """
-CREATE VIEW labelled AS SELECT trials.*, coalesce(planned.baseline, method = 'dense') AS baseline
-FROM trials LEFT JOIN (SELECT cell, baseline FROM cells) AS planned USING (cell)
-"""
 
 # The rows that an average of a configuration is made of: those of `best`.
 _SEEDS = """
@@ -179,7 +173,7 @@ def gather(uri: str, metric: str | None = None, methods: Sequence[str] = ()) -> 
     if not len(tables["trials"]):
         raise NothingMatchedError(f"{snapshot.uri}: no trial is stored yet; run `hsl sweep` first")
     connection = sandbox(tables)
-    connection.execute(_LABELLED)
+    label(connection)
     space = _space(snapshot)
     several = [name for name in _SETTINGS if len(tables["trials"][name].unique()) > 1]
     return Evidence(

@@ -28,7 +28,7 @@ def section(evidence: Evidence) -> Section:
     sources = _sources(evidence.rows(_SOURCES))
     text = (*_seeds(evidence), *_warning(sources))
     space = evidence.snapshot.read_space()
-    listings = [("Run it again", _commands(evidence, sources))]
+    listings = [("Run it again", _commands(evidence, sources, bool(space)))]
     if space:
         listings.append(("space.yaml", space))
     missing = (
@@ -95,7 +95,7 @@ def _text(value: object) -> str:
     return str(value) if value else NOTHING
 
 
-def _commands(evidence: Evidence, sources: Sequence[tuple[Mapping[str, Any], int]]) -> str:
+def _commands(evidence: Evidence, sources: Sequence[tuple[Mapping[str, Any], int]], has_space: bool) -> str:
     """Shell lines that repeat the sweep, its report and its winners."""
     origin = sources[0][0] if sources else {}
     uri = shlex.quote(evidence.snapshot.uri)

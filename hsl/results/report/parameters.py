@@ -156,14 +156,14 @@ def _importance(studies: Mapping[str, tuple[int, dict[str, list[float]]]]) -> Fi
     names = list(dict.fromkeys(name for _, found in studies.values() for name in found))
     return Figure(
         name="importance",
-        title=f"{top} matters most in {first}: {100 * fmean(shares):.0f} % of the explained variance",
+        title=f"Over {first}, {top} matters most: {100 * fmean(shares):.0f} % of the explained variance",
         subtitle="Share of the variance of the validation objective within cells that a parameter explains",
         caption=(
             f"Optuna's functional ANOVA on random forests: bars are the mean of {FORESTS} forests, whiskers their "
             "range. Only trials of the search that were trained to the end; of each the mean of its cell is "
             "subtracted, so that factors play no part. Parameters that only some methods have are "
-            f"left out. At most {MAX_ANALYSED} trials each. At most {MAX_STUDIES} parts. Search favours good values, so importance is of the "
-            "region that was searched."
+            f"left out. At most {MAX_STUDIES} parts, at most {MAX_ANALYSED} trials each. Search favours good "
+            "values, so importance is of the region that was searched."
         ),
         panels=tuple(
             Panel(f"{name} (n={n:,})", tuple(_bar(name, shares) for name, shares in found.items()))

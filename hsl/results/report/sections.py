@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hsl.results.report import cost, curves, deciles, layers, origin, parameters, pareto, sparsity, winners
+from hsl.results.report import (
+    cost,
+    curves,
+    deciles,
+    layers,
+    origin,
+    parameters,
+    pareto,
+    sparsity,
+    stopping,
+    winners,
+)
 from hsl.results.report.evidence import Evidence, gather
 from hsl.results.report.structs import Report
 from hsl.results.report.style import palette
@@ -33,6 +44,7 @@ def make_report(uri: str, metric: str | None = None, methods: Sequence[str] = ()
         pareto.section(evidence),
         deciles.section(evidence),
         curves.section(evidence),
+        stopping.section(evidence),
         parameters.section(evidence),
         cost.section(evidence),
         origin.section(evidence),

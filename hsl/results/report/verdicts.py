@@ -8,10 +8,11 @@ from typing import Any
 
 from hsl.results.compare import MINIMUM_SEEDS, SIGNIFICANCE
 from hsl.results.report.evidence import Evidence, Values
-from hsl.results.stats import adjusted, paired_difference
+from hsl.results.stats import Difference, adjusted, paired_difference
 
 BETTER, WORSE, EQUAL = "better than dense", "worse than dense", "no difference shown"
-UNCONFIRMED, FEW, ALIKE, NO_DENSE = "unconfirmed", "not enough seeds", "seeds do not vary", "no dense result"
+UNCONFIRMED, DENSE_UNCONFIRMED = "unconfirmed", "dense is unconfirmed"
+FEW, ALIKE, NO_DENSE = "not enough seeds", "seeds do not vary", "no dense result"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ class Judged:
     p_adjusted: float | None
 
     @property
+    def is_decided(self) -> bool:
+        """Whether there are the seeds for a verdict."""
+        return self.verdict in (BETTER, WORSE, EQUAL)
+
+    @property
     def is_difference(self) -> bool:
         """Whether it differs from dense by more than chance explains."""
         return self.verdict in (BETTER, WORSE)
@@ -44,34 +50,35 @@ def judge(evidence: Evidence, winners: Sequence[Values]) -> list[Judged]:
     sparse = [row for row in winners if not row["baseline"]]
     dense = evidence.dense
     values = evidence.seeds([*sparse, *dense.values()])
-    p_values = [_p_value(row, dense.get(row["cell"]), values) for row in sparse]
-    corrected = adjusted(p_values)
-    return [Judged(row, _verdict(row, p), p) for row, p in zip(sparse, corrected, strict=True)]
+    tests = [_test(row, dense.get(row["cell"]), values) for row in sparse]
+    corrected = adjusted([found.p if found and found.n >= MINIMUM_SEEDS else None for found in tests])
+    return [
+        Judged(row, _verdict(row, found, p), p)
+        for row, found, p in zip(sparse, tests, corrected, strict=True)
+    ]
 
 
-def _p_value(row: Values, dense: Values | None, values: Mapping[Any, list[Values]]) -> float | None:
+def _test(row: Values, dense: Values | None, values: Mapping[Any, list[Values]]) -> Difference | None:
+    """The difference between confirming seeds of both sides."""
     if dense is None or not (row["confirmed"] and dense["confirmed"]):
         return None
     mine, its = (_by_seed(values[side["cell"], side["configuration_id"]]) for side in (row, dense))
-    if not mine or not its:
-        return None
-    found = paired_difference(mine, its)
-    return found.p if found.n >= MINIMUM_SEEDS else None
+    return paired_difference(mine, its) if mine and its else None
 
 
 def _by_seed(rows: Sequence[Values]) -> dict[int, float]:
     return {row["seed"]: row["test"] for row in rows if row["test"] is not None}
 
 
-def _verdict(row: Values, p_adjusted: float | None) -> str:
-    if row["difference"] is None:
-        return NO_DENSE if row["confirmed"] else UNCONFIRMED
-    if not row["confirmed"] or row["difference_kind"] == "point":
+def _verdict(row: Values, found: Difference | None, p_adjusted: float | None) -> str:
+    if not row["confirmed"]:
         return UNCONFIRMED
-    if row["seeds"] < MINIMUM_SEEDS:
+    if found is None:
+        return NO_DENSE if row["difference"] is None else DENSE_UNCONFIRMED
+    if found.n < MINIMUM_SEEDS:
         return FEW
     if p_adjusted is None:
         return ALIKE
     if p_adjusted >= SIGNIFICANCE:
         return EQUAL
-    return BETTER if row["difference"] > 0 else WORSE
+    return BETTER if found.difference > 0 else WORSE

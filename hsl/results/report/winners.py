@@ -9,7 +9,7 @@ from typing import Any
 from hsl.results.compare import MINIMUM_SEEDS
 from hsl.results.report.evidence import Evidence, Values
 from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
-from hsl.results.report.verdicts import BETTER, EQUAL, NO_DENSE, UNCONFIRMED, WORSE, Judged
+from hsl.results.report.verdicts import BETTER, EQUAL, WORSE, Judged
 from hsl.results.report.wording import (
     INTERVAL,
     NOTHING,
@@ -48,12 +48,9 @@ def finding(evidence: Evidence, judged: Sequence[Judged]) -> str:
     settings = dict.fromkeys(evidence.setting(one.row) for one in judged)
     if not settings:
         return "No sparse configuration was trained to the end."
-    decided = [one for one in judged if one.verdict in (BETTER, WORSE, EQUAL)]
-    if not decided:
-        reason = (
-            "unconfirmed" if any(one.verdict == UNCONFIRMED for one in judged) else "without a comparison"
-        )
-        return f"No claim against dense: all {count(len(judged), 'winner')} are {reason}."
+    if not any(one.is_decided for one in judged):
+        reasons = listed(list(dict.fromkeys(one.verdict for one in judged)))
+        return f"No claim against dense is possible for {count(len(judged), 'sparse winner')}: {reasons}."
     gains = {name: _range(evidence, judged, name, BETTER) for name in settings}
     losses = {name: _range(evidence, judged, name, WORSE) for name in settings}
     parts = [_counted("beats", gains, evidence.noun), _counted("loses to", losses, evidence.noun)]
@@ -68,10 +65,7 @@ def finding(evidence: Evidence, judged: Sequence[Judged]) -> str:
 def _range(evidence: Evidence, judged: Sequence[Judged], setting: str, verdict: str) -> str:
     mine = [one for one in judged if evidence.setting(one.row) == setting and one.verdict == verdict]
     shown = sorted(one.row["difference"] for one in mine)
-    if not shown:
-        return ""
-    ends = [points(shown[0])] if len(shown) == 1 else [points(shown[0]), points(shown[-1])]
-    return " to ".join(ends)
+    return " to ".join(dict.fromkeys(points(end) for end in (shown[:1] + shown[-1:])))
 
 
 def _counted(verb: str, ranges: Mapping[str, str], noun: str) -> str:
@@ -150,15 +144,9 @@ def _heat_map(evidence: Evidence, judged: Sequence[Judged]) -> Figure:
     sparsities = sorted({one.row["sparsity"] for one in judged})
     largest = max((abs(one.row["difference"] or 0.0) for one in judged), default=0.0)
     drawn = tuple(_square(evidence, one, largest) for one in judged)
-    better = sum(one.verdict == BETTER for one in judged)
-    title = (
-        f"Sparse is better than dense in {better} of {count(len(judged), 'pair')} of {evidence.noun} and sparsity"
-        if any(one.verdict != NO_DENSE for one in judged)
-        else "There is no dense baseline to compare to"
-    )
     return Figure(
         name="difference",
-        title=title,
+        title=_title(evidence, judged),
         subtitle=f"Difference of {evidence.metric} test accuracy to dense of the same {evidence.noun}, in points",
         caption=(
             "Blue: better than dense, orange: worse, stronger for larger differences; the number says the same. "
@@ -173,10 +161,23 @@ def _heat_map(evidence: Evidence, judged: Sequence[Judged]) -> Figure:
     )
 
 
+def _title(evidence: Evidence, judged: Sequence[Judged]) -> str:
+    if all(one.row["difference"] is None for one in judged):
+        return "There is no dense baseline to compare to"
+    decided = [one for one in judged if one.is_decided]
+    if not decided:
+        return "No difference to dense can be judged: confirming seeds are missing"
+    better, worse = (sum(one.verdict == verdict for one in decided) for verdict in (BETTER, WORSE))
+    return (
+        f"Sparse is better than dense in {better} and worse in {worse} of {count(len(decided), 'judged pair')} "
+        f"of {evidence.noun} and sparsity"
+    )
+
+
 def _square(evidence: Evidence, one: Judged, largest: float) -> dict[str, Any]:
     row = one.row
     difference = row["difference"]
-    claims = one.verdict in (BETTER, WORSE, EQUAL)
+    claims = one.is_decided
     share = abs(difference) / largest if claims and largest else 0.0
     return {
         "setting": evidence.setting(row),

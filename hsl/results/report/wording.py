@@ -41,7 +41,8 @@ def with_interval(mean: float | None, low: float | None, high: float | None, sig
 
 def points(difference: float) -> str:
     """A difference of fractions as ``+8.4``, in percentage points."""
-    return percent(difference, sign=True)
+    shown = percent(difference, sign=True)
+    return shown if float(shown) else "0.0"
 
 
 def number(value: float | None, digits: int = 3, mark: str = "") -> Cell:

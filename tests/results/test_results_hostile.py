@@ -1,0 +1,266 @@
+"""Stores and questions that mean harm or are broken: refused or shown harmlessly, with the right exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from results_rows import cell_row, epoch_row, filled, trial_row
+
+from hsl.cli import main
+from hsl.results.store import Store
+
+NASTY = [
+    "<script>alert(1)</script>",
+    "'; DROP TABLE trials; --",
+    "\x1b[2J\x1b]0;owned\x07",
+    "[bold red]markup[/bold red] [/]",
+    "![x](http://example.org/x.png) | `code`",
+    "\u202eevil\u2066\r\nnext",
+    '"quoted" \\ {braces} %s {0}',
+]
+
+
+def rows_of(name: str) -> list[dict[str, object]]:
+    named = {"regime": name, "dataset": name, "model": name, "reason": name}
+    return [
+        trial_row(
+            cell=f"{name}{method}",
+            method=method,
+            distribution=name,
+            stage="confirm",
+            seed=seed,
+            configuration_id=f"{name}{method}",
+            trial_id=f"{name}{method}-{seed}",
+            parameters={name: name},
+            layer_densities={name: 0.1},
+            test_matched_accuracy=0.5 + seed / 100,
+            training_flops=0.5,
+            **named,
+        )
+        for method in ("set", "dense")
+        for seed in (1, 2, 3)
+    ]
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("hostile") / "store"
+    rows = [row for name in NASTY for row in rows_of(name)]
+    cells = [
+        cell_row(cell=f"{name}{method}", regime=name, levels={"regime": name}, baseline=method == "dense")
+        for name in NASTY
+        for method in ("set", "dense")
+    ]
+    store = filled(folder, rows, cells)
+    measured = {"checkpoint": "final", "epoch": 1, "split": "test", "samples": 3, "accuracy": 0.5}
+    first = {"trial_id": rows[0]["trial_id"], "cell": rows[0]["cell"]}
+    store.append("evaluations", [{**first, **measured, "measure": name, "detail": name} for name in NASTY])
+    store.write_space(f"name: {json.dumps(NASTY[0])}\n")
+    return store
+
+
+@pytest.fixture
+def hsl(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    def run(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["hsl", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return int(caught.value.code or 0)
+
+    return run
+
+
+def questions(store: Store, folder: Path) -> list[list[str]]:
+    return [
+        ["best", store.uri],
+        ["best", store.uri, "--pareto", "accuracy", "sparsity"],
+        ["compare", store.uri, "method = 'set'", "baseline"],
+        ["claims", store.uri],
+        ["show", store.uri, f"{NASTY[0]}set"],
+        ["show", store.uri, f"{NASTY[0]}set-1"],
+        ["query", store.uri, "SELECT * FROM trials"],
+        ["query", store.uri, 'SELECT regime AS "<script>\x1b[2J" FROM trials'],
+        ["merge", store.uri, "--into", str(folder / "merged")],
+    ]
+
+
+@pytest.mark.parametrize("format", ["table", "markdown", "json", "csv"])
+def test_hostile_names_are_shown_harmlessly(
+    hostile: Store, hsl: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], format: str
+) -> None:
+    for arguments in questions(hostile, tmp_path):
+        assert hsl(*arguments, "--format", format) == 0, arguments
+        out, err = capsys.readouterr()
+        assert out
+        assert "\x1b" not in err
+        if format != "csv":  # which is for programs and has the exact text
+            assert not any(bad in out for bad in ("\x1b", "\x07", "\r", "\u202e")) or format == "json"
+        if format == "json":
+            assert "\x1b" not in out
+            json.loads(out)
+        if format == "markdown":
+            assert "<script>" not in out
+            assert "](http" not in out
+    assert hsl("best", hostile.uri) == 0
+    assert "[bold red]markup[/bold red]" in capsys.readouterr().out
+    assert len(hostile.read("trials")) == len(NASTY) * 6
+
+
+def test_everything_of_a_trial_with_its_evaluations(
+    hostile: Store, hsl: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert hsl("show", hostile.uri, f"{NASTY[0]}set-1") == 0
+    out = capsys.readouterr().out
+    assert f"evaluations.test final {NASTY[0]} {NASTY[0]}" in out
+    assert "50.0 % of 3 samples" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["query", "{store}", "DROP TABLE trials"], 2, "one SELECT"),
+        (["query", "{store}", "COPY trials TO '{folder}/x.csv'"], 2, "one SELECT"),
+        (["query", "{store}", "ATTACH '{folder}/x.db'"], 2, "one SELECT"),
+        (["query", "{store}", "INSTALL httpfs"], 2, "one SELECT"),
+        (["query", "{store}", "SELECT * FROM read_text('/etc/hostname')"], 2, "disabled"),
+        (["query", "{store}", "SELECT getenv('HOME') FROM trials"], 2, "getenv"),
+        (["best", "{store}", "--where", "'; DROP TABLE trials; --"], 2, "condition"),
+        (["best", "{store}", "--where", "regime = 'none'"], 4, "no completed trial matches"),
+        (["best", "{store}", "--by", "regime; DROP TABLE trials"], 2, "unknown column"),
+        (["best", "{store}", "--pareto", "accuracy", "1; DROP TABLE trials"], 2, "unknown objective"),
+        (["best", "{store}", "--metric", "matched_accuracy FROM trials --"], 2, "unknown metric"),
+        (["compare", "{store}", "true", "true"], 2, "match both"),
+        (["compare", "{store}", "regime = 'none'", "true"], 4, "no completed trial"),
+        (["show", "{store}", "../../etc/passwd"], 4, "neither a trial nor a cell"),
+        (["claims", "{folder}/none"], 2, "no result store"),
+        (["merge", "{store}", "{folder}/none", "--into", "{folder}/new"], 2, "no result store"),
+        (["merge", "{store}", "--into", "{store}"], 2, "itself one of the stores"),
+        (["best", "ftp://example.org/store"], 2, "give a local path"),
+    ],
+)
+def test_exit_codes(
+    hostile: Store,
+    hsl: Callable[..., int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    message: str,
+) -> None:
+    given = [part.replace("{store}", hostile.uri).replace("{folder}", str(tmp_path)) for part in arguments]
+    assert hsl(*given) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def broken(path: Path) -> Store:
+    store = filled(
+        path, rows_of("clean"), [cell_row(cell="cleanset"), cell_row(cell="cleandense", baseline=True)]
+    )
+    store.append("epochs", [epoch_row()])
+    return store
+
+
+def part_of(store: Store, table: str) -> Path:
+    return next(Path(store.uri, table).glob("*.parquet"))
+
+
+def test_missing_tables_are_empty(
+    tmp_path: Path, hsl: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = broken(tmp_path / "store")
+    part_of(store, "epochs").unlink()
+    part_of(store, "cells").unlink()
+    assert hsl("best", store.uri) == 0
+    assert hsl("claims", store.uri) == 0
+    assert hsl("query", store.uri, "SELECT count(*) AS n FROM epochs", "-f", "csv") == 0
+    assert capsys.readouterr().out.endswith('"n"\n0\n')
+    part_of(store, "trials").unlink()
+    assert hsl("best", store.uri) == 4
+    assert hsl("claims", store.uri) == 4
+
+
+def test_errors_and_warnings_cannot_steer_the_terminal(
+    hostile: Store, hsl: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in (["show", hostile.uri, "\x1b[2J"], ["best", hostile.uri, "--where", "\x1b[2J"]):
+        assert hsl(*arguments) in (2, 4)
+        assert "\x1b" not in capsys.readouterr().err
+
+
+def test_truncated_file_costs_its_rows_and_says_so(
+    tmp_path: Path,
+    hsl: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = broken(tmp_path / "store")
+    store.append("trials", rows_of("other"))
+    part = max(Path(store.uri, "trials").glob("*.parquet"), key=lambda file: file.stat().st_mtime_ns)
+    part.write_bytes(part.read_bytes()[:-100])
+    assert hsl("query", store.uri, "SELECT count(*) AS n FROM trials", "-f", "csv") == 0
+    assert capsys.readouterr().out == '"n"\n6\n'
+    assert part.name in caplog.text
+    assert "left out" in caplog.text
+
+
+@pytest.mark.parametrize("command", ["best", "claims", "show", "compare", "query", "merge"])
+def test_newer_store_is_refused_with_advice(
+    tmp_path: Path, hsl: Callable[..., int], capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    store = broken(tmp_path / "store")
+    part = part_of(store, "trials")
+    rows = pq.read_table(part)
+    pq.write_table(rows.replace_schema_metadata({"hsl.table": "trials", "hsl.schema_version": "2"}), part)
+    rest = {
+        "show": ["x"],
+        "compare": ["true", "true"],
+        "query": ["SELECT seed FROM trials"],
+        "merge": ["--into", str(tmp_path / "new")],
+    }
+    assert hsl(command, store.uri, *rest.get(command, [])) == 2
+    assert "newer hsl: schema version 2, and this one reads 1; update hsl" in capsys.readouterr().err
+
+
+def test_unknown_columns_are_left_out(tmp_path: Path, hsl: Callable[..., int]) -> None:
+    store = broken(tmp_path / "store")
+    part = part_of(store, "trials")
+    rows = pq.read_table(part)
+    pq.write_table(rows.append_column("DROP TABLE", pa.array([1] * len(rows))), part)
+    for arguments in questions(store, tmp_path):
+        if arguments[0] != "show":
+            assert hsl(*arguments, "--format", "csv") == 0
+
+
+def test_answers_load_neither_torch_nor_ray(tmp_path: Path) -> None:
+    store = broken(tmp_path / "store")
+    commands = [
+        *questions(store, tmp_path),
+        ["show", store.uri, "cleanset"],
+        ["export", store.uri, "cleanset"],
+    ]
+    program = """
+import sys
+from hsl.cli import main
+for arguments in eval(sys.argv[1]):
+    sys.argv = ["hsl", *arguments]
+    try:
+        main()
+    except SystemExit:
+        pass
+sys.exit(bool({"torch", "ray"} & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, repr(commands)], check=False, timeout=60, stdout=subprocess.DEVNULL
+    )
+    assert done.returncode == 0
