@@ -58,6 +58,9 @@ def evaluate(
     severity: Annotated[
         list[int] | None, typer.Option(min=1, max=5, help="How severe.", show_default="1 to 5")
     ] = None,
+    published: Annotated[
+        str | None, typer.Option(help="Folder of CIFAR-10-C's .npy files.", show_default="damage of our own")
+    ] = None,
     norm: Annotated[Norm | None, typer.Option(help="Norm of the ball.", show_default="linf")] = None,
     eps: Annotated[str | None, typer.Option(help="Its radius.", show_default="8/255, of l2 0.5")] = None,
     device: Annotated[
@@ -68,7 +71,7 @@ def evaluate(
     """Measure confirmed networks: classes, deciles of difficulty, corruptions, attacks. Run it again to continue."""
     parts = {
         "deciles": ("decile", _given(by=by)),
-        "corruptions": ("corruption", _given(names=corruption, severities=severity)),
+        "corruptions": ("corruption", _given(names=corruption, severities=severity, published=published)),
         "attacks": ("an attack", _given(norm=norm and str(norm), eps=eps)),
     }
     where = _given(checkpoints=checkpoint, splits=split, samples=samples)

@@ -62,7 +62,8 @@ class CorruptedTestSet:
             raise DataError(f"severity {severity} of {name} does not exist; allowed is 1-{SEVERITIES}")
         count = len(self._labels)
         rows = self._mapped(f"{name}.npy", SEVERITIES * count, (4, np.dtype(np.uint8)))
-        return np.ascontiguousarray(rows[(severity - 1) * count : severity * count].transpose(0, 3, 1, 2))
+        taken = rows[(severity - 1) * count : severity * count].transpose(0, 3, 1, 2)
+        return np.array(taken, order="C")  # in memory: what is mapped is not to be written to
 
     def _check_labels(self) -> None:
         copies = self._mapped("labels.npy", SEVERITIES * len(self._labels), (1, None))

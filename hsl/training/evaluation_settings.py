@@ -88,6 +88,8 @@ class Corruptions(Strict):
     Attributes:
         names: Kinds of damage; by default the fifteen of CIFAR-10-C.
         severities: How severe, 1 to 5; by default all five, as is usual.
+        published: Folder with the unpacked ``.npy`` files of CIFAR-10-C or CIFAR-100-C: their images instead of
+            damage of our own, for the test samples of the data set; validation samples have none there.
     """
 
     names: SomeCorruptions = CIFAR_C
@@ -98,6 +100,7 @@ class Corruptions(Strict):
         4,
         5,
     )
+    published: Annotated[str, Field(min_length=1)] | None = None
 
 
 class Attacks(Strict):

@@ -24,6 +24,7 @@ from hsl.hardness.apply import EVALUATION, Samples
 from hsl.hardness.corruptions import corrupt
 from hsl.hardness.robustness import BLOCK, still_right
 from hsl.training.configuration import digest
+from hsl.training.corrupted import CorruptedTestSet
 from hsl.training.evaluation import EvaluationSets, Judged, judge
 from hsl.training.evaluation_settings import Corruptions, Deciles, Evaluation
 
@@ -82,7 +83,7 @@ def items(evaluation: Evaluation) -> Iterator[Item]:
             yield Item("decile", split, _given(evaluation.deciles))
     limit = {} if evaluation.samples is None else {"samples": evaluation.samples}
     for split in evaluation.splits:
-        if evaluation.corruptions:
+        if evaluation.corruptions and (split == "test" or not evaluation.corruptions.published):
             yield Item("corruption", split, _given(evaluation.corruptions) | limit)
         if attacks := evaluation.attacks:
             for name in attacks.names:
@@ -220,14 +221,30 @@ def deciles(scores: Tensor, ids: Tensor) -> Tensor:
 
 def _corruption_rows(bench: Bench, item: Item) -> Work:
     """Each kind and severity as of matched samples, whose draws are not those of training; and the mean."""
-    samples, rows = bench.subset(item), []
+    samples, rows, damaged = bench.subset(item), [], _damage(bench, item)
     for name in item.parameters["names"]:
         for severity in item.parameters["severities"]:
-            judged = judge(bench.model, _damaged(samples, name, severity, item.split))
+            judged = judge(bench.model, damaged(samples, name, severity))
             rows.append(_row("corruption", f"{name} {severity}", judged))
             yield []
     mean = {name: fmean(row[name] for row in rows) for name in ("accuracy", "loss")}
     return [*rows, {"measure": "corruption_mean", "detail": "", **mean, "samples": len(rows) * len(samples)}]
+
+
+def _damage(bench: Bench, item: Item) -> Callable[[Samples, str, int], Samples]:
+    """Damage of our own, or the published images of the same samples."""
+    folder = item.parameters.get("published")
+    if folder is None:
+        return lambda samples, name, severity: _damaged(samples, name, severity, item.split)
+    test = bench.sets.test_clean  # in the order of the ids, which is that of the publisher
+    copies = CorruptedTestSet(folder, test.labels.cpu().numpy())
+
+    def published(samples: Samples, name: str, severity: int) -> Samples:
+        images = torch.from_numpy(copies.images(name.removesuffix("_procedural"), severity))
+        place = torch.searchsorted(test.ids, samples.ids)
+        return replace(samples, images=images.to(place.device)[place])
+
+    return published
 
 
 def _damaged(samples: Samples, name: str, severity: int, split: str) -> Samples:

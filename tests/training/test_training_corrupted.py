@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from training_small import train, trainer_of, with_method
 
 from hsl.errors import DataError, UnknownNameError
 from hsl.training.arrays import Arrays
 from hsl.training.corrupted import CorruptedTestSet, corrupted_test_set
+from hsl.training.evaluation_settings import Evaluation
+from hsl.training.measures import Bench, Item, items
 
 COUNT = 12
 LABELS = np.random.default_rng(1).integers(0, 10, COUNT)
@@ -96,3 +99,29 @@ def test_a_file_with_too_few_rows_is_refused(tmp_path: Path) -> None:
     np.save(folder / "fog.npy", np.zeros((48, 4, 4, 3), np.uint8))
     with pytest.raises(DataError, match=r"holds uint8 of shape \(48, 4, 4, 3\), expected 60 rows"):
         CorruptedTestSet(folder, LABELS).images("fog", 1)
+
+
+def test_a_network_is_measured_on_the_published_images(tmp_path: Path) -> None:
+    """Copies of the test samples themselves measure as clean ones do; others do not, and samples stay in place."""
+    trainer = train(trainer_of(with_method("static", training={"epochs": 12, "lr": 0.2}), tmp_path))
+    bench = Bench(trainer.model, trainer.sets)
+    test = trainer.sets.test_clean
+    clean = test.images.numpy().transpose(0, 2, 3, 1)
+    rng = np.random.default_rng(0)
+    levels = [clean, *(rng.integers(0, 256, clean.shape, dtype=np.uint8) for _ in range(4))]
+    np.save(tmp_path / "fog.npy", np.concatenate(levels))
+    np.save(tmp_path / "labels.npy", np.tile(test.labels.numpy(), 5))
+    asked = Evaluation(
+        splits=["val", "test"],
+        corruptions={"names": ["fog"], "severities": [1, 3], "published": str(tmp_path)},
+    )
+    (item,) = [item for item in items(asked) if item.measure == "corruption"]
+    rows = {row["detail"]: row["accuracy"] for row in bench.measure(item) if row["measure"] == "corruption"}
+    assert item.split == "test"
+    assert rows["fog 1"] == trainer.sets.measure(trainer.model)["test_clean_accuracy"]
+    assert rows["fog 3"] < 0.4 < rows["fog 1"]
+    few = Item("corruption", "test", {**item.parameters, "samples": 30})
+    subset = bench.subset(few)
+    expected = (trainer.model.eval()(subset.images / 255).argmax(1) == subset.labels).double().mean()
+    found = {row["detail"]: row["accuracy"] for row in bench.measure(few)}
+    assert found["fog 1"] == pytest.approx(float(expected))
