@@ -33,20 +33,22 @@ class TopAfter(Judge):
 
     Args:
         keep: Share of each cell that goes on, at least one.
+        epochs: Epochs of a full training; a trial that is judged there only has nothing to wait for.
     """
 
     progress = "epoch"
     can_pause = True
 
-    def __init__(self, keep: float) -> None:
+    def __init__(self, keep: float, epochs: int) -> None:
         super().__init__((1,), share=0.0)
         self._keep = keep
+        self._epochs = epochs
         self._waiting: dict[str, dict[str, float]] = {}
         self._seen: set[str] = set()
         self._chosen: list[str] = []
 
     def _judge(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
-        if trial_id in self._seen:
+        if trial_id in self._seen or epoch >= self._epochs:
             return GOES_ON
         self._seen.add(trial_id)
         self._waiting.setdefault(cell, {})[trial_id] = value

@@ -120,7 +120,7 @@ def comparisons(epochs: int, share: float) -> Iterator[Setting]:
     """
     yield Setting("flat ASHA over all cells", lambda _: FlatAsha(epochs), shuffled)
     yield Setting("random search of equal cost", lambda _: Judge(), _thinned(share))
-    yield Setting("best quarter after one epoch", lambda _: TopAfter(0.25), shuffled)
+    yield Setting("best quarter after one epoch", lambda _: TopAfter(0.25, epochs), shuffled)
     yield Setting("oracle", lambda _: Judge(), _best_alone)
     yield Setting("no early stopping", lambda _: Judge(), shuffled)
 

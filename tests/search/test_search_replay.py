@@ -116,8 +116,14 @@ def test_promotion_wastes_nothing_and_loses_no_cell(workers: int) -> None:
 def test_the_best_after_one_epoch_go_on() -> None:
     values = [0.3, 0.9, 0.5, 0.1]
     curves = [curve(str(n), "a", [v, 1 - v]) for n, v in enumerate(values)]
-    found = Replay(TopAfter(0.5), by_cell(curves), workers=2).run()
+    found = Replay(TopAfter(0.5, 12), by_cell(curves), workers=2).run()
     assert (found.epochs, found.finished, found.best) == (4 + 2, 2, {"a": 0.5})
+
+
+def test_trials_that_are_evaluated_in_the_end_only_are_trained_to_the_end() -> None:
+    curves = [replace(one, rows=one.rows[-1:], seconds=one.seconds[-1:]) for one in synthetic(2, 4)]
+    shown = table(curves, [Promotion()], workers=2, orders=2).to_pylist()
+    assert {row["epochs"] for row in shown if row["setting"] == "best quarter after one epoch"} == {1.0}
 
 
 def test_the_table_has_what_is_to_be_compared() -> None:
