@@ -191,7 +191,7 @@ def test_no_other_sparsity_is_taken(sparsity: Any) -> None:
         ({"dataset": "digit"}, "unknown data set 'digit' (did you mean 'digits'?); known: cifar10,"),
         ({"dataset": "parqet:data/x.y"}, "unknown data set 'parqet' (did you mean 'parquet'?)"),
         ({"dataset": "parquet"}, "needs a path, for example parquet:data/parquet"),
-        ({"model": {"name": "resnet8"}}, "(did you mean 'resnet18'?)"),
+        ({"model": {"name": "resnet19"}}, "(did you mean 'resnet1"),
         ({"training": {"schedule": "cosin"}}, "'constant', 'cosine', 'step', 'multistep' or 'one_cycle'"),
         ({"hyperparameters": {"drop_fractoin": 0.3}}, "(did you mean 'drop_fraction'?)"),
         ({"hyperparameters": {"drop_fraction": 2.0}}, "it must be in [0, 1]"),
