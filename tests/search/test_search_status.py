@@ -29,8 +29,6 @@ from hsl.search.space import load_space
 from hsl.search.status import read_status
 from hsl.training import generations
 
-ENDED = datetime.now(UTC) - timedelta(seconds=60)
-
 
 @pytest.fixture
 def store(space_file: Callable[..., Path], tmp_path: Path) -> str:
@@ -57,7 +55,13 @@ def ended(job: Job, sequence: int, status: str, objective: float | None = None) 
     reason = "Traceback ...\nValueError: no such thing\n" if status == "failed" else None
     summary = {"epochs": 4 if status == "completed" else 1, "seconds": 10.0, "objective": objective}
     row = trial_row(job, summary, status, reason)
-    return {**row, "sequence": sequence, "exempt": False, "attempts": 1 + sequence, "ended_at": ENDED}
+    return {
+        **row,
+        "sequence": sequence,
+        "exempt": False,
+        "attempts": 1 + sequence,
+        "ended_at": datetime.now(UTC) - timedelta(seconds=60),
+    }
 
 
 def test_an_interrupted_sweep(store: str) -> None:
