@@ -29,7 +29,8 @@ from hsl.training.build import build_bench
 from hsl.training.configuration import Configuration, digest
 from hsl.training.datasets import load_divided
 from hsl.training.evaluation_settings import Evaluation
-from hsl.training.measures import Item, Kept, evaluate_kept, items, kept_networks
+from hsl.training.kept import Kept, evaluate_kept, kept_networks
+from hsl.training.measures import Item, items
 
 Row = Mapping[str, Any]
 Say = Callable[[str], None]

@@ -23,7 +23,8 @@ from hsl.training.arrays import cache_folder
 from hsl.training.build import build_bench, build_trainer, default_device
 from hsl.training.configuration import digest
 from hsl.training.flops import relative_forward
-from hsl.training.measures import evaluate_kept, items, kept_networks
+from hsl.training.kept import evaluate_kept, kept_networks
+from hsl.training.measures import items
 from hsl.training.models import INNER
 from hsl.training.passes import count_passes
 from hsl.training.trainer import Trainer

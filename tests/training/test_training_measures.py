@@ -23,7 +23,8 @@ from hsl.training import measures
 from hsl.training.build import build_bench
 from hsl.training.evaluation import all_logits
 from hsl.training.evaluation_settings import CIFAR_C, Evaluation
-from hsl.training.measures import Bench, Item, deciles, evaluate_kept, items, kept_networks
+from hsl.training.kept import evaluate_kept, kept_networks
+from hsl.training.measures import Bench, Item, deciles, items
 
 CLASSES = range(10)
 
