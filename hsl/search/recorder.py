@@ -16,6 +16,7 @@ from hsl.search.ledger import Ledger
 from hsl.search.pauses import Pauses
 from hsl.search.progress import Progress
 from hsl.search.rungs import Decision
+from hsl.search.runtime import check_interrupted
 from hsl.search.unsaved import Unsaved
 
 UNREAD = (
@@ -112,6 +113,7 @@ class Recorder(Unsaved, tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """The driver has handled one event."""
+        check_interrupted()
         self._ledger.flush_if_due()
         self._progress.refresh()
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 
 from hsl.errors import HslError
@@ -56,7 +57,7 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise HslError(f"cannot start or reach Ray at {address or 'this machine'}: {error}") from error
     try:
-        with _terminated_like_interrupted():
+        with interruptible():
             yield
     finally:
         ray.shutdown()
@@ -67,18 +68,35 @@ def _runtime_env() -> dict[str, dict[str, str]]:
     return {"env_vars": {name: os.environ[name] for name in (PLUGINS,) if name in os.environ}}
 
 
+_interrupted = threading.Event()
+
+
 @contextlib.contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM, by which schedulers and shells end a driver, flushes the store as Ctrl-C does."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
+def interruptible() -> Iterator[None]:
+    """SIGTERM, by which schedulers and shells end a driver, flushes the store as Ctrl-C does; neither is ever lost."""
+    _interrupted.clear()
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
+        check_interrupted()
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(*_: object) -> None:
+    _interrupted.set()
+    raise KeyboardInterrupt
+
+
+def check_interrupted() -> None:
+    """Interrupt where an interruption was swallowed: Python drops what is raised in callbacks of other languages.
+
+    Raises:
+        KeyboardInterrupt: If there was one.
+    """
+    if _interrupted.is_set():
+        raise KeyboardInterrupt
 
 
 def slots(resources: Resources) -> int:

@@ -28,7 +28,7 @@ from hsl.search.preflight import preflight
 from hsl.search.prerequisites import prepare
 from hsl.search.progress import Progress, tally_of
 from hsl.search.proposals import CellStudy, Proposal
-from hsl.search.runtime import ray_session, scratch_folder, slots
+from hsl.search.runtime import check_interrupted, ray_session, scratch_folder, slots
 from hsl.search.schema import SearchSpace
 from hsl.search.selections import of_plan, try_selections
 from hsl.search.session import Session
@@ -140,6 +140,7 @@ class Sweep:
                 self._run(stage, stack, session)
                 return not stage.is_done
             except Exception as error:
+                check_interrupted()
                 if own := own_error(error):
                     raise own from error
                 failures = failures + 1 if self._trained == ended else 1
