@@ -143,7 +143,8 @@ def epoch_table(trials: pa.Table, epochs: int) -> pa.Table:
     }
     for field in schema.arrow_schema("epochs"):
         if field.name not in found:
-            found[field.name] = generator.random(count)
+            values = generator.random(count)
+            found[field.name] = (8 * values).astype(int) if pa.types.is_integer(field.type) else values
     return schema.conform("epochs", pa.table(found))
 
 
