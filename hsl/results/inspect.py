@@ -12,12 +12,12 @@ import pyarrow.compute as pc
 
 from hsl.errors import NothingMatchedError, close_match
 from hsl.results import schema
+from hsl.results.baselines import dense_cells
 from hsl.results.best import short_parameters
 from hsl.results.ranking import ranks
 from hsl.results.store import Store
 from hsl.results.text import cell as cell_text
 
-SPARSIFICATION = {"sparsity", "method", "distribution"}
 ROLES = ("winner", "candidate", "dense")
 
 _FOR_PEOPLE = (
@@ -66,19 +66,14 @@ def inspect(store: Store, name: str) -> pa.Table:
 
 
 def dense_cell(cells: pa.Table, name: str) -> str | None:
-    """The dense baseline of a cell: the same levels of everything that is not a question of sparsity.
+    """The dense baseline of a cell.
 
     Args:
         cells: The table of cells.
         name: Name of the cell; a baseline has no baseline of its own.
     """
-    rows = {row["cell"]: row for row in cells.to_pylist()}
-    if name not in rows or rows[name]["baseline"]:
-        return None
-    levels = json.loads(rows[name]["levels"])
-    wanted = {axis: level for axis, level in levels.items() if axis.partition(".")[0] not in SPARSIFICATION}
-    same = (row for row in rows.values() if row["baseline"] and json.loads(row["levels"]) == wanted)
-    return next((row["cell"] for row in same if row["regime"] == rows[name]["regime"]), None)
+    found = dense_cells(cells).get(name)
+    return None if found == name else found
 
 
 def evaluations(store: Store, trial: pa.Table) -> pa.Table:

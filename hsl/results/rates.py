@@ -36,7 +36,7 @@ def recorded_rates(store: Store) -> Rates | None:
     speed = passes_per_second(store)
     if not speed:
         return None
-    sessions, seconds = store.read("sessions"), _sum(store.read("trials"), "seconds")
+    sessions, seconds = store.read("sessions"), _sum(store.read("trials", ["seconds"]), "seconds")
     spent = {name: _sum(sessions, name) for name in ("epochs", "wall_time", "gpu_hours", "cost")}
     wall = spent["wall_time"]
     return Rates(

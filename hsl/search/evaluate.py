@@ -10,19 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import yaml
 from pydantic import ValidationError
 
-from hsl.errors import HslError, NothingMatchedError, SpaceError, StoreError
+from hsl.errors import HslError, NothingMatchedError, StoreError
 from hsl.results.stats import mean_interval
 from hsl.results.store import Store
 from hsl.search.needs import Needs
 from hsl.search.parents import Library, make_here, missing, scores_task
 from hsl.search.plan import make_plan
 from hsl.search.preflight import unmeasurable
-from hsl.search.schema import SearchSpace
 from hsl.search.scores import all_scores
-from hsl.search.space import make_space
+from hsl.search.stored import stored_space
 from hsl.training import generations
 from hsl.training.arrays import cache_folder
 from hsl.training.build import build_bench
@@ -76,7 +74,7 @@ class StoredEvaluation:
         self._store = Store(uri)
         self._device, self._say = device, say
         rows = _confirmed(self._store, cells)
-        space = _stored_space(self._store)
+        space = stored_space(self._store, "its regimes are unknown; restore it")
         self._evaluation = evaluation or space.evaluation
         self._space = space.model_copy(update={"evaluation": self._evaluation})
         self._library = Library(uri if "://" in uri else str(Path(uri).absolute()))
@@ -193,7 +191,7 @@ def _gone(names: Sequence[str], store: Store) -> str:
 
 
 def _confirmed(store: Store, cells: Sequence[str]) -> list[dict[str, Any]]:
-    known = store.read("cells")["cell"].to_pylist()
+    known = store.read("cells", ["cell"])["cell"].to_pylist()
     if unknown := [cell for cell in cells if cell not in known]:
         raise NothingMatchedError(
             f"no cell is called {', '.join(unknown)}; cells: {', '.join(sorted(known))}"
@@ -208,16 +206,6 @@ def _confirmed(store: Store, cells: Sequence[str]) -> list[dict[str, Any]]:
             f"{store.uri} has no confirmed network there; sweep with confirm.seeds above 0 first"
         )
     return sorted(rows, key=lambda row: (known.index(row["cell"]), row["configuration_id"], row["seed"]))
-
-
-def _stored_space(store: Store) -> SearchSpace:
-    text = store.read_space()
-    if text is None:
-        raise StoreError(f"{store.uri} has no space.yaml, so its regimes are unknown; restore it")
-    try:
-        return make_space(yaml.safe_load(text), source=f"{store.uri}/space.yaml")
-    except (SpaceError, yaml.YAMLError) as error:
-        raise StoreError(f"{store.uri} holds a space that this version cannot read: {error}") from error
 
 
 def _key(row: Row) -> tuple[str, ...]:

@@ -12,13 +12,14 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from hsl.errors import NothingMatchedError, SpaceError, StoreError
+from hsl.errors import NothingMatchedError, StoreError
 from hsl.results.files import open_filesystem, replace, reported
 from hsl.results.inspect import inspect
 from hsl.results.store import Store
 from hsl.search.schema import SearchSpace
 from hsl.search.single import only_configuration
 from hsl.search.space import make_space
+from hsl.search.stored import readable, stored_space
 from hsl.training.configuration import Configuration
 from hsl.training.names import unescaped
 
@@ -86,16 +87,11 @@ def pinned_space(store: Store, cell: str) -> str:
         NothingMatchedError: If the cell has no winner.
         StoreError: If the store has no space, or this version cannot describe the configuration.
     """
-    text = store.read_space()
-    if text is None:
-        raise StoreError(f"{store.uri} has no space.yaml, so the winner's defaults are unknown; restore it")
+    space = stored_space(store, "the winner's defaults are unknown; restore it")
     winner = find_winner(store, cell)
-    try:
-        space = make_space(yaml.safe_load(text), source=f"{store.uri}/space.yaml")
+    with readable(store):
         content = _content(space, winner, cell)
         described = only_configuration(make_space(content, source=cell))
-    except (SpaceError, yaml.YAMLError) as error:
-        raise StoreError(f"{store.uri} holds a space that this version cannot read: {error}") from error
     if described != winner.configuration:
         raise StoreError(
             f"{cell}: configuration {winner.configuration.id} does not come from the space in {store.uri}; "

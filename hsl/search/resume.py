@@ -69,11 +69,11 @@ def with_failed_again(past: Past, stage: str, library: Library) -> Past:
     ids = {row["trial_id"] for row in failed}
     trials = [row for row in past.trials if row["trial_id"] not in ids]
     return replace(
-        past, trials=trials, under_way=[*past.under_way, *(_job_of(row, library) for row in failed)]
+        past, trials=trials, under_way=[*past.under_way, *(job_of(row, library) for row in failed)]
     )
 
 
-def _job_of(row: Row, library: Library) -> Job:
+def job_of(row: Row, library: Library) -> Job:
     """What a trial was, by its row; what the plan says of it is added when it is made anew."""
     return Job(
         configuration=Configuration.model_validate_json(row["configuration"]),

@@ -19,10 +19,11 @@ from hsl.search.parents import Library, Task, missing, scores_task
 from hsl.search.plan import Plan
 from hsl.search.preflight import combinations
 from hsl.search.schema import SearchSpace
-from hsl.search.scores import scores_for
+from hsl.search.scores import Scores, scores_for
+from hsl.training.arrays import Arrays
 from hsl.training.configuration import Configuration
-from hsl.training.datasets import load_divided
-from hsl.training.score_files import check_scores, read_table
+from hsl.training.datasets import Division, load_divided
+from hsl.training.score_files import by_id, check_scores, read_table
 
 
 def of_plan(plan: Plan) -> dict[str, Configuration]:
@@ -48,11 +49,12 @@ def try_selections(
         DataError: If scores that are there are of other samples or other labels.
         SpaceError: With every selection that is not possible.
     """
-    parts = _parts(space)
+    arrays, division = load_divided(space.dataset, space.split)
+    parts = _parts(arrays, division)
     problems: list[Problem] = []
     found: list[str] = []
     for name, example in examples.items():
-        scores = _scores(space, example, library)
+        scores = _scores(scores_for(example, space), library, arrays, division)
         try:
             found += [f"regime {name}, {text}" for text in _tried(example.regime, parts, scores, seed)]
         except DataError as error:
@@ -70,33 +72,23 @@ class _Part:
     labels: Tensor
 
 
-def _parts(space: SearchSpace) -> dict[str, _Part]:
-    arrays, division = load_divided(space.dataset, space.split)
+def _parts(arrays: Arrays, division: Division) -> dict[str, _Part]:
     labels = torch.from_numpy(np.array(arrays.labels))
     ids = {name: torch.from_numpy(getattr(division, name)) for name in ("train", "val", "test")}
     return {name: _Part(chosen, labels[chosen]) for name, chosen in ids.items()}
 
 
-def _scores(space: SearchSpace, example: Configuration, library: Library) -> Tensor | None:
-    """Scores by id, if the regime needs them and they are there; whatever of them is there is checked."""
-    needed = scores_for(example, space)
+def _scores(needed: Scores | None, library: Library, arrays: Arrays, division: Division) -> Tensor | None:
+    """Scores by id, if a regime needs them and they are there; whatever of them is there is checked."""
     if needed is None:
         return None
     task = scores_task(needed, library)
-    arrays, division = load_divided(space.dataset, space.split)
     every: list[Task] = [*task.parts, task]
     absent = list(missing(every))
     for made in every:
         if made not in absent:
             check_scores(made.target, arrays, division)
-    if task in absent:
-        return None
-    table = read_table(task.target)
-    by_id = torch.zeros(len(arrays.labels))
-    by_id[torch.from_numpy(table["id"].to_numpy().copy())] = torch.from_numpy(
-        table["score"].to_numpy().copy()
-    )
-    return by_id
+    return None if task in absent else by_id(read_table(task.target))
 
 
 def _tried(regime: Regime, parts: Mapping[str, _Part], scores: Tensor | None, seed: int) -> Sequence[str]:

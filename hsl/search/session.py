@@ -81,11 +81,11 @@ def last_epochs(store: Store) -> dict[str, int]:
     """The last recorded epoch of every trial."""
     if not store.exists():
         return {}
-    last = store.read("epochs").group_by("trial_id").aggregate([("epoch", "max")])
+    last = store.read("epochs", ["trial_id", "epoch"]).group_by("trial_id").aggregate([("epoch", "max")])
     return dict(zip(last["trial_id"].to_pylist(), last["epoch_max"].to_pylist(), strict=True))
 
 
 def halted_jobs(store: Store) -> Iterator[dict[str, Any]]:
     """Jobs that some run had under way when it was last saved; many have ended since."""
-    for text in store.read("sessions")["under_way"].to_pylist():
+    for text in store.read("sessions", ["under_way"])["under_way"].to_pylist():
         yield from json.loads(text or "[]")

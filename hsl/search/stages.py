@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from hsl.results.store import Store
 from hsl.search.early_stopping import make_judge
@@ -15,12 +13,11 @@ from hsl.search.mirror import Mirror
 from hsl.search.needs import Needs, objective_of
 from hsl.search.parents import Library
 from hsl.search.pauses import Pauses
-from hsl.search.plan import Cell, Plan
+from hsl.search.plan import Plan
 from hsl.search.proposals import CellStudy
-from hsl.search.resume import Past, read_past, refill, teach, with_failed_again
+from hsl.search.resume import Past, job_of, read_past, refill, teach, with_failed_again
 from hsl.search.rungs import Judge
 from hsl.search.winners import confirm_jobs
-from hsl.training.configuration import Configuration
 
 
 @dataclass(frozen=True)
@@ -105,30 +102,21 @@ class Stages:
 
     def _paused(self, past: Past) -> dict[str, Job]:
         """Jobs that wait at a rung."""
-        waiting = (row for row in past.stage("search") if row["reason"] == NOT_PROMOTED)
-        return {
-            row["trial_id"]: self._again(
-                self._cells[row["cell"]],
-                Configuration.model_validate_json(row["configuration"]),
-                row["seed"],
-                {**row, "parameters": json.loads(row["parameters"])},
-            )
-            for row in waiting
-            if row["cell"] in self._cells
-        }
+        rows = (row for row in past.stage("search") if row["reason"] == NOT_PROMOTED)
+        waiting = (job_of(row, self._library) for row in rows if row["cell"] in self._cells)
+        return {job.trial_id: self._again(job) for job in waiting}
 
     def _continued(self, past: Past) -> list[Job]:
-        """Jobs of the search that were under way, made anew: the store may have moved, the rungs may differ."""
+        """Jobs of the search that were under way."""
         return [
-            self._again(self._cells[job.cell], job.configuration, job.seed, job.model_dump())
-            for job in past.under_way
-            if job.stage == "search" and job.cell in self._cells
+            self._again(job) for job in past.under_way if job.stage == "search" and job.cell in self._cells
         ]
 
-    def _again(self, cell: Cell, configuration: Configuration, seed: int, proposed: Mapping[str, Any]) -> Job:
-        """The job of a trial of the search that goes on."""
-        job = self._needs.job(cell, "search", configuration, seed, proposed["parameters"])
-        return job.model_copy(update={name: proposed[name] for name in ("proposal", "proposed_by")})
+    def _again(self, job: Job) -> Job:
+        """A job of the search that goes on, made anew: the store may have moved, the rungs may differ."""
+        cell = self._cells[job.cell]
+        made = self._needs.job(cell, "search", job.configuration, job.seed, job.parameters)
+        return made.model_copy(update={"proposal": job.proposal, "proposed_by": job.proposed_by})
 
     def confirm(self) -> Stage:
         """The best configurations of every cell with fresh seeds."""

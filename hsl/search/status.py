@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import yaml
 
-from hsl.errors import SpaceError, StoreError
 from hsl.results.audit import audit
 from hsl.results.store import Store
 from hsl.search.lease import Holder, LeaseFile
 from hsl.search.parents import Library
 from hsl.search.plan import Plan, make_plan
 from hsl.search.progress import duration
-from hsl.search.space import make_space
+from hsl.search.stored import readable, stored_space
 from hsl.search.under_way import checkpointed
 
 Row = Mapping[str, Any]
@@ -113,7 +111,7 @@ def read_status(uri: str) -> Status:
         StoreError: If there is no store, or it holds no space that this version can read.
     """
     store = Store(uri)
-    trials = store.read("trials").select(_TRIAL_COLUMNS).to_pylist()
+    trials = store.read("trials", _TRIAL_COLUMNS).to_pylist()
     plan = _plan_of(store)
     holder = _live(LeaseFile(uri).read())
     library = Library(uri if "://" in uri else str(Path(uri).absolute()))
@@ -136,16 +134,9 @@ def read_status(uri: str) -> Status:
 
 
 def _plan_of(store: Store) -> Plan:
-    text = store.read_space()
-    if text is None:
-        raise StoreError(
-            f"{store.uri} has no space.yaml, so what was planned is unknown; run hsl sweep with this store"
-        )
-    try:
-        raw = yaml.safe_load(text)
-        return make_plan(make_space(raw if isinstance(raw, dict) else {}, source=f"{store.uri}/space.yaml"))
-    except (SpaceError, yaml.YAMLError) as error:
-        raise StoreError(f"{store.uri} holds a space that this version cannot read: {error}") from error
+    space = stored_space(store, "what was planned is unknown; run hsl sweep with this store")
+    with readable(store):
+        return make_plan(space)
 
 
 def _live(holder: Holder | None) -> Holder | None:

@@ -113,11 +113,13 @@ class Sweep:
             while self._left is None and self._run_again_on_failure(self.stages.confirm, stack, session):
                 pass
             ledger.compact(self.store)
-        return SweepReport(self._trained, self._failed, self._left, len(self.store.read("trials")))
+        return SweepReport(
+            self._trained, self._failed, self._left, len(self.store.read("trials", ["trial_id"]))
+        )
 
     def _describe(self) -> None:
         self.store.write_space(space_text(self.space))
-        stored = self.store.read("cells").select(["cell", "sampler", "confidence"]).to_pylist()
+        stored = self.store.read("cells", ["cell", "sampler", "confidence"]).to_pylist()
         known = {(row["cell"], row["sampler"], row["confidence"]) for row in stored}
         rows = [ledger.cell_row(cell, self.space) for cell in self.plan.cells]
         new = [
@@ -173,7 +175,7 @@ class Sweep:
 
     def _unfinished(self, stage: Stage) -> int:
         """Trials that are left of a stage."""
-        trials = self.store.read("trials").select(["stage", "cell"]).to_pylist()
+        trials = self.store.read("trials", ["stage", "cell"]).to_pylist()
         ended = sum(row["stage"] == stage.name and row["cell"] in stage.planned for row in trials)
         studies = [
             study.issued if study.is_finished else study.cell.configurations for study in stage.studies

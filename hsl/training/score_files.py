@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from pyarrow import fs
 from torch import Tensor
 
 from hsl.errors import DataError
@@ -20,6 +19,7 @@ from hsl.hardness.apply import Samples, mislabelled
 from hsl.hardness.difficulty import mean_over_models
 from hsl.hardness.regimes import LabelNoise
 from hsl.training import checkpoint
+from hsl.training.generations import locate
 
 if TYPE_CHECKING:
     from hsl.training.arrays import Arrays
@@ -84,7 +84,7 @@ def write_table(uri: str, table: pa.Table) -> None:
 
 def read_table(uri: str) -> pa.Table:
     """Columns ``id``, ``split``, ``label``, ``score``, in the order of the ids; ``is_wrong`` where labels were."""
-    filesystem, path = fs.FileSystem.from_uri(uri) if "://" in uri else (fs.LocalFileSystem(), uri)
+    filesystem, path = locate(uri)
     return pq.read_table(path, filesystem=filesystem)
 
 
@@ -103,10 +103,15 @@ def read_scores(uri: str, data: Data) -> Tensor:
     """
     table = read_table(uri).sort_by("id")
     _check_same(uri, table, pa.table(_identity(data)).sort_by("id"))
+    return by_id(table).to(data.train.labels.device)
+
+
+def by_id(table: pa.Table) -> Tensor:
+    """The scores of a table of `read_table`, float32 [highest id + 1]; NaN for ids that it does not have."""
     ids = torch.from_numpy(table.column("id").to_numpy().copy())
     scores = torch.full((int(ids.max()) + 1,), torch.nan)
     scores[ids] = torch.from_numpy(table.column("score").to_numpy().astype(np.float32))
-    return scores.to(data.train.labels.device)
+    return scores
 
 
 def check_scores(uri: str, arrays: Arrays, division: Division) -> None:

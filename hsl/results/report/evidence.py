@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ import pyarrow as pa
 import yaml
 
 from hsl.errors import NothingMatchedError, StoreError
+from hsl.results.baselines import READ, dense_cells
 from hsl.results.best import METRICS, best, check_metric
 from hsl.results.database import label, run, sandbox
 from hsl.results.schema import columns
@@ -23,7 +23,6 @@ Key = tuple[str, str]
 """Cell and configuration_id."""
 
 _SETTINGS = ("dataset", "model")
-_SPARSIFICATION = ("sparsity", "method", "distribution")
 
 # The rows that an average of a configuration is made of: those of `best`.
 _SEEDS = """
@@ -133,9 +132,7 @@ class Evidence:
     @cached_property
     def _dense_by_cell(self) -> dict[str, Values]:
         found = {row["cell"]: row for row in best_of_baselines(self.snapshot, self.metric)}
-        cells = self.snapshot.read("cells").select(["cell", "regime", "levels", "baseline"]).to_pylist()
-        baselines = {_comparable(row): row["cell"] for row in cells if row["baseline"]}
-        pairs = ((row["cell"], baselines.get(_comparable(row))) for row in cells)
+        pairs = dense_cells(self.snapshot.read("cells", READ)).items()
         return {cell: found[dense] for cell, dense in pairs if dense in found}
 
     def seeds(self, chosen: Iterable[Mapping[str, Any]]) -> dict[Key, list[Values]]:
@@ -225,10 +222,3 @@ def _space(store: Store) -> Mapping[str, Any]:
 
 def _in_order(known: Sequence[str], stored: Iterable[str]) -> tuple[str, ...]:
     return (*known, *sorted(set(stored) - set(known)))
-
-
-def _comparable(cell: Mapping[str, Any]) -> str:
-    """What a cell has in common with its dense baseline, as text."""
-    levels = json.loads(cell["levels"])
-    kept = {axis: level for axis, level in levels.items() if axis.partition(".")[0] not in _SPARSIFICATION}
-    return json.dumps([cell["regime"], kept], sort_keys=True)
