@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
+from types import TracebackType
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +24,7 @@ from hsl.commands.replay import replay
 from hsl.commands.report import report
 from hsl.commands.status import status
 from hsl.errors import ExitCode, HslError, printable
+from hsl.provenance import redact_known
 from hsl.registry import PLUGINS
 
 EPILOG = (
@@ -50,14 +53,17 @@ StorageOption = Annotated[
     typer.Option(
         "--storage",
         envvar="HSL_STORAGE",
-        help="Where stores are: folder, s3://, gs://; the store is STORAGE/NAME.",
+        help="Where stores are: folder, s3://, gs://, abfs://; the store is STORAGE/NAME.",
         show_default="runs",
     ),
 ]
 StoreOption = Annotated[
     str | None,
     typer.Option(
-        "--store", envvar="HSL_STORE", help="Result store: path or s3://, gs://.", show_default="runs/NAME"
+        "--store",
+        envvar="HSL_STORE",
+        help="Result store: path or s3://, gs://, abfs://.",
+        show_default="runs/NAME",
     ),
 ]
 
@@ -264,7 +270,9 @@ def list_names(
 
 
 def _store_uri(store: str | None, storage: str | None, name: str) -> str:
-    return store or f"{(storage or 'runs').rstrip('/')}/{name}"
+    from hsl.filesystems import join  # noqa: PLC0415
+
+    return store or join(storage or "runs", name)
 
 
 def _narrate_epoch(row: Any) -> None:
@@ -301,13 +309,19 @@ def main() -> None:
     """Entry point: user errors are one message and an exit code; bugs keep their traceback."""
     given = ANYWHERE.intersection(sys.argv[1:])
     _gate_plugins("--allow-plugins" in given)
+    sys.excepthook = _print_traceback
     try:
         app([argument for argument in sys.argv[1:] if argument not in ANYWHERE])
     except HslError as error:
         if "--debug" in given:
             raise
-        typer.echo(printable(f"Error: {error}"), err=True)
+        typer.echo(printable(f"Error: {redact_known(str(error))}"), err=True)
         sys.exit(error.exit_code)
+
+
+def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """As Python does it, without credentials: it ends up in logs and in reports of bugs."""
+    sys.stderr.write(redact_known("".join(traceback.format_exception(kind, error, trace))))
 
 
 def _gate_plugins(allowed: bool) -> None:

@@ -1,4 +1,4 @@
-"""An append-only store of results in Parquet, on a local path, ``s3://`` or ``gs://``.
+"""An append-only store of results in Parquet, on a local path or in an object store.
 
 Every append places one new file in one step, so that a reader sees all of it or nothing, whatever dies when.
 Nothing is ever changed in place: the newest row of a key wins on reading, and `compact` only replaces many
@@ -21,10 +21,11 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from hsl.errors import StoreError
+from hsl.filesystems import UNREACHABLE, open_filesystem
 from hsl.provenance import redact
 from hsl.results import schema
 from hsl.results.columns import TABLES
-from hsl.results.files import TEMPORARY, open_filesystem, replace, reported
+from hsl.results.files import TEMPORARY, replace, reported
 from hsl.results.parts import Part, decode, newest, parse
 
 _LOG = logging.getLogger("hsl.results.store")
@@ -37,11 +38,11 @@ class Store:
     """Results of one sweep.
 
     Args:
-        uri: Local path (relative, absolute or ``file://``), ``s3://bucket/path`` or ``gs://bucket/path``.
-            Nothing is created before the first append.
+        uri: Local path (relative, absolute or ``file://``) or URI of an object store, see
+            `filesystems.open_filesystem`. Nothing is created before the first append.
 
     Raises:
-        StoreError: If the form of `uri` is not one of these, or its file system cannot be reached.
+        StoreError: If the form of `uri` is not one of these, it holds credentials, or it cannot be reached.
     """
 
     def __init__(self, uri: str | Path) -> None:
@@ -243,7 +244,7 @@ class Store:
                 return file.read_buffer()
         except FileNotFoundError:
             raise
-        except OSError as error:
+        except UNREACHABLE as error:
             raise StoreError(f"{self.uri}/{name}: cannot be read: {redact(str(error))}; try again") from error
 
     def _write_compacted(self, table: str, parts: Mapping[Part, pa.Table]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from ray import tune
 from ray.tune.experiment import Trial
 
+from hsl.provenance import redact_known
 from hsl.search.early_stopping import judge_rows
 from hsl.search.jobs import NOT_PROMOTED, Job
 from hsl.search.ledger import Ledger
@@ -131,4 +132,4 @@ def reason_of_loss(job: Job, silent: float, error: object) -> str:
             f"no report within trial_timeout ({job.timeout:g} s), each time it was tried: it hangs, "
             f"or an epoch takes longer; then raise trial_timeout"
         )
-    return f"lost its worker each time it was tried: {error}"
+    return redact_known(f"lost its worker each time it was tried: {error}")

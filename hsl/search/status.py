@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from hsl.filesystems import absolute
 from hsl.results.audit import audit
 from hsl.results.store import Store
 from hsl.search.lease import Holder, LeaseFile
@@ -114,7 +114,7 @@ def read_status(uri: str) -> Status:
     trials = store.read("trials", _TRIAL_COLUMNS).to_pylist()
     plan = _plan_of(store)
     holder = _live(LeaseFile(uri).read())
-    library = Library(uri if "://" in uri else str(Path(uri).absolute()))
+    library = Library(absolute(uri))
     under_way = [
         {"cell": job.cell, "stage": job.stage, "epochs": epochs}
         for job, epochs in checkpointed(library, {row["trial_id"] for row in trials})

@@ -9,12 +9,13 @@ import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from hsl.errors import HslError
+from hsl.filesystems import absolute
+from hsl.provenance import redact_known
 from hsl.results.store import Store
 from hsl.search import ledger
 from hsl.search.compatible import check_continues, space_text
@@ -84,7 +85,7 @@ class Sweep:
         self.space = space
         self.plan = make_plan(space)
         self.store = Store(uri)
-        self.library = Library(uri if "://" in uri else str(Path(uri).absolute()))
+        self.library = Library(absolute(uri))
         self.needs = Needs(self.plan, self.library)
         self._console = console
         self._address = address
@@ -256,7 +257,7 @@ class Sweep:
             generations.remove_previous(job.checkpoint)
 
     def _say(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(redact_known(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def own_error(error: BaseException) -> HslError | None:

@@ -15,6 +15,8 @@ import torch
 from ray import tune
 
 from hsl.errors import HslError
+from hsl.filesystems import UNREACHABLE
+from hsl.provenance import redact_known
 from hsl.search.jobs import Job
 from hsl.search.settings import COST_COLUMNS
 from hsl.search.watchdog import watchdog
@@ -148,10 +150,10 @@ class TrialRun:
         }
         try:
             generations.write(self._job.checkpoint, state)
-        except OSError as error:  # a full disk costs what a checkpoint protects, not the trial
+        except UNREACHABLE as error:  # a full disk costs what a checkpoint protects, not the trial
             self._note = (
-                f"checkpoints cannot be written ({error}); trials go on, but one that is interrupted starts again "
-                f"from its last checkpoint, and confirmed networks may be missing; free space"
+                f"checkpoints cannot be written ({redact_known(str(error))}); trials go on, but one that is "
+                f"interrupted starts again from its last checkpoint, and confirmed networks may be missing; free space"
             )
 
     def _summary(self) -> dict[str, Any]:
@@ -262,11 +264,11 @@ class SweepTrial(tune.Trainable):
 
 
 def reason_of(error: Exception) -> str:
-    """One line for a mistake or a known condition; the traceback for anything else."""
+    """One line for a mistake or a known condition; the traceback for anything else. Without credentials."""
     if isinstance(error, HslError):
-        return str(error)
+        return redact_known(str(error))
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return (
             f"out of memory: {error}; try a smaller training.batch_size or fewer trials at once (resources)"
         )
-    return "".join(traceback.format_exception(error))
+    return redact_known("".join(traceback.format_exception(error)))
