@@ -47,7 +47,9 @@ VARIABLES = {
 """Where credentials are taken from instead."""
 
 _SAME = {"gcs": "gs", "abfss": "abfs"}
-_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+"""Environment variables that name a server of S3 other than that of AWS."""
+
 _AZURE_KEYS = {"account_key": "AZURE_STORAGE_KEY", "sas_token": "AZURE_STORAGE_SAS_TOKEN"}
 _CREDENTIAL = re.compile(r"(?i)sig|s[ptvre]|spr|.*(secret|token|key|passw|credential|signature).*")
 """Names of options that hold credentials, those of the signatures of Azure and S3 among them."""
@@ -156,7 +158,7 @@ def _holds_login(scheme: str, parts: SplitResult) -> bool:
 
 def _environment() -> tuple[str | None, ...]:
     """What a file system depends on beside its URI, as far as it is not looked up again by itself."""
-    return tuple(os.environ.get(name) for name in (*_ENDPOINTS, *_AZURE_KEYS.values()))
+    return tuple(os.environ.get(name) for name in (*ENDPOINTS, *_AZURE_KEYS.values()))
 
 
 @lru_cache(maxsize=32)
@@ -171,7 +173,7 @@ def _connect(
 
 
 def _s3(bucket: str, options: Mapping[str, str]) -> fs.FileSystem:
-    usual = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), "")
+    usual = next((os.environ[name] for name in ENDPOINTS if os.environ.get(name)), "")
     scheme, mark, host = options.get("endpoint_override", usual).rpartition("://")
     region = options.get("region") or (None if host else _region(bucket))
     return fs.S3FileSystem(

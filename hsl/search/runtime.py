@@ -6,11 +6,13 @@ import contextlib
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 
 from hsl.errors import HslError
+from hsl.filesystems import ENDPOINTS
 from hsl.registry import PLUGINS
 from hsl.search.schema import Resources
 
@@ -27,6 +29,9 @@ SETTINGS = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
 
+LOOPBACK = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+"""Ray on this machine alone listens to this machine alone: what Ray does by itself on the systems that it names."""
+
 OBJECT_STORE_BYTES = 128 * 1024 * 1024
 """Data sets are memory-mapped files; next to nothing travels through Ray's object store."""
 
@@ -41,11 +46,14 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     Raises:
         HslError: If there is no cluster at the address.
     """
+    address = address or os.environ.get("RAY_ADDRESS")
+    address = None if address == "local" else address
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+    if not address:
+        os.environ.setdefault(*LOOPBACK)
     import ray  # noqa: PLC0415  its settings must be in the environment first
 
-    address = address or os.environ.get("RAY_ADDRESS")
     local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     try:
         ray.init(
@@ -63,9 +71,15 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         ray.shutdown()
 
 
+def is_connected() -> bool:
+    """Whether this process is connected to Ray, which this does not import."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
+
+
 def _runtime_env() -> dict[str, dict[str, str]]:
     """What workers on other machines must know of the driver's environment; local ones inherit it."""
-    return {"env_vars": {name: os.environ[name] for name in (PLUGINS,) if name in os.environ}}
+    return {"env_vars": {name: os.environ[name] for name in (PLUGINS, *ENDPOINTS) if name in os.environ}}
 
 
 _interrupted = threading.Event()

@@ -16,9 +16,11 @@ from rich.console import Console
 from hsl.errors import HslError
 from hsl.filesystems import absolute
 from hsl.provenance import redact_known
+from hsl.results.files import reported
 from hsl.results.store import Store
 from hsl.search import ledger
 from hsl.search.compatible import check_continues, space_text
+from hsl.search.garbage import collect_garbage
 from hsl.search.jobs import Job
 from hsl.search.lease import lease
 from hsl.search.mirror import Mirror
@@ -29,7 +31,7 @@ from hsl.search.preflight import preflight
 from hsl.search.prerequisites import prepare
 from hsl.search.progress import Progress, tally_of
 from hsl.search.proposals import CellStudy, Proposal
-from hsl.search.runtime import check_interrupted, ray_session, scratch_folder, slots
+from hsl.search.runtime import check_interrupted, is_connected, ray_session, scratch_folder, slots
 from hsl.search.schema import SearchSpace
 from hsl.search.selections import of_plan, try_selections
 from hsl.search.session import Session
@@ -113,6 +115,8 @@ class Sweep:
             # Where confirmation may stop early, what has ended decides whether another seed is needed.
             while self._left is None and self._run_again_on_failure(self.stages.confirm, stack, session):
                 pass
+            if self._left is None:
+                collect_garbage(self.store, self.library)
             ledger.compact(self.store)
         return SweepReport(
             self._trained, self._failed, self._left, len(self.store.read("trials", ["trial_id"]))
@@ -195,9 +199,7 @@ class Sweep:
         return [task for job in queue for task in self.needs.of(job.configuration, job.seed, job.stage)]
 
     def _connect(self, stack: contextlib.ExitStack, session: Session) -> None:
-        import ray  # noqa: PLC0415  most commands do without
-
-        if not ray.is_initialized():
+        if not is_connected():
             stack.enter_context(ray_session(self._address))
         from hsl.search.accountant import set_price  # noqa: PLC0415  imports ray
 
@@ -251,10 +253,11 @@ class Sweep:
 
     def _forget(self, job: Job) -> None:
         """A search trial needs no checkpoint once it is recorded; confirmed networks are kept."""
-        if job.stage == "search":
-            generations.remove(job.checkpoint)
-        else:
-            generations.remove_previous(job.checkpoint)
+        with reported(f"{self.store.uri}/checkpoints: cannot be tidied up"):
+            if job.stage == "search":
+                generations.remove(job.checkpoint)
+            else:
+                generations.remove_previous(job.checkpoint)
 
     def _say(self, line: str) -> None:
         self._console.print(redact_known(line), highlight=False, markup=False, soft_wrap=True)

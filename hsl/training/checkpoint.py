@@ -19,7 +19,7 @@ from torch import Tensor
 
 from hsl.errors import StoreError
 from hsl.filesystems import open_filesystem
-from hsl.training.generations import JSON_ENTRY
+from hsl.training.generations import JSON_ENTRY, SCRATCH
 from hsl.training.names import SEPARATOR, escaped, unescaped
 
 Tree = Mapping[str, Any]
@@ -89,7 +89,7 @@ def place(uri: str, content: bytes) -> None:
         _put(filesystem, path, content)
         return
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    scratch = f"{path}.{uuid.uuid4().hex}.part"  # several processes may make the same file
+    scratch = f"{path}.{uuid.uuid4().hex}{SCRATCH}"  # several processes may make the same file
     try:
         _put(filesystem, scratch, content)
         filesystem.move(scratch, path)

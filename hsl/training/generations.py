@@ -14,6 +14,10 @@ from hsl.filesystems import open_filesystem, with_suffix
 
 SUFFIX = ".safetensors"
 PREVIOUS = ".previous"
+
+SCRATCH = ".part"
+"""How the name of a file ends that is being written."""
+
 JSON_ENTRY = "__json__"
 """Entry of the file that holds, as JSON, whatever is no tensor."""
 
