@@ -282,4 +282,5 @@ def test_the_lease_in_an_outage(bucket: str, relay: Relay) -> None:
         found = LeaseFile(uri).read()
         assert found is not None and found.owner == mine.owner
         assert found.expires > mine.expires + lease_module.LEASE_SECONDS / 2, "renewed after the outage"
-    Lease(uri).acquire()
+    with lease_module.lease(uri):
+        pass  # free for the next one
