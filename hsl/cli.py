@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
 import traceback
 from types import TracebackType
@@ -162,7 +163,7 @@ def sweep(
         typer.echo(f"{ended.left}; raise it and run the same command to continue", err=True)
     if ended.failed:
         typer.echo(
-            f"{ended.failed} trials failed: hsl query {uri} "
+            f"{ended.failed} trials failed: hsl query {shlex.quote(uri)} "
             f"\"SELECT cell, trial_id, reason FROM trials WHERE status = 'failed'\"; "
             "--retry-failed trains them again",
             err=True,
@@ -185,6 +186,7 @@ def train(
     from hsl.search.single import only_configuration, train_once  # noqa: PLC0415
     from hsl.search.space import load_space  # noqa: PLC0415
 
+    _check_target(out)
     loaded = load_space(space, overrides or ())
     chosen = only_configuration(loaded)
     from hsl.training import checkpoint  # noqa: PLC0415
@@ -235,6 +237,7 @@ def score(
     from hsl.search.scores import asked_scores  # noqa: PLC0415
     from hsl.search.space import load_space  # noqa: PLC0415
 
+    _check_target(out)
     asked = asked_scores(load_space(space, overrides or ()), by, models, epoch, label_noise)
     from hsl.search.difficulty import draw_sheet, extremes, found_wrong, make_scores  # noqa: PLC0415
     from hsl.training.build import default_device  # noqa: PLC0415
@@ -273,6 +276,14 @@ def _store_uri(store: str | None, storage: str | None, name: str) -> str:
     from hsl.filesystems import join  # noqa: PLC0415
 
     return store or join(storage or "runs", name)
+
+
+def _check_target(uri: str | None) -> None:
+    """Refuse what nothing can be written to, before anything is trained for it."""
+    from hsl.filesystems import open_filesystem  # noqa: PLC0415
+
+    if uri is not None:
+        open_filesystem(uri)
 
 
 def _narrate_epoch(row: Any) -> None:

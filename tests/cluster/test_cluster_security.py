@@ -175,9 +175,10 @@ def test_the_scan_finds_what_is_there(tmp_path: Path, planted: dict[str, str]) -
 
 def test_credentials_in_a_uri_are_refused_and_not_repeated(environment: dict[str, str]) -> None:
     uri = "s3://AKIA:hun/ter2@bucket/hsl"
-    made = run(environment, "best", uri)
-    assert made.returncode == USAGE
-    assert "AWS_SECRET_ACCESS_KEY" in made.stderr and "ter2" not in made.stderr + made.stdout
+    for arguments in (["best", uri], ["train", "no-such-space.yaml", "--out", uri]):
+        made = run(environment, *arguments)
+        assert made.returncode == USAGE
+        assert "AWS_SECRET_ACCESS_KEY" in made.stderr and "ter2" not in made.stderr + made.stdout
 
 
 def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -111,6 +111,13 @@ def test_a_halted_sweep_continues_to_the_same_results_and_the_same_account(run: 
     assert results(tmp_path / "halted") == results(tmp_path / "whole")
     spent = [spent_before(Store(tmp_path / name)).epochs for name in ("halted", "whole")]
     assert spent == [180, 180]
+    checkpoints = tmp_path / "whole" / "checkpoints"
+    kept = {file.name for file in checkpoints.iterdir()}
+    assert len(kept) == 3, "the confirmed networks"
+    searched = next(name for name in results(tmp_path / "whole") if f"{name}.safetensors" not in kept)
+    (checkpoints / f"{searched}.safetensors").touch()  # what a driver that is killed may leave
+    assert run("whole").trained == 0
+    assert {file.name for file in checkpoints.iterdir()} == kept
 
 
 def test_warm_cells_wait_and_seeds_are_added_until_it_is_clear(run: Run, tmp_path: Path) -> None:
