@@ -28,4 +28,4 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError, TypeError):  # not every system has it, or a library to look in
         return False
     wanted = {M_MMAP_THRESHOLD: KEPT_BYTES, M_TRIM_THRESHOLD: KEPT_BYTES, M_TOP_PAD: GROWTH_BYTES}
-    return all([mallopt(parameter, value) for parameter, value in wanted.items()])
+    return 0 not in [mallopt(parameter, value) for parameter, value in wanted.items()]
