@@ -127,7 +127,9 @@ class LeaseFile:
         except (ValueError, TypeError):
             return None
         except UNREACHABLE as error:
-            raise StoreError(f"{self.where}/{FILE}: cannot be read: {error}; try again") from error
+            raise StoreError(
+                f"{self.where}/{FILE}: cannot be read: {redact(str(error))}; try again"
+            ) from error
 
     def write(self, holder: Holder) -> None:
         """Put `holder` into the lease."""

@@ -41,7 +41,8 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     """Connect to Ray, and leave it in the end.
 
     Args:
-        address: Address of a cluster; by default ``RAY_ADDRESS``, else a new local instance of this machine's size.
+        address: Address of a cluster; by default ``RAY_ADDRESS``, else a new instance of the size of this machine,
+            which no other machine can reach.
 
     Raises:
         HslError: If there is no cluster at the address.

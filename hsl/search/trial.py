@@ -269,6 +269,7 @@ def reason_of(error: Exception) -> str:
         return redact_known(str(error))
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return (
-            f"out of memory: {error}; try a smaller training.batch_size or fewer trials at once (resources)"
+            f"out of memory: {redact_known(str(error))}; "
+            "try a smaller training.batch_size or fewer trials at once (resources)"
         )
     return redact_known("".join(traceback.format_exception(error)))
