@@ -54,7 +54,6 @@ _AZURE_KEYS = {"account_key": "AZURE_STORAGE_KEY", "sas_token": "AZURE_STORAGE_S
 _CREDENTIAL = re.compile(r"(?i)sig|s[ptvre]|spr|.*(secret|token|key|passw|credential|signature).*")
 """Names of options that hold credentials, those of the signatures of Azure and S3 among them."""
 
-
 UNREACHABLE = (OSError, pa.ArrowException)
 """What a file system raises that cannot be used now; that of Azure does not keep to the former."""
 
@@ -125,8 +124,13 @@ def _split(uri: str) -> tuple[str, str]:
     return place, mark + options
 
 
+def without_options(uri: str) -> str:
+    """A path or URI up to its ``?``: where something is, however it is reached."""
+    return _split(uri)[0]
+
+
 def _shown(uri: str) -> str:
-    return redact(_split(uri)[0])
+    return redact(without_options(uri))
 
 
 def _checked_options(uri: str, scheme: str, parts: SplitResult) -> dict[str, str]:
@@ -139,7 +143,8 @@ def _checked_options(uri: str, scheme: str, parts: SplitResult) -> dict[str, str
         raise StoreError(f"{_shown(uri)!r}: no such kind of file system is known; give {WHERE}")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     unknown = [name for name in options if name not in OPTIONS[scheme]]
-    if scheme != "file" and (_holds_login(scheme, parts) or any(map(_CREDENTIAL.fullmatch, unknown))):
+    told = [*filter(_CREDENTIAL.fullmatch, unknown), *(value for value in options.values() if "@" in value)]
+    if scheme != "file" and (_holds_login(scheme, parts) or told):
         raise StoreError(
             f"{scheme}://***: the URI holds credentials, which would end up in files, logs and process lists; "
             f"give {WHERE}, and in the environment {VARIABLES[scheme]}"

@@ -22,7 +22,7 @@ import hsl
 PACKAGES = ("torch", "ray", "optuna", "numpy")
 """The packages whose versions are recorded beside that of hsl."""
 
-_LOGIN = re.compile(r"://[^/@\s]*:[^@\s]*@|(?<!abfs)(?<!abfss)://[^/@:\s]+@")
+_LOGIN = re.compile(r"(://|=)[^/@\s]*:[^@\s]*@|(?<!abfs)(?<!abfss)(://)[^/@:\s]+@")
 """A secret may itself have slashes; what stands before the @ of Azure alone is the name of a container."""
 _SIGNATURE = re.compile(r"(?i)([?&](?:sig|[\w-]*signature)=)[^\s&'\"]+")
 _NAME = r"secret|token|password|passwd|api[_-]?key|access[_-]?key"
@@ -41,7 +41,7 @@ def redact_known(text: str) -> str:
     """`text` without the credentials of this process's environment and of URIs (``s3://key:secret@bucket``)."""
     for value in sorted(_secrets(), key=len, reverse=True):
         text = text.replace(value, "***")
-    return _SIGNATURE.sub(r"\1***", _LOGIN.sub("://***@", text))
+    return _SIGNATURE.sub(r"\1***", _LOGIN.sub(r"\1\2***@", text))
 
 
 def _secrets() -> set[str]:

@@ -66,6 +66,7 @@ def test_the_address_of_a_server_may_come_from_the_environment(monkeypatch: pyte
         ("s3://AKIA:{}@bucket/x", "AWS_SECRET_ACCESS_KEY"),
         ("s3://:{}@bucket", "AWS_SECRET_ACCESS_KEY"),
         ("s3://bucket/x?secret_key={}", "AWS_SECRET_ACCESS_KEY"),
+        ("s3://bucket/x?endpoint_override=user:{}@host:9000", "AWS_SECRET_ACCESS_KEY"),
         ("s3://bucket/x?region=eu&X-Amz-Signature={}", "AWS_SECRET_ACCESS_KEY"),
         ("gs://bucket?access_token={}", "GOOGLE_APPLICATION_CREDENTIALS"),
         ("abfs://container:{}@account.dfs.core.windows.net/x", "AZURE_STORAGE_KEY"),

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from hsl.errors import HslError
-from hsl.filesystems import absolute
+from hsl.filesystems import absolute, without_options
 from hsl.provenance import redact_known
 from hsl.results.files import reported
 from hsl.results.store import Store
@@ -91,7 +91,9 @@ class Sweep:
         self.needs = Needs(self.plan, self.library)
         self._console = console
         self._address = address
-        self._mirror = Mirror(optuna_storage, space, self.library.root) if optuna_storage else None
+        self._mirror = (
+            Mirror(optuna_storage, space, without_options(self.library.root)) if optuna_storage else None
+        )
         self.stages = Stages(self.plan, self.store, self.library, self.needs, self._mirror, retry_failed)
         self._trained = 0
         self._failed = 0
