@@ -320,11 +320,11 @@ def main() -> None:
     """Entry point: user errors are one message and an exit code; bugs keep their traceback."""
     given = ANYWHERE.intersection(sys.argv[1:])
     _gate_plugins("--allow-plugins" in given)
-    sys.excepthook = _print_traceback
     try:
         app([argument for argument in sys.argv[1:] if argument not in ANYWHERE])
-    except HslError as error:
-        if "--debug" in given:
+    except Exception as error:
+        sys.excepthook = _print_traceback  # Typer has set its own
+        if not isinstance(error, HslError) or "--debug" in given:
             raise
         typer.echo(printable(f"Error: {redact_known(str(error))}"), err=True)
         sys.exit(error.exit_code)

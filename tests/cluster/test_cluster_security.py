@@ -32,7 +32,7 @@ FAILED, BUG, USAGE = 3, 1, 2
 SPACE: dict[str, Any] = {
     "name": "leaky",
     "dataset": "digits",
-    "model": "cluster_leaky:build",
+    "model": "cluster_leaky:Leaky",
     "training": {"epochs": 4, "batch_size": 64, "checkpoint_every": 1},
     "factors": {"sparsity": [0.8]},
     "search": {"method": {"choice": ["static", "omp"]}, "training.batch_size": {"choice": [48, 64]}},
