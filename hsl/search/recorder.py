@@ -15,6 +15,7 @@ from hsl.search.jobs import NOT_PROMOTED, Job
 from hsl.search.ledger import Ledger
 from hsl.search.pauses import Pauses
 from hsl.search.progress import Progress
+from hsl.search.reasons import reason_of_loss
 from hsl.search.rungs import Decision
 from hsl.search.runtime import check_interrupted
 from hsl.search.unsaved import Unsaved
@@ -98,7 +99,7 @@ class Recorder(Unsaved, tune.Callback):
         """A trial has lost its worker once too often."""
         job = self._jobs[trial.trial_id]
         silent = time.monotonic() - self._heard.get(trial.trial_id, time.monotonic())
-        ended = self._end(job, "failed", reason_of_loss(job, silent, trial.get_error()))
+        ended = self._end(job, "failed", reason_of_loss(job.timeout, silent, trial.get_error()))
         self._ledger.end(job, {}, ended["status"], ended["reason"])
         self._forget(trial)
 
@@ -116,19 +117,3 @@ class Recorder(Unsaved, tune.Callback):
         check_interrupted()
         self._ledger.flush_if_due()
         self._progress.refresh()
-
-
-def reason_of_loss(job: Job, silent: float, error: object) -> str:
-    """Why a trial that lost its workers has failed.
-
-    Args:
-        job: The trial.
-        silent: Seconds since it was heard of.
-        error: What Ray says.
-    """
-    if job.timeout is not None and silent >= job.timeout:
-        return (
-            f"no report within trial_timeout ({job.timeout:g} s), each time it was tried: it hangs, "
-            f"or an epoch takes longer; then raise trial_timeout"
-        )
-    return f"lost its worker each time it was tried: {error}"

@@ -16,6 +16,7 @@ from ray import tune
 
 from hsl.errors import HslError
 from hsl.search.jobs import Job
+from hsl.search.reasons import CPU_ALLOCATOR, out_of_memory
 from hsl.search.settings import COST_COLUMNS
 from hsl.search.watchdog import watchdog
 from hsl.training import generations
@@ -265,8 +266,6 @@ def reason_of(error: Exception) -> str:
     """One line for a mistake or a known condition; the traceback for anything else."""
     if isinstance(error, HslError):
         return str(error)
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return (
-            f"out of memory: {error}; try a smaller training.batch_size or fewer trials at once (resources)"
-        )
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or CPU_ALLOCATOR in str(error):
+        return out_of_memory(error)
     return "".join(traceback.format_exception(error))
