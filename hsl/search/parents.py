@@ -46,6 +46,10 @@ class Library:
         """URI of a trial's checkpoint."""
         return f"{self.root}/checkpoints/{trial_id}.safetensors"
 
+    def log(self, trial_id: str) -> str:
+        """URI of what a trial prints."""
+        return f"{self.root}/logs/{trial_id}.txt"
+
 
 @dataclass(frozen=True)
 class ParentTask:

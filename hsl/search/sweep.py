@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from hsl.search import ledger
 from hsl.search.compatible import check_continues, space_text
 from hsl.search.jobs import Job
 from hsl.search.lease import lease
+from hsl.search.losses import Losses
 from hsl.search.mirror import Mirror
 from hsl.search.needs import Needs
 from hsl.search.parents import Library, Task
@@ -33,11 +34,9 @@ from hsl.search.schema import SearchSpace
 from hsl.search.selections import of_plan, try_selections
 from hsl.search.session import Session
 from hsl.search.stages import Stage, Stages
+from hsl.search.trackers import Place, check_trackers
 from hsl.search.turns import Turns
 from hsl.training import generations
-
-MAX_WORKER_LOSSES = 3
-"""Times that a trial is tried again after its worker was lost."""
 
 MAX_DRIVER_FAILURES = 3
 """How often in a row, without a trial ended, the driver starts again from the store after Ray's controller failed."""
@@ -70,6 +69,7 @@ class Sweep:
         address: Address of a Ray cluster; by default this machine.
         optuna_storage: URL of an Optuna storage that shows the studies; by default none.
         retry_failed: Whether trials that failed in earlier runs are trained again.
+        trackers: Names of trackers that are told of every epoch.
     """
 
     def __init__(
@@ -80,7 +80,9 @@ class Sweep:
         address: str | None = None,
         optuna_storage: str | None = None,
         retry_failed: bool = False,
+        trackers: Sequence[str] = (),
     ) -> None:
+        check_trackers(trackers)
         self.space = space
         self.plan = make_plan(space)
         self.store = Store(uri)
@@ -88,6 +90,7 @@ class Sweep:
         self.needs = Needs(self.plan, self.library)
         self._console = console
         self._address = address
+        self._trackers = dict.fromkeys(trackers)
         self._mirror = Mirror(optuna_storage, space, self.library.root) if optuna_storage else None
         self.stages = Stages(self.plan, self.store, self.library, self.needs, self._mirror, retry_failed)
         self._trained = 0
@@ -198,8 +201,10 @@ class Sweep:
 
         if not ray.is_initialized():
             stack.enter_context(ray_session(self._address))
-        from hsl.search.accountant import set_price  # noqa: PLC0415  imports ray
+            session.machines.alive = {}
+        from hsl.search.surveyor import set_price  # noqa: PLC0415  imports ray
 
+        session.machines.look(ray.nodes())
         set_price(session, self.space, strict=True)
 
     def _train(self, stage: Stage, session: Session) -> None:
@@ -209,6 +214,8 @@ class Sweep:
         from hsl.search.recorder import Recorder  # noqa: PLC0415
         from hsl.search.scheduler import StratifiedASHA  # noqa: PLC0415
         from hsl.search.searcher import CellSearcher  # noqa: PLC0415
+        from hsl.search.surveyor import Surveyor, home  # noqa: PLC0415
+        from hsl.search.tracking import Tracking  # noqa: PLC0415
         from hsl.search.trial import SweepTrial  # noqa: PLC0415
 
         tally = tally_of(stage.name, stage.planned, stage.past.stage(stage.name))
@@ -222,13 +229,18 @@ class Sweep:
             lambda: bool(session.account.exceeded()),
             self._mirror,
         )
-        accountant = Accountant(session, self.space, searcher.jobs)
+        losses = Losses(home())
+        surveyor = Surveyor(session, self.space, searcher.jobs, losses)
+        accountant = Accountant(session, self.space, searcher.jobs, losses)
         progress = Progress(self._console, ray.cluster_resources)
         book = ledger.Ledger(
             self.store, stage.past.next_sequence, judge.is_exempt, self._forget, tally, self._check_lease
         )
-        callbacks = [Recorder(book, progress, searcher.jobs, pauses), accountant]
-        scheduler = StratifiedASHA(judge, searcher.jobs)
+        recorder = Recorder(book, progress, searcher.jobs, pauses, losses, session.account.reached)
+        place = Place.of(self.library.root, self.space.name)
+        trackings = [Tracking(name, place, searcher.jobs) for name in self._trackers]
+        callbacks = [*trackings, surveyor, recorder, accountant]
+        scheduler = StratifiedASHA(judge, searcher.jobs, losses.gives_up)
         try:
             with progress.showing(tally):
                 tune_jobs(SweepTrial, searcher, scheduler, callbacks, BudgetStopper(session), self.space)
@@ -238,7 +250,10 @@ class Sweep:
             try:
                 book.close()
             finally:
+                surveyor.close()
                 accountant.close()
+                for tracking in trackings:
+                    tracking.close()
         if not session.account.exceeded():
             for job in pauses.left():
                 self._forget(job)
@@ -296,7 +311,7 @@ def tune_jobs(
                 verbose=0,
                 callbacks=callbacks,
                 stop=stopper,
-                failure_config=tune.FailureConfig(max_failures=MAX_WORKER_LOSSES),
+                failure_config=tune.FailureConfig(max_failures=-1),  # the scheduler gives up, see Losses
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
         ).fit()
