@@ -77,6 +77,7 @@ class Tracking(Unsaved, tune.Callback):
             self._logger = logger or make(name, place)
         self._trials: dict[str, TrackedTrial] = {}
         self._open: dict[str, TrackedTrial] = {}
+        self._lost: set[str] = set()
 
     def setup(self, **info: Any) -> None:
         """The sweep begins."""
@@ -85,6 +86,7 @@ class Tracking(Unsaved, tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial begins, or goes on."""
+        self._lost.discard(trial.trial_id)
         if trial.trial_id in self._open:
             return
         job = self._jobs[trial.trial_id]
@@ -104,15 +106,21 @@ class Tracking(Unsaved, tune.Callback):
                 with self._unharmed() as told:
                     told.log_trial_result(iteration, tracked, metrics(row))
 
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial has lost its worker; if it completes without another one, it was given up."""
+        self._lost.add(trial.trial_id)
+
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial has ended, or waits."""
-        self._end(trial, failed=(trial.last_result or {}).get("status") == "failed")
+        has_failed = (trial.last_result or {}).get("status") == "failed"
+        self._end(trial, failed=has_failed or trial.trial_id in self._lost)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial cannot be started."""
         self._end(trial, failed=True)
 
     def _end(self, trial: Trial, failed: bool) -> None:
+        self._lost.discard(trial.trial_id)
         if tracked := self._open.pop(trial.trial_id, None):
             with self._unharmed() as told:
                 told.log_trial_end(tracked, failed=failed)
