@@ -202,10 +202,9 @@ class TrialRun:
 def beginning(job: Job, device: str, epoch: int | None) -> str:
     """First line of an attempt; `epoch` is that of the checkpoint from which it goes on, if there is one."""
     what = "starts" if epoch is None else f"continues after epoch {epoch}"
-    losses = f", machines lost so far: {job.losses}" if job.losses else ""
     return (
         f"trial {job.trial_id} of {job.cell} ({job.stage}, seed {job.seed}) {what} "
-        f"on {platform.node()}, {device_name(device)}{losses}"
+        f"on {platform.node()}, {device_name(device)}"
     )
 
 

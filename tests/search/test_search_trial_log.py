@@ -143,7 +143,7 @@ def test_the_log_of_a_trial_whose_worker_was_lost(
     reports = [first.step() for _ in range(3)]  # the third epoch is in no checkpoint
     assert {result["node"] for result in reports} == {"node"}
     assert {result["began"] for result in reports} == {0}
-    second = worker(job.model_copy(update={"losses": 1}))
+    second = worker(job)
     result = second.step()
     assert (result["began"], result["epoch"]) == (2, 2)
     while not result["done"]:
@@ -152,7 +152,6 @@ def test_the_log_of_a_trial_whose_worker_was_lost(
     starts = [number for number, line in enumerate(lines) if line.startswith("trial ")]
     assert "starts on" in lines[starts[0]]
     assert "continues after epoch 2 on" in lines[starts[1]]
-    assert lines[starts[1]].endswith("machines lost so far: 1")
     epochs = [line.split(":")[0] for line in lines if line.startswith("epoch ")]
     assert epochs == ["epoch 1", "epoch 2", "epoch 3", "epoch 4", "epoch 5"]
     assert [line for line in lines if line.startswith("checkpoint")] == [
