@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -37,6 +37,9 @@ from hsl.search.stages import Stage, Stages
 from hsl.search.trackers import Place, check_trackers
 from hsl.search.turns import Turns
 from hsl.training import generations
+
+if TYPE_CHECKING:
+    from hsl.search.searcher import CellSearcher
 
 MAX_DRIVER_FAILURES = 3
 """How often in a row, without a trial ended, the driver starts again from the store after Ray's controller failed."""
@@ -211,24 +214,16 @@ class Sweep:
         import ray  # noqa: PLC0415
 
         from hsl.search.accountant import Accountant, BudgetStopper  # noqa: PLC0415  imports ray
+        from hsl.search.heap import Heap, put_aside  # noqa: PLC0415
         from hsl.search.recorder import Recorder  # noqa: PLC0415
         from hsl.search.scheduler import StratifiedASHA  # noqa: PLC0415
-        from hsl.search.searcher import CellSearcher  # noqa: PLC0415
         from hsl.search.surveyor import Surveyor, home  # noqa: PLC0415
         from hsl.search.tracking import Tracking  # noqa: PLC0415
         from hsl.search.trial import SweepTrial  # noqa: PLC0415
 
         tally = tally_of(stage.name, stage.planned, stage.past.stage(stage.name))
         ended, failed = tally.ended, tally.failed
-        judge, pauses = stage.pauses.judge, stage.pauses
-        searcher = CellSearcher(
-            stage.queue,
-            Turns(self.plan, stage.studies),
-            self._proposed,
-            pauses,
-            lambda: bool(session.account.exceeded()),
-            self._mirror,
-        )
+        judge, pauses, searcher = stage.pauses.judge, stage.pauses, self._searcher(stage, session)
         losses = Losses(home())
         surveyor = Surveyor(session, self.space, searcher.jobs, losses)
         accountant = Accountant(session, self.space, searcher.jobs, losses)
@@ -239,24 +234,33 @@ class Sweep:
         recorder = Recorder(book, progress, searcher.jobs, pauses, losses, session.account.reached)
         place = Place.of(self.library.root, self.space.name)
         trackings = [Tracking(name, place, searcher.jobs) for name in self._trackers]
-        callbacks = [*trackings, surveyor, recorder, accountant]
+        callbacks = [*trackings, surveyor, recorder, accountant, Heap()]
         scheduler = StratifiedASHA(judge, searcher.jobs, losses.gives_up)
         try:
-            with progress.showing(tally):
+            with contextlib.ExitStack() as closing:
+                for part in (*trackings, accountant, surveyor, book):  # the last is closed first
+                    closing.callback(part.close)
+                closing.enter_context(progress.showing(tally))
+                closing.enter_context(put_aside())
                 tune_jobs(SweepTrial, searcher, scheduler, callbacks, BudgetStopper(session), self.space)
         finally:
             self._trained += tally.ended - ended
             self._failed += tally.failed - failed
-            try:
-                book.close()
-            finally:
-                surveyor.close()
-                accountant.close()
-                for tracking in trackings:
-                    tracking.close()
         if not session.account.exceeded():
             for job in pauses.left():
                 self._forget(job)
+
+    def _searcher(self, stage: Stage, session: Session) -> CellSearcher:
+        from hsl.search.searcher import CellSearcher  # noqa: PLC0415  imports ray
+
+        return CellSearcher(
+            stage.queue,
+            Turns(self.plan, stage.studies),
+            self._proposed,
+            stage.pauses,
+            lambda: bool(session.account.exceeded()),
+            self._mirror,
+        )
 
     def _proposed(self, study: CellStudy, proposal: Proposal) -> Job:
         configuration, seed = proposal.configuration, self.space.seed
