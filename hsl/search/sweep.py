@@ -238,8 +238,10 @@ class Sweep:
         scheduler = StratifiedASHA(judge, searcher.jobs, losses.gives_up)
         try:
             with contextlib.ExitStack() as closing:
-                for part in (*trackings, accountant, surveyor, book):  # the last is closed first
-                    closing.callback(part.close)
+                for tracking in trackings:
+                    closing.callback(tracking.close)
+                for close in (accountant.close, surveyor.close, book.close):  # the last is called first
+                    closing.callback(close)
                 closing.enter_context(progress.showing(tally))
                 closing.enter_context(put_aside())
                 tune_jobs(SweepTrial, searcher, scheduler, callbacks, BudgetStopper(session), self.space)
