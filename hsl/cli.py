@@ -19,6 +19,7 @@ from hsl import __version__
 from hsl.commands.answers import ANSWERS, best
 from hsl.commands.cluster import cluster
 from hsl.commands.evaluate import evaluate
+from hsl.commands.logs import logs
 from hsl.commands.options import Format, OutFormat, Part
 from hsl.commands.preview import preview
 from hsl.commands.replay import replay
@@ -134,6 +135,14 @@ def sweep(
             help="Show the studies in this Optuna storage as well, for example sqlite:///studies.db."
         ),
     ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TRACKER",
+            help="Tell this tracker of every epoch: tensorboard, wandb, mlflow; may be given several times.",
+            show_default="none",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan instead.")] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Train again what failed in earlier runs.")
@@ -152,7 +161,9 @@ def sweep(
     from hsl.search.sweep import Sweep  # noqa: PLC0415
 
     try:
-        ended = Sweep(loaded, uri, Console(stderr=True), address, optuna_storage, retry_failed).run()
+        ended = Sweep(
+            loaded, uri, Console(stderr=True), address, optuna_storage, retry_failed, log or ()
+        ).run()
     except KeyboardInterrupt:
         typer.echo(f"interrupted; everything so far is in {uri}, the same command continues", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -255,7 +266,7 @@ def score(
     _show(shown, format)
 
 
-for _command in (*ANSWERS, cluster, evaluate, preview, replay, report, status):
+for _command in (*ANSWERS, cluster, evaluate, logs, preview, replay, report, status):
     app.command()(_command)
 
 

@@ -45,12 +45,17 @@ def redact_known(text: str) -> str:
 
 
 def _secrets() -> set[str]:
-    """Values of environment variables named after secrets, also as they look inside quotes."""
+    """Values of environment variables named after secrets."""
     named = [value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name)]
     values = [value for value in named if not os.path.exists(value)]  # noqa: PTH110  of any text
     values += [member for value in values for member in _members(value)]
-    forms = (form for value in values for form in (value, repr(value)[1:-1], json.dumps(value)[1:-1]))
+    forms = (form for value in values for form in _forms(value))
     return {form for form in forms if len(form) >= _SHORTEST_SECRET}
+
+
+def _forms(value: str) -> tuple[str, ...]:
+    """How a secret looks as it is, line by line, and inside quotes."""
+    return (value, *value.splitlines(), repr(value)[1:-1], json.dumps(value)[1:-1])
 
 
 def _members(value: str) -> Iterator[str]:

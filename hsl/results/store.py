@@ -30,7 +30,6 @@ from hsl.results.parts import Part, decode, newest, parse
 
 _LOG = logging.getLogger("hsl.results.store")
 _SPACE = "space.yaml"
-_CHECKPOINTS = "checkpoints"
 _READ_ATTEMPTS = 5
 
 
@@ -154,24 +153,24 @@ class Store:
         self.append_table(table, rows)
         self._delete(table, old)
 
-    def checkpoints(self) -> dict[str, int]:
-        """File name to size in bytes of the checkpoints of trials."""
-        selector = fs.FileSelector(self._path(_CHECKPOINTS), allow_not_found=True)
-        with reported(f"{self.uri}/{_CHECKPOINTS}: cannot be listed"):
+    def files(self, folder: str) -> dict[str, int]:
+        """File name to size in bytes of what lies in a folder beside the tables: checkpoints, logs."""
+        selector = fs.FileSelector(self._path(folder), allow_not_found=True)
+        with reported(f"{self.uri}/{folder}: cannot be listed"):
             return {info.base_name: info.size for info in self._filesystem.get_file_info(selector)}
 
-    def read_checkpoint(self, name: str) -> pa.Buffer:
-        """The content of a file of `checkpoints`.
+    def read_file(self, name: str) -> pa.Buffer:
+        """The content of ``folder/file``.
 
         Raises:
             StoreError: If it cannot be read.
         """
-        return self._content(f"{_CHECKPOINTS}/{name}")
+        return self._content(name)
 
-    def write_checkpoint(self, name: str, content: pa.Buffer) -> None:
-        """Place a file among the checkpoints at once."""
-        with reported(f"{self.uri}/{_CHECKPOINTS}: cannot be written"):
-            self._place(f"{_CHECKPOINTS}/{name}", content)
+    def write_file(self, name: str, content: pa.Buffer) -> None:
+        """Place ``folder/file`` at once."""
+        with reported(f"{self.uri}/{name}: cannot be written"):
+            self._place(name, content)
 
     def write_space(self, text: str) -> None:
         """Keep the search space of the sweep, as YAML text."""

@@ -63,10 +63,14 @@ class Account:
         self.spent.gpu_hours += seconds * gpus / 3600
         self.spent.cost += seconds * price / 3600
 
+    def reached(self, trial_id: str) -> int:
+        """The last epoch of a trial that was counted."""
+        return self._seen.get(trial_id, 0)
+
     def count(self, trial_id: str, epoch: int) -> None:
         """A trial has trained up to `epoch`."""
-        self.spent.epochs += max(0, epoch - self._seen.get(trial_id, 0))
-        self._seen[trial_id] = max(epoch, self._seen.get(trial_id, 0))
+        self.spent.epochs += max(0, epoch - self.reached(trial_id))
+        self._seen[trial_id] = max(epoch, self.reached(trial_id))
 
     def exceeded(self) -> list[str]:
         """Names of the budgets that are spent."""

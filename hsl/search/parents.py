@@ -14,6 +14,7 @@ from hsl.errors import HslError
 from hsl.filesystems import exists, join
 from hsl.hardness.regimes import Regime
 from hsl.provenance import provenance, redact_known
+from hsl.search.reasons import out_of_memory
 from hsl.search.scores import Scores
 from hsl.training.configuration import Configuration
 
@@ -46,6 +47,10 @@ class Library:
     def checkpoint(self, trial_id: str) -> str:
         """URI of a trial's checkpoint."""
         return join(self.root, "checkpoints", f"{trial_id}.safetensors")
+
+    def log(self, trial_id: str) -> str:
+        """URI of what a trial prints."""
+        return join(self.root, "logs", f"{trial_id}.txt")
 
 
 @dataclass(frozen=True)
@@ -236,6 +241,9 @@ def make_all(tasks: Iterable[Task], resources: Mapping[str, float], workers: int
     except ray.exceptions.RayTaskError as error:
         cause = error.cause or error
         raise HslError(f"{describe(tasks[0])} or one beside it failed: {cause}") from error
+    except ray.exceptions.OutOfMemoryError as error:
+        said = f"Ray ended whoever made {describe(tasks[0])}, or one beside it, each time it was tried"
+        raise HslError(out_of_memory(said)) from error
     finally:
         for actor in makers:
             ray.kill(actor)

@@ -33,6 +33,13 @@ SPACE = {
     "early_stopping": "none",
     "confirm": {"seeds": 0},
 }
+INTERVAL = 15
+SLOW: dict[str, Any] = SPACE | {
+    "training": {"epochs": 40, "batch_size": 32, "checkpoint_every": INTERVAL},
+    "regimes": {"pgd": {"attack": {"name": "pgd", "eps": "16/255", "step": "4/255", "steps": 20}}},
+    "baseline": None,
+    "budget": {"configurations_per_cell": 3},
+}
 MEASURED = ("objective", "val_matched_loss", "test_matched_accuracy", "test_clean_loss", "nonzeros", "epochs")
 
 
@@ -109,11 +116,11 @@ def sweep(
     )
 
 
-def wait_for_checkpoints(store: Path, count: int) -> None:
+def wait_for_epochs(store: Path, trials: int, epoch: int) -> None:
     until = time.monotonic() + LIMIT_SECONDS
-    while len(list((store / "checkpoints").glob("*.safetensors"))) < count:
+    while not store.exists() or sum(max(found) >= epoch for found in epochs(store).values()) < trials:
         assert time.monotonic() < until, "no trial came under way"
-        time.sleep(0.1)
+        time.sleep(0.3)
 
 
 def wait_for_trials(store: Path, count: int) -> None:
@@ -129,6 +136,27 @@ def measured(store: Path) -> dict[str, list[object]]:
     return {row["trial_id"]: [row[name] for name in MEASURED] for row in rows}
 
 
+def rows(store: Path) -> list[dict[str, Any]]:
+    return Store(str(store)).read("trials").to_pylist()
+
+
+def check_losses(store: Path, drivers_killed: int) -> None:
+    """Both machines were seen to go, with a trial on each; less than an interval was repeated each time."""
+    sessions = Store(str(store)).read("sessions").to_pylist()
+    assert sum(session["lost_nodes"] for session in sessions) == 2
+    assert 1 <= sum(row["losses"] for row in rows(store)) <= 2
+    for row in rows(store):
+        assert row["repeated_epochs"] < INTERVAL * (row["losses"] + drivers_killed)
+    assert sum(row["repeated_epochs"] for row in rows(store)) > 0, (
+        "the first had gone on, after its checkpoint"
+    )
+
+
+def told(store: Path) -> str:
+    command = [sys.executable, "-m", "hsl.cli", "status", str(store)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
 def epochs(store: Path) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for row in Store(str(store)).read("epochs").to_pylist():
@@ -140,16 +168,16 @@ def test_two_of_three_nodes_vanish_one_joins_the_driver_is_killed_and_the_number
     nodes: Nodes, environment: dict[str, str], tmp_path: Path
 ) -> None:
     space = tmp_path / "space.yaml"
-    space.write_text(yaml.safe_dump(SPACE))
+    space.write_text(yaml.safe_dump(SLOW))
     vanishing, undisturbed = tmp_path / "vanishing", tmp_path / "undisturbed"
 
     driver = sweep(space, vanishing, environment, nodes.address)
-    wait_for_checkpoints(vanishing, 2)
+    wait_for_epochs(vanishing, 3, INTERVAL + 1)  # all have a checkpoint, and have gone on
     nodes.tell("kill 0")
-    wait_for_trials(vanishing, 2)
+    wait_for_trials(vanishing, 1)
     nodes.tell("kill 1")
     nodes.tell("add")
-    wait_for_trials(vanishing, 5)
+    wait_for_trials(vanishing, 3)
     driver.kill()
     driver.wait(timeout=30)
     assert sweep(space, vanishing, environment, nodes.address).wait(timeout=LIMIT_SECONDS) == 0
@@ -157,7 +185,10 @@ def test_two_of_three_nodes_vanish_one_joins_the_driver_is_killed_and_the_number
     assert sweep(space, undisturbed, environment, None).wait(timeout=LIMIT_SECONDS) == 0
     assert measured(vanishing) == measured(undisturbed)
     assert epochs(vanishing) == epochs(undisturbed)
-    assert max(row["attempts"] for row in Store(str(vanishing)).read("trials").to_pylist()) > 1
+    check_losses(vanishing, drivers_killed=1)
+    assert all(row["losses"] == row["repeated_epochs"] == 0 for row in rows(undisturbed))
+    assert "2 machines were lost" in told(vanishing)
+    assert "lost" not in told(undisturbed)
 
 
 def test_workers_come_with_the_work_run_two_trials_each_and_leave(

@@ -17,7 +17,7 @@ from ray.tune.search import Searcher
 from rich.console import Console
 
 from hsl.results.store import Store
-from hsl.search import accountant, prerequisites, sweep, trial
+from hsl.search import prerequisites, surveyor, sweep, trial
 from hsl.search.jobs import Job
 from hsl.search.parents import make_here
 from hsl.search.session import spent_before
@@ -75,7 +75,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     monkeypatch.setattr(trial, "REPORT_SECONDS", 0.01)
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     monkeypatch.setattr(ray, "cluster_resources", dict)
-    monkeypatch.setattr(accountant, "set_price", lambda *_, **__: None)
+    monkeypatch.setattr(ray, "nodes", list)
+    monkeypatch.setattr(surveyor, "home", lambda: "here")
     monkeypatch.setattr(sweep, "ray_session", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr(prerequisites, "slots", lambda *_: 2)
     monkeypatch.setattr(prerequisites, "make_all", lambda tasks, *_: make_here(tasks, "cpu"))
