@@ -29,7 +29,7 @@ class Accountant(Unsaved, tune.Callback):
 
     Args:
         session: The account of this run.
-        space: Says what a trial holds and what nodes cost.
+        space: Says what a trial holds and what nodes cost; where it does not, their labels do.
         jobs: Job of every Tune trial, by Tune's trial id; filled by the searcher.
     """
 
@@ -61,7 +61,8 @@ class Accountant(Unsaved, tune.Callback):
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """The driver has handled one event."""
         self._charge()
-        if self._space.prices and time.monotonic() - self._priced > PRICE_SECONDS:
+        is_priced = self._space.prices or self._session.price
+        if is_priced and time.monotonic() - self._priced > PRICE_SECONDS:
             self._priced = time.monotonic()
             set_price(self._session, self._space)
         self._session.save_if_due(self.under_way.values())
@@ -100,10 +101,11 @@ def set_price(session: Session, space: SearchSpace, strict: bool = False) -> Non
         HslError: With `strict`, if a node has no price and the sweep has a budget of money.
     """
     session.price, unknown = price_of(ray.nodes(), space.prices)
-    if not unknown or not space.prices:
+    if not unknown:
         return
     listed = ", ".join(sorted(unknown))
     message = f"prices: nothing is known of nodes of type {listed}; add their price per hour, or a default"
     if strict and space.budget.cost is not None:
         raise HslError(message)
-    LOG.warning("%s; they count as free", message)
+    if space.prices or session.price:
+        LOG.warning("%s; they count as free", message)

@@ -14,9 +14,11 @@ from typing import Any
 
 from rich.console import Console
 
+from hsl.cluster.fleet import Fleet
 from hsl.errors import HslError
 from hsl.results.store import Store
 from hsl.search import ledger
+from hsl.search.checks import check_priced
 from hsl.search.compatible import check_continues, space_text
 from hsl.search.jobs import Job
 from hsl.search.lease import lease
@@ -28,7 +30,7 @@ from hsl.search.preflight import preflight
 from hsl.search.prerequisites import prepare
 from hsl.search.progress import Progress, tally_of
 from hsl.search.proposals import CellStudy, Proposal
-from hsl.search.runtime import check_interrupted, ray_session, scratch_folder, slots
+from hsl.search.runtime import check_interrupted, on_fleet, ray_session, scratch_folder, slots
 from hsl.search.schema import SearchSpace
 from hsl.search.selections import of_plan, try_selections
 from hsl.search.session import Session
@@ -70,6 +72,7 @@ class Sweep:
         address: Address of a Ray cluster; by default this machine.
         optuna_storage: URL of an Optuna storage that shows the studies; by default none.
         retry_failed: Whether trials that failed in earlier runs are trained again.
+        fleet: What the cluster can grow to, where that is known.
     """
 
     def __init__(
@@ -79,9 +82,13 @@ class Sweep:
         console: Console,
         address: str | None = None,
         optuna_storage: str | None = None,
+        *,
         retry_failed: bool = False,
+        fleet: Fleet | None = None,
     ) -> None:
+        check_priced(space, fleet)
         self.space = space
+        self._there = on_fleet(space, fleet)
         self.plan = make_plan(space)
         self.store = Store(uri)
         self.library = Library(uri if "://" in uri else str(Path(uri).absolute()))
@@ -169,7 +176,7 @@ class Sweep:
 
     def _make(self, stage: Stage, session: Session) -> None:
         needed = self.needs.of_search() if stage.studies else self._needs_of(stage.queue)
-        prepare(needed, self.space.resources, self._say, session)
+        prepare(needed, self._there.resources, self._say, session)
         self._try_selections()
         self._train(stage, session)
 
@@ -200,7 +207,7 @@ class Sweep:
             stack.enter_context(ray_session(self._address))
         from hsl.search.accountant import set_price  # noqa: PLC0415  imports ray
 
-        set_price(session, self.space, strict=True)
+        set_price(session, self._there, strict=True)
 
     def _train(self, stage: Stage, session: Session) -> None:
         import ray  # noqa: PLC0415
@@ -222,7 +229,7 @@ class Sweep:
             lambda: bool(session.account.exceeded()),
             self._mirror,
         )
-        accountant = Accountant(session, self.space, searcher.jobs)
+        accountant = Accountant(session, self._there, searcher.jobs)
         progress = Progress(self._console, ray.cluster_resources)
         book = ledger.Ledger(
             self.store, stage.past.next_sequence, judge.is_exempt, self._forget, tally, self._check_lease
@@ -231,7 +238,7 @@ class Sweep:
         scheduler = StratifiedASHA(judge, searcher.jobs)
         try:
             with progress.showing(tally):
-                tune_jobs(SweepTrial, searcher, scheduler, callbacks, BudgetStopper(session), self.space)
+                tune_jobs(SweepTrial, searcher, scheduler, callbacks, BudgetStopper(session), self._there)
         finally:
             self._trained += tally.ended - ended
             self._failed += tally.failed - failed

@@ -92,8 +92,16 @@ def nodes(environment: dict[str, str]) -> Iterator[Nodes]:
 
 
 @pytest.fixture
-def growing(environment: dict[str, str]) -> Iterator[Nodes]:
-    cluster = Nodes("cluster_that_grows.py", str(HERE.parents[1] / "cluster.yaml"), environment)
+def on_head(environment: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """The environment on the head of a cluster, whose home holds the cluster's file."""
+    home = tmp_path / "home"
+    home.mkdir()
+    return {**environment, "HOME": str(home)}
+
+
+@pytest.fixture
+def growing(on_head: dict[str, str]) -> Iterator[Nodes]:
+    cluster = Nodes("cluster_that_grows.py", str(HERE.parents[1] / "cluster.yaml"), on_head)
     yield cluster
     cluster.close()
 
@@ -161,14 +169,14 @@ def test_two_of_three_nodes_vanish_one_joins_the_driver_is_killed_and_the_number
 
 
 def test_workers_come_with_the_work_run_two_trials_each_and_leave(
-    growing: Nodes, environment: dict[str, str], tmp_path: Path
+    growing: Nodes, on_head: dict[str, str], tmp_path: Path
 ) -> None:
+    """Nothing but the space and the address is given: how far it grows stands in the cluster's file on the head."""
     space, store = tmp_path / "space.yaml", tmp_path / "store"
-    resources = {"cpu": 0.5, "gpu": 0.5, "concurrent": 4}
-    space.write_text(yaml.safe_dump(SPACE | {"resources": resources}))
+    space.write_text(yaml.safe_dump(SPACE | {"resources": {"cpu": 0.5, "gpu": 0.5}}))
     assert growing.line() == "0 0", "no worker before there is work"
 
-    driver = sweep(space, store, environment, growing.address)
+    driver = sweep(space, store, on_head, growing.address)
     seen = [growing.line()]
     while seen[-1] != "2 2":
         seen.append(growing.line())
@@ -179,6 +187,9 @@ def test_workers_come_with_the_work_run_two_trials_each_and_leave(
     rows = Store(str(store)).read("trials").to_pylist()
     assert len(measured(store)) == len(rows) == 12
     assert most_at_once(rows) == 4, "two trials on each of two GPUs"
+    (session,) = Store(str(store)).read("sessions").to_pylist()
+    hours = session["wall_time"] / 3600
+    assert 0.2016 * hours < session["cost"] < (0.2016 + 2 * 0.40) * hours, "the head, and up to two workers"
 
 
 def most_at_once(rows: list[dict[str, Any]]) -> int:
