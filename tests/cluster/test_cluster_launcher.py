@@ -90,7 +90,7 @@ TYPOS = [
         "give dollars per hour in quotes",
     ),
     ("available_node_types/t4-spot/labels", {"hsl/price-per-hour": "inf"}, "give dollars per hour"),
-    ("available_node_types/t4-spot/labels/hsl\\/price", "1", r"did you mean 'hsl/price-per-hour'"),
+    ("available_node_types/t4-spot/labels/hsl\\/price-per-hou", "1", r"did you mean 'hsl/price-per-hour'"),
     ("available_node_types/t4-spot/labels/hsl\\/priced-on", "yesterday", "give the date of the prices"),
     ("available_node_types/t4-spot/labels", {"hsl/price-per-hour": "1"}, "prices without hsl/priced-on"),
     ("available_node_types/head/labels/hsl\\/spot-price-per-hour", "1", "asks for no spot machine"),
