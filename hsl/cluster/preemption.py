@@ -97,8 +97,12 @@ def wait_for_notice(provider: Provider, poll_seconds: float = POLL_SECONDS) -> N
         time.sleep(poll_seconds)
 
 
-def drain(notice_seconds: int) -> None:
-    """Tell Ray that this node ends in `notice_seconds`, so that it places nothing more here.
+def drain(notice_seconds: int, node_id: str | None = None) -> None:
+    """Tell Ray that a node ends in `notice_seconds`, so that it places nothing more there.
+
+    Args:
+        notice_seconds: Time that is left.
+        node_id: Ray's id of the node; by default the node of this machine.
 
     Raises:
         HslError: If Ray refuses.
@@ -108,6 +112,7 @@ def drain(notice_seconds: int) -> None:
         *("--reason", "DRAIN_NODE_REASON_PREEMPTION"),
         *("--reason-message", "the provider takes the machine away"),
         *("--deadline-remaining-seconds", str(notice_seconds)),
+        *(("--node-id", node_id) if node_id else ()),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -118,7 +123,8 @@ def main(arguments: list[str]) -> None:
     """Wait for the notice and drain the node.
 
     Args:
-        arguments: The name of the provider and, optionally, another metadata address.
+        arguments: The name of the provider and, optionally, another metadata address, and the id of the node where
+            a machine has several.
     """
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
     name = arguments[0] if arguments else ""
@@ -130,7 +136,7 @@ def main(arguments: list[str]) -> None:
     LOG.info("watching for the end of this %s machine", name)
     wait_for_notice(provider)
     LOG.info("the machine ends in %d s: draining", provider.notice_seconds)
-    drain(provider.notice_seconds)
+    drain(provider.notice_seconds, *arguments[2:3])
     LOG.info("drained")
 
 

@@ -6,13 +6,16 @@ import os
 import secrets
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 import yaml
+from test_cluster_preemption import AWS, NOTICES, Metadata
 
 from hsl.results.store import Store
 
@@ -57,11 +60,11 @@ class Nodes:
         )
         self.address = self.line()
 
-    def tell(self, command: str) -> None:
+    def tell(self, command: str) -> str:
+        """What the cluster answers."""
         self._stream(self.process.stdin).write(command + "\n")
         self._stream(self.process.stdin).flush()
-        while self.line() != "done":
-            pass
+        return "\n".join(iter(self.line, "done"))
 
     def line(self) -> str:
         """The next line that the cluster prints."""
@@ -166,6 +169,43 @@ def test_two_of_three_nodes_vanish_one_joins_the_driver_is_killed_and_the_number
     assert measured(vanishing) == measured(undisturbed)
     assert epochs(vanishing) == epochs(undisturbed)
     assert max(row["attempts"] for row in Store(str(vanishing)).read("trials").to_pylist()) > 1
+
+
+@pytest.fixture
+def metadata() -> Iterator[str]:
+    """Serves, in place of the provider, that the machine will be taken away."""
+    Metadata.answers, Metadata.asked = {AWS: NOTICES[0][2]}, []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Metadata)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join(timeout=5)
+
+
+PREEMPTED = "3"
+"""NodeDeathInfo.AUTOSCALER_DRAIN_PREEMPTED: Tune does not count what is lost with such a node as a failure."""
+
+
+def test_a_node_that_its_provider_takes_away_is_drained_and_its_trials_go_on_elsewhere(
+    nodes: Nodes, environment: dict[str, str], metadata: str, tmp_path: Path
+) -> None:
+    space, store = tmp_path / "space.yaml", tmp_path / "store"
+    space.write_text(yaml.safe_dump(SPACE))
+    driver = sweep(space, store, environment, nodes.address)
+    wait_for_checkpoints(store, 3)
+    said = nodes.tell(f"watch 0 {metadata}")
+    assert said.startswith("0 ") and said.endswith("drained"), said
+    nodes.tell("kill 0")
+    assert driver.wait(timeout=LIMIT_SECONDS) == 0
+
+    assert nodes.tell("why 0").startswith(f"False {PREEMPTED} "), "Ray knows why the node ended"
+    rows = Store(str(store)).read("trials").to_pylist()
+    assert [row["status"] for row in rows] == ["completed"] * 12
+    assert len({row["trial_id"] for row in rows}) == 12
+    assert epochs(store) == {row["trial_id"]: list(range(1, 13)) for row in rows}
+    assert max(row["attempts"] for row in rows) == 2, "one trial was moved, and started again once"
 
 
 def test_workers_come_with_the_work_run_two_trials_each_and_leave(
