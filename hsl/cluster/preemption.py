@@ -26,6 +26,10 @@ POLL_SECONDS = 5.0
 
 ANSWER_SECONDS = 2.0
 
+DEADLINE_SECONDS = 1
+"""When the node ends, as Ray is told. A loss after that is none of the trial's failures; one before it is. Machines
+end when it suits the provider, often before the time that was announced, so it has to be as near as can be."""
+
 _OPENER = build_opener(ProxyHandler({}))  # the metadata address is on this machine: never through a proxy
 
 
@@ -98,10 +102,10 @@ def wait_for_notice(provider: Provider, poll_seconds: float = POLL_SECONDS) -> N
 
 
 def drain(notice_seconds: int, node_id: str | None = None) -> None:
-    """Tell Ray that a node ends in `notice_seconds`, so that it places nothing more there.
+    """Tell Ray that a node is to end, so that it places nothing more there; what runs there goes on meanwhile.
 
     Args:
-        notice_seconds: Time that is left.
+        notice_seconds: Time that is left, for Ray's log.
         node_id: Ray's id of the node; by default the node of this machine.
 
     Raises:
@@ -110,8 +114,8 @@ def drain(notice_seconds: int, node_id: str | None = None) -> None:
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "drain-node"),
         *("--reason", "DRAIN_NODE_REASON_PREEMPTION"),
-        *("--reason-message", "the provider takes the machine away"),
-        *("--deadline-remaining-seconds", str(notice_seconds)),
+        *("--reason-message", f"the provider takes the machine away in {notice_seconds} s"),
+        *("--deadline-remaining-seconds", str(DEADLINE_SECONDS)),
         *(("--node-id", node_id) if node_id else ()),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
