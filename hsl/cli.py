@@ -147,6 +147,10 @@ def sweep(
     from hsl.cluster.fleet import find_fleet  # noqa: PLC0415
     from hsl.search.space import load_space  # noqa: PLC0415
 
+    if cluster and not address:
+        raise HslError(
+            f"{cluster!r} says how far a cluster grows; give its --address, or RAY_ADDRESS, as well"
+        )
     loaded = load_space(space, overrides or ())
     fleet = find_fleet(cluster, address)
     uri = _store_uri(store, storage, loaded.name)

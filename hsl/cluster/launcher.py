@@ -180,7 +180,7 @@ def _node_problems(
 
 
 def _label_problems(where: str, labels: Mapping[str, Any], is_spot: bool) -> Iterator[Problem]:
-    ours = {name: value for name, value in labels.items() if name.startswith("hsl/")}
+    ours = {name: value for name, value in labels.items() if str(name).startswith("hsl/")}
     yield from _unknown(where, ours, PRICE_LABELS)
     for name in (PRICE_LABEL, SPOT_PRICE_LABEL):
         if name in labels and not _is_price(labels[name]):

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from hsl.errors import HslError
 from hsl.search.curves import Curve, by_cell
 from hsl.search.nodes import HOUR, Spot
 from hsl.search.replay import Replay, Replayed
@@ -44,6 +45,10 @@ end. ``epochs``: trained, each counted once. ``losses``: nodes that were lost wi
 trained again, ``repeated``: the same as a share of ``epochs``. ``regret``, ``cells_lost``: as in `hsl.search.replays`.
 ``hours``: end of the sweep. ``node_hours``: during which nodes held trials. ``cost``: of these at the spot price.
 ``on_demand``: of those of the same sweep without losses, at the price on demand."""
+
+
+MOST_LOSSES = 5.0
+"""Losses of a node between two checkpoints, on average, beyond which next to no trial would end (e^-5 get through)."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,11 @@ def spot_table(
 
     Returns:
         A table as `SCHEMA` says.
+
+    Raises:
+        HslError: If nodes are lost so often that the replay would not end.
     """
+    _check_ends(curves, rates, spot)
     cells, epochs = by_cell(curves), max(curve.epochs for curve in curves)
     rows = []
     for each in list(asked) or [Stratified(), None]:
@@ -94,6 +103,18 @@ def spot_table(
         on_demand = None if prices.on_demand is None else prices.on_demand * undisturbed
         rows += [_row(wanted.name, rate, runs[rate], cells, prices.spot, on_demand) for rate in runs]
     return pa.Table.from_pylist(rows, SCHEMA)
+
+
+def _check_ends(curves: Sequence[Curve], rates: Sequence[float], spot: Spot) -> None:
+    """The segment that a trial has to survive is that between two checkpoints, or its whole training."""
+    longest = max(curve.seconds[-1] * min(1, spot.checkpoint_interval / curve.epochs) for curve in curves)
+    losses = max(rates, default=0) * longest / HOUR
+    if not losses <= MOST_LOSSES:
+        raise HslError(
+            f"at {max(rates):g} losses per node and hour a node is lost {losses:.1f} times between two checkpoints "
+            f"({longest:.0f} s), so that next to no trial would end; lower --spot-rate, --checkpoint-interval or "
+            f"--epoch-seconds to at most {MOST_LOSSES:g} times"
+        )
 
 
 def _one(asked: Setting, cells: Cells, workers: int, spot: Spot, seed: int) -> Replayed:

@@ -194,9 +194,10 @@ def test_the_plan_says_what_the_cluster_makes_of_it(tmp_path: Path) -> None:
 def test_a_trial_that_fits_nowhere_is_refused_before_anything(tmp_path: Path) -> None:
     space = tmp_path / "space.yaml"
     space.write_text(yaml.safe_dump({**SPACE, "resources": {"cpu": 8, "gpu": 1}}))
-    for command in ("plan", "sweep"):
-        done = CliRunner().invoke(
-            app, [command, str(space), "--cluster", str(FILE), "--storage", str(tmp_path / "stores")]
-        )
+    options = [str(space), "--cluster", str(FILE), "--storage", str(tmp_path / "stores")]
+    for command in (["plan"], ["sweep", "--address", "127.0.0.1:1"]):
+        done = CliRunner().invoke(app, [*command, *options])
         assert "asks for 8 CPU and 1 GPU" in str(done.exception)
+    alone = CliRunner().invoke(app, ["sweep", *options], env={"RAY_ADDRESS": ""})
+    assert "give its --address" in str(alone.exception)
     assert not (tmp_path / "stores").exists()

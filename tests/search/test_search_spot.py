@@ -206,9 +206,11 @@ def test_the_command(tmp_path: Path) -> None:
             "--checkpoint-interval, --spot-price: only with",
         ),
         (["--spot-rate", "0.1", "--warm-start", "2"], "neither --figure nor --warm-start"),
+        (["--spot-rate", "1", "--epoch-seconds", "4000", "--checkpoint-interval", "9"], "lost 6.7 times"),
+        (["--spot-rate", "nan", "--checkpoint-interval", "1"], "next to no trial would end"),
     ],
 )
-def test_an_option_that_would_do_nothing_is_refused(
+def test_what_would_do_nothing_or_never_end_is_refused(
     arguments: list[str], message: str, tmp_path: Path
 ) -> None:
     done = run(str(small_store(tmp_path / "store")), *arguments)
