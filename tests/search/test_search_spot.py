@@ -207,7 +207,7 @@ def test_the_command(tmp_path: Path) -> None:
         ),
         (["--spot-rate", "0.1", "--warm-start", "2"], "neither --figure nor --warm-start"),
         (["--spot-rate", "1", "--epoch-seconds", "4000", "--checkpoint-interval", "9"], "lost 6.7 times"),
-        (["--spot-rate", "nan", "--checkpoint-interval", "1"], "next to no trial would end"),
+        (["--spot-rate", "inf", "--checkpoint-interval", "1"], "next to no trial would end"),
     ],
 )
 def test_what_would_do_nothing_or_never_end_is_refused(
