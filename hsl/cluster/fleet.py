@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hsl.cluster.kuberay import KIND, worker_types
 from hsl.cluster.launcher import NodeType, check_cluster, node_types, read_cluster
 from hsl.errors import HslError
 
@@ -74,7 +75,10 @@ def _whole(value: float) -> int:
 
 
 def fleet_of(cluster: Mapping[str, Any], source: str) -> Fleet:
-    """The fleet that a cluster file describes; nothing is checked."""
+    """The fleet that a cluster file describes, of Ray's launcher or of KubeRay; nothing is checked."""
+    if cluster.get("kind") == KIND:
+        groups = worker_types(cluster, source)
+        return Fleet(source, groups, sum(group.most for group in groups))
     types = node_types(cluster)
     workers = tuple(node for name, node in types.items() if name != cluster.get("head_node_type"))
     return Fleet(source, workers, cluster.get("max_workers", 2))
@@ -95,7 +99,8 @@ def find_fleet(path: str | None, address: str | None) -> Fleet | None:
     """
     if path is not None:
         content = read_cluster(path)
-        check_cluster(content, path)
+        if content.get("kind") != KIND:  # the operator checks its own
+            check_cluster(content, path)
         return fleet_of(content, path)
     on_head = Path(BOOTSTRAP).expanduser()
     return fleet_of(read_cluster(on_head), str(on_head)) if address and on_head.is_file() else None

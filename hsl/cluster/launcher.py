@@ -65,8 +65,8 @@ class NodeType:
 
     name: str
     machine: str
-    cpus: int
-    gpus: int
+    cpus: float
+    gpus: float
     most: int
     is_spot: bool
     price: float | None

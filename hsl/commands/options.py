@@ -28,7 +28,7 @@ ClusterFile = Annotated[
     typer.Option(
         "--cluster",
         metavar="FILE",
-        help="File of Ray's cluster launcher: how far the cluster grows, and what its nodes cost.",
+        help="File of Ray's cluster launcher or of KubeRay: how far the cluster grows, and what its nodes cost.",
         show_default="on its head, what it was started with",
     ),
 ]

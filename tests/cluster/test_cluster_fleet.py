@@ -40,7 +40,7 @@ def shipped() -> Fleet:
 
 
 def node(name: str, cpus: float, gpus: float, most: int, price: float | None = None) -> NodeType:
-    return NodeType(name, f"machine-{name}", cpus, gpus, most, True, price)  # type: ignore[arg-type]
+    return NodeType(name, f"machine-{name}", cpus, gpus, most, True, price)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +125,24 @@ def test_a_type_without_a_limit_has_that_of_the_cluster() -> None:
     cluster = read_cluster(FILE)
     del cluster["available_node_types"]["t4-spot"]["max_workers"]
     assert fleet_of(cluster, "x").workers[0].most == 16
+
+
+def test_a_cluster_of_kuberay_says_so_as_well(tmp_path: Path) -> None:
+    shipped_file = ROOT / "hsl" / "cluster" / "variants" / "kuberay.yaml"
+    fleet = find_fleet(str(shipped_file), None)
+    assert fleet is not None
+    assert fleet.capacity(2, 0.5) == 32
+    assert fleet.capacity(4, 1) == 16
+    content = yaml.safe_load(shipped_file.read_text())
+    group = content["spec"]["workerGroupSpecs"][0]
+    limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+    limits["cpu"] = "3500m"
+    group["labels"] = {"hsl/price-per-hour": "0.5"}
+    assert fleet_of(content, "x").capacity(1, 0) == 3 * 16
+    assert fleet_of(content, "x").prices == {"gpu-spot": 0.5}
+    del group["maxReplicas"]
+    with pytest.raises(HslError, match=r"a worker group without 'maxReplicas'; each needs groupName"):
+        fleet_of(content, "x")
 
 
 def test_offers_by_hand() -> None:
