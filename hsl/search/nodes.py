@@ -45,21 +45,22 @@ class Nodes(Generic[T]):
         seed: Seed of the losses.
 
     Attributes:
+        count: Nodes, when all are there.
         seconds: Time that nodes held trials, summed over nodes.
         losses: Nodes that were lost while they held a trial.
     """
 
     def __init__(self, workers: int, spot: Spot, seed: int = 0) -> None:
+        self.count = math.ceil(workers / spot.trials_per_node)
         self.seconds = 0.0
         self.losses = 0
+        self._workers = workers
         self._size = spot.trials_per_node
         self._mean_life = HOUR / spot.rate if spot.rate else math.inf
         self._rng = np.random.default_rng([seed, 1])
-        self._free = list(range(workers))
-        heapify(self._free)
+        self._free = list(range(workers))  # a heap
         self._held: dict[int, dict[int, T]] = {}
         self._since: dict[int, float] = {}
-        self.count = math.ceil(workers / self._size)
 
     @property
     def is_full(self) -> bool:
@@ -71,7 +72,7 @@ class Nodes(Generic[T]):
         return float(self._rng.exponential(self._mean_life)) if self._mean_life < math.inf else math.inf
 
     def take(self, trial: T, now: float) -> int:
-        """Put a trial on a node, one that is in use already if possible.
+        """Put a trial on the first node that has a place.
 
         Returns:
             Its place.
@@ -105,9 +106,9 @@ class Nodes(Generic[T]):
             heapify(self._free)
         return trials
 
-    def replace(self, node: int, workers: int) -> None:
+    def replace(self, node: int) -> None:
         """Another node has come for one that was lost."""
-        for place in range(node * self._size, min((node + 1) * self._size, workers)):
+        for place in range(node * self._size, min((node + 1) * self._size, self._workers)):
             heappush(self._free, place)
 
     def _leave(self, node: int, now: float) -> None:

@@ -120,7 +120,6 @@ class Replay:
         self._open = {cell: bool(queue) for cell, queue in self._proposed.items()}
         self._pauses: Pauses[Running] = Pauses(judge)
         self._turns = [(0.0, number, cell) for number, cell in enumerate(cells) if cells[cell]]
-        self._workers = workers
         self._spot = spot or Spot()
         self._nodes: Nodes[Running] = Nodes(workers, self._spot, seed)
         self._lost: deque[Running] = deque()
@@ -142,7 +141,7 @@ class Replay:
             if isinstance(event, Loss):
                 self._lose(event.node, now)
             elif isinstance(event, Arrival):
-                self._nodes.replace(event.node, self._workers)
+                self._nodes.replace(event.node)
                 self._await_loss(event.node, now)
             elif event.event == number:
                 self._report(event, now)
