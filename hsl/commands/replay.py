@@ -69,9 +69,9 @@ def replay(
 ) -> None:
     """Show what other early stopping would have cost and missed, on trials of the search that went to the end."""
     from hsl.results.output import show  # noqa: PLC0415
-    from hsl.search.nodes import Spot  # noqa: PLC0415
     from hsl.search.replays import table  # noqa: PLC0415
     from hsl.search.space import early_stopping_of  # noqa: PLC0415
+    from hsl.search.spot_nodes import Spot  # noqa: PLC0415
     from hsl.search.spot_replays import Prices, spot_table  # noqa: PLC0415
 
     asked = [early_stopping_of(text) for text in early_stopping or ()]

@@ -1,7 +1,7 @@
 """What another early stopping would have cost: the judges of a sweep on recorded curves, with a virtual clock.
 
 Time is that of the recorded epochs. Not simulated: start-up, the driver's own time, workers that disturb each other.
-Nodes may be lost (`hsl.search.nodes`): their trials go on from their last checkpoint wherever there is a place, before
+Nodes may be lost (`hsl.search.spot_nodes`): their trials go on from their last checkpoint wherever there is a place, before
 anything new starts, and report again what they have reported already.
 """
 
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from hsl.search.curves import OBJECTIVE, Curve
-from hsl.search.nodes import Nodes, Spot
 from hsl.search.pauses import Pauses
 from hsl.search.rungs import Decision, Judge
+from hsl.search.spot_nodes import Nodes, Spot
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ import pyarrow as pa
 
 from hsl.errors import HslError
 from hsl.search.curves import Curve, by_cell
-from hsl.search.nodes import HOUR, Spot
 from hsl.search.replay import Replay, Replayed
 from hsl.search.replays import Cells, Setting, setting
 from hsl.search.schema import EarlyStopping, Stratified
+from hsl.search.spot_nodes import HOUR, Spot
 
 SCHEMA = pa.schema(
     [

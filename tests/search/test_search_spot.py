@@ -17,11 +17,11 @@ from typer.testing import CliRunner
 
 from hsl.cli import app
 from hsl.search.curves import Curve, by_cell, paced
-from hsl.search.nodes import Spot
 from hsl.search.replay import Replay, Replayed
 from hsl.search.replays import setting, shuffled
 from hsl.search.rungs import Judge
 from hsl.search.schema import Median, Promotion, Stratified
+from hsl.search.spot_nodes import Spot
 from hsl.search.spot_replays import SCHEMA, Prices, spot_table
 
 HOUR = 3600.0
