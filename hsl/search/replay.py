@@ -1,8 +1,8 @@
 """What another early stopping would have cost: the judges of a sweep on recorded curves, with a virtual clock.
 
 Time is that of the recorded epochs. Not simulated: start-up, the driver's own time, workers that disturb each other.
-Nodes may be lost (`hsl.search.spot_nodes`): their trials go on from their last checkpoint wherever there is a place, before
-anything new starts, and report again what they have reported already.
+Nodes may be lost (`hsl.search.spot_nodes`): their trials go on from their last checkpoint wherever there is a place,
+before anything new starts, and report again what they have reported already.
 """
 
 from __future__ import annotations
