@@ -14,10 +14,10 @@ import typer
 
 from hsl import __version__
 from hsl.commands.answers import ANSWERS, best
-from hsl.commands.cluster import cluster
+from hsl.commands.cluster import cluster as cluster_
 from hsl.commands.evaluate import evaluate
 from hsl.commands.logs import logs
-from hsl.commands.options import Format, OutFormat, Part
+from hsl.commands.options import ClusterFile, Format, OutFormat, Part
 from hsl.commands.preview import preview
 from hsl.commands.replay import replay
 from hsl.commands.report import report
@@ -85,24 +85,31 @@ def plan(
     overrides: Overrides = None,
     store: StoreOption = None,
     storage: StorageOption = None,
+    cluster: ClusterFile = None,
     format: OutFormat = Format.TABLE,
 ) -> None:
     """Show what a sweep would run, what it costs, and what is left out and why."""
+    from hsl.cluster.fleet import find_fleet  # noqa: PLC0415
+    from hsl.search.checks import check_priced  # noqa: PLC0415
     from hsl.search.cost import estimate  # noqa: PLC0415
     from hsl.search.describe import document, show_plan  # noqa: PLC0415
     from hsl.search.forecast import forecast  # noqa: PLC0415
+    from hsl.search.offers import offers_of  # noqa: PLC0415
     from hsl.search.plan import make_plan  # noqa: PLC0415
     from hsl.search.space import load_space  # noqa: PLC0415
 
     made = make_plan(load_space(space, overrides or ()))
+    fleet = find_fleet(cluster, os.environ.get("RAY_ADDRESS"))
+    check_priced(made.space, fleet)
     rates = _recorded_rates(_store_uri(store, storage, made.space.name))
     costs = estimate(made, rates.passes_per_second if rates else None)
-    budgets = forecast(made, costs, rates)
-    content = document(made, costs, budgets, rates is not None)
+    offers = offers_of(fleet, made.space.resources, costs, made.space.prices) if fleet else None
+    budgets = forecast(made, costs, rates, offers)
+    content = document(made, costs, budgets, rates is not None, offers)
     if format is Format.TABLE:
         from rich.console import Console  # noqa: PLC0415
 
-        show_plan(made, costs, budgets, rates is not None, Console())
+        show_plan(made, costs, budgets, rates is not None, Console(), offers)
     elif format is Format.JSON:
         import json  # noqa: PLC0415
 
@@ -118,6 +125,7 @@ def sweep(
     store: StoreOption = None,
     storage: StorageOption = None,
     *,
+    cluster: ClusterFile = None,
     address: Annotated[
         str | None,
         typer.Option(help="Address of a Ray cluster.", envvar="RAY_ADDRESS", show_default="this machine"),
@@ -143,20 +151,34 @@ def sweep(
 ) -> None:
     """Train what the store lacks, and print the best configuration of every cell. Run it again to continue."""
     if dry_run:
-        plan(space, overrides, store, storage)
+        plan(space, overrides, store, storage, cluster)
         return
+    from hsl.cluster.fleet import find_fleet  # noqa: PLC0415
     from hsl.search.space import load_space  # noqa: PLC0415
 
+    if cluster and not address:
+        raise HslError(
+            f"{cluster!r} says how far a cluster grows; give its --address, or RAY_ADDRESS, as well"
+        )
     loaded = load_space(space, overrides or ())
+    fleet = find_fleet(cluster, address)
     uri = _store_uri(store, storage, loaded.name)
     from rich.console import Console  # noqa: PLC0415
 
     from hsl.search.sweep import Sweep  # noqa: PLC0415
 
     try:
-        ended = Sweep(
-            loaded, uri, Console(stderr=True), address, optuna_storage, retry_failed, log or ()
-        ).run()
+        made = Sweep(
+            loaded,
+            uri,
+            Console(stderr=True),
+            address,
+            optuna_storage,
+            retry_failed=retry_failed,
+            trackers=log or (),
+            fleet=fleet,
+        )
+        ended = made.run()
     except KeyboardInterrupt:
         typer.echo(f"interrupted; everything so far is in {uri}, the same command continues", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -257,8 +279,9 @@ def score(
     _show(shown, format)
 
 
-for _command in (*ANSWERS, cluster, evaluate, logs, preview, replay, report, status):
+for _command in (*ANSWERS, evaluate, logs, preview, replay, report, status):
     app.command()(_command)
+app.command("cluster")(cluster_)
 
 
 @app.command("list")
