@@ -16,6 +16,8 @@ from hsl.results.baselines import READ, dense_cells
 from hsl.results.best import METRICS, best, check_metric
 from hsl.results.database import label, run, sandbox
 from hsl.results.schema import columns
+from hsl.results.sequential import asked_levels
+from hsl.results.stats import CONFIDENCE
 from hsl.results.store import Store
 
 Values = dict[str, Any]
@@ -154,6 +156,15 @@ class Evidence:
         for row in self.rows(_SEEDS.format(metric=self.metric)):
             found[row["cell"], row["configuration_id"]].append(row)
         return found
+
+    def level(self, *rows: Mapping[str, Any]) -> float:
+        """The confidence that intervals over the seeds of these cells need to hold at 95 %."""
+        return max((self._levels.get(row["cell"], CONFIDENCE) for row in rows), default=CONFIDENCE)
+
+    @cached_property
+    def _levels(self) -> dict[str, float]:
+        """Above 95 % where seeds were added until it was clear."""
+        return asked_levels(self.snapshot.read("cells", ["cell", "confidence"]))
 
     def ordered(self, methods: Iterable[str]) -> tuple[str, ...]:
         """Methods in the order of their colours."""

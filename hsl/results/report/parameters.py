@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from hsl.results.documents import mapping
 from hsl.results.report.evidence import Evidence, Values
 from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
 from hsl.results.report.wording import count, first_panels, listed, scaled
@@ -46,7 +47,7 @@ Samples = Sequence[tuple[Mapping[str, Any], float]]
 def section(evidence: Evidence) -> Section:
     """The section of both figures, or what it lacks."""
     rows = evidence.in_order(evidence.rows(_TRIALS.format(settings=evidence.setting_sql)))
-    trials = [{**row, "parameters": json.loads(row["parameters"])} for row in rows]
+    trials = [{**row, "parameters": mapping(row, "trials", "parameters")} for row in rows]
     studies = {name: found for name, found in _studies(evidence, trials).items() if found}
     figures = [_importance(studies)] if studies else []
     missing = () if studies else (_too_few(trials),)
