@@ -46,7 +46,8 @@ def decode(table: str, source: pa.NativeFile, columns: Sequence[str] | None = No
             By default all, also those that this version does not know.
 
     Raises:
-        StoreError: If a newer version wrote the file, which may mean something else by a column.
+        StoreError: If a newer version wrote the file, which may mean something else by a column; or if a row has
+            no value, or one that is not allowed, in a column of the file that asks for one.
         pyarrow.ArrowException, OSError, ValueError, KeyError: If it is no file of this table.
     """
     file = pq.ParquetFile(source, pre_buffer=True)
@@ -59,7 +60,8 @@ def decode(table: str, source: pa.NativeFile, columns: Sequence[str] | None = No
     else:
         wanted = {*columns, *schema.needed(table)}
         rows = file.read(columns=[name for name in found.names if name in wanted])
-    schema.conform(table, rows, columns)
+    fit = schema.conform(table, rows, columns)
+    schema.require_values(table, fit.select([name for name in fit.column_names if name in rows.column_names]))
     return rows
 
 

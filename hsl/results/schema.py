@@ -10,6 +10,7 @@ from numbers import Integral, Real
 from typing import Any, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from hsl.errors import StoreError, UnknownNameError, close_match
 from hsl.results.columns import KEYS, TABLES, Column
@@ -128,6 +129,40 @@ def conform(table: str, found: pa.Table, wanted: Sequence[str] | None = None) ->
         for field in fields
     ]
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=schema.metadata))
+
+
+def require_values(table: str, rows: pa.Table) -> None:
+    """Refuse rows without a value that every row has, or with one that is none of those allowed.
+
+    Args:
+        table: Name of the table.
+        rows: Any of its columns.
+
+    Raises:
+        StoreError: For the first such row.
+    """
+    for column in columns(table):
+        if column.name in rows.column_names:
+            values = rows[column.name]
+            if column.required and values.null_count:
+                raise _unfit(table, column, rows, pc.is_null(values))
+            if column.allowed:
+                fit = pc.is_in(values, value_set=pa.array(column.allowed, pa.string()), skip_nulls=False)
+                wrong = pc.and_(pc.is_valid(values), pc.invert(fit))
+                if pc.any(wrong).as_py():
+                    raise _unfit(table, column, rows, wrong)
+
+
+def _unfit(table: str, column: Column, rows: pa.Table, wrong: pa.ChunkedArray) -> StoreError:
+    names = [name for name in KEYS[table] if name in rows.column_names]
+    row = rows.select([*names, column.name]).filter(wrong).slice(0, 1).to_pylist()[0]
+    where = ", ".join(f"{name} {row[name]!r}" for name in names)
+    given = "no value" if row[column.name] is None else repr(row[column.name])
+    takes = ", ".join(column.allowed) or column.type
+    return StoreError(
+        f"{table}.{column.name} of {where} is {given}, it takes {takes}; restore the files of {table}/ "
+        "or remove those that something else wrote"
+    )
 
 
 def markdown() -> str:

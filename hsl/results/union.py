@@ -145,8 +145,9 @@ def renamings(connection: duckdb.DuckDBPyConnection, prefixes: Sequence[str]) ->
     return [
         Renaming(source, kind, old, f"{prefixes[source]}:{old}")
         for kind, names in clashing.items()
-        for source, old in sorted({(row["source"], row[kind]) for row in (*trials, *planned)})
-        if old in names
+        for source, old in sorted(
+            {(row["source"], row[kind]) for row in (*trials, *planned) if row[kind] in names}
+        )
     ]
 
 
