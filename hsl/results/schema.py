@@ -18,6 +18,9 @@ from hsl.results.columns import KEYS, TABLES, Column
 SCHEMA_VERSION = 1
 """Version of the columns; written into every file. It changes when a column changes its meaning."""
 
+_LARGEST = 2**53
+"""Whole numbers from here on are not exact as floating-point ones."""
+
 TABLE_KEY = b"hsl.table"
 VERSION_KEY = b"hsl.schema_version"
 
@@ -132,7 +135,9 @@ def conform(table: str, found: pa.Table, wanted: Sequence[str] | None = None) ->
 
 
 def require_values(table: str, rows: pa.Table) -> None:
-    """Refuse rows without a value that every row has, or with one that is none of those allowed.
+    """Refuse rows without a value that every row has, or with one that no row can have.
+
+    That is one that is none of those allowed, and a whole number below 0 or so large that sums of it overflow.
 
     Args:
         table: Name of the table.
@@ -146,11 +151,19 @@ def require_values(table: str, rows: pa.Table) -> None:
             values = rows[column.name]
             if column.required and values.null_count:
                 raise _unfit(table, column, rows, pc.is_null(values))
-            if column.allowed:
-                fit = pc.is_in(values, value_set=pa.array(column.allowed, pa.string()), skip_nulls=False)
-                wrong = pc.and_(pc.is_valid(values), pc.invert(fit))
-                if pc.any(wrong).as_py():
-                    raise _unfit(table, column, rows, wrong)
+            wrong = _impossible(column, values)
+            if wrong is not None and pc.any(wrong).as_py():
+                raise _unfit(table, column, rows, wrong)
+
+
+def _impossible(column: Column, values: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Where no row can have such a value; None of columns that can have any."""
+    if column.allowed:
+        known = pc.is_in(values, value_set=pa.array(column.allowed, pa.string()))
+        return pc.and_(pc.is_valid(values), pc.invert(known))
+    if column.type == "int64" and column.name != "seed":  # which is no number to count with
+        return pc.or_(pc.less(values, 0), pc.greater_equal(values, _LARGEST))
+    return None
 
 
 def _unfit(table: str, column: Column, rows: pa.Table, wrong: pa.ChunkedArray) -> StoreError:
@@ -158,7 +171,7 @@ def _unfit(table: str, column: Column, rows: pa.Table, wrong: pa.ChunkedArray) -
     row = rows.select([*names, column.name]).filter(wrong).slice(0, 1).to_pylist()[0]
     where = ", ".join(f"{name} {row[name]!r}" for name in names)
     given = "no value" if row[column.name] is None else repr(row[column.name])
-    takes = ", ".join(column.allowed) or column.type
+    takes = ", ".join(column.allowed) or ("0 to 2**53" if column.type == "int64" else column.type)
     return StoreError(
         f"{table}.{column.name} of {where} is {given}, it takes {takes}; restore the files of {table}/ "
         "or remove those that something else wrote"
