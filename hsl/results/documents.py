@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hsl.errors import StoreError
+from hsl.results.schema import refuse_constant
 
 _NAMES = ("trial_id", "configuration_id", "cell", "session")
 """Columns by which a row can be found again, the most exact first."""
@@ -28,7 +29,7 @@ def document(row: Mapping[str, Any], table: str, column: str) -> Any:
     if text is None:
         return None
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         raise _unfit(row, table, column, f"no JSON ({error})") from error
 

@@ -244,14 +244,15 @@ def _timestamp(value: object) -> datetime:
 
 def _json(value: object) -> str:
     if isinstance(value, str):
-        json.loads(value, parse_constant=_refuse_constant)
+        json.loads(value, parse_constant=refuse_constant)
         return _string(value)
     if not isinstance(value, (Mapping, Sequence)):
         raise TypeError("pass JSON text, a mapping or a list")
     return _string(json.dumps(cast(Any, value), allow_nan=False, ensure_ascii=False))
 
 
-def _refuse_constant(name: str) -> None:
+def refuse_constant(name: str) -> None:
+    """For `json.loads`, which takes NaN and the infinities otherwise."""
     raise ValueError(f"JSON has no {name}")
 
 
