@@ -21,6 +21,7 @@ from hsl.commands.options import ClusterFile, Format, OutFormat, Part
 from hsl.commands.preview import preview
 from hsl.commands.replay import replay
 from hsl.commands.report import report
+from hsl.commands.startup import ANSWERING, spare_pandas
 from hsl.commands.status import status
 from hsl.errors import ExitCode, HslError, printable
 from hsl.registry import PLUGINS
@@ -65,6 +66,7 @@ StoreOption = Annotated[
 
 @app.callback(invoke_without_command=True)
 def _options(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")] = False,
     allow_plugins: Annotated[
@@ -77,6 +79,8 @@ def _options(
     if version:
         typer.echo(f"hsl {__version__}")
         raise typer.Exit
+    if context.invoked_subcommand in ANSWERING:
+        spare_pandas()
 
 
 @app.command()

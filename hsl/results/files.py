@@ -38,6 +38,30 @@ def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
     return filesystem, root.rstrip("/")
 
 
+def open_source(filesystem: fs.FileSystem, path: str, name: str) -> pa.NativeFile:
+    """A file to be read in parts: of the local disk as it is, of elsewhere its content in one request.
+
+    Args:
+        filesystem: Where it is.
+        path: Its path there.
+        name: What it is called in messages.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        StoreError: If it cannot be read, which is no reason to go on without its rows.
+    """
+    try:
+        source = filesystem.open_input_file(path)
+        if isinstance(filesystem, fs.LocalFileSystem):
+            return source
+        with source:
+            return pa.BufferReader(source.read_buffer())
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StoreError(f"{name}: cannot be read: {redact(str(error))}; try again") from error
+
+
 def replace(path: Path, content: bytes | pa.Buffer) -> None:
     """Make `content` the local file `path` at once: readers see the old file or the whole new one."""
     path.parent.mkdir(parents=True, exist_ok=True)

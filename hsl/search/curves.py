@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -13,6 +12,7 @@ import pyarrow.compute as pc
 
 from hsl.errors import NothingMatchedError
 from hsl.results.audit import objective_metrics
+from hsl.results.documents import mapping
 from hsl.results.store import Store
 
 OBJECTIVE = "objective"
@@ -94,7 +94,7 @@ def read_curves(store: Store) -> tuple[list[Curve], int]:
     full = search.filter(pc.equal(search["status"], "completed"))
     rows = _rows_by_trial(store, objective_metrics(store))
     curves = [
-        replace(curve, parameters=json.loads(trial["parameters"]))
+        replace(curve, parameters=mapping(trial, "trials", "parameters"))
         for trial in full.to_pylist()
         if (curve := _curve(trial["trial_id"], trial["cell"], rows.get(trial["trial_id"], [])))
     ]

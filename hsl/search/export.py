@@ -13,6 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from hsl.errors import NothingMatchedError, StoreError
+from hsl.results.documents import document
 from hsl.results.files import open_filesystem, replace, reported
 from hsl.results.inspect import inspect
 from hsl.results.store import Store
@@ -217,7 +218,7 @@ def _header(row: Row, checkpoint: str) -> dict[str, Any]:
             for name, value in measured.items()
             if name.startswith("best_") is is_best
         },
-        **{name: json.loads(row[name] or "null") for name in documents},
+        **{name: document(row, "trials", name) for name in documents},
     }
 
 
