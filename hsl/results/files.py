@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pyarrow as pa
+from pyarrow import fs
 
 from hsl.errors import StoreError
 from hsl.filesystems import UNREACHABLE
@@ -16,6 +17,30 @@ from hsl.provenance import redact
 
 TEMPORARY = ".tmp-"
 """How the name of a file begins that is being written."""
+
+
+def open_source(filesystem: fs.FileSystem, path: str, name: str) -> pa.NativeFile:
+    """A file to be read in parts: of the local disk as it is, of elsewhere its content in one request.
+
+    Args:
+        filesystem: Where it is.
+        path: Its path there.
+        name: What it is called in messages.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        StoreError: If it cannot be read, which is no reason to go on without its rows.
+    """
+    try:
+        source = filesystem.open_input_file(path)
+        if isinstance(filesystem, fs.LocalFileSystem):
+            return source
+        with source:
+            return pa.BufferReader(source.read_buffer())
+    except FileNotFoundError:
+        raise
+    except UNREACHABLE as error:
+        raise StoreError(f"{name}: cannot be read: {redact(str(error))}; try again") from error
 
 
 def replace(path: Path, content: bytes | pa.Buffer) -> None:

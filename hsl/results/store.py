@@ -21,11 +21,11 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from hsl.errors import StoreError
-from hsl.filesystems import UNREACHABLE, open_filesystem
+from hsl.filesystems import open_filesystem
 from hsl.provenance import redact
 from hsl.results import schema
 from hsl.results.columns import TABLES
-from hsl.results.files import TEMPORARY, replace, reported
+from hsl.results.files import TEMPORARY, open_source, replace, reported
 from hsl.results.parts import Part, decode, newest, parse
 
 _LOG = logging.getLogger("hsl.results.store")
@@ -228,23 +228,20 @@ class Store:
         """Columns of one file as they are, or None with a warning where it is no file of this table."""
         where = f"{self.uri}/{table}/{part.name}"
         try:
-            return decode(table, self._content(f"{table}/{part.name}"), columns)
+            with open_source(self._filesystem, self._path(table, part.name), where) as source:
+                return decode(table, source, columns)
         except FileNotFoundError:
             raise
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+            if isinstance(error, OSError) and error.errno:  # of the system, not of what it has read
+                raise StoreError(f"{where}: cannot be read: {redact(str(error))}; try again") from error
             reason = str(error).partition("\n")[0]
             _LOG.warning("%s is left out, it is no file of this table: %s", where, reason)
             return None
 
     def _content(self, name: str) -> pa.Buffer:
-        """The bytes of a file. Unreachable is an error, never a reason to go on without its rows."""
-        try:
-            with self._filesystem.open_input_file(self._path(name)) as file:
-                return file.read_buffer()
-        except FileNotFoundError:
-            raise
-        except UNREACHABLE as error:
-            raise StoreError(f"{self.uri}/{name}: cannot be read: {redact(str(error))}; try again") from error
+        with open_source(self._filesystem, self._path(name), f"{self.uri}/{name}") as source:
+            return source.read_buffer()
 
     def _write_compacted(self, table: str, parts: Mapping[Part, pa.Table]) -> None:
         # The number follows the newest replaced file, so that what is appended meanwhile stays newer. The

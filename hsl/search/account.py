@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hsl.cluster.launcher import hourly
 from hsl.search.progress import duration
 
 NODE_TYPE = "ray.io/node-group"
@@ -96,7 +97,8 @@ def amount(budget: str, value: float) -> str:
 def price_of(nodes: Iterable[Mapping[str, Any]], prices: Mapping[str, float]) -> tuple[float, set[str]]:
     """Price per hour of all living nodes.
 
-    A node costs the price of its type; else that of its accelerator, times their number; else the default.
+    A node costs the price of its type; else that of its accelerator, times their number; else the default; else
+    what its own labels say, which it has from the cluster file.
 
     Args:
         nodes: As `ray.nodes` lists them.
@@ -118,6 +120,8 @@ def price_of(nodes: Iterable[Mapping[str, Any]], prices: Mapping[str, float]) ->
             total += prices[accelerator] * resources.get("GPU", 1.0)
         elif DEFAULT in prices:
             total += prices[DEFAULT]
+        elif (own := hourly(node.get("Labels", {}))) is not None:
+            total += own
         else:
             unknown.add(kind or accelerator or DEFAULT)
     return total, unknown

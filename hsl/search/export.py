@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from hsl.errors import NothingMatchedError, StoreError
 from hsl.filesystems import join, open_filesystem
+from hsl.results.documents import document
 from hsl.results.files import replace, reported
 from hsl.results.inspect import inspect
 from hsl.results.store import Store
@@ -218,7 +219,7 @@ def _header(row: Row, checkpoint: str) -> dict[str, Any]:
             for name, value in measured.items()
             if name.startswith("best_") is is_best
         },
-        **{name: json.loads(row[name] or "null") for name in documents},
+        **{name: document(row, "trials", name) for name in documents},
     }
 
 

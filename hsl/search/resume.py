@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import ValidationError
 
+from hsl.results.documents import mapping
 from hsl.results.store import Store
 from hsl.search.jobs import NOT_PROMOTED, Job
 from hsl.search.parents import Library
@@ -94,7 +94,7 @@ def job_of(row: Row, library: Library) -> Job:
     """What a trial was, by its row; what the plan says of it is added when it is made anew."""
     return Job(
         configuration=Configuration.model_validate_json(row["configuration"]),
-        parameters=json.loads(row["parameters"]),
+        parameters=mapping(row, "trials", "parameters"),
         checkpoint=library.checkpoint(row["trial_id"]),
         losses=row.get("losses") or 0,
         repeated_epochs=row.get("repeated_epochs") or 0,
@@ -119,7 +119,7 @@ def teach(studies: Iterable[CellStudy], past: Past) -> None:
     """
     by_cell = {study.cell.name: study for study in studies}
     ended = [
-        (row["proposal"], row["cell"], json.loads(row["parameters"]), row["configuration_id"], row)
+        (row["proposal"], row["cell"], mapping(row, "trials", "parameters"), row["configuration_id"], row)
         for row in past.stage("search")
     ]
     running = [

@@ -11,10 +11,11 @@ import tempfile
 import threading
 from collections.abc import Iterator
 
+from hsl.cluster.fleet import Fleet, fitting
 from hsl.errors import HslError
 from hsl.filesystems import ENDPOINTS
 from hsl.registry import PLUGINS
-from hsl.search.schema import Resources
+from hsl.search.schema import Resources, SearchSpace
 
 SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -114,8 +115,26 @@ def check_interrupted() -> None:
         raise KeyboardInterrupt
 
 
+def on_fleet(space: SearchSpace, fleet: Fleet | None) -> SearchSpace:
+    """The space as it is run on a cluster: what it leaves open of concurrency and prices is what the cluster has.
+
+    Args:
+        space: What is searched.
+        fleet: What the cluster can grow to; None changes nothing.
+
+    Raises:
+        HslError: If no node of the cluster can ever run a trial.
+    """
+    if fleet is None:
+        return space
+    resources = space.resources
+    fits = fleet.capacity(resources.cpu, resources.gpu)
+    resources = resources.model_copy(update={"concurrent": resources.concurrent or fits})
+    return space.model_copy(update={"resources": resources, "prices": space.prices or fleet.prices})
+
+
 def slots(resources: Resources) -> int:
-    """How many trials may run or wait for a machine: what the space says, else what fits on the cluster now.
+    """How many trials may run or wait for a machine: what the space or `on_fleet` says, else what fits now.
 
     A cluster grows by the trials that wait, so one that starts without workers needs the former.
 
@@ -128,9 +147,7 @@ def slots(resources: Resources) -> int:
         return resources.concurrent
     there = ray.cluster_resources()
     cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
-    fits = int(cpus / resources.cpu)
-    if resources.gpu:
-        fits = min(fits, int(gpus / resources.gpu))
+    fits = fitting(cpus, gpus, resources.cpu, resources.gpu)
     if fits < 1 and not os.environ.get("RAY_ADDRESS"):
         raise HslError(
             f"a trial asks for {resources.cpu:g} CPU and {resources.gpu:g} GPU, "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from uuid import uuid4
 import pyarrow.compute as pc
 
 from hsl.errors import StoreError
+from hsl.results.documents import document
 from hsl.results.store import Store
 from hsl.search.account import Account, Spent
 from hsl.search.jobs import Job
@@ -100,5 +100,5 @@ def last_epochs(store: Store) -> dict[str, int]:
 
 def halted_jobs(store: Store) -> Iterator[dict[str, Any]]:
     """Jobs that some run had under way when it was last saved; many have ended since."""
-    for text in store.read("sessions", ["under_way"])["under_way"].to_pylist():
-        yield from json.loads(text or "[]")
+    for row in store.read("sessions", ["session", "under_way"]).to_pylist():
+        yield from document(row, "sessions", "under_way") or ()

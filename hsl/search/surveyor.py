@@ -35,7 +35,7 @@ class Surveyor(Unsaved, tune.Callback):
 
     Args:
         session: Where machines, prices and what is under way are kept.
-        space: Says what a trial holds and what nodes cost.
+        space: Says what a trial holds and what nodes cost; where it does not, their labels do.
         jobs: Job of every Tune trial that has not ended, by Tune's trial id.
         losses: Told which machines are gone.
         nodes: Lists the nodes, by default `ray.nodes`.
@@ -95,7 +95,7 @@ class Surveyor(Unsaved, tune.Callback):
         has_changed = machines.look(self._nodes(), self._busy)
         self._busy = {node for node in self._where.values() if node is not None}
         self._losses.look(machines.alive, machines.lost)
-        if self._space.prices:
+        if self._space.prices or self._session.price:
             set_price(self._session, self._space)
         self._session.show(self._snapshot(), has_changed)
 
@@ -128,10 +128,11 @@ def set_price(session: Session, space: SearchSpace, strict: bool = False) -> Non
         HslError: With `strict`, if a node has no price and the sweep has a budget of money.
     """
     session.price, unknown = price_of(session.machines.alive.values(), space.prices)
-    if not unknown or not space.prices:
+    if not unknown:
         return
     listed = ", ".join(sorted(unknown))
     message = f"prices: nothing is known of nodes of type {listed}; add their price per hour, or a default"
     if strict and space.budget.cost is not None:
         raise HslError(message)
-    LOG.warning("%s; they count as free", message)
+    if space.prices or session.price:
+        LOG.warning("%s; they count as free", message)

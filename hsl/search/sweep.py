@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from hsl.cluster.fleet import Fleet
 from hsl.errors import HslError
-from hsl.filesystems import absolute, without_options
+from hsl.filesystems import absolute
 from hsl.provenance import redact_known
 from hsl.results.files import reported
 from hsl.results.store import Store
 from hsl.search import ledger
+from hsl.search.checks import check_priced
 from hsl.search.compatible import check_continues, space_text
 from hsl.search.garbage import collect_garbage
 from hsl.search.jobs import Job
@@ -34,7 +36,7 @@ from hsl.search.prerequisites import prepare
 from hsl.search.progress import Progress, tally_of
 from hsl.search.proposals import CellStudy, Proposal
 from hsl.search.reasons import out_of_memory
-from hsl.search.runtime import check_interrupted, is_connected, ray_session, scratch_folder, slots
+from hsl.search.runtime import check_interrupted, is_connected, on_fleet, ray_session, scratch_folder, slots
 from hsl.search.schema import SearchSpace
 from hsl.search.selections import of_plan, try_selections
 from hsl.search.session import Session
@@ -78,6 +80,7 @@ class Sweep:
         optuna_storage: URL of an Optuna storage that shows the studies; by default none.
         retry_failed: Whether trials that failed in earlier runs are trained again.
         trackers: Names of trackers that are told of every epoch.
+        fleet: What the cluster can grow to, where that is known.
     """
 
     def __init__(
@@ -87,11 +90,15 @@ class Sweep:
         console: Console,
         address: str | None = None,
         optuna_storage: str | None = None,
+        *,
         retry_failed: bool = False,
         trackers: Sequence[str] = (),
+        fleet: Fleet | None = None,
     ) -> None:
         check_trackers(trackers)
+        check_priced(space, fleet)
         self.space = space
+        self._there = on_fleet(space, fleet)
         self.plan = make_plan(space)
         self.store = Store(uri)
         self.library = Library(absolute(uri))
@@ -99,9 +106,7 @@ class Sweep:
         self._console = console
         self._address = address
         self._trackers = dict.fromkeys(trackers)
-        self._mirror = (
-            Mirror(optuna_storage, space, without_options(self.library.root)) if optuna_storage else None
-        )
+        self._mirror = Mirror(optuna_storage, space, self.library.root) if optuna_storage else None
         self.stages = Stages(self.plan, self.store, self.library, self.needs, self._mirror, retry_failed)
         self._trained = 0
         self._failed = 0
@@ -208,7 +213,7 @@ class Sweep:
 
     def _make(self, stage: Stage, session: Session) -> None:
         needed = self.needs.of_search() if stage.studies else self._needs_of(stage.queue)
-        prepare(needed, self.space.resources, self._say, session)
+        prepare(needed, self._there.resources, self._say, session)
         self._try_selections()
         self._train(stage, session)
 
@@ -241,7 +246,7 @@ class Sweep:
         from hsl.search.surveyor import set_price  # noqa: PLC0415  imports ray
 
         session.machines.look(ray.nodes())
-        set_price(session, self.space, strict=True)
+        set_price(session, self._there, strict=True)
 
     def _train(self, stage: Stage, session: Session) -> None:
         import ray  # noqa: PLC0415
@@ -259,8 +264,8 @@ class Sweep:
         ended, failed = tally.ended, tally.failed
         judge, pauses, searcher = stage.pauses.judge, stage.pauses, self._searcher(stage, session)
         losses = Losses(home())
-        surveyor = Surveyor(session, self.space, searcher.jobs, losses)
-        accountant = Accountant(session, self.space, searcher.jobs, losses)
+        surveyor = Surveyor(session, self._there, searcher.jobs, losses)
+        accountant = Accountant(session, self._there, searcher.jobs, losses)
         progress = Progress(self._console, ray.cluster_resources)
         reached = session.account.reached
         recorder = Recorder(book, progress, searcher.jobs, pauses, losses, self._memory, reached)
@@ -276,7 +281,7 @@ class Sweep:
                     closing.callback(close)
                 closing.enter_context(progress.showing(tally))
                 closing.enter_context(put_aside())
-                tune_jobs(SweepTrial, searcher, scheduler, callbacks, BudgetStopper(session), self.space)
+                tune_jobs(SweepTrial, searcher, scheduler, callbacks, BudgetStopper(session), self._there)
         finally:
             self._trained += tally.ended - ended
             self._failed += tally.failed - failed

@@ -6,13 +6,16 @@ import os
 import secrets
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 import yaml
+from test_cluster_preemption import AWS, NOTICES, Metadata
 
 from hsl.results.store import Store
 
@@ -64,11 +67,11 @@ class Nodes:
         )
         self.address = self.line()
 
-    def tell(self, command: str) -> None:
+    def tell(self, command: str) -> str:
+        """What the cluster answers."""
         self._stream(self.process.stdin).write(command + "\n")
         self._stream(self.process.stdin).flush()
-        while self.line() != "done":
-            pass
+        return "\n".join(iter(self.line, "done"))
 
     def line(self) -> str:
         """The next line that the cluster prints."""
@@ -99,8 +102,16 @@ def nodes(environment: dict[str, str]) -> Iterator[Nodes]:
 
 
 @pytest.fixture
-def growing(environment: dict[str, str]) -> Iterator[Nodes]:
-    cluster = Nodes("cluster_that_grows.py", str(HERE.parents[1] / "cluster.yaml"), environment)
+def on_head(environment: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """The environment on the head of a cluster, whose home holds the cluster's file."""
+    home = tmp_path / "home"
+    home.mkdir()
+    return {**environment, "HOME": str(home)}
+
+
+@pytest.fixture
+def growing(on_head: dict[str, str]) -> Iterator[Nodes]:
+    cluster = Nodes("cluster_that_grows.py", str(HERE.parents[1] / "cluster.yaml"), on_head)
     yield cluster
     cluster.close()
 
@@ -191,15 +202,52 @@ def test_two_of_three_nodes_vanish_one_joins_the_driver_is_killed_and_the_number
     assert "lost" not in told(undisturbed)
 
 
-def test_workers_come_with_the_work_run_two_trials_each_and_leave(
-    growing: Nodes, environment: dict[str, str], tmp_path: Path
+@pytest.fixture
+def metadata() -> Iterator[str]:
+    """Serves, in place of the provider, that the machine will be taken away."""
+    Metadata.answers, Metadata.asked = {AWS: NOTICES[0][2]}, []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Metadata)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join(timeout=5)
+
+
+PREEMPTED = "3"
+"""NodeDeathInfo.AUTOSCALER_DRAIN_PREEMPTED: Tune does not count what is lost with such a node as a failure."""
+
+
+def test_a_node_that_its_provider_takes_away_is_drained_and_its_trials_go_on_elsewhere(
+    nodes: Nodes, environment: dict[str, str], metadata: str, tmp_path: Path
 ) -> None:
     space, store = tmp_path / "space.yaml", tmp_path / "store"
-    resources = {"cpu": 0.5, "gpu": 0.5, "concurrent": 4}
-    space.write_text(yaml.safe_dump(SPACE | {"resources": resources}))
+    space.write_text(yaml.safe_dump(SPACE))
+    driver = sweep(space, store, environment, nodes.address)
+    wait_for_epochs(store, 3, INTERVAL + 1)
+    said = nodes.tell(f"watch 0 {metadata}")
+    assert said.startswith("0 ") and said.endswith("drained"), said
+    nodes.tell("kill 0")
+    assert driver.wait(timeout=LIMIT_SECONDS) == 0
+
+    assert nodes.tell("why 0").startswith(f"False {PREEMPTED} "), "Ray knows why the node ended"
+    rows = Store(str(store)).read("trials").to_pylist()
+    assert [row["status"] for row in rows] == ["completed"] * 12
+    assert len({row["trial_id"] for row in rows}) == 12
+    assert epochs(store) == {row["trial_id"]: list(range(1, 13)) for row in rows}
+    assert max(row["attempts"] for row in rows) == 2, "one trial was moved, and started again once"
+
+
+def test_workers_come_with_the_work_run_two_trials_each_and_leave(
+    growing: Nodes, on_head: dict[str, str], tmp_path: Path
+) -> None:
+    """Nothing but the space and the address is given: how far it grows stands in the cluster's file on the head."""
+    space, store = tmp_path / "space.yaml", tmp_path / "store"
+    space.write_text(yaml.safe_dump(SPACE | {"resources": {"cpu": 0.5, "gpu": 0.5}}))
     assert growing.line() == "0 0", "no worker before there is work"
 
-    driver = sweep(space, store, environment, growing.address)
+    driver = sweep(space, store, on_head, growing.address)
     seen = [growing.line()]
     while seen[-1] != "2 2":
         seen.append(growing.line())
@@ -210,6 +258,9 @@ def test_workers_come_with_the_work_run_two_trials_each_and_leave(
     rows = Store(str(store)).read("trials").to_pylist()
     assert len(measured(store)) == len(rows) == 12
     assert most_at_once(rows) == 4, "two trials on each of two GPUs"
+    (session,) = Store(str(store)).read("sessions").to_pylist()
+    hours = session["wall_time"] / 3600
+    assert 0.2016 * hours < session["cost"] < (0.2016 + 2 * 0.40) * hours, "the head, and up to two workers"
 
 
 def most_at_once(rows: list[dict[str, Any]]) -> int:

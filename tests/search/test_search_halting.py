@@ -52,7 +52,9 @@ def tune(trainable: Any, searcher: Any, scheduler: Any, callbacks: list[Any], st
                 break
             running[name] = trial.TrialRun(Job.model_validate_json(answer["job"]), "cpu")
             for callback in callbacks:
-                callback.on_trial_start(0, [], SimpleNamespace(trial_id=name))
+                callback.on_trial_start(
+                    0, [], SimpleNamespace(trial_id=name, temporary_state=SimpleNamespace(ray_actor=None))
+                )
         assert running or finished, "the search waits although nothing runs"
         for name in list(running):
             own, result = SimpleNamespace(trial_id=name), running[name].advance()
