@@ -163,7 +163,7 @@ def wait_for_trials(uri: str, count: int, process: subprocess.Popen[str]) -> Non
 
 
 def files_of(uri: str) -> set[str]:
-    return {name for name in Store(uri).checkpoints() if name}
+    return {name for name in Store(uri).files("checkpoints") if name}
 
 
 def assert_only_confirmed_networks(uri: str) -> None:
