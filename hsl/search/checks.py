@@ -20,6 +20,9 @@ def search_problems(space: SearchSpace) -> Iterator[Found]:
     if space.budget.cost is not None and not space.prices:
         message = "needs to know what a node costs; add prices: {default: 0.50}, per hour, by type of node"
         yield ("budget", "cost"), Problem("budget.cost", message)
+    if space.training.cuda_graphs and not space.resources.gpu:
+        message = "needs a GPU, and resources.gpu is 0; set it, for example resources: {gpu: 0.25}, or leave this out"
+        yield ("training", "cuda_graphs"), Problem("training.cuda_graphs", message)
 
 
 def _grid_problems(space: SearchSpace) -> Iterator[Found]:
