@@ -85,7 +85,10 @@ class Cycle:
 
 
 def batches(order: Tensor, batch_size: int) -> list[Tensor]:
-    """Cut what belongs to samples [N, ...] into batches; a last batch of one sample joins the one before (batch norm needs two)."""
+    """Cut what belongs to samples [N, ...] into batches.
+
+    A last batch of one sample joins the one before: batch norm needs two.
+    """
     parts = list(order.split(batch_size))
     if len(parts) > 1 and len(parts[-1]) == 1 < batch_size:
         parts[-2:] = [torch.cat(parts[-2:])]
