@@ -10,6 +10,7 @@ import shutil
 import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
@@ -70,6 +71,6 @@ def compiled(model: nn.Module, training: Training) -> nn.Module:
     # The compiler counts the networks of a process, and silently stops compiling after eight of a kind.
     torch.compiler.reset()
     if not training.compile:
-        return torch.compile(model, backend="cudagraphs", dynamic=False)
+        return cast(nn.Module, torch.compile(model, backend="cudagraphs", dynamic=False))
     mode = "reduce-overhead" if training.cuda_graphs else None
-    return torch.compile(model, mode=mode, dynamic=False)
+    return cast(nn.Module, torch.compile(model, mode=mode, dynamic=False))

@@ -62,7 +62,7 @@ class Trainer:
         forward: nn.Module | None = None,
     ) -> None:
         self.model = model
-        self._forward = forward or model
+        self._forward = model if forward is None else forward
         self.sparsifier = sparsifier
         self.meter = meter
         self.training = training
