@@ -13,7 +13,7 @@ from hsl.errors import HslError
 from hsl.hardness import keyed
 from hsl.hardness.fields import NORMS
 from hsl.hardness.losses import divergence
-from hsl.hardness.modes import in_mode
+from hsl.hardness.modes import frozen, in_mode
 
 BNMode = Literal["eval", "train"]
 
@@ -306,12 +306,8 @@ def _ascend(
     bn_mode: str,
 ) -> Tensor:
     off = torch.autocast(ball.clean.device.type, enabled=False)
-    with (
-        torch.inference_mode(mode=False),
-        torch.enable_grad(),
-        in_mode(model, training=bn_mode == "train"),
-        off,
-    ):
+    mode = in_mode(model, training=bn_mode == "train")
+    with torch.inference_mode(mode=False), torch.enable_grad(), off, mode, frozen(model):
         attacked, targets = ball.clean.clone(), targets.clone()
         if ball.is_a_point:
             return attacked

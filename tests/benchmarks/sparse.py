@@ -6,7 +6,6 @@ processor time of the thread. Above 1 compressed rows are faster. ``python tests
 """
 
 import argparse
-import copy
 import statistics
 import time
 import warnings
@@ -22,10 +21,10 @@ SECONDS = 0.02
 
 def finished(size: int, sparsity: float) -> tuple[nn.Module, nn.Module]:
     """The same sparse layer, dense and in compressed rows."""
-    torch.manual_seed(0)
     models = []
     for format in ("dense", "csr"):
-        model = nn.Sequential(nn.Linear(size, size)) if not models else copy.deepcopy(models[0])
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(size, size))
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         sparsifier = Sparsifier(model, optimizer, method="static", sparsity=sparsity)
         models.append(sparsifier.finalize(format))
