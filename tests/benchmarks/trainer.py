@@ -3,7 +3,8 @@
 - `bare`: the masked trainer over a hand-written loop (same network, SGD, data in memory; no masks, no metrics);
 - `classic`: over the usual pipeline: PIL images through torchvision's transforms one by one, a DataLoader with two
   workers beside the process, and masks multiplied into new tensors at every step;
-- `pgd`: adversarial training over the same loop with foolbox's attack in it.
+- `pgd`: adversarial training over the same loop with foolbox's attack in it;
+- `compile`: the masked trainer with ``training.compile`` over itself without.
 
 Both of a pair have the same memory format and the same augmentation, except in `classic`, where ours is shown in both
 formats. They take turns, short epoch by short epoch, and change who is first, so that whatever else the machine does
@@ -214,6 +215,12 @@ def pairs() -> Iterator[tuple[str, str, float, Epoch, Epoch]]:
     ):
         chosen = configuration(size, model, {"augment": False} | training, regime=Regime(attack=ATTACK))
         yield "pgd", name, 1.2, ours(chosen), attacked(chosen)
+    for name, size, model in (
+        ("mlp 64-256-256-10", "8000x1x8x8", small),
+        ("resnet8", "400x3x32x32", {"name": "resnet8"}),
+    ):
+        chosen, fast = (configuration(size, model, {"compile": compile}) for compile in (False, True))
+        yield "compile", name, 1.0, ours(fast), ours(chosen)
 
 
 def in_turns(mine: Epoch, other: Epoch, rounds: int) -> list[tuple[Times, Times]]:
@@ -251,7 +258,7 @@ def main() -> None:
     """Print one line per pair."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--only", default="", help="bare, classic or pgd")
+    parser.add_argument("--only", default="", help="bare, classic, pgd or compile")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     DATASETS._entries["noise"] = noise
