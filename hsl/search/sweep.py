@@ -206,6 +206,7 @@ class Sweep:
         import ray  # noqa: PLC0415
 
         from hsl.search.accountant import Accountant, BudgetStopper  # noqa: PLC0415  imports ray
+        from hsl.search.heap import Heap, put_aside  # noqa: PLC0415
         from hsl.search.recorder import Recorder  # noqa: PLC0415
         from hsl.search.scheduler import StratifiedASHA  # noqa: PLC0415
         from hsl.search.searcher import CellSearcher  # noqa: PLC0415
@@ -227,10 +228,10 @@ class Sweep:
         book = ledger.Ledger(
             self.store, stage.past.next_sequence, judge.is_exempt, self._forget, tally, self._check_lease
         )
-        callbacks = [Recorder(book, progress, searcher.jobs, pauses), accountant]
+        callbacks = [Recorder(book, progress, searcher.jobs, pauses), accountant, Heap()]
         scheduler = StratifiedASHA(judge, searcher.jobs)
         try:
-            with progress.showing(tally):
+            with progress.showing(tally), put_aside():
                 tune_jobs(SweepTrial, searcher, scheduler, callbacks, BudgetStopper(session), self.space)
         finally:
             self._trained += tally.ended - ended

@@ -16,6 +16,7 @@ from hsl.hardness.adversarial import training_loss
 from hsl.sparsity import Parent, Sparsifier, layer_macs
 from hsl.sparsity.methods import METHODS, check_hyperparameters
 from hsl.training import checkpoint
+from hsl.training.allocator import keep_freed_memory
 from hsl.training.augmentation import SMALLEST_SIDE
 from hsl.training.batching import TrainingSet, batches
 from hsl.training.compiled import check_compiled, compiled
@@ -155,6 +156,7 @@ def _meter(
 
 
 def _model(configuration: Configuration, data: Data, seed: int, device: str) -> nn.Module:
+    keep_freed_memory()
     torch.manual_seed(keyed.key(seed, "initial weights") >> 1)
     network = make_network(configuration.model, data.shape, data.classes)
     model = Normalized(network, data.mean, data.std).to(device)

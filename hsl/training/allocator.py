@@ -1,0 +1,31 @@
+"""How this process gets memory from the system."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
+"""Parameters of `mallopt` (malloc.h of the GNU C library)."""
+
+KEPT_BYTES = 1 << 30
+GROWTH_BYTES = 1 << 26
+
+
+@functools.cache
+def keep_freed_memory() -> bool:
+    """Let the allocator keep what is freed: every step of a training asks for the same large tensors again.
+
+    By default the GNU C library gives large blocks back to the system at once, and the system fills each new one
+    with zeros, page by page: with small convolutional networks that takes as long as the arithmetic. Other allocators
+    are left as they are.
+
+    Returns:
+        Whether there was such an allocator.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):  # not every system has it, or a library to look in
+        return False
+    wanted = {M_MMAP_THRESHOLD: KEPT_BYTES, M_TRIM_THRESHOLD: KEPT_BYTES, M_TOP_PAD: GROWTH_BYTES}
+    return 0 not in [mallopt(parameter, value) for parameter, value in wanted.items()]
