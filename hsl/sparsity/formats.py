@@ -31,10 +31,8 @@ class LinearInRows(nn.Linear):
 
         The matrix stands on the left, by its own rows: on a CPU that is several times as fast as the usual order.
         """
-        flat = inputs.reshape(-1, self.in_features)
-        outputs = (
-            torch.mv(self.weight, flat[0])[None] if len(flat) == 1 else torch.mm(self.weight, flat.t()).t()
-        )
+        flat, weight = inputs.reshape(-1, self.in_features), self.weight
+        outputs = torch.mv(weight, flat[0]) if len(flat) == 1 else torch.mm(weight, flat.t()).t()
         if self.bias is not None:
             outputs = outputs + self.bias
         return outputs.reshape(*inputs.shape[:-1], self.out_features)
@@ -74,9 +72,8 @@ def store_(layers: Layers, format: Format) -> None:
             continue
         weight = layer.weight.detach()
         if format == "csr":
-            layer.module.__class__ = (
-                LinearInRows  # the module itself stays: others may refer to it, and its hooks
-            )
+            # So the module itself stays, with its hooks and for whoever refers to it.
+            layer.module.__class__ = LinearInRows
             _replace(layer, in_compressed_rows(weight))
         elif format == "2:4" and is_two_of_four(weight):
             _replace(layer, torch.sparse.to_sparse_semi_structured(weight.contiguous()))

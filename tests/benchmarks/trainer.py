@@ -10,7 +10,7 @@ Both of a pair have the same memory format and the same augmentation, except in 
 formats. They take turns, short epoch by short epoch, and change who is first, so that whatever else the machine does
 meets both; printed is the median of the ratios with its quartiles, by time on the wall and by the time of all cores,
 workers included, which a busy machine disturbs less. ``python tests/benchmarks/trainer.py`` takes some minutes, or
-less with ``--rounds 5``.
+less with ``--rounds 5``. How the trainer sets the memory allocator holds for the whole process, so for both.
 """
 
 import argparse

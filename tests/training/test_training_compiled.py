@@ -9,7 +9,10 @@ import pytest
 import torch
 from training_small import everything, small, train, trainer_of, with_method
 
-from hsl.errors import HslError
+from hsl.errors import HslError, SpaceError
+from hsl.search.plan import make_plan
+from hsl.search.preflight import preflight
+from hsl.search.space import make_space
 from hsl.training import compiled as compiled_module
 from hsl.training.build import build_trainer
 from hsl.training.compiled import check_compiled, missing_tools
@@ -44,6 +47,15 @@ def test_all_that_is_missing_is_said_at_once(monkeypatch: pytest.MonkeyPatch, tm
     ):
         assert part in str(refused.value)
     check_compiled(Training(), "cpu")
+
+
+def test_a_sweep_on_cpus_is_refused_before_it_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    raw = {"name": "x", "dataset": "digits", "model": "mlp", "method": "static", "sparsity": 0.5}
+    plan = make_plan(make_space({**raw, "training": {"compile": True}}))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(SpaceError, match=r"training: training\.compile needs a C\+\+ compiler"):
+        preflight(plan)
 
 
 def test_a_compiler_of_ones_own_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
