@@ -18,6 +18,9 @@ def search_problems(space: SearchSpace) -> Iterator[Found]:
     yield from _grid_problems(space)
     yield from _front_problems(space)
     yield from _confirm_problems(space)
+    if space.training.cuda_graphs and not space.resources.gpu:
+        message = "needs a GPU, and resources.gpu is 0; set it, for example resources: {gpu: 0.25}, or leave this out"
+        yield ("training", "cuda_graphs"), Problem("training.cuda_graphs", message)
 
 
 def check_priced(space: SearchSpace, fleet: Fleet | None) -> None:
