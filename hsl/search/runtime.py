@@ -66,6 +66,7 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise HslError(f"cannot start or reach Ray at {address or 'this machine'}: {error}") from error
+    _keep_credentials()
     try:
         with interruptible():
             yield
@@ -82,6 +83,17 @@ def is_connected() -> bool:
 def _runtime_env() -> dict[str, dict[str, str]]:
     """What workers on other machines must know of the driver's environment; local ones inherit it."""
     return {"env_vars": {name: os.environ[name] for name in (PLUGINS, *ENDPOINTS) if name in os.environ}}
+
+
+def _keep_credentials() -> None:
+    """Keep the keys of AWS out of the command lines of workers, and of Ray's logs: Tune copies them there.
+
+    A worker has the credentials of its own machine: those of the environment that Ray was started with, or a role.
+    """
+    from ray.tune.execution import class_cache  # noqa: PLC0415
+
+    copied = class_cache.ENV_VARS_TO_PROPAGATE
+    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in copied if not name.startswith("AWS_")}
 
 
 _interrupted = threading.Event()
