@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 import yaml
 
 from hsl.errors import StoreError
-from hsl.results.correlation import CONFIDENCE, LEAST_FREEDOM, Correlation, within_groups
+from hsl.results.correlation import LEAST_FREEDOM, Correlation, within_groups
+from hsl.results.stats import wilson_interval
 from hsl.results.store import Store
 
 SCHEMA = pa.schema(
@@ -174,14 +175,12 @@ def _false_stops(gains: Sequence[float]) -> dict[str, Any]:
     wrong = sum(gain > 0 for gain in gains)
     if not gains:
         return {"false_stops": 0}
-    from scipy.stats import binomtest  # noqa: PLC0415  slow to import
-
-    ends = binomtest(wrong, len(gains)).proportion_ci(CONFIDENCE, method="wilson")
+    low, high = wilson_interval(wrong, len(gains))
     return {
         "false_stops": wrong,
         "false_stop_rate": wrong / len(gains),
-        "false_stop_low": float(ends.low),
-        "false_stop_high": float(ends.high),
+        "false_stop_low": low,
+        "false_stop_high": high,
         "regret": sum(gains) / len(gains),
     }
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from hsl.results.documents import mapping
+
 READ = ("cell", "regime", "levels", "baseline")
 """Columns of cells that tell."""
 
@@ -30,8 +32,18 @@ def dense_cells(cells: pa.Table) -> dict[str, str]:
     return {cell: dense for cell, dense in pairs if dense is not None}
 
 
+def levels_of(cells: pa.Table) -> dict[str, dict[str, Any]]:
+    """The levels of every cell, by factor.
+
+    Args:
+        cells: The table of cells, at least with the columns cell and levels.
+    """
+    rows = cells.select(["cell", "levels"]).to_pylist()
+    return {row["cell"]: mapping(row, "cells", "levels") for row in rows}
+
+
 def _shared(cell: Mapping[str, Any]) -> str:
     """What a cell has in common with its dense baseline, as text."""
-    levels = json.loads(cell["levels"])
+    levels = mapping(cell, "cells", "levels")
     kept = {axis: level for axis, level in levels.items() if axis.partition(".")[0] not in SPARSIFICATION}
     return json.dumps([cell["regime"], kept], sort_keys=True)

@@ -12,9 +12,12 @@ import pyarrow as pa
 
 from hsl.errors import HslError, NothingMatchedError, UnknownNameError
 from hsl.results import schema
+from hsl.results.baselines import levels_of
 from hsl.results.database import label, mentioned_columns, run, sandbox, select
+from hsl.results.documents import mapping
 from hsl.results.ranking import READ, Ranking, check_objectives, front
 from hsl.results.ranking import top as best_of
+from hsl.results.sequential import asked_levels
 from hsl.results.stats import CONFIDENCE, Difference, mean_interval, paired_difference
 from hsl.results.store import Store
 
@@ -105,7 +108,8 @@ def best(
         HslError: If an argument is out of range, or `where` is no expression over these columns.
     """
     _check(by or (), metric, top, pareto)
-    with sandbox(_tables(store, by or (), metric, where)) as connection:
+    tables = _tables(store, by or (), metric, where)
+    with sandbox(tables) as connection:
         label(connection)
         select(connection, "matching", where)
         by = _default_groups(connection, pareto) if by is None else tuple(by)
@@ -119,10 +123,10 @@ def best(
             raise NothingMatchedError(_what_exists(connection, where, confirmed_only))
         select(connection, "dense_trials", "baseline")
         dense = best_of(connection, "dense_trials", Ranking(("cell",), metric))
-        cells = run(connection, "SELECT cell, levels, confidence FROM cells").to_pylist()
-    levels = {row["cell"]: json.loads(row["levels"]) for row in cells}
-    level = {row["cell"]: row["confidence"] or CONFIDENCE for row in cells}
-    winners = [{**row, "level": level.get(row["cell"], CONFIDENCE)} for row in winners]
+    levels, asked = levels_of(tables["cells"]), asked_levels(tables["cells"])
+    winners, dense = (
+        [{**row, "level": asked.get(row["cell"], CONFIDENCE)} for row in rows] for rows in (winners, dense)
+    )
     rows = [_answer(row, by, _baseline_of(row, dense, levels), metric) for row in winners]
     return pa.Table.from_pylist(rows, schema=_answer_schema(by))
 
@@ -154,16 +158,18 @@ def _tables(store: Store, by: Sequence[str], metric: str, where: str | None) -> 
     }
 
 
-def short_parameters(text: str) -> str:
+def short_parameters(row: Mapping[str, Any]) -> str:
     """Tuned parameters on one line: ``lr=0.0513 drop_fraction=0.3``.
 
     Method and distribution have columns of their own and are left out; a name is cut to its last part where
     that is unique.
 
     Args:
-        text: JSON, dotted name to value.
+        row: A trial, or a configuration, with `parameters` as it is stored.
     """
-    values = {name: value for name, value in json.loads(text).items() if name not in _COMPARED}
+    values = {
+        name: value for name, value in mapping(row, "trials", "parameters").items() if name not in _COMPARED
+    }
     last = [name.rpartition(".")[2] for name in values]
     names = [short if last.count(short) == 1 else name for name, short in zip(values, last, strict=True)]
     return " ".join(f"{name}={_short(value)}" for name, value in zip(names, values.values(), strict=True))
@@ -213,7 +219,7 @@ def _answer(
     return {
         **{name: row[name] for name in _ANSWER.names if name in row},
         **{name: row[f"key_{i}"] for i, name in enumerate(by)},
-        "parameters": short_parameters(row["parameters"]),
+        "parameters": short_parameters(row),
         "metric": metric,
         "test_mean": mean,
         "test_low": low if row["confirmed"] else None,
@@ -237,7 +243,7 @@ def _gain(row: Mapping[str, Any], dense: Mapping[str, Any]) -> Difference | None
     if not mine or not its:
         return None
     if row["confirmed"] and dense["confirmed"]:
-        return paired_difference(mine, its, row["level"])
+        return paired_difference(mine, its, max(row["level"], dense["level"]))
     difference = fmean(mine.values()) - fmean(its.values())
     return Difference(difference, None, None, min(len(mine), len(its)), "point")
 

@@ -14,8 +14,10 @@ import pyarrow as pa
 
 from hsl.errors import HslError, NothingMatchedError
 from hsl.results import schema
+from hsl.results.baselines import levels_of
 from hsl.results.best import check_columns, check_metric
 from hsl.results.database import label, mentioned_columns, run, sandbox, select
+from hsl.results.sequential import asked_levels
 from hsl.results.stats import CONFIDENCE, adjusted, paired_difference
 from hsl.results.store import Store
 
@@ -121,7 +123,7 @@ def _sides(store: Store, a: str, b: str, by: Sequence[str], metric: str) -> tupl
     named = [name for where in (a, b) for name in mentioned_columns(where)]
     columns = dict.fromkeys((*_READ, f"test_{metric}_accuracy", *by, *named))
     cells = store.read("cells", ["cell", "levels", "baseline", "confidence"])
-    levels = {row["cell"]: json.loads(row["levels"]) for row in cells.to_pylist()}
+    levels = levels_of(cells)
     with sandbox({"trials": store.read("trials", list(columns)), "cells": cells}) as connection:
         label(connection)
         found = [_rows(connection, where, by, metric) for where in (a, b)]
@@ -133,7 +135,7 @@ def _sides(store: Store, a: str, b: str, by: Sequence[str], metric: str) -> tupl
             )
     if both := {row["trial_id"] for row in found[0]} & {row["trial_id"] for row in found[1]}:
         raise HslError(f"{len(both)} trials match both {a!r} and {b!r}; no trial is compared to itself")
-    asked = {row["cell"]: row["confidence"] for row in cells.to_pylist()}
+    asked = asked_levels(cells)
     first, second = ([_with_levels(row, levels) for row in rows] for rows in found)
     return _side(first, asked), _side(second, asked)
 
@@ -156,9 +158,9 @@ def _with_levels(row: Row, levels: Mapping[str, Mapping[str, Any]]) -> dict[str,
     return {**row, "levels": {**own, **known}}
 
 
-def _side(rows: list[dict[str, Any]], asked: Mapping[str, float | None]) -> _Side:
+def _side(rows: list[dict[str, Any]], asked: Mapping[str, float]) -> _Side:
     dense = all(row["baseline"] or row["by_method"] == "dense" for row in rows)
-    return _Side(rows, dense, max((asked.get(row["cell"]) or CONFIDENCE for row in rows), default=CONFIDENCE))
+    return _Side(rows, dense, max((asked.get(row["cell"], CONFIDENCE) for row in rows), default=CONFIDENCE))
 
 
 def _default_columns(a: _Side, b: _Side) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from math import inf
 from typing import Any
@@ -14,6 +13,7 @@ from hsl.errors import NothingMatchedError, close_match
 from hsl.results import schema
 from hsl.results.baselines import dense_cells
 from hsl.results.best import short_parameters
+from hsl.results.documents import document
 from hsl.results.ranking import ranks
 from hsl.results.store import Store
 from hsl.results.text import cell as cell_text
@@ -96,7 +96,7 @@ def for_people(found: pa.Table, measured: pa.Table | None = None) -> pa.Table:
     if "role" not in found.column_names:
         rows = [*_properties(found.to_pylist()[0]), *_measured(measured)]
         return pa.Table.from_pylist(rows)
-    rows = [{**row, "parameters": short_parameters(row["parameters"])} for row in found.to_pylist()]
+    rows = [{**row, "parameters": short_parameters(row)} for row in found.to_pylist()]
     return pa.Table.from_pylist(rows, schema=found.schema).select(_FOR_PEOPLE)
 
 
@@ -106,7 +106,9 @@ def _properties(row: Mapping[str, Any]) -> Iterator[dict[str, str]]:
         value = row[column.name]
         if value is None:
             continue
-        parts = _flat(json.loads(value), column.name) if column.type == "json" else [(column.name, value)]
+        if column.type == "json":
+            value = document(row, "trials", column.name)
+        parts = _flat(value, column.name)
         unit = f" {column.unit}" if column.unit in {"s", "epochs"} else ""
         for name, part in parts:
             percent = " %" if name.endswith("_accuracy") else unit

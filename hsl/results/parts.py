@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -35,20 +36,21 @@ def parse(name: str) -> Part | None:
     return Part(int(match["number"]), match["session"]) if match else None
 
 
-def decode(table: str, content: pa.Buffer, columns: Sequence[str] | None = None) -> pa.Table:
+def decode(table: str, source: pa.NativeFile, columns: Sequence[str] | None = None) -> pa.Table:
     """Columns of a file as they are in it.
 
     Args:
         table: Name of the table.
-        content: Bytes of the file.
+        source: The open file; only what is wanted of it is read.
         columns: Which to read, beside those that every table needs; those that the file lacks are left out.
             By default all, also those that this version does not know.
 
     Raises:
-        StoreError: If a newer version wrote the file, which may mean something else by a column.
+        StoreError: If a newer version wrote the file, which may mean something else by a column; or if a row has
+            no value, or one that is not allowed, in a column of the file that asks for one.
         pyarrow.ArrowException, OSError, ValueError, KeyError: If it is no file of this table.
     """
-    file = pq.ParquetFile(pa.BufferReader(content))
+    file = pq.ParquetFile(source, pre_buffer=True)
     found = file.schema_arrow
     _check_version(found)
     if len(set(found.names)) < len(found.names):
@@ -58,7 +60,8 @@ def decode(table: str, content: pa.Buffer, columns: Sequence[str] | None = None)
     else:
         wanted = {*columns, *schema.needed(table)}
         rows = file.read(columns=[name for name in found.names if name in wanted])
-    schema.conform(table, rows, columns)
+    fit = schema.conform(table, rows, columns)
+    schema.require_values(table, fit.select([name for name in fit.column_names if name in rows.column_names]))
     return rows
 
 
@@ -102,4 +105,18 @@ def _in_order(rows: pa.Table) -> pa.Table:
 
 
 def _has_twins(rows: pa.Table, keys: Sequence[str]) -> bool:
-    return len(rows.group_by(list(keys), use_threads=True).aggregate([])) < len(rows)
+    """Whether two rows have the same key: sorted numbers tell it in a fraction of the time of grouping."""
+    numbers = np.zeros(len(rows), np.int64)
+    span = 1
+    for name in keys:
+        own = rows[name].combine_chunks()
+        if not pa.types.is_integer(own.type):
+            own = own.dictionary_encode().indices
+        codes = own.to_numpy(zero_copy_only=False).astype(np.int64)
+        low, high = (int(codes.min()), int(codes.max())) if len(codes) else (0, 0)
+        span *= high - low + 1
+        if span >= 2**63:
+            return len(rows.group_by(list(keys)).aggregate([])) < len(rows)
+        numbers = numbers * (high - low + 1) + (codes - low)
+    numbers.sort()
+    return bool((numbers[1:] == numbers[:-1]).any())

@@ -10,12 +10,16 @@ from numbers import Integral, Real
 from typing import Any, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from hsl.errors import StoreError, UnknownNameError, close_match
 from hsl.results.columns import KEYS, TABLES, Column
 
 SCHEMA_VERSION = 1
 """Version of the columns; written into every file. It changes when a column changes its meaning."""
+
+_LARGEST = 2**53
+"""Whole numbers from here on are not exact as floating-point ones."""
 
 TABLE_KEY = b"hsl.table"
 VERSION_KEY = b"hsl.schema_version"
@@ -130,6 +134,50 @@ def conform(table: str, found: pa.Table, wanted: Sequence[str] | None = None) ->
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=schema.metadata))
 
 
+def require_values(table: str, rows: pa.Table) -> None:
+    """Refuse rows without a value that every row has, or with one that no row can have.
+
+    That is one that is none of those allowed, and a whole number below 0 or so large that sums of it overflow.
+
+    Args:
+        table: Name of the table.
+        rows: Any of its columns.
+
+    Raises:
+        StoreError: For the first such row.
+    """
+    for column in columns(table):
+        if column.name in rows.column_names:
+            values = rows[column.name]
+            if column.required and values.null_count:
+                raise _unfit(table, column, rows, pc.is_null(values))
+            wrong = _impossible(column, values)
+            if wrong is not None and pc.any(wrong).as_py():
+                raise _unfit(table, column, rows, wrong)
+
+
+def _impossible(column: Column, values: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Where no row can have such a value; None of columns that can have any."""
+    if column.allowed:
+        known = pc.is_in(values, value_set=pa.array(column.allowed, pa.string()))
+        return pc.and_(pc.is_valid(values), pc.invert(known))
+    if column.type == "int64" and column.name != "seed":  # which is no number to count with
+        return pc.or_(pc.less(values, 0), pc.greater_equal(values, _LARGEST))
+    return None
+
+
+def _unfit(table: str, column: Column, rows: pa.Table, wrong: pa.ChunkedArray) -> StoreError:
+    names = [name for name in KEYS[table] if name in rows.column_names]
+    row = rows.select([*names, column.name]).filter(wrong).slice(0, 1).to_pylist()[0]
+    where = ", ".join(f"{name} {row[name]!r}" for name in names)
+    given = "no value" if row[column.name] is None else repr(row[column.name])
+    takes = ", ".join(column.allowed) or ("0 to 2**53" if column.type == "int64" else column.type)
+    return StoreError(
+        f"{table}.{column.name} of {where} is {given}, it takes {takes}; restore the files of {table}/ "
+        "or remove those that something else wrote"
+    )
+
+
 def markdown() -> str:
     """The documented table of columns in Markdown, one section per table."""
     return "\n".join(_section(name) for name in TABLES)
@@ -196,14 +244,15 @@ def _timestamp(value: object) -> datetime:
 
 def _json(value: object) -> str:
     if isinstance(value, str):
-        json.loads(value, parse_constant=_refuse_constant)
+        json.loads(value, parse_constant=refuse_constant)
         return _string(value)
     if not isinstance(value, (Mapping, Sequence)):
         raise TypeError("pass JSON text, a mapping or a list")
     return _string(json.dumps(cast(Any, value), allow_nan=False, ensure_ascii=False))
 
 
-def _refuse_constant(name: str) -> None:
+def refuse_constant(name: str) -> None:
+    """For `json.loads`, which takes NaN and the infinities otherwise."""
     raise ValueError(f"JSON has no {name}")
 
 

@@ -6,8 +6,6 @@ that the chance that the interval of *any* look leaves out the truth is 5 %. The
 happens to stop then covers with at least 95 %, whatever made one stop. The level is found by simulation: for
 normal differences the t statistics of all looks together do not depend on mean and variance, so that one seeded
 simulation of standard normal numbers serves all data.
-
-scipy.stats is imported where it is used: it takes most of a second, which commands without a look save.
 """
 
 from __future__ import annotations
@@ -17,8 +15,9 @@ from functools import cache
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 
-from hsl.errors import HslError
+from hsl.errors import HslError, StoreError
 from hsl.results.stats import CONFIDENCE, Interval
 
 _RUNS = 100_000
@@ -47,7 +46,7 @@ def confidence_of_looks(looks: Sequence[int], confidence: float = CONFIDENCE) ->
 @cache
 def _nominal(looks: tuple[int, ...], alpha: float) -> float:
     """The `alpha` quantile of the smallest p-value of all looks where nothing is to be found."""
-    from scipy import stats  # noqa: PLC0415 (slow to import)
+    from scipy.special import stdtr  # noqa: PLC0415 (commands without a look need not load it)
 
     random = np.random.default_rng(20241107)
     counts = np.array(looks)
@@ -58,8 +57,30 @@ def _nominal(looks: tuple[int, ...], alpha: float) -> float:
         squares = np.cumsum(values**2, axis=1)[:, counts - 1]
         variance = (squares - sums**2 / counts) / (counts - 1)
         statistic = sums / np.sqrt(counts * variance)
-        smallest.append(2 * stats.t.sf(np.abs(statistic), counts - 1).min(axis=1))
+        smallest.append(2 * stdtr(counts - 1, -np.abs(statistic)).min(axis=1))
     return float(np.quantile(np.concatenate(smallest), alpha))
+
+
+def asked_levels(cells: pa.Table) -> dict[str, float]:
+    """The level that intervals of every cell need to hold at 95 %: more where seeds were added until it was clear.
+
+    Args:
+        cells: The table of cells, at least with the columns cell and confidence.
+
+    Raises:
+        StoreError: If a stored level is none.
+    """
+    levels = {
+        name: CONFIDENCE if level is None else level
+        for name, level in zip(cells["cell"].to_pylist(), cells["confidence"].to_pylist(), strict=True)
+    }
+    for name, level in levels.items():
+        if not 0 < level < 1:
+            raise StoreError(
+                f"cells.confidence of cell {name!r} is {level}, a level lies between 0 and 1; "
+                "restore the files of cells/ or remove those that something else wrote"
+            )
+    return levels
 
 
 def is_decided(interval: Interval, width: float | None, clear: bool) -> bool:

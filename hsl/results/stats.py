@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import sqrt
-from statistics import fmean, variance
+from statistics import NormalDist, fmean, variance
 from typing import NamedTuple
 
 from hsl.errors import HslError
@@ -147,6 +147,22 @@ def _unpaired(a: Sequence[float], b: Sequence[float], level: float) -> Differenc
     half = _half_width(error, freedom, level)
     p = _enlarged(_p_value(difference, error, freedom, _spread(a) + _spread(b)), level)
     return Difference(difference, difference - half, difference + half, n, "unpaired", p)
+
+
+def wilson_interval(successes: int, trials: int, level: float = CONFIDENCE) -> tuple[float, float]:
+    """Wilson's interval of a share (Journal of the American Statistical Association 22, 1927).
+
+    Args:
+        successes: From 0 to `trials`.
+        trials: At least 1.
+        level: Of confidence, in (0, 1).
+    """
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share, weight = successes / trials, z**2 / trials
+    middle = share + weight / 2
+    half = sqrt(weight * (share * (1 - share) + weight / 4))
+    low, high = ((middle + end) / (1 + weight) for end in (-half, half))
+    return (low if successes else 0.0), (high if successes < trials else 1.0)
 
 
 def adjusted(p_values: Sequence[float | None]) -> list[float | None]:

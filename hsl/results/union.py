@@ -145,8 +145,9 @@ def renamings(connection: duckdb.DuckDBPyConnection, prefixes: Sequence[str]) ->
     return [
         Renaming(source, kind, old, f"{prefixes[source]}:{old}")
         for kind, names in clashing.items()
-        for source, old in sorted({(row["source"], row[kind]) for row in (*trials, *planned)})
-        if old in names
+        for source, old in sorted(
+            {(row["source"], row[kind]) for row in (*trials, *planned) if row[kind] in names}
+        )
     ]
 
 
@@ -158,7 +159,8 @@ def _clashes(meanings: Iterable[tuple[int, str, Any]]) -> set[str]:
     """Names of which two stores share no meaning."""
     found: dict[str, dict[int, set[Any]]] = defaultdict(lambda: defaultdict(set))
     for source, name, meaning in meanings:
-        found[name][source].add(meaning)
+        if name is not None:  # as in files of versions that had no such column
+            found[name][source].add(meaning)
     return {
         name for name, by in found.items() if any(a.isdisjoint(b) for a in by.values() for b in by.values())
     }

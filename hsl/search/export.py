@@ -13,7 +13,9 @@ import yaml
 from pydantic import ValidationError
 
 from hsl.errors import NothingMatchedError, StoreError
-from hsl.results.files import open_filesystem, replace, reported
+from hsl.filesystems import join, open_filesystem
+from hsl.results.documents import document
+from hsl.results.files import replace, reported
 from hsl.results.inspect import inspect
 from hsl.results.store import Store
 from hsl.search.schema import SearchSpace
@@ -188,9 +190,9 @@ def network(store: Store, uri: str, cell: str, checkpoint: str = "final") -> byt
 
 
 def _read(uri: str, where: str) -> bytes:
-    filesystem, root = open_filesystem(uri)
+    filesystem, path = open_filesystem(join(uri, where))
     try:
-        with reported(where), filesystem.open_input_stream(f"{root}/{where}") as stream:
+        with reported(where), filesystem.open_input_stream(path) as stream:
             return bytes(stream.read())
     except StoreError as error:
         if isinstance(error.__cause__, FileNotFoundError):
@@ -217,7 +219,7 @@ def _header(row: Row, checkpoint: str) -> dict[str, Any]:
             for name, value in measured.items()
             if name.startswith("best_") is is_best
         },
-        **{name: json.loads(row[name] or "null") for name in documents},
+        **{name: document(row, "trials", name) for name in documents},
     }
 
 

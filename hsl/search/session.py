@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
@@ -14,16 +13,21 @@ from uuid import uuid4
 import pyarrow.compute as pc
 
 from hsl.errors import StoreError
+from hsl.results.documents import document
 from hsl.results.store import Store
 from hsl.search.account import Account, Spent
 from hsl.search.jobs import Job
+from hsl.search.nodes import Machines
 
 SAVE_SECONDS = 30.0
 """What a killed driver's account may lack at most."""
 
+SOON_SECONDS = 5.0
+"""The same where a machine has come or gone."""
+
 
 class Session:
-    """Keeps the account of one run durable.
+    """Keeps the account of one run durable, and what its machines are doing.
 
     Args:
         store: Where to.
@@ -35,6 +39,9 @@ class Session:
         self, store: Store, limits: Mapping[str, float], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.price = 0.0
+        self.machines = Machines()
+        self.snapshot: dict[str, Any] = {}
+        self._has_news = False
         self._store = store
         self._clock = clock
         self._before = spent_before(store)
@@ -50,9 +57,14 @@ class Session:
             self.account.charge(now - self._charged, gpus, self.price)
         self._charged = now
 
+    def show(self, snapshot: Mapping[str, Any], is_news: bool) -> None:
+        """Take in how things stand: columns of the row; `is_news` if that should be known soon."""
+        self.snapshot = dict(snapshot)
+        self._has_news |= is_news
+
     def save_if_due(self, under_way: Iterable[Job]) -> None:
         """Save from time to time; a store that cannot be written now gets it the next time."""
-        if self._clock() - self._saved >= SAVE_SECONDS:
+        if self._clock() - self._saved >= (SOON_SECONDS if self._has_news else SAVE_SECONDS):
             with contextlib.suppress(StoreError):  # the ledger says so, and gives up when it must
                 self.save(under_way)
 
@@ -60,12 +72,13 @@ class Session:
         """Make durable what this run has spent so far, and what it has under way."""
         if self._charged is None:
             return
-        self._saved = self._clock()
+        self._saved, self._has_news = self._clock(), False
         spent, before = asdict(self.account.spent), asdict(self._before)
         jobs = [job.model_dump(mode="json", exclude_defaults=True) for job in under_way]
         own = {name: spent[name] - before[name] for name in spent}
+        seen = {**self.snapshot, "lost_nodes": len(self.machines.lost)}
         now = datetime.now(UTC)
-        self._store.append("sessions", [{**self._row, **own, "updated_at": now, "under_way": jobs}])
+        self._store.append("sessions", [{**self._row, **own, **seen, "updated_at": now, "under_way": jobs}])
 
 
 def spent_before(store: Store) -> Spent:
@@ -87,5 +100,5 @@ def last_epochs(store: Store) -> dict[str, int]:
 
 def halted_jobs(store: Store) -> Iterator[dict[str, Any]]:
     """Jobs that some run had under way when it was last saved; many have ended since."""
-    for text in store.read("sessions", ["under_way"])["under_way"].to_pylist():
-        yield from json.loads(text or "[]")
+    for row in store.read("sessions", ["session", "under_way"]).to_pylist():
+        yield from document(row, "sessions", "under_way") or ()

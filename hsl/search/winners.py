@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hsl.results.documents import mapping
 from hsl.results.sequential import confidence_of_looks, is_decided
 from hsl.results.stats import mean_interval
 from hsl.search.axes import is_sparsification
@@ -71,7 +72,9 @@ def confirm_jobs(plan: Plan, rows: Sequence[Row], needs: Needs, confirmed: Seque
     ]
     counts = seeds_needed(plan.space, chosen, confirmed)
     return [
-        needs.job(candidate.cell, "confirm", configuration, seed, json.loads(candidate.row["parameters"]))
+        needs.job(
+            candidate.cell, "confirm", configuration, seed, mapping(candidate.row, "trials", "parameters")
+        )
         for candidate, count in zip(chosen, counts, strict=True)
         for configuration in [Configuration.model_validate_json(candidate.row["configuration"])]
         for seed in confirm_seeds(plan.space)[:count]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -25,6 +26,8 @@ from hsl.sparsity.ranked import is_ratios
 from hsl.sparsity.request import LayerReport, check_optimizer, check_request, chosen_distribution, make_budget
 from hsl.sparsity.scoring import ratio_budget
 from hsl.sparsity.zeroing import Factors, zero_gradients_, zero_weights_and_state_
+
+LOG = logging.getLogger(__name__)
 
 Arguments = tuple[Any, ...]
 Keywords = dict[str, Any]
@@ -271,6 +274,7 @@ class Sparsifier:
             return args, kwargs
         arguments = _with_evaluated_closure(args, kwargs)
         if self._driver.before_step(self.step_count):
+            LOG.info("step %d: %s has moved its non-zeros", self.step_count, self.method.name)
             self._hold_back()
         return arguments
 

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,13 @@ from hsl.results.store import Store
 REGIMES, SPARSITIES, SEEDS = 10, 5, 5
 METHODS = ("static", "snip", "set", "rigl", "gmp", "omp", "lth")
 DISTRIBUTIONS = ("uniform", "erk", "global")
+
+SIZES = {
+    "start-up": ("small", 400, 2, 1),
+    "big": ("big", 50_000, 20, 1),
+    "big, 500 files": ("parts", 50_000, 20, 500),
+}
+"""Folder, trials, epochs of each, and files per table."""
 
 COMMANDS = {
     "best": ["best"],
@@ -148,18 +156,22 @@ def epoch_table(trials: pa.Table, epochs: int) -> pa.Table:
     return schema.conform("epochs", pa.table(found))
 
 
-def build(folder: Path, trials: int, epochs: int, parts: int) -> Store:
-    """A store with as many files of epochs and of trials; nothing where it is there."""
+def build(folder: str, trials: int, epochs: int, parts: int) -> str:
+    """A store with as many files of epochs and of trials, unless it is there; the id of one of its trials."""
     store = Store(folder)
-    if store.exists():
-        return store
+    if not store.exists():
+        fill(store, trials, epochs, parts)
+    return str(store.read("trials", ["trial_id"])["trial_id"][0])
+
+
+def fill(store: Store, trials: int, epochs: int, parts: int) -> None:
+    """Cells, trials and their epochs."""
     store.append("cells", cells())
     rows = trial_table(trials)
     for table, content in (("epochs", epoch_table(rows, epochs)), ("trials", rows)):
         step = -(-len(content) // parts)
         for start in range(0, len(content), step):
             store.append_table(table, content.slice(start, step))
-    return store
 
 
 def measure(arguments: Iterable[str]) -> dict[str, float]:
@@ -186,15 +198,14 @@ def main() -> None:
     """Print a line per command and store, as JSON: the fastest of some runs."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp())
     runs = int(sys.argv[2]) if len(sys.argv) > 2 else 3
-    stores = {
-        "start-up": build(folder / "small", 400, 2, 1),
-        "big": build(folder / "big", 50_000, 20, 1),
-        "big, 500 files": build(folder / "parts", 50_000, 20, 500),
-    }
+    made = {size: (str(folder / name), *counts) for size, (name, *counts) in SIZES.items()}
+    with get_context("spawn").Pool(
+        1
+    ) as pool:  # the peak of a process that a large one starts is that of the large one
+        trials = {size: pool.apply(build, arguments) for size, arguments in made.items()}
     for name, (command, *rest) in COMMANDS.items():
-        for size, store in stores.items():
-            trial_id = store.read("trials", ["trial_id"])["trial_id"][0].as_py()
-            arguments = [command, store.uri, *(part.format(trial=trial_id) for part in rest)]
+        for size, (store, *_) in made.items():
+            arguments = [command, store, *(part.format(trial=trials[size]) for part in rest)]
             found = min((measure(arguments) for _ in range(runs)), key=lambda run: run["seconds"])
             sys.stdout.write(json.dumps({"command": name, "store": size, **found}) + "\n")
             sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import NormalDist
 from uuid import uuid4
@@ -9,10 +10,15 @@ from uuid import uuid4
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 from results_rows import cell_row, epoch_row, trial_row
 
 from hsl.results import schema
+from hsl.results.columns import TABLES
 from hsl.results.store import Store
+from hsl.search.axes import configuration
+from hsl.search.schema import SearchSpace
+from hsl.search.space import make_space
 
 SEEDS = (1, 2, 3, 4, 5)
 NOISE = tuple(0.002 * NormalDist().inv_cdf((seed - 0.5) / len(SEEDS)) for seed in SEEDS)
@@ -48,6 +54,47 @@ def known_store(path: Path, gain: float = 0.04, regimes: tuple[str, ...] = ("eas
         "evaluations", [row for trial in trials if trial["stage"] == "confirm" for row in _deciles(trial)]
     )
     return store
+
+
+ANSWERABLE = """
+name: known
+dataset: digits
+model: mlp
+regimes: {easy: {}, hard: {label_noise: {rate: 0.2}}}
+factors: {regime: [easy, hard], sparsity: [0.8, 0.9]}
+search:
+  method: {choice: [static, set, rigl]}
+  distribution: {choice: [erk]}
+  training.lr: {loguniform: [0.01, 1.0]}
+baseline: dense
+budget: {configurations_per_cell: 6}
+confirm: {top: 1, seeds: 5}
+"""
+
+
+def answerable_store(path: Path) -> Store:
+    """The store of `known_store` with whatever any command asks for: a whole space, configurations, a session."""
+    known_store(path)
+    store = Store(path)  # whose rows are newer
+    store.write_space(ANSWERABLE)
+    space = make_space(yaml.safe_load(ANSWERABLE))
+    store.append_table("trials", _configured(store.read("trials"), space))
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    session = {"session": "s", "started_at": now, "updated_at": now, "epochs": 9.0, "wall_time": 60.0}
+    store.append("sessions", [session])
+    for table in TABLES:
+        store.compact(table)
+    return store
+
+
+def _configured(trials: pa.Table, space: SearchSpace) -> pa.Table:
+    """The trials with their configurations as a sweep stores them."""
+    rows = trials.to_pylist()
+    for row in rows:
+        values = {**json.loads(row["parameters"]), "regime": row["regime"], "sparsity": row["sparsity"]}
+        made = configuration(space, values)
+        row["configuration"] = json.dumps(made.model_dump(mode="json", exclude_defaults=True))
+    return pa.Table.from_pylist(rows, schema=trials.schema)
 
 
 def _cell(regime: str, sparsity: float | None, accuracy: float) -> Iterator[dict[str, object]]:

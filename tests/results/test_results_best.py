@@ -429,4 +429,4 @@ def test_wrong_arguments(tmp_path, arguments, error):
     ],
 )
 def test_short_parameters(parameters, text):
-    assert short_parameters(json.dumps(parameters)) == text
+    assert short_parameters({"parameters": json.dumps(parameters)}) == text

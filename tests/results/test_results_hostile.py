@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -240,27 +239,3 @@ def test_unknown_columns_are_left_out(tmp_path: Path, hsl: Callable[..., int]) -
     for arguments in questions(store, tmp_path):
         if arguments[0] != "show":
             assert hsl(*arguments, "--format", "csv") == 0
-
-
-def test_answers_load_neither_torch_nor_ray(tmp_path: Path) -> None:
-    store = broken(tmp_path / "store")
-    commands = [
-        *questions(store, tmp_path),
-        ["show", store.uri, "cleanset"],
-        ["export", store.uri, "cleanset"],
-    ]
-    program = """
-import sys
-from hsl.cli import main
-for arguments in eval(sys.argv[1]):
-    sys.argv = ["hsl", *arguments]
-    try:
-        main()
-    except SystemExit:
-        pass
-sys.exit(bool({"torch", "ray"} & set(sys.modules)))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program, repr(commands)], check=False, timeout=60, stdout=subprocess.DEVNULL
-    )
-    assert done.returncode == 0

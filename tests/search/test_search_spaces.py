@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import product
 from math import isclose
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 import yaml
 
 from hsl.hardness.registries import ATTACKS, LABEL_NOISES, TRAININGS
+from hsl.results.best import METRICS
+from hsl.results.ranking import OBJECTIVES
 from hsl.search.axes import configuration
 from hsl.search.plan import Plan, make_plan
 from hsl.search.schema import SearchSpace
@@ -33,16 +36,34 @@ def plan_of(name: str) -> Plan:
     return make_plan(load_space(FOLDER / f"{name}.yaml"))
 
 
+# What the paper compares, from its text (arXiv 2409.09196): sections 4 and 4.2, appendices A and B.
+METHODS_OF_THE_PAPER = ["GMP", "LTH", "OMP", "SNIP", "SET"]
+HARDEST = ["top 50 %", "top 30 %"]  # figure 2
+SHARES = TENTHS  # figure 3, of SET alone
+VOLUMES = ["data ratio 1.0", "data ratio 0.3"]  # figures 4 and 5, at severity 5
+SEVERITIES = [2, 4, 6]  # figure 9, at data ratio 0.3
+ATTACKED = ["data ratio 1.0", "data ratio 0.5"]  # figures 6 and 10
+ATTACKED_SPARSITIES = [0.9, 0.8]  # figure 6, figure 10
+
+
+def grid(*axes: list[Any]) -> int:
+    """Points of a figure."""
+    return len(list(product(*axes)))
+
+
 CELLS = {
-    # regimes x methods x sparsities, and a dense cell per regime (and model)
-    "paper-el2n-cifar100": (2 * 5 * 9, 2),
-    "paper-el2n-grid": (9 * 9, 9),
-    "paper-el2n-tinyimagenet": (2 * 5 * 9, 2),
-    "paper-corruption-cifar100": (2 * 2 * 5 * 9, 2 * 2),
-    "paper-corruption-severities": (3 * 5 * 9, 3),
-    "paper-corruption-tinyimagenet": (2 * 5 * 9, 2),
-    "paper-adversarial-cifar10": (2 * 5 * 2, 2),
-    "paper-adversarial-cifar100": (2 * 5 * 2, 2),
+    # sparse cells, and a dense one per regime (and model)
+    "paper-el2n-cifar100": (grid(HARDEST, METHODS_OF_THE_PAPER, TENTHS), len(HARDEST)),
+    "paper-el2n-grid": (grid(SHARES, TENTHS), len(SHARES)),
+    "paper-el2n-tinyimagenet": (grid(HARDEST, METHODS_OF_THE_PAPER, TENTHS), len(HARDEST)),
+    "paper-corruption-cifar100": (
+        grid(["ResNet18", "VGG19"], VOLUMES, METHODS_OF_THE_PAPER, TENTHS),
+        grid(["ResNet18", "VGG19"], VOLUMES),
+    ),
+    "paper-corruption-severities": (grid(SEVERITIES, METHODS_OF_THE_PAPER, TENTHS), len(SEVERITIES)),
+    "paper-corruption-tinyimagenet": (grid(VOLUMES, METHODS_OF_THE_PAPER, TENTHS), len(VOLUMES)),
+    "paper-adversarial-cifar10": (grid(ATTACKED, METHODS_OF_THE_PAPER, ATTACKED_SPARSITIES), len(ATTACKED)),
+    "paper-adversarial-cifar100": (grid(ATTACKED, METHODS_OF_THE_PAPER, ATTACKED_SPARSITIES), len(ATTACKED)),
     # six methods with three distributions, but set and static take no global one
     "paper-layerwise": (2 * (6 * 3 - 2) * 2, 2),
     "beyond": (22 * 5, 22),
@@ -62,6 +83,34 @@ def test_a_space_plans_to_the_cells_of_its_figure(name: str) -> None:
     assert sum(not cell.baseline for cell in plan.cells) == sparse
     assert sum(cell.baseline for cell in plan.cells) == dense
     assert plan.space.name == name
+
+
+FIGURES = {
+    "paper-el2n-cifar100": {2},
+    "paper-el2n-grid": {3},
+    "paper-el2n-tinyimagenet": {2},
+    "paper-corruption-cifar100": {4, 5},
+    "paper-corruption-severities": {9},
+    "paper-corruption-tinyimagenet": {4, 5},
+    "paper-adversarial-cifar10": {6, 10},
+    "paper-adversarial-cifar100": {6, 10},
+    "paper-layerwise": {7, 8},
+}
+"""The figures of the paper that a file has the cells of."""
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_a_file_of_the_paper_names_its_figures(name: str) -> None:
+    first = (FOLDER / f"{name}.yaml").read_text().splitlines()[0].rpartition("figure")[2]
+    without_percentages = re.sub(r"\(.*?\)", "", first)
+    assert {int(number) for number in re.findall(r"\d+", without_percentages)} == FIGURES[name]
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_command_in_a_comment_asks_for_what_there_is(name: str) -> None:
+    text = (FOLDER / f"{name}.yaml").read_text()
+    assert {word for pair in re.findall(r"--pareto (\w+) (\w+)", text) for word in pair} <= set(OBJECTIVES)
+    assert set(re.findall(r"--metric (\w+)", text)) <= set(METRICS)
 
 
 @pytest.mark.parametrize("name", CELLS)

@@ -17,6 +17,7 @@ from hsl.results.claims.paper import CLAIMS
 from hsl.results.claims.view import make_views, read_tables
 from hsl.results.compare import MINIMUM_SEEDS, SIGNIFICANCE
 from hsl.results.database import label, run, sandbox
+from hsl.results.sequential import asked_levels
 from hsl.results.stats import CONFIDENCE, adjusted, mean_interval, one_sample
 from hsl.results.store import Store
 
@@ -100,7 +101,7 @@ def evaluate(store: Store, claims: Iterable[Claim] = CLAIMS) -> pa.Table:
     """
     claims = list(claims)
     tables = read_tables(store)
-    level = max(filter(None, tables["cells"]["confidence"].to_pylist()), default=CONFIDENCE)
+    level = max(asked_levels(tables["cells"]).values(), default=CONFIDENCE)
     with sandbox(tables) as connection:
         label(connection)
         make_views(connection)

@@ -7,6 +7,7 @@ import json
 import duckdb
 import pyarrow as pa
 
+from hsl.results.baselines import levels_of
 from hsl.results.compare import SPARSIFICATION
 from hsl.results.store import Store
 
@@ -89,10 +90,9 @@ def read_tables(store: Store) -> dict[str, pa.Table]:
     cells = store.read("cells", ["cell", "levels", "baseline", "confidence"])
     names = ("regime", "dataset", "model", *SPARSIFICATION)
     others = []
-    for row in cells.to_pylist():
-        levels = json.loads(row["levels"])
+    for cell, levels in levels_of(cells).items():
         own = {axis: level for axis, level in levels.items() if axis.partition(".")[0] not in names}
-        others.append({"cell": row["cell"], "factors": json.dumps(own, sort_keys=True)})
+        others.append({"cell": cell, "factors": json.dumps(own, sort_keys=True)})
     schema = pa.schema([("cell", pa.string()), ("factors", pa.string())])
     return {
         "trials": store.read("trials", _COLUMNS),

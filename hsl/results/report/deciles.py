@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from hsl.results.documents import document
 from hsl.results.report.evidence import Evidence, Key, Values
 from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
 from hsl.results.report.wording import (
@@ -36,15 +36,39 @@ Profile = dict[int, dict[int, float]]
 """Decile to seed to accuracy."""
 
 
+class _Pair(NamedTuple):
+    """A winner and its dense network.
+
+    Attributes:
+        row: What `best` says of the winner.
+        sparse: Its accuracies.
+        dense: Those of the dense network.
+        level: Of confidence that intervals of the two need.
+    """
+
+    row: Values
+    sparse: Profile
+    dense: Profile
+    level: float
+
+    def difference(self, decile: int) -> Difference | None:
+        """What sparse gains over dense in a decile, or None where one of them was not measured."""
+        mine, its = self.sparse.get(decile), self.dense.get(decile)
+        return paired_difference(mine, its, self.level) if mine and its else None
+
+
 def section(evidence: Evidence) -> Section:
     """The section of the figure, or what it lacks."""
     pairs = [(row, dense) for row in evidence.champions if (dense := evidence.dense_of(row))]
     seeds = evidence.seeds([row for pair in pairs for row in pair])
     rows = _measured(evidence, seeds)
     profiles = [
-        (row, _profile(seeds[_key(row)], rows), _profile(seeds[_key(dense)], rows)) for row, dense in pairs
+        _Pair(
+            row, _profile(seeds[_key(row)], rows), _profile(seeds[_key(its)], rows), evidence.level(row, its)
+        )
+        for row, its in pairs
     ]
-    known = [(row, sparse, dense) for row, sparse, dense in profiles if sparse and dense]
+    known = [pair for pair in profiles if pair.sparse and pair.dense]
     if not known:
         missing = (
             "The store has no accuracies by difficulty of the test samples for a winner and its dense network "
@@ -77,10 +101,8 @@ def _profile(trials: Sequence[Values], rows: Mapping[str, Sequence[Values]]) -> 
     return dict(sorted(profile.items()))
 
 
-def _figure(
-    evidence: Evidence, known: Sequence[tuple[Values, Profile, Profile]], rows: Mapping[str, Sequence[Values]]
-) -> Figure:
-    kept, left_out = first_panels([evidence.setting(row) for row, _, _ in known])
+def _figure(evidence: Evidence, known: Sequence[_Pair], rows: Mapping[str, Sequence[Values]]) -> Figure:
+    kept, left_out = first_panels([evidence.setting(pair.row) for pair in known])
     return Figure(
         name="deciles",
         title=_title(evidence, known),
@@ -92,34 +114,29 @@ def _figure(
         ),
         panels=tuple(
             Panel(
-                f"{evidence.setting(row)}: {named(row)} at {row['sparsity']:g}",
-                (*_points(row["method"], sparse, "sparse"), *_points("dense", dense, "dense")),
+                f"{evidence.setting(pair.row)}: {named(pair.row)} at {pair.row['sparsity']:g}",
+                (*_points(pair, "sparse"), *_points(pair, "dense")),
             )
-            for row, sparse, dense in known
-            if evidence.setting(row) in kept
+            for pair in known
+            if evidence.setting(pair.row) in kept
         ),
         table=_table(evidence, known),
-        methods=evidence.ordered(["dense", *(row["method"] for row, _, _ in known)]),
+        methods=evidence.ordered(["dense", *(pair.row["method"] for pair in known)]),
     )
 
 
 def _score(rows: Mapping[str, Sequence[Values]]) -> str:
     """By which score, where the rows say it."""
     for row in (row for found in rows.values() for row in found):
-        described = json.loads(row["parameters"]) if row["parameters"] else None
+        described = document(row, "evaluations", "parameters")
         if isinstance(described, dict) and isinstance(described.get("by"), str):
             return f" ({described['by']})"
     return ""
 
 
-def _difference(sparse: Profile, dense: Profile, decile: int) -> Difference | None:
-    mine, its = sparse.get(decile), dense.get(decile)
-    return paired_difference(mine, its) if mine and its else None
-
-
-def _title(evidence: Evidence, known: Sequence[tuple[Values, Profile, Profile]]) -> str:
+def _title(evidence: Evidence, known: Sequence[_Pair]) -> str:
     """In how many settings the hardest samples show a difference."""
-    found = [_difference(sparse, dense, max(sparse)) for _, sparse, dense in known]
+    found = [pair.difference(max(pair.sparse)) for pair in known]
     above = sum(one is not None and one.low is not None and one.low > 0 for one in found)
     below = sum(one is not None and one.high is not None and one.high < 0 for one in found)
     return (
@@ -128,10 +145,11 @@ def _title(evidence: Evidence, known: Sequence[tuple[Values, Profile, Profile]])
     )
 
 
-def _points(method: str, profile: Profile, kind: str) -> list[dict[str, Any]]:
+def _points(pair: _Pair, kind: str) -> list[dict[str, Any]]:
+    method, profile = (pair.row["method"], pair.sparse) if kind == "sparse" else ("dense", pair.dense)
     drawn = []
     for decile, values in profile.items():
-        found = mean_interval(list(values.values()))
+        found = mean_interval(list(values.values()), pair.level)
         shown = with_interval(found.mean, found.low, found.high)
         drawn.append(
             {
@@ -147,18 +165,19 @@ def _points(method: str, profile: Profile, kind: str) -> list[dict[str, Any]]:
     return drawn
 
 
-def _table(evidence: Evidence, known: Sequence[tuple[Values, Profile, Profile]]) -> Table:
+def _table(evidence: Evidence, known: Sequence[_Pair]) -> Table:
     rows = []
-    for row, sparse, dense in known:
-        for decile in sparse:
-            found = _difference(sparse, dense, decile)
-            means = [mean_interval(list(side[decile].values())) for side in (sparse, dense) if decile in side]
+    for pair in known:
+        for decile in pair.sparse:
+            found = pair.difference(decile)
             if found is None:
                 continue
+            sides = (pair.sparse[decile], pair.dense[decile])
+            means = [mean_interval(list(side.values()), pair.level) for side in sides]
             shown = [with_interval(mean.mean, mean.low, mean.high) for mean in means]
             rows.append(
                 (
-                    Cell(evidence.setting(row)),
+                    Cell(evidence.setting(pair.row)),
                     Cell(str(decile), decile),
                     Cell(shown[0], means[0].mean),
                     Cell(shown[1], means[1].mean),

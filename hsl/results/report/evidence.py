@@ -11,11 +11,13 @@ import duckdb
 import pyarrow as pa
 import yaml
 
-from hsl.errors import NothingMatchedError, StoreError
+from hsl.errors import NothingMatchedError
 from hsl.results.baselines import READ, dense_cells
 from hsl.results.best import METRICS, best, check_metric
 from hsl.results.database import label, run, sandbox
-from hsl.results.schema import columns
+from hsl.results.schema import require_values
+from hsl.results.sequential import asked_levels
+from hsl.results.stats import CONFIDENCE
 from hsl.results.store import Store
 
 Values = dict[str, Any]
@@ -155,6 +157,15 @@ class Evidence:
             found[row["cell"], row["configuration_id"]].append(row)
         return found
 
+    def level(self, *rows: Mapping[str, Any]) -> float:
+        """The confidence that intervals over the seeds of these cells need to hold at 95 %."""
+        return max((self._levels.get(row["cell"], CONFIDENCE) for row in rows), default=CONFIDENCE)
+
+    @cached_property
+    def _levels(self) -> dict[str, float]:
+        """Above 95 % where seeds were added until it was clear."""
+        return asked_levels(self.snapshot.read("cells", ["cell", "confidence"]))
+
     def ordered(self, methods: Iterable[str]) -> tuple[str, ...]:
         """Methods in the order of their colours."""
         return tuple(sorted(set(methods), key=self.methods.index))
@@ -177,7 +188,7 @@ def gather(uri: str, metric: str | None = None, methods: Sequence[str] = ()) -> 
     tables = {name: snapshot.read(name) for name in ("trials", "cells", "epochs", "evaluations")}
     if not len(tables["trials"]):
         raise NothingMatchedError(f"{snapshot.uri}: no trial is stored yet; run `hsl sweep` first")
-    _require_values(tables["trials"], snapshot.uri)
+    require_values("trials", tables["trials"])
     if metric is not None:
         check_metric(metric)
     connection = sandbox(tables)
@@ -192,15 +203,6 @@ def gather(uri: str, metric: str | None = None, methods: Sequence[str] = ()) -> 
         settings=(*several, "regime"),
         methods=_in_order(methods, tables["trials"]["method"].unique().to_pylist()),
     )
-
-
-def _require_values(trials: pa.Table, uri: str) -> None:
-    needed = [column.name for column in columns("trials") if column.required]
-    if lacking := [name for name in needed if trials[name].null_count]:
-        raise StoreError(
-            f"{uri}: {', '.join(lacking)} of some trials have no value, which every trial of hsl has; "
-            "restore the files of trials/ or remove those that something else wrote"
-        )
 
 
 def best_of_baselines(store: Store, metric: str) -> list[Values]:

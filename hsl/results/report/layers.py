@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hsl.results.documents import numbers
 from hsl.results.report.evidence import Evidence, Values
 from hsl.results.report.structs import Cell, Figure, Mark, Panel, Section, Table
 from hsl.results.report.style import DIAMOND, STROKE
@@ -28,7 +28,8 @@ ALIKE = 0.05
 
 # What a distribution gives each layer is what trials of that distribution have: no shape is stored.
 _REFERENCES = """
-SELECT {columns}, distribution, arg_min(layer_densities, sequence) AS layer_densities
+SELECT {columns}, distribution, arg_min(layer_densities, sequence) AS layer_densities,
+  arg_min(trial_id, sequence) AS trial_id
 FROM labelled
 WHERE distribution IN ('erk', 'uniform') AND status = 'completed' AND layer_densities IS NOT NULL
 GROUP BY {columns}, distribution
@@ -41,19 +42,21 @@ def section(evidence: Evidence) -> Section:
     """The section of the figure, or what it lacks."""
     winners = [row for row in evidence.winners if not row["baseline"]]
     seeds = evidence.seeds(winners)
-    profiles = [(row, _profile(seeds[row["cell"], row["configuration_id"]])) for row in winners]
+    profiles = [
+        (row, _profile(seeds[row["cell"], row["configuration_id"]], evidence.level(row))) for row in winners
+    ]
     known = [(row, profile) for row, profile in profiles if profile]
     if not known:
         return Section("layers", HEADING, missing=("No winner has recorded the density of its layers.",))
     return Section("layers", HEADING, figures=(_figure(evidence, known, _references(evidence)),))
 
 
-def _profile(rows: Sequence[Values]) -> dict[str, Interval]:
+def _profile(rows: Sequence[Values], level: float) -> dict[str, Interval]:
     """Layer to its mean density over seeds, in the order of the network."""
-    found = [json.loads(row["layer_densities"]) for row in rows if row["layer_densities"]]
+    found = [numbers(row, "trials", "layer_densities") for row in rows if row["layer_densities"]]
     layers = dict.fromkeys(layer for densities in found for layer in densities)
     values = {layer: [densities[layer] for densities in found if layer in densities] for layer in layers}
-    return {layer: mean_interval(of_seeds) for layer, of_seeds in values.items()}
+    return {layer: mean_interval(of_seeds, level) for layer, of_seeds in values.items()}
 
 
 def _references(evidence: Evidence) -> Reference:
@@ -61,7 +64,7 @@ def _references(evidence: Evidence) -> Reference:
     columns = _network(evidence)
     rows = evidence.rows(_REFERENCES.format(columns=", ".join(columns)))
     return {
-        (*(row[name] for name in columns), row["distribution"]): json.loads(row["layer_densities"])
+        (*(row[name] for name in columns), row["distribution"]): numbers(row, "trials", "layer_densities")
         for row in rows
     }
 

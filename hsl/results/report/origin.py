@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hsl.results.documents import mapping
 from hsl.results.report.evidence import Evidence, Values
 from hsl.results.report.structs import Cell, Section, Table
 from hsl.results.report.wording import NOTHING, listed, whole
@@ -16,7 +17,10 @@ HEADING = "Provenance and how to reproduce"
 _MAX_ROWS = 30
 _MAX_EXAMPLES = 3
 
-_SOURCES = "SELECT provenance, device, count(*) AS trials FROM labelled GROUP BY provenance, device"
+_SOURCES = """
+SELECT provenance, device, count(*) AS trials, min(trial_id) AS trial_id FROM labelled
+GROUP BY provenance, device
+"""
 
 _SEEDS = """
 SELECT stage, list(DISTINCT seed ORDER BY seed) AS seeds FROM labelled GROUP BY stage ORDER BY stage DESC
@@ -41,8 +45,7 @@ def _sources(rows: Sequence[Values]) -> list[tuple[dict[str, Any], int]]:
     """Distinct origins with their number of trials, most frequent first."""
     counted: Counter[str] = Counter()
     for row in rows:
-        found = json.loads(row["provenance"]) if row["provenance"] else {}
-        origin = found if isinstance(found, dict) else {}
+        origin = mapping(row, "trials", "provenance")
         counted[json.dumps({**origin, "device": row["device"]}, sort_keys=True)] += row["trials"]
     return [(json.loads(text), trials) for text, trials in counted.most_common()]
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import shlex
+import sys
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from hsl.results.documents import mapping
 from hsl.results.report.evidence import Evidence, Values
 from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
 from hsl.results.report.wording import count, first_panels, listed, scaled
@@ -46,7 +48,7 @@ Samples = Sequence[tuple[Mapping[str, Any], float]]
 def section(evidence: Evidence) -> Section:
     """The section of both figures, or what it lacks."""
     rows = evidence.in_order(evidence.rows(_TRIALS.format(settings=evidence.setting_sql)))
-    trials = [{**row, "parameters": json.loads(row["parameters"])} for row in rows]
+    trials = [{**row, "parameters": mapping(row, "trials", "parameters")} for row in rows]
     studies = {name: found for name, found in _studies(evidence, trials).items() if found}
     figures = [_importance(studies)] if studies else []
     missing = () if studies else (_too_few(trials),)
@@ -276,7 +278,9 @@ def _label(value: Any) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether a value can be drawn on an axis."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= sys.float_info.max
 
 
 def _is_logarithmic(values: Sequence[float]) -> bool:

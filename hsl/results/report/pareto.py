@@ -20,7 +20,7 @@ from hsl.results.report.wording import (
     shortened,
     with_interval,
 )
-from hsl.results.stats import mean_interval
+from hsl.results.stats import Interval, mean_interval
 
 HEADING = "Accuracy against training operations"
 MAX_POINTS = 60
@@ -80,7 +80,11 @@ def _figure(evidence: Evidence, found: Sequence[Values]) -> Figure:
         on_front = {_key(row) for row in best}
         rest = [row for row in mine if _key(row) not in on_front][:MAX_POINTS]
         names = _names(best)
-        drawn = [*(_point(row, True, names) for row in best), *(_point(row, False, names) for row in rest)]
+        drawn = [
+            _point(evidence, row, is_best, names)
+            for rows, is_best in ((best, True), (rest, False))
+            for row in rows
+        ]
         panels.append(Panel(name, tuple(drawn)))
         listed_rows += best
     return Figure(
@@ -126,18 +130,23 @@ def _names(front: Sequence[Values]) -> dict[Key, str]:
     return names
 
 
-def _point(row: Values, on_front: bool, names: Mapping[Key, str]) -> dict[str, Any]:
-    found = mean_interval(row["tests"])
-    low, high = (found.low, found.high) if row["confirmed"] else (None, None)
-    shown = f"{with_interval(found.mean, low, high)} %, {count(found.n, 'seed')}"
+def _accuracy(evidence: Evidence, row: Values) -> Interval:
+    """Test accuracy; its interval only where fresh seeds have confirmed it."""
+    found = mean_interval(row["tests"], evidence.level(row))
+    return found if row["confirmed"] else found._replace(low=None, high=None)
+
+
+def _point(evidence: Evidence, row: Values, on_front: bool, names: Mapping[Key, str]) -> dict[str, Any]:
+    found = _accuracy(evidence, row)
+    shown = f"{with_interval(found.mean, found.low, found.high)} %, {count(found.n, 'seed')}"
     return {
         "kind": "front" if on_front else "dominated",
         "confirmed": row["confirmed"],
         "method": row["method"],
         "flops": float(f"{row['flops']:.4g}"),
         "mean": scaled(found.mean),
-        "low": scaled(low if on_front else None),
-        "high": scaled(high if on_front else None),
+        "low": scaled(found.low if on_front else None),
+        "high": scaled(found.high if on_front else None),
         "name": names.get(_key(row), "") if on_front else "",
         "tip": f"{named(row)} at {row['sparsity']:g}: {shown}, {row['flops']:.3g} times dense",
     }
@@ -146,15 +155,14 @@ def _point(row: Values, on_front: bool, names: Mapping[Key, str]) -> dict[str, A
 def _table(evidence: Evidence, rows: Sequence[Values]) -> Table:
     lines = []
     for row in rows:
-        found = mean_interval(row["tests"])
-        low, high = (found.low, found.high) if row["confirmed"] else (None, None)
+        found = _accuracy(evidence, row)
         lines.append(
             (
                 Cell(evidence.setting(row)),
                 Cell(named(row)),
                 Cell(f"{row['sparsity']:g}", row["sparsity"]),
                 number(row["flops"]),
-                Cell(with_interval(found.mean, low, high), found.mean),
+                Cell(with_interval(found.mean, found.low, found.high), found.mean),
                 Cell(str(found.n) if row["confirmed"] else f"{found.n}, unconfirmed", found.n),
             )
         )

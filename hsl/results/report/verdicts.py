@@ -50,7 +50,7 @@ def judge(evidence: Evidence, winners: Sequence[Values]) -> list[Judged]:
     sparse = [row for row in winners if not row["baseline"]]
     dense = [evidence.dense_of(row) for row in sparse]
     values = evidence.seeds([*sparse, *(row for row in dense if row)])
-    tests = [_test(row, its, values) for row, its in zip(sparse, dense, strict=True)]
+    tests = [_test(evidence, row, its, values) for row, its in zip(sparse, dense, strict=True)]
     corrected = adjusted([found.p if found and found.n >= MINIMUM_SEEDS else None for found in tests])
     return [
         Judged(row, _verdict(row, found, p), p)
@@ -58,12 +58,14 @@ def judge(evidence: Evidence, winners: Sequence[Values]) -> list[Judged]:
     ]
 
 
-def _test(row: Values, dense: Values | None, values: Mapping[Any, list[Values]]) -> Difference | None:
+def _test(
+    evidence: Evidence, row: Values, dense: Values | None, values: Mapping[Any, list[Values]]
+) -> Difference | None:
     """The difference between confirming seeds of both sides."""
     if dense is None or not (row["confirmed"] and dense["confirmed"]):
         return None
     mine, its = (_by_seed(values[side["cell"], side["configuration_id"]]) for side in (row, dense))
-    return paired_difference(mine, its) if mine and its else None
+    return paired_difference(mine, its, evidence.level(row, dense)) if mine and its else None
 
 
 def _by_seed(rows: Sequence[Values]) -> dict[int, float]:

@@ -1,0 +1,51 @@
+"""What makes commands that only ask a store start quickly."""
+
+from __future__ import annotations
+
+import sys
+from importlib.abc import MetaPathFinder
+
+ANSWERING = frozenset(
+    (
+        "best",
+        "claims",
+        "compare",
+        "export",
+        "list",
+        "merge",
+        "plan",
+        "query",
+        "replay",
+        "report",
+        "show",
+        "status",
+    )
+)
+"""Commands that neither train nor load a network."""
+
+
+class _NoPandas(MetaPathFinder):
+    """Where pandas is looked for, it is not installed."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        """Refuse pandas, and leave all else to the other finders."""
+        if name == "pandas":
+            raise ModuleNotFoundError("pandas is not looked for now", name=name)
+
+
+def spare_pandas() -> None:
+    """Keep pyarrow from importing pandas at the first list that it converts, which takes longer than most answers.
+
+    pyarrow looks for pandas once, and where it finds none takes lists as lists. So it looks while there is none.
+    ``to_pandas`` and all else that needs pandas imports it later as ever.
+    """
+    if "pandas" in sys.modules:
+        return
+    finder = _NoPandas()
+    sys.meta_path.insert(0, finder)
+    try:
+        import pyarrow as pa  # noqa: PLC0415
+
+        pa.array([])
+    finally:
+        sys.meta_path.remove(finder)
