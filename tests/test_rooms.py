@@ -57,7 +57,7 @@ def test_dependencies_point_one_way(room: str) -> None:
 
 def test_only_one_module_builds_a_tuner() -> None:
     builders = [file.name for file in PACKAGE.rglob("*.py") if ".Tuner(" in file.read_text()]
-    assert builders == ["sweep.py"]
+    assert builders == ["tuning.py"]
 
 
 @pytest.mark.parametrize("module", LIGHT)

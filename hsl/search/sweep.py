@@ -1,4 +1,4 @@
-"""Plan -> Ray Tune. The only module that builds a Tuner.
+"""Plan -> store, stage by stage.
 
 A sweep is idempotent: the store is the truth. What it lacks is trained, and nothing else.
 """
@@ -9,7 +9,7 @@ import contextlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -25,7 +25,6 @@ from hsl.search.compatible import check_continues, space_text
 from hsl.search.garbage import collect_garbage
 from hsl.search.jobs import Job
 from hsl.search.lease import lease
-from hsl.search.losses import Losses
 from hsl.search.memory import MemoryLosses
 from hsl.search.mirror import Mirror
 from hsl.search.needs import Needs
@@ -33,15 +32,15 @@ from hsl.search.parents import Library, Task
 from hsl.search.plan import make_plan
 from hsl.search.preflight import preflight
 from hsl.search.prerequisites import prepare
-from hsl.search.progress import Progress, tally_of
+from hsl.search.progress import tally_of
 from hsl.search.proposals import CellStudy, Proposal
 from hsl.search.reasons import out_of_memory
-from hsl.search.runtime import check_interrupted, is_connected, on_fleet, ray_session, scratch_folder, slots
+from hsl.search.runtime import check_interrupted, is_connected, on_fleet, ray_session
 from hsl.search.schema import SearchSpace
 from hsl.search.selections import of_plan, try_selections
 from hsl.search.session import Session
 from hsl.search.stages import Stage, Stages
-from hsl.search.trackers import Place, check_trackers
+from hsl.search.trackers import check_trackers
 from hsl.search.turns import Turns
 from hsl.training import generations
 
@@ -249,44 +248,18 @@ class Sweep:
         set_price(session, self._there, strict=True)
 
     def _train(self, stage: Stage, session: Session) -> None:
-        import ray  # noqa: PLC0415
+        from hsl.search.tuning import Tuning  # noqa: PLC0415  imports ray
 
-        from hsl.search.accountant import Accountant, BudgetStopper  # noqa: PLC0415  imports ray
-        from hsl.search.heap import Heap, put_aside  # noqa: PLC0415
-        from hsl.search.recorder import Recorder  # noqa: PLC0415
-        from hsl.search.scheduler import StratifiedASHA  # noqa: PLC0415
-        from hsl.search.surveyor import Surveyor, home  # noqa: PLC0415
-        from hsl.search.tracking import Tracking  # noqa: PLC0415
-        from hsl.search.trial import SweepTrial  # noqa: PLC0415
-
-        book = self._ledger(stage)
-        tally = book.tally
-        ended, failed = tally.ended, tally.failed
-        judge, pauses, searcher = stage.pauses.judge, stage.pauses, self._searcher(stage, session)
-        losses = Losses(home())
-        surveyor = Surveyor(session, self._there, searcher.jobs, losses)
-        accountant = Accountant(session, self._there, searcher.jobs, losses)
-        progress = Progress(self._console, ray.cluster_resources)
-        reached = session.account.reached
-        recorder = Recorder(book, progress, searcher.jobs, pauses, losses, self._memory, reached)
-        place = Place.of(self.library.root, self.space.name)
-        trackings = [Tracking(name, place, searcher.jobs) for name in self._trackers]
-        callbacks = [*trackings, surveyor, recorder, accountant, Heap()]
-        scheduler = StratifiedASHA(judge, searcher.jobs, losses.gives_up)
+        book, searcher = self._ledger(stage), self._searcher(stage, session)
+        ended, failed = book.tally.ended, book.tally.failed
+        tuning = Tuning(self._there, self._console, self._memory, self._trackers, self.library.root)
         try:
-            with contextlib.ExitStack() as closing:
-                for tracking in trackings:
-                    closing.callback(tracking.close)
-                for close in (accountant.close, surveyor.close, book.close):  # the last is called first
-                    closing.callback(close)
-                closing.enter_context(progress.showing(tally))
-                closing.enter_context(put_aside())
-                tune_jobs(SweepTrial, searcher, scheduler, callbacks, BudgetStopper(session), self._there)
+            tuning.train(searcher, stage.pauses, book, session)
         finally:
-            self._trained += tally.ended - ended
-            self._failed += tally.failed - failed
+            self._trained += book.tally.ended - ended
+            self._failed += book.tally.failed - failed
         if not session.account.exceeded():
-            for job in pauses.left():
+            for job in stage.pauses.left():
                 self._forget(job)
 
     def _searcher(self, stage: Stage, session: Session) -> CellSearcher:
@@ -324,38 +297,3 @@ def own_error(error: BaseException) -> HslError | None:
     while seen is not None and not isinstance(seen, HslError):
         seen = seen.__cause__ or seen.__context__
     return seen
-
-
-def tune_jobs(
-    trainable: Any,
-    searcher: Any,
-    scheduler: Any,
-    callbacks: list[Any],
-    stopper: Any,
-    space: SearchSpace,
-) -> None:
-    """Let Ray Tune train whatever the searcher hands out."""
-    from ray import tune  # noqa: PLC0415
-
-    resources = {"cpu": space.resources.cpu, "gpu": space.resources.gpu}
-    with scratch_folder() as folder:
-        tune.Tuner(
-            tune.with_resources(trainable, resources),
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                scheduler=scheduler,
-                num_samples=-1,
-                max_concurrent_trials=slots(space.resources),
-                reuse_actors=True,
-                trial_dirname_creator=lambda trial: trial.trial_id,
-            ),
-            run_config=tune.RunConfig(
-                name=space.name,
-                storage_path=folder,
-                verbose=0,
-                callbacks=callbacks,
-                stop=stopper,
-                failure_config=tune.FailureConfig(max_failures=-1),  # the scheduler gives up, see Losses
-                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-            ),
-        ).fit()

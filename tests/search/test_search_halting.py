@@ -17,7 +17,7 @@ from ray.tune.search import Searcher
 from rich.console import Console
 
 from hsl.results.store import Store
-from hsl.search import prerequisites, surveyor, sweep, trial
+from hsl.search import prerequisites, sweep, trial, tuning
 from hsl.search.jobs import Job
 from hsl.search.parents import make_here
 from hsl.search.session import spent_before
@@ -39,7 +39,7 @@ SPACE: dict[str, Any] = {
 Run = Callable[..., sweep.SweepReport]
 
 
-def tune(trainable: Any, searcher: Any, scheduler: Any, callbacks: list[Any], stopper: Any, _: Any) -> None:
+def tune(searcher: Any, scheduler: Any, callbacks: list[Any], stopper: Any, _: Any) -> None:
     """What Tune does, with two trials at a time."""
     running: dict[str, trial.TrialRun] = {}
     names, finished = map("trial {}".format, count()), False
@@ -78,11 +78,11 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     monkeypatch.setattr(ray, "cluster_resources", dict)
     monkeypatch.setattr(ray, "nodes", list)
-    monkeypatch.setattr(surveyor, "home", lambda: "here")
+    monkeypatch.setattr(tuning, "home", lambda: "here")
     monkeypatch.setattr(sweep, "ray_session", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr(prerequisites, "slots", lambda *_: 2)
     monkeypatch.setattr(prerequisites, "make_all", lambda tasks, *_: make_here(tasks, "cpu"))
-    monkeypatch.setattr(sweep, "tune_jobs", tune)
+    monkeypatch.setattr(tuning, "run", tune)
 
     def start(store: str, **changes: Any) -> sweep.SweepReport:
         space = make_space({**SPACE, **changes})
