@@ -225,9 +225,9 @@ def test_no_credential_is_told_and_nothing_is_open_to_others(
     assert alone.returncode == BUG and "RuntimeError: cannot log in with ['***'" in alone.stderr
     asked = [
         run(environment, "report", str(store), "--out", str(tmp_path / "report.html")),
-        run(environment, "export", str(store), "0.8", "--out", str(tmp_path / "winner")),
+        run(environment, "--allow-plugins", "export", str(store), "0.8", "--out", str(tmp_path / "winner")),
         run(environment, "show", str(store), str(trials[0]["trial_id"]), "--debug"),
-        run(environment, "status", str(store), "--debug"),
+        run(environment, "--allow-plugins", "status", str(store), "--debug"),
         run(environment, "query", str(store), "SELECT * FROM trials", "--format", "json"),
     ]
     assert [made.returncode for made in asked] == [0] * len(asked), [made.stderr for made in asked]
