@@ -128,14 +128,17 @@ def conform(table: str, found: pa.Table, wanted: Sequence[str] | None = None) ->
         raise ValueError(f"no column {', '.join(missing)}")
     if empty := [name for name in needed(table) if found[name].null_count]:
         raise ValueError(f"nulls in column {', '.join(empty)}")
+    present = set(found.column_names)
     fields = [field for field in schema if wanted is None or field.name in wanted]
     arrays = [
-        found[field.name].cast(field.type)
-        if field.name in found.column_names
-        else pa.nulls(len(found), field.type)
+        _cast(found[field.name], field.type) if field.name in present else pa.nulls(len(found), field.type)
         for field in fields
     ]
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=schema.metadata))
+
+
+def _cast(values: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
+    return values if values.type == type_ else values.cast(type_)
 
 
 def require_values(table: str, rows: pa.Table) -> None:
