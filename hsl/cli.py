@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
 from typing import Annotated, Any
 
@@ -14,15 +15,18 @@ import typer
 
 from hsl import __version__
 from hsl.commands.answers import ANSWERS, best
-from hsl.commands.cluster import cluster
+from hsl.commands.cluster import cluster as cluster_
+from hsl.commands.edge import check_target, print_traceback, store_uri
 from hsl.commands.evaluate import evaluate
-from hsl.commands.options import Format, OutFormat, Part
+from hsl.commands.logs import logs
+from hsl.commands.options import ClusterFile, Format, OutFormat, Part
 from hsl.commands.preview import preview
 from hsl.commands.replay import replay
 from hsl.commands.report import report
 from hsl.commands.startup import ANSWERING, spare_pandas
 from hsl.commands.status import status
 from hsl.errors import ExitCode, HslError, printable
+from hsl.provenance import redact_known
 from hsl.registry import PLUGINS
 
 EPILOG = (
@@ -51,14 +55,17 @@ StorageOption = Annotated[
     typer.Option(
         "--storage",
         envvar="HSL_STORAGE",
-        help="Where stores are: folder, s3://, gs://; the store is STORAGE/NAME.",
+        help="Where stores are: folder, s3://, gs://, abfs://; the store is STORAGE/NAME.",
         show_default="runs",
     ),
 ]
 StoreOption = Annotated[
     str | None,
     typer.Option(
-        "--store", envvar="HSL_STORE", help="Result store: path or s3://, gs://.", show_default="runs/NAME"
+        "--store",
+        envvar="HSL_STORE",
+        help="Result store: path or s3://, gs://, abfs://.",
+        show_default="runs/NAME",
     ),
 ]
 
@@ -88,24 +95,31 @@ def plan(
     overrides: Overrides = None,
     store: StoreOption = None,
     storage: StorageOption = None,
+    cluster: ClusterFile = None,
     format: OutFormat = Format.TABLE,
 ) -> None:
     """Show what a sweep would run, what it costs, and what is left out and why."""
+    from hsl.cluster.fleet import find_fleet  # noqa: PLC0415
+    from hsl.search.checks import check_priced  # noqa: PLC0415
     from hsl.search.cost import estimate  # noqa: PLC0415
     from hsl.search.describe import document, show_plan  # noqa: PLC0415
     from hsl.search.forecast import forecast  # noqa: PLC0415
+    from hsl.search.offers import offers_of  # noqa: PLC0415
     from hsl.search.plan import make_plan  # noqa: PLC0415
     from hsl.search.space import load_space  # noqa: PLC0415
 
     made = make_plan(load_space(space, overrides or ()))
-    rates = _recorded_rates(_store_uri(store, storage, made.space.name))
+    fleet = find_fleet(cluster, os.environ.get("RAY_ADDRESS"))
+    check_priced(made.space, fleet)
+    rates = _recorded_rates(store_uri(store, storage, made.space.name))
     costs = estimate(made, rates.passes_per_second if rates else None)
-    budgets = forecast(made, costs, rates)
-    content = document(made, costs, budgets, rates is not None)
+    offers = offers_of(fleet, made.space.resources, costs, made.space.prices) if fleet else None
+    budgets = forecast(made, costs, rates, offers)
+    content = document(made, costs, budgets, rates is not None, offers)
     if format is Format.TABLE:
         from rich.console import Console  # noqa: PLC0415
 
-        show_plan(made, costs, budgets, rates is not None, Console())
+        show_plan(made, costs, budgets, rates is not None, Console(), offers)
     elif format is Format.JSON:
         import json  # noqa: PLC0415
 
@@ -121,6 +135,7 @@ def sweep(
     store: StoreOption = None,
     storage: StorageOption = None,
     *,
+    cluster: ClusterFile = None,
     address: Annotated[
         str | None,
         typer.Option(help="Address of a Ray cluster.", envvar="RAY_ADDRESS", show_default="this machine"),
@@ -131,6 +146,14 @@ def sweep(
             help="Show the studies in this Optuna storage as well, for example sqlite:///studies.db."
         ),
     ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TRACKER",
+            help="Tell this tracker of every epoch: tensorboard, wandb, mlflow; may be given several times.",
+            show_default="none",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan instead.")] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Train again what failed in earlier runs.")
@@ -138,18 +161,34 @@ def sweep(
 ) -> None:
     """Train what the store lacks, and print the best configuration of every cell. Run it again to continue."""
     if dry_run:
-        plan(space, overrides, store, storage)
+        plan(space, overrides, store, storage, cluster)
         return
+    from hsl.cluster.fleet import find_fleet  # noqa: PLC0415
     from hsl.search.space import load_space  # noqa: PLC0415
 
+    if cluster and not address:
+        raise HslError(
+            f"{cluster!r} says how far a cluster grows; give its --address, or RAY_ADDRESS, as well"
+        )
     loaded = load_space(space, overrides or ())
-    uri = _store_uri(store, storage, loaded.name)
+    fleet = find_fleet(cluster, address)
+    uri = store_uri(store, storage, loaded.name)
     from rich.console import Console  # noqa: PLC0415
 
     from hsl.search.sweep import Sweep  # noqa: PLC0415
 
     try:
-        ended = Sweep(loaded, uri, Console(stderr=True), address, optuna_storage, retry_failed).run()
+        made = Sweep(
+            loaded,
+            uri,
+            Console(stderr=True),
+            address,
+            optuna_storage,
+            retry_failed=retry_failed,
+            trackers=log or (),
+            fleet=fleet,
+        )
+        ended = made.run()
     except KeyboardInterrupt:
         typer.echo(f"interrupted; everything so far is in {uri}, the same command continues", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -160,7 +199,7 @@ def sweep(
         typer.echo(f"{ended.left}; raise it and run the same command to continue", err=True)
     if ended.failed:
         typer.echo(
-            f"{ended.failed} trials failed: hsl query {uri} "
+            f"{ended.failed} trials failed: hsl query {shlex.quote(uri)} "
             f"\"SELECT cell, trial_id, reason FROM trials WHERE status = 'failed'\"; "
             "--retry-failed trains them again",
             err=True,
@@ -183,6 +222,7 @@ def train(
     from hsl.search.single import only_configuration, train_once  # noqa: PLC0415
     from hsl.search.space import load_space  # noqa: PLC0415
 
+    check_target(out)
     loaded = load_space(space, overrides or ())
     chosen = only_configuration(loaded)
     from hsl.training import checkpoint  # noqa: PLC0415
@@ -233,6 +273,7 @@ def score(
     from hsl.search.scores import asked_scores  # noqa: PLC0415
     from hsl.search.space import load_space  # noqa: PLC0415
 
+    check_target(out)
     asked = asked_scores(load_space(space, overrides or ()), by, models, epoch, label_noise)
     from hsl.search.difficulty import draw_sheet, extremes, found_wrong, make_scores  # noqa: PLC0415
     from hsl.training.build import default_device  # noqa: PLC0415
@@ -250,8 +291,9 @@ def score(
     _show(shown, format)
 
 
-for _command in (*ANSWERS, cluster, evaluate, preview, replay, report, status):
+for _command in (*ANSWERS, evaluate, logs, preview, replay, report, status):
     app.command()(_command)
+app.command("cluster")(cluster_)
 
 
 @app.command("list")
@@ -265,10 +307,6 @@ def list_names(
     from hsl.catalogue import entries  # noqa: PLC0415
 
     _show(_table(entries(kind)), format)
-
-
-def _store_uri(store: str | None, storage: str | None, name: str) -> str:
-    return store or f"{(storage or 'runs').rstrip('/')}/{name}"
 
 
 def _narrate_epoch(row: Any) -> None:
@@ -307,10 +345,11 @@ def main() -> None:
     _gate_plugins("--allow-plugins" in given)
     try:
         app([argument for argument in sys.argv[1:] if argument not in ANYWHERE])
-    except HslError as error:
-        if "--debug" in given:
+    except Exception as error:
+        sys.excepthook = print_traceback  # Typer has set its own
+        if not isinstance(error, HslError) or "--debug" in given:
             raise
-        typer.echo(printable(f"Error: {error}"), err=True)
+        typer.echo(printable(f"Error: {redact_known(str(error))}"), err=True)
         sys.exit(error.exit_code)
 
 

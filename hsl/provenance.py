@@ -1,16 +1,18 @@
 """What ran where: versions, commit, machine and command line, as a record that is stored with every result.
 
-Environment variables are not recorded, and passwords are taken out of the command line. Torch-free.
+Environment variables are not recorded, and credentials are taken out of whatever is. Torch-free.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,15 +22,51 @@ import hsl
 PACKAGES = ("torch", "ray", "optuna", "numpy")
 """The packages whose versions are recorded beside that of hsl."""
 
-_USER_INFO = re.compile(r"://[^/@\s]+@")
-_SECRET = re.compile(
-    r"(?i)([\w.-]*(?:secret|token|password|passwd|api[_-]?key|access[_-]?key)[\w.-]*)(=|\s+)[^\s&'\"]+"
-)
+_LOGIN = re.compile(r"(://|=)[^/@\s]*:[^@\s]*@|(?<!abfs)(?<!abfss)(://)[^/@:\s]+@")
+"""A secret may itself have slashes; what stands before the @ of Azure alone is the name of a container."""
+_SIGNATURE = re.compile(r"(?i)([?&](?:sig|[\w-]*signature)=)[^\s&'\"]+")
+_NAME = r"secret|token|password|passwd|api[_-]?key|access[_-]?key"
+_SECRET = re.compile(rf"(?i)([\w.-]*(?:{_NAME})[\w.-]*)(=|\s+)[^\s&'\"]+")
+_SECRET_VARIABLE = re.compile(rf"(?i){_NAME}|private_?key|credential|_key$")
+_SHORTEST_SECRET = 8
+"""Shorter values are words that stand in many texts."""
 
 
 def redact(text: str) -> str:
-    """`text` without the credentials of URIs (``s3://key:secret@bucket``) and options named after secrets."""
-    return _SECRET.sub(r"\1\2***", _USER_INFO.sub("://***@", text))
+    """`text` without what `redact_known` finds, and without the values of options named after secrets."""
+    return _SECRET.sub(r"\1\2***", redact_known(text))
+
+
+def redact_known(text: str) -> str:
+    """`text` without the credentials of this process's environment and of URIs (``s3://key:secret@bucket``)."""
+    for value in sorted(_secrets(), key=len, reverse=True):
+        text = text.replace(value, "***")
+    return _SIGNATURE.sub(r"\1***", _LOGIN.sub(r"\1\2***@", text))
+
+
+def _secrets() -> set[str]:
+    """Values of environment variables named after secrets."""
+    named = [value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name)]
+    values = [value for value in named if not os.path.exists(value)]  # noqa: PTH110  of any text
+    values += [member for value in values for member in _members(value)]
+    forms = (form for value in values for form in _forms(value))
+    return {form for form in forms if len(form) >= _SHORTEST_SECRET}
+
+
+def _forms(value: str) -> tuple[str, ...]:
+    """How a secret looks as it is, line by line, and inside quotes."""
+    return (value, *value.splitlines(), repr(value)[1:-1], json.dumps(value)[1:-1])
+
+
+def _members(value: str) -> Iterator[str]:
+    """The secrets of a document of credentials, as Google's are."""
+    try:
+        document = json.loads(value) if value.startswith("{") else {}
+    except ValueError:
+        return
+    for name, member in document.items():
+        if isinstance(member, str) and _SECRET_VARIABLE.search(name):
+            yield member
 
 
 def provenance() -> dict[str, object]:

@@ -7,8 +7,10 @@ that a wrong word there is found when the first machine is ordered, or never.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -19,7 +21,15 @@ import yaml
 from hsl.errors import HslError, Problem, SpaceError, close_match
 
 PRICE_LABEL = "hsl/price-per-hour"
-"""Label of a node type with its price in US dollars per hour."""
+"""Label of a node type with its price on demand in US dollars per hour. Ray hands labels on to the nodes."""
+
+SPOT_PRICE_LABEL = "hsl/spot-price-per-hour"
+"""Label with what it costs while it may be taken away."""
+
+DATE_LABEL = "hsl/priced-on"
+"""Label with the date of both, as YYYY-MM-DD."""
+
+PRICE_LABELS = (PRICE_LABEL, SPOT_PRICE_LABEL, DATE_LABEL)
 
 REPLACE = "$replace"
 
@@ -47,16 +57,21 @@ class NodeType:
         gpus: GPUs.
         most: How many there may be.
         is_spot: Whether the provider may take it away.
-        price: US dollars per hour; None where the file does not say.
+        price: US dollars per hour; None where the file does not say. On demand, unless it is a spot machine whose
+            spot price is given.
+        on_demand_price: The same on demand.
+        priced_on: Date of the prices, if it is given.
     """
 
     name: str
     machine: str
-    cpus: int
-    gpus: int
+    cpus: float
+    gpus: float
     most: int
     is_spot: bool
     price: float | None
+    on_demand_price: float | None = None
+    priced_on: str | None = None
 
 
 def read_cluster(path: str | Path) -> dict[str, Any]:
@@ -110,8 +125,7 @@ def check_cluster(cluster: Mapping[str, Any], source: str) -> tuple[NodeType, ..
     problems = list(_problems(cluster))
     if problems:
         raise SpaceError(source, problems)
-    types = cluster["available_node_types"]
-    return tuple(_node_type(name, cluster["provider"]["type"], node) for name, node in types.items())
+    return tuple(node_types(cluster).values())
 
 
 def _problems(cluster: Mapping[str, Any]) -> Iterator[Problem]:
@@ -162,9 +176,23 @@ def _node_problems(
     if most > cluster.get("max_workers", 2):
         total = cluster.get("max_workers", 2)
         yield Problem(f"{where}.max_workers", f"{most} is above max_workers of the cluster, {total}")
-    if not _is_price(_price(node)):
-        given = (node.get("labels") or {}).get(PRICE_LABEL)
-        yield Problem(f"{where}.labels", f"{PRICE_LABEL}: {given!r}; give dollars per hour in quotes")
+    yield from _label_problems(f"{where}.labels", node.get("labels") or {}, _is_spot(config))
+
+
+def _label_problems(where: str, labels: Mapping[str, Any], is_spot: bool) -> Iterator[Problem]:
+    ours = {name: value for name, value in labels.items() if str(name).startswith("hsl/")}
+    yield from _unknown(where, ours, PRICE_LABELS)
+    for name in (PRICE_LABEL, SPOT_PRICE_LABEL):
+        if name in labels and not _is_price(labels[name]):
+            yield Problem(where, f"{name}: {labels[name]!r}; give dollars per hour in quotes")
+    if DATE_LABEL in labels and not _is_date(labels[DATE_LABEL]):
+        yield Problem(
+            where, f'{DATE_LABEL}: {labels[DATE_LABEL]!r}; give the date of the prices, "2026-01-31"'
+        )
+    if set(ours) & {PRICE_LABEL, SPOT_PRICE_LABEL} and DATE_LABEL not in labels:
+        yield Problem(where, f"prices without {DATE_LABEL}; say of which day they are")
+    if SPOT_PRICE_LABEL in labels and not is_spot:
+        yield Problem(where, f"{SPOT_PRICE_LABEL}, but node_config asks for no spot machine")
 
 
 def _unknown(where: str, given: Mapping[str, Any], known: Collection[str]) -> Iterator[Problem]:
@@ -185,26 +213,57 @@ def _is_spot(config: Mapping[str, Any]) -> bool:
     return aws or gcp or azure
 
 
-def _price(node: Mapping[str, Any]) -> float | None:
-    text = (node.get("labels") or {}).get(PRICE_LABEL)
+def _is_price(text: Any) -> bool:
+    """A label is text: Ray refuses a number."""
+    price = _number(text) if isinstance(text, str) else None
+    return price is not None and 0 <= price < math.inf
+
+
+def _number(text: Any) -> float | None:
     try:
-        return None if text is None else float(text)
+        return float(text)
     except (TypeError, ValueError):
-        return -1.0
+        return None
 
 
-def _is_price(price: float | None) -> bool:
-    return price is None or price >= 0
+def _is_date(text: Any) -> bool:
+    try:
+        return isinstance(text, str) and bool(date.fromisoformat(text))
+    except ValueError:
+        return False
 
 
-def _node_type(name: str, provider: str, node: Mapping[str, Any]) -> NodeType:
-    config, offered = node["node_config"], node["resources"]
+def hourly(labels: Mapping[str, Any], is_spot: bool = True) -> float | None:
+    """What a node with these labels costs per hour, as far as they say.
+
+    Args:
+        labels: Of a node type or of a living node.
+        is_spot: Whether its spot price counts, if there is one.
+    """
+    spot = _number(labels.get(SPOT_PRICE_LABEL)) if is_spot else None
+    return _number(labels.get(PRICE_LABEL)) if spot is None else spot
+
+
+def node_types(cluster: Mapping[str, Any]) -> dict[str, NodeType]:
+    """The node types of a cluster file, the head among them; nothing is checked."""
+    provider, total = str(cluster["provider"]["type"]), cluster.get("max_workers", 2)
+    types, head = cluster["available_node_types"], cluster.get("head_node_type")
+    return {
+        name: _node_type(name, provider, node, 0 if name == head else total) for name, node in types.items()
+    }
+
+
+def _node_type(name: str, provider: str, node: Mapping[str, Any], most: int) -> NodeType:
+    config, offered = node.get("node_config") or {}, node.get("resources") or {}
+    labels, is_spot = node.get("labels") or {}, _is_spot(config)
     return NodeType(
         name=name,
-        machine=_machine(config, provider),
+        machine=_machine(config, provider) if provider in PROVIDERS else "",
         cpus=offered.get("CPU", 0),
         gpus=offered.get("GPU", 0),
-        most=node.get("max_workers", 0),
-        is_spot=_is_spot(config),
-        price=_price(node),
+        most=node.get("max_workers", most),  # as Ray fills it in
+        is_spot=is_spot,
+        price=hourly(labels, is_spot),
+        on_demand_price=hourly(labels, is_spot=False),
+        priced_on=labels.get(DATE_LABEL),
     )

@@ -26,6 +26,10 @@ POLL_SECONDS = 5.0
 
 ANSWER_SECONDS = 2.0
 
+DEADLINE_SECONDS = 1
+"""When the node ends, as Ray is told. A loss after that is none of the trial's failures; one before it is. Machines
+end when it suits the provider, often before the time that was announced, so it has to be as near as can be."""
+
 _OPENER = build_opener(ProxyHandler({}))  # the metadata address is on this machine: never through a proxy
 
 
@@ -97,8 +101,12 @@ def wait_for_notice(provider: Provider, poll_seconds: float = POLL_SECONDS) -> N
         time.sleep(poll_seconds)
 
 
-def drain(notice_seconds: int) -> None:
-    """Tell Ray that this node ends in `notice_seconds`, so that it places nothing more here.
+def drain(notice_seconds: int, node_id: str | None = None) -> None:
+    """Tell Ray that a node is to end, so that it places nothing more there; what runs there goes on meanwhile.
+
+    Args:
+        notice_seconds: Time that is left, for Ray's log.
+        node_id: Ray's id of the node; by default the node of this machine.
 
     Raises:
         HslError: If Ray refuses.
@@ -106,8 +114,9 @@ def drain(notice_seconds: int) -> None:
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "drain-node"),
         *("--reason", "DRAIN_NODE_REASON_PREEMPTION"),
-        *("--reason-message", "the provider takes the machine away"),
-        *("--deadline-remaining-seconds", str(notice_seconds)),
+        *("--reason-message", f"the provider takes the machine away in {notice_seconds} s"),
+        *("--deadline-remaining-seconds", str(DEADLINE_SECONDS)),
+        *(("--node-id", node_id) if node_id else ()),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -118,7 +127,8 @@ def main(arguments: list[str]) -> None:
     """Wait for the notice and drain the node.
 
     Args:
-        arguments: The name of the provider and, optionally, another metadata address.
+        arguments: The name of the provider and, optionally, another metadata address, and the id of the node where
+            a machine has several.
     """
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
     name = arguments[0] if arguments else ""
@@ -130,7 +140,7 @@ def main(arguments: list[str]) -> None:
     LOG.info("watching for the end of this %s machine", name)
     wait_for_notice(provider)
     LOG.info("the machine ends in %d s: draining", provider.notice_seconds)
-    drain(provider.notice_seconds)
+    drain(provider.notice_seconds, *arguments[2:3])
     LOG.info("drained")
 
 

@@ -163,6 +163,7 @@ def merge(
     networks: Annotated[
         bool, typer.Option("--networks/--no-networks", help="Copy the networks of confirmed trials.")
     ] = True,
+    logs: Annotated[bool, typer.Option("--logs/--no-logs", help="Copy the logs of trials.")] = True,
     format: OutFormat = Format.TABLE,
 ) -> None:
     """Write several stores into one: every trial once, sequence numbers anew. Again, it changes nothing."""
@@ -170,7 +171,7 @@ def merge(
     from hsl.results.output import show as show_rows  # noqa: PLC0415
     from hsl.results.store import Store  # noqa: PLC0415
 
-    done = merge_stores([Store(uri) for uri in stores], Store(into), on_conflict, networks)
+    done = merge_stores([Store(uri) for uri in stores], Store(into), on_conflict, networks, logs)
     for line in done.narration():
         typer.echo(printable(line), err=True)
     show_rows(done.stores, str(format))

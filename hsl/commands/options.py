@@ -23,6 +23,17 @@ StoreUri = Annotated[
 ]
 
 
+ClusterFile = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="FILE",
+        help="File of Ray's cluster launcher or of KubeRay: how far the cluster grows, and what its nodes cost.",
+        show_default="on its head, what it was started with",
+    ),
+]
+
+
 class Part(StrEnum):
     """Part of a data set."""
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from hsl.commands.options import Format, OutFormat, StoreUri
+from hsl.errors import HslError
 
 
 def replay(
@@ -35,31 +36,103 @@ def replay(
     figure: Annotated[
         str | None, typer.Option(help="Draw epochs and regret here (.html, .png, .svg).")
     ] = None,
+    epoch_seconds: Annotated[
+        float | None,
+        typer.Option(
+            min=1e-6, help="Stretch time so that an epoch takes so long.", show_default="as recorded"
+        ),
+    ] = None,
+    spot_rate: Annotated[
+        list[float] | None,
+        typer.Option(
+            min=0,
+            help="Replay on nodes of which so many are lost per node and hour, at random; several times for "
+            "several rates.",
+            show_default="none is lost",
+        ),
+    ] = None,
+    checkpoint_interval: Annotated[
+        float | None,
+        typer.Option(min=0, help="Epochs between checkpoints.", show_default="as recorded"),
+    ] = None,
+    replacement_minutes: Annotated[
+        float | None, typer.Option(min=0, help="Until another node is there.", show_default="5")
+    ] = None,
+    trials_per_node: Annotated[
+        int | None, typer.Option(min=1, help="Trials on one node at once.", show_default="1")
+    ] = None,
+    spot_price: Annotated[float | None, typer.Option(min=0, help="Of a node and hour.")] = None,
+    on_demand_price: Annotated[
+        float | None, typer.Option(min=0, help="Of one that is not taken away.")
+    ] = None,
     format: OutFormat = Format.TABLE,
 ) -> None:
     """Show what other early stopping would have cost and missed, on trials of the search that went to the end."""
     from hsl.results.output import show  # noqa: PLC0415
-    from hsl.results.store import Store  # noqa: PLC0415
-    from hsl.search.curves import read_curves, resampled  # noqa: PLC0415
     from hsl.search.replays import table  # noqa: PLC0415
     from hsl.search.space import early_stopping_of  # noqa: PLC0415
+    from hsl.search.spot_nodes import Spot  # noqa: PLC0415
+    from hsl.search.spot_replays import Prices, spot_table  # noqa: PLC0415
 
     asked = [early_stopping_of(text) for text in early_stopping or ()]
-    if figure:
-        from hsl.search.replay_figure import check_target  # noqa: PLC0415
-
-        check_target(figure)
-    curves, left_out = read_curves(Store(store))
-    if left_out:
-        typer.echo(f"{left_out} trials are left out: they were stopped or failed", err=True)
-    if trials:
-        curves = resampled(curves, trials, seed=0)
+    nodes = {
+        "checkpoint-interval": checkpoint_interval,
+        "replacement-minutes": replacement_minutes,
+        "trials-per-node": trials_per_node,
+        "spot-price": spot_price,
+        "on-demand-price": on_demand_price,
+    }
+    _check(nodes, spot_rate, warm_start, figure)
+    curves = _curves(store, trials, epoch_seconds)
+    if spot_rate is not None:
+        interval = _recorded_interval(store) if checkpoint_interval is None else checkpoint_interval
+        minutes = 5.0 if replacement_minutes is None else replacement_minutes
+        spot = Spot(0.0, interval, 60 * minutes, trials_per_node or 1)
+        prices = Prices(spot_price, on_demand_price)
+        lost = spot_table(curves, asked, workers, orders, spot_rate, spot, prices)
+        show(lost, str(format), caption=_spot_caption(len(curves), workers, orders, spot))
+        return
     answer = table(curves, asked, workers, orders, _warm(store, warm_start))
     show(answer, str(format), caption=_caption(len(curves), workers, orders))
     if figure:
         from hsl.search.replay_figure import draw  # noqa: PLC0415
 
         draw(answer, figure)
+
+
+def _check(nodes: dict[str, Any], spot_rate: list[float] | None, warm_start: int, figure: str | None) -> None:
+    """Refuse options that would do nothing, before anything is replayed."""
+    given = [name for name, value in nodes.items() if value is not None]
+    if given and spot_rate is None:
+        raise HslError(f"--{', --'.join(given)}: only with --spot-rate, for example --spot-rate 0.05")
+    if spot_rate is not None and (warm_start or figure):
+        raise HslError(
+            "--spot-rate goes with neither --figure nor --warm-start; run the two one after the other"
+        )
+    if figure:
+        from hsl.search.replay_figure import check_target  # noqa: PLC0415
+
+        check_target(figure)
+
+
+def _curves(store: str, trials: int | None, epoch_seconds: float | None) -> Any:
+    from hsl.results.store import Store  # noqa: PLC0415
+    from hsl.search.curves import paced, read_curves, resampled  # noqa: PLC0415
+
+    curves, left_out = read_curves(Store(store))
+    if left_out:
+        typer.echo(f"{left_out} trials are left out: they were stopped or failed", err=True)
+    if trials:
+        curves = resampled(curves, trials, seed=0)
+    return paced(curves, epoch_seconds) if epoch_seconds else curves
+
+
+def _recorded_interval(store: str) -> float:
+    from hsl.results.store import Store  # noqa: PLC0415
+    from hsl.search.stored import stored_space  # noqa: PLC0415
+
+    without = "nobody knows its checkpoints; give --checkpoint-interval"
+    return float(stored_space(Store(store), without).training.checkpoint_every)
 
 
 def _warm(store: str, count: int) -> Any:
@@ -77,4 +150,14 @@ def _caption(curves: int, workers: int, orders: int) -> str:
         f"{curves} recorded curves, {workers} workers; medians over {orders} orders of arrival, low and high "
         f"are quartiles.\nepochs: share of all; regret: best of a cell less the best trained to the end, mean "
         f"over cells that have one; seconds: virtual, without start-up."
+    )
+
+
+def _spot_caption(curves: int, workers: int, orders: int, spot: Any) -> str:
+    return (
+        f"{curves} curves, {workers} workers, {spot.trials_per_node} to a node, checkpoints every "
+        f"{spot.checkpoint_interval:g} epochs, another node after {spot.replacement / 60:g} min; medians over "
+        f"{orders} orders of arrival.\nspot_rate: losses per node and hour; repeated: epochs trained again, share; "
+        f"cost: node hours at the spot price; on_demand: without losses, at that price. Not counted: booting and "
+        f"idle nodes."
     )

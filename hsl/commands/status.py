@@ -26,7 +26,7 @@ RUNG_COLUMNS = (
 
 
 def status(store: StoreUri, format: OutFormat = Format.TABLE) -> None:
-    """Show how a sweep is doing, from another terminal or after the fact: cells, driver, rate, rungs, failures."""
+    """Show how a sweep is doing, from another terminal or after the fact: cells, driver, machines, rungs, failures."""
     from hsl.results.output import show  # noqa: PLC0415
     from hsl.results.text import plain  # noqa: PLC0415
     from hsl.search.status import read_status  # noqa: PLC0415

@@ -13,7 +13,7 @@ from hsl.errors import HslError
 from hsl.hardness import keyed
 from hsl.hardness.fields import NORMS
 from hsl.hardness.losses import divergence
-from hsl.hardness.modes import in_mode
+from hsl.hardness.modes import frozen, in_mode
 
 BNMode = Literal["eval", "train"]
 
@@ -243,18 +243,33 @@ class Ball:
             return gradient.sign()
         return gradient / _lengths(gradient).clamp(min=1e-30)
 
-    def project(self, images: Tensor) -> Tensor:
-        """The images, taken to the ball and then to [0, 1].
+    def moved(self, images: Tensor, gradient: Tensor, step: float) -> Tensor:
+        """The images, a step up the gradient, taken back to the ball.
+
+        In one new piece of memory: at every step of an attack its size is what this costs.
+        """
+        return self.project_(self.direction(gradient).mul_(step).add_(images))
+
+    def project_(self, images: Tensor) -> Tensor:
+        """Take images to the ball and then to [0, 1], in place.
 
         The clean image is in both, so the second brings an image no further from it.
         """
-        return (self.clean + self.bounded(images - self.clean)).clamp(0, 1)
+        change = images.sub_(self.clean)
+        if self._norm == "linf":
+            change.clamp_(-self._eps, self._eps)
+        else:
+            change.mul_(self._shortening(change))
+        return change.add_(self.clean).clamp_(0, 1)
 
     def bounded(self, change: Tensor) -> Tensor:
         """A perturbation, taken back to the radius."""
         if self._norm == "linf":
             return change.clamp(-self._eps, self._eps)
-        return change * (self._eps / _lengths(change).clamp(min=1e-30)).clamp(max=1)
+        return change * self._shortening(change)
+
+    def _shortening(self, change: Tensor) -> Tensor:
+        return (self._eps / _lengths(change).clamp(min=1e-30)).clamp(max=1)
 
 
 def _lengths(vectors: Tensor) -> Tensor:
@@ -290,23 +305,23 @@ def _ascend(
     start: Tensor | None,
     bn_mode: str,
 ) -> Tensor:
-    with torch.inference_mode(mode=False), torch.enable_grad(), in_mode(model, training=bn_mode == "train"):
+    off = torch.autocast(ball.clean.device.type, enabled=False)
+    mode = in_mode(model, training=bn_mode == "train")
+    with torch.inference_mode(mode=False), torch.enable_grad(), off, mode, frozen(model):
         attacked, targets = ball.clean.clone(), targets.clone()
         if ball.is_a_point:
             return attacked
         if start is not None:
-            attacked = ball.project(attacked + start.detach())
+            attacked = ball.project_(attacked.add_(start.detach()))
         for _ in range(steps):
-            ascent = ball.direction(_gradient(model, attacked, targets, objective))
-            attacked = ball.project(attacked + step * ascent)
+            attacked = ball.moved(attacked, _gradient(model, attacked, targets, objective), step)
         return attacked
 
 
 def _gradient(model: nn.Module, images: Tensor, targets: Tensor, objective: Objective) -> Tensor:
     """Gradient of the objective with respect to the images alone."""
     images = images.detach().requires_grad_()
-    with torch.autocast(images.device.type, enabled=False):
-        return torch.autograd.grad(objective(model(images).float(), targets), images)[0]
+    return torch.autograd.grad(objective(model(images).float(), targets), images)[0]
 
 
 def check_ball(eps: float, norm: str) -> None:

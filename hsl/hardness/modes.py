@@ -1,4 +1,4 @@
-"""Training and eval mode for a while."""
+"""Training and eval mode, and parameters that are constants, for a while."""
 
 from __future__ import annotations
 
@@ -23,3 +23,22 @@ def in_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
     finally:
         for module, flag in flags:
             module.training = flag
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Make parameters constants, so that neither they nor what their gradients need is kept; then as before.
+
+    Compiled networks compute the gradients of all that has any, also where those of the images alone are asked for.
+
+    Args:
+        model: Any module.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)

@@ -90,6 +90,8 @@ _TRIALS = (
     Column("inference_flops", "float64", "fraction", "Operations of a forward pass beside dense."),
     Column("exempt", "bool", "", "Whether early stopping was not allowed to stop the trial.", True),
     Column("attempts", "int64", "", "How often the trial was started.", True),
+    Column("losses", "int64", "", "How often its machine was lost; that never makes it fail."),
+    Column("repeated_epochs", "int64", "epochs", "Epochs trained again after an interruption."),
     Column("device", "string", "", "Device it was trained on."),
     Column("node", "string", "", "Machine it was trained on."),
     Column("started_at", "timestamp", "UTC", "Start of the first attempt."),
@@ -174,6 +176,10 @@ _SESSIONS = (
     Column("gpu_hours", "float64", "h", "GPUs that trials and parents held, times hours."),
     Column("cost", "float64", "", "Money for the nodes that were there, by the prices of the space."),
     Column("under_way", "json", "", "Trials that were being trained when the row was last renewed."),
+    Column("lost_nodes", "int64", "", "Machines that were lost: taken away, or dead unexpectedly."),
+    Column("nodes", "json", "", "Node type to its nodes, cpus, gpus and gpus_held when last seen."),
+    Column("running", "int64", "", "Trials that had a worker then."),
+    Column("pending", "int64", "", "Trials that waited for one then."),
 )
 
 TABLES: Mapping[str, tuple[Column, ...]] = {

@@ -1,4 +1,4 @@
-"""Access to the file system of a store, with errors that say what to do."""
+"""Files placed at once, and errors of a file system that say what to do."""
 
 from __future__ import annotations
 
@@ -12,30 +12,11 @@ import pyarrow as pa
 from pyarrow import fs
 
 from hsl.errors import StoreError
+from hsl.filesystems import UNREACHABLE
 from hsl.provenance import redact
 
 TEMPORARY = ".tmp-"
 """How the name of a file begins that is being written."""
-
-
-def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
-    """The file system that `uri` names, and the path on it.
-
-    Raises:
-        StoreError: If pyarrow knows no such file system, or cannot open it.
-    """
-    try:
-        if "://" not in uri:
-            return fs.LocalFileSystem(), str(Path(uri).expanduser().absolute())
-        filesystem, root = fs.FileSystem.from_uri(uri)
-        if not root.strip("/"):
-            raise ValueError("no path or bucket")
-    except (pa.ArrowException, OSError, ValueError, RuntimeError) as error:
-        reason = redact(str(error))
-        raise StoreError(
-            f"store {redact(uri)!r}: {reason}; give a local path, s3://... or gs://..."
-        ) from error
-    return filesystem, root.rstrip("/")
 
 
 def open_source(filesystem: fs.FileSystem, path: str, name: str) -> pa.NativeFile:
@@ -58,7 +39,7 @@ def open_source(filesystem: fs.FileSystem, path: str, name: str) -> pa.NativeFil
             return pa.BufferReader(source.read_buffer())
     except FileNotFoundError:
         raise
-    except OSError as error:
+    except UNREACHABLE as error:
         raise StoreError(f"{name}: cannot be read: {redact(str(error))}; try again") from error
 
 
@@ -79,9 +60,9 @@ def replace(path: Path, content: bytes | pa.Buffer) -> None:
 
 @contextlib.contextmanager
 def reported(what: str) -> Iterator[None]:
-    """Turn a file system's error into a StoreError."""
+    """Turn the error of a file system into a StoreError."""
     try:
         yield
-    except OSError as error:
+    except UNREACHABLE as error:
         reason = redact(str(error))
         raise StoreError(f"{what}: {reason}; check the path, the rights and the free space") from error

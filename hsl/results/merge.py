@@ -12,7 +12,11 @@ from hsl.errors import StoreError, UnknownNameError
 from hsl.results import union
 from hsl.results.columns import TABLES
 from hsl.results.database import run, sandbox
+from hsl.results.logs import FOLDER as LOGS
+from hsl.results.logs import SUFFIX
 from hsl.results.store import Store
+
+NETWORKS = "checkpoints"
 
 POLICIES = ("refuse", "first")
 
@@ -55,7 +59,11 @@ class Merged(NamedTuple):
 
 
 def merge(
-    sources: Sequence[Store], into: Store, on_conflict: str = "refuse", networks: bool = True
+    sources: Sequence[Store],
+    into: Store,
+    on_conflict: str = "refuse",
+    networks: bool = True,
+    logs: bool = True,
 ) -> Merged:
     """Write the trials of several stores to another one.
 
@@ -73,6 +81,7 @@ def merge(
         into: Where to write: empty, or what an earlier merge of these stores wrote.
         on_conflict: Of a trial with different numbers in two stores: "refuse" it, or take the "first".
         networks: Copy the checkpoints of completed confirming trials.
+        logs: Copy the logs of all trials.
 
     Returns:
         What was done.
@@ -96,7 +105,12 @@ def merge(
         chosen = run(connection, "SELECT source, trial_id, stage, status FROM chosen").to_pylist()
     space = _common_space(sources)
     changed = _write(into, merged, space)
-    copied = [_copy(source, into, _kept(chosen, i)) if networks else 0 for i, source in enumerate(sources)]
+    copied = [
+        _networks(source, into, _kept(chosen, i)) if networks else 0 for i, source in enumerate(sources)
+    ]
+    for i, source in enumerate(sources if logs else ()):
+        taken = (row["trial_id"] for row in chosen if row["source"] == i)
+        _copy(source, into, LOGS, [f"{trial}{SUFFIX}" for trial in taken])
     rows = [
         {
             "store": source.uri,
@@ -191,11 +205,15 @@ def _kept(chosen: Sequence[Mapping[str, Any]], number: int) -> list[str]:
     ]
 
 
-def _copy(source: Store, into: Store, trials: Sequence[str]) -> int:
+def _networks(source: Store, into: Store, trials: Sequence[str]) -> int:
     """Copy the networks of some trials, as far as `source` has them; how many are there now."""
-    found, there = source.checkpoints(), into.checkpoints()
-    wanted = [name for name in (f"{trial}.safetensors" for trial in trials) if name in found]
+    return _copy(source, into, NETWORKS, [f"{trial}.safetensors" for trial in trials])
+
+
+def _copy(source: Store, into: Store, folder: str, names: Sequence[str]) -> int:
+    found, there = source.files(folder), into.files(folder)
+    wanted = [name for name in names if name in found]
     for name in wanted:
         if there.get(name) != found[name]:
-            into.write_checkpoint(name, source.read_checkpoint(name))
+            into.write_file(f"{folder}/{name}", source.read_file(f"{folder}/{name}"))
     return len(wanted)

@@ -23,7 +23,7 @@ def load_results(uri: str | Path) -> Results:
     """The results of a sweep.
 
     Args:
-        uri: Store of a sweep: local path, ``s3://bucket/path`` or ``gs://bucket/path``.
+        uri: Store of a sweep: local path, ``s3://bucket/path``, ``gs://`` or ``abfs://``.
 
     Returns:
         Tables and answers; each is read when it is asked for.

@@ -1,4 +1,4 @@
-"""An append-only store of results in Parquet, on a local path, ``s3://`` or ``gs://``.
+"""An append-only store of results in Parquet, on a local path or in an object store.
 
 Every append places one new file in one step, so that a reader sees all of it or nothing, whatever dies when.
 Nothing is ever changed in place: the newest row of a key wins on reading, and `compact` only replaces many
@@ -21,15 +21,15 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from hsl.errors import StoreError
+from hsl.filesystems import open_filesystem
 from hsl.provenance import redact
 from hsl.results import schema
 from hsl.results.columns import TABLES
-from hsl.results.files import TEMPORARY, open_filesystem, open_source, replace, reported
+from hsl.results.files import TEMPORARY, open_source, replace, reported
 from hsl.results.parts import Part, decode, newest, parse
 
 _LOG = logging.getLogger("hsl.results.store")
 _SPACE = "space.yaml"
-_CHECKPOINTS = "checkpoints"
 _READ_ATTEMPTS = 5
 
 
@@ -37,11 +37,11 @@ class Store:
     """Results of one sweep.
 
     Args:
-        uri: Local path (relative, absolute or ``file://``), ``s3://bucket/path`` or ``gs://bucket/path``.
-            Nothing is created before the first append.
+        uri: Local path (relative, absolute or ``file://``) or URI of an object store, see
+            `filesystems.open_filesystem`. Nothing is created before the first append.
 
     Raises:
-        StoreError: If the form of `uri` is not one of these, or its file system cannot be reached.
+        StoreError: If the form of `uri` is not one of these, it holds credentials, or it cannot be reached.
     """
 
     def __init__(self, uri: str | Path) -> None:
@@ -153,24 +153,24 @@ class Store:
         self.append_table(table, rows)
         self._delete(table, old)
 
-    def checkpoints(self) -> dict[str, int]:
-        """File name to size in bytes of the checkpoints of trials."""
-        selector = fs.FileSelector(self._path(_CHECKPOINTS), allow_not_found=True)
-        with reported(f"{self.uri}/{_CHECKPOINTS}: cannot be listed"):
+    def files(self, folder: str) -> dict[str, int]:
+        """File name to size in bytes of what lies in a folder beside the tables: checkpoints, logs."""
+        selector = fs.FileSelector(self._path(folder), allow_not_found=True)
+        with reported(f"{self.uri}/{folder}: cannot be listed"):
             return {info.base_name: info.size for info in self._filesystem.get_file_info(selector)}
 
-    def read_checkpoint(self, name: str) -> pa.Buffer:
-        """The content of a file of `checkpoints`.
+    def read_file(self, name: str) -> pa.Buffer:
+        """The content of ``folder/file``.
 
         Raises:
             StoreError: If it cannot be read.
         """
-        return self._content(f"{_CHECKPOINTS}/{name}")
+        return self._content(name)
 
-    def write_checkpoint(self, name: str, content: pa.Buffer) -> None:
-        """Place a file among the checkpoints at once."""
-        with reported(f"{self.uri}/{_CHECKPOINTS}: cannot be written"):
-            self._place(f"{_CHECKPOINTS}/{name}", content)
+    def write_file(self, name: str, content: pa.Buffer) -> None:
+        """Place ``folder/file`` at once."""
+        with reported(f"{self.uri}/{name}: cannot be written"):
+            self._place(name, content)
 
     def write_space(self, text: str) -> None:
         """Keep the search space of the sweep, as YAML text."""

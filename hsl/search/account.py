@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hsl.cluster.launcher import hourly
 from hsl.search.progress import duration
 
 NODE_TYPE = "ray.io/node-group"
@@ -63,10 +64,14 @@ class Account:
         self.spent.gpu_hours += seconds * gpus / 3600
         self.spent.cost += seconds * price / 3600
 
+    def reached(self, trial_id: str) -> int:
+        """The last epoch of a trial that was counted."""
+        return self._seen.get(trial_id, 0)
+
     def count(self, trial_id: str, epoch: int) -> None:
         """A trial has trained up to `epoch`."""
-        self.spent.epochs += max(0, epoch - self._seen.get(trial_id, 0))
-        self._seen[trial_id] = max(epoch, self._seen.get(trial_id, 0))
+        self.spent.epochs += max(0, epoch - self.reached(trial_id))
+        self._seen[trial_id] = max(epoch, self.reached(trial_id))
 
     def exceeded(self) -> list[str]:
         """Names of the budgets that are spent."""
@@ -92,7 +97,8 @@ def amount(budget: str, value: float) -> str:
 def price_of(nodes: Iterable[Mapping[str, Any]], prices: Mapping[str, float]) -> tuple[float, set[str]]:
     """Price per hour of all living nodes.
 
-    A node costs the price of its type; else that of its accelerator, times their number; else the default.
+    A node costs the price of its type; else that of its accelerator, times their number; else the default; else
+    what its own labels say, which it has from the cluster file.
 
     Args:
         nodes: As `ray.nodes` lists them.
@@ -114,6 +120,8 @@ def price_of(nodes: Iterable[Mapping[str, Any]], prices: Mapping[str, float]) ->
             total += prices[accelerator] * resources.get("GPU", 1.0)
         elif DEFAULT in prices:
             total += prices[DEFAULT]
+        elif (own := hourly(node.get("Labels", {}))) is not None:
+            total += own
         else:
             unknown.add(kind or accelerator or DEFAULT)
     return total, unknown

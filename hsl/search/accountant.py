@@ -2,48 +2,44 @@
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import ray
 from ray import tune
 from ray.tune.experiment import Trial
 
-from hsl.errors import HslError
-from hsl.search.account import price_of
 from hsl.search.jobs import Job
+from hsl.search.losses import Losses
 from hsl.search.schema import SearchSpace
 from hsl.search.session import Session
 from hsl.search.unsaved import Unsaved
 
-LOG = logging.getLogger(__name__)
-
-PRICE_SECONDS = 10.0
-"""How often the cluster is looked at: nodes come and go slowly."""
-
 
 class Accountant(Unsaved, tune.Callback):
-    """Charges time and epochs to the session, and knows what is under way. To be told before the recorder is.
+    """Charges time and epochs to the session, and knows what is under way.
 
     Args:
         session: The account of this run.
-        space: Says what a trial holds and what nodes cost.
+        space: Says what a trial holds.
         jobs: Job of every Tune trial, by Tune's trial id; filled by the searcher.
+        losses: What trials have lost so far.
     """
 
-    def __init__(self, session: Session, space: SearchSpace, jobs: Mapping[str, Job]) -> None:
+    def __init__(self, session: Session, space: SearchSpace, jobs: Mapping[str, Job], losses: Losses) -> None:
         self._session = session
         self._space = space
         self._jobs = jobs
-        self._priced = time.monotonic()
+        self._losses = losses
+        self._running: set[str] = set()
+        self._interrupted: set[str] = set()
         self.under_way: dict[str, Job] = {}
         session.tick(0.0)
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial was handed to a worker."""
         self._charge()
+        self._running.add(trial.trial_id)
+        self._interrupted.discard(trial.trial_id)
         self.under_way[trial.trial_id] = self._jobs[trial.trial_id]
 
     def on_trial_result(
@@ -51,28 +47,46 @@ class Accountant(Unsaved, tune.Callback):
     ) -> None:
         """A trial has reported; one that halts stays under way for the next run."""
         self._session.account.count(self._jobs[trial.trial_id].trial_id, result["epoch"])
+        if result["done"]:
+            self._leave(trial)
         if result["done"] and result["status"] != "halted":
             self.under_way.pop(trial.trial_id, None)
 
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial has lost its worker, and waits for another one."""
+        self._leave(trial)
+        self._interrupted.add(trial.trial_id)
+
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A trial has lost its worker once too often."""
+        """A trial is given up."""
+        self._leave(trial)
         self.under_way.pop(trial.trial_id, None)
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial has left Tune without a report: it is given up."""
+        if trial.trial_id in self._interrupted:
+            self.on_trial_error(iteration, trials, trial)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """The driver has handled one event."""
         self._charge()
-        if self._space.prices and time.monotonic() - self._priced > PRICE_SECONDS:
-            self._priced = time.monotonic()
-            set_price(self._session, self._space)
-        self._session.save_if_due(self.under_way.values())
+        self._session.save_if_due(self._counted())
 
     def close(self) -> None:
         """Make the account durable."""
         self._charge()
-        self._session.save(self.under_way.values())
+        self._session.save(self._counted())
+
+    def _counted(self) -> Iterator[Job]:
+        """What is under way, with what it has lost."""
+        return (job.model_copy(update=self._losses.counts(job.trial_id)) for job in self.under_way.values())
+
+    def _leave(self, trial: Trial) -> None:
+        self._charge()
+        self._running.discard(trial.trial_id)
 
     def _charge(self) -> None:
-        self._session.tick(len(self.under_way) * self._space.resources.gpu)
+        self._session.tick(len(self._running) * self._space.resources.gpu)
 
 
 class BudgetStopper(Unsaved, tune.Stopper):
@@ -91,19 +105,3 @@ class BudgetStopper(Unsaved, tune.Stopper):
     def stop_all(self) -> bool:
         """No: every trial ends at a report of its own."""
         return False
-
-
-def set_price(session: Session, space: SearchSpace, strict: bool = False) -> None:
-    """Look up what the nodes that are there cost.
-
-    Raises:
-        HslError: With `strict`, if a node has no price and the sweep has a budget of money.
-    """
-    session.price, unknown = price_of(ray.nodes(), space.prices)
-    if not unknown or not space.prices:
-        return
-    listed = ", ".join(sorted(unknown))
-    message = f"prices: nothing is known of nodes of type {listed}; add their price per hour, or a default"
-    if strict and space.budget.cost is not None:
-        raise HslError(message)
-    LOG.warning("%s; they count as free", message)

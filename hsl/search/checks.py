@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from hsl.errors import Problem
+from hsl.cluster.fleet import Fleet
+from hsl.errors import Problem, SpaceError
 from hsl.search.samplers import LARGEST_GRID, infinite_axes
 from hsl.search.schema import SearchSpace
 
@@ -17,9 +18,28 @@ def search_problems(space: SearchSpace) -> Iterator[Found]:
     yield from _grid_problems(space)
     yield from _front_problems(space)
     yield from _confirm_problems(space)
-    if space.budget.cost is not None and not space.prices:
-        message = "needs to know what a node costs; add prices: {default: 0.50}, per hour, by type of node"
-        yield ("budget", "cost"), Problem("budget.cost", message)
+    if space.training.cuda_graphs and not space.resources.gpu:
+        message = "needs a GPU, and resources.gpu is 0; set it, for example resources: {gpu: 0.25}, or leave this out"
+        yield ("training", "cuda_graphs"), Problem("training.cuda_graphs", message)
+
+
+def check_priced(space: SearchSpace, fleet: Fleet | None) -> None:
+    """Refuse a budget of money where nothing has a price.
+
+    Args:
+        space: Its own prices come first.
+        fleet: The cluster, whose prices stand in the labels of its node types.
+
+    Raises:
+        SpaceError: If there is neither.
+    """
+    if space.budget.cost is None or space.prices or (fleet and fleet.prices):
+        return
+    message = (
+        "needs to know what a node costs; add prices: {default: 0.50}, per hour, by type of node, "
+        "or name a cluster file with prices: --cluster cluster.yaml"
+    )
+    raise SpaceError(space.name, [Problem("budget.cost", message)])
 
 
 def _grid_problems(space: SearchSpace) -> Iterator[Found]:

@@ -55,6 +55,23 @@ class Curve:
         """
         return _stations(tuple(row[progress] for row in self.rows), milestones)
 
+    def epoch_at(self, seconds: float) -> float:
+        """Epochs trained after some training time, parts of epochs included; even between two rows."""
+        return float(np.interp(seconds, (0.0, *self.seconds), (0.0, *self._ends)))
+
+    def seconds_at(self, epoch: float) -> float:
+        """Training time of some epochs."""
+        return float(np.interp(epoch, (0.0, *self._ends), (0.0, *self.seconds)))
+
+    def station_after(self, epoch: float, stations: Sequence[int]) -> int:
+        """Which of some rows is the first beyond some epochs; the last where none is."""
+        beyond = (n for n, row in enumerate(stations) if self._ends[row] > epoch)
+        return next(beyond, len(stations) - 1)
+
+    @property
+    def _ends(self) -> tuple[float, ...]:
+        return tuple(row["epoch"] for row in self.rows)
+
 
 @lru_cache(maxsize=4096)
 def _stations(progress: tuple[int, ...], milestones: tuple[int, ...]) -> tuple[int, ...]:
@@ -115,6 +132,17 @@ def by_cell(curves: Iterable[Curve]) -> dict[str, list[Curve]]:
     for curve in curves:
         cells.setdefault(curve.cell, []).append(curve)
     return cells
+
+
+def paced(curves: Sequence[Curve], epoch_seconds: float) -> list[Curve]:
+    """The same curves of a slower or faster training: an epoch takes `epoch_seconds` on average over all."""
+    spent = sum(curve.seconds[-1] for curve in curves)
+    if not spent:
+        raise NothingMatchedError(
+            "the store does not say how long its epochs took, so their time cannot be scaled"
+        )
+    factor = epoch_seconds * sum(curve.epochs for curve in curves) / spent
+    return [replace(curve, seconds=tuple(factor * at for at in curve.seconds)) for curve in curves]
 
 
 def resampled(curves: Sequence[Curve], count: int, seed: int) -> list[Curve]:

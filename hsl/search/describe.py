@@ -13,6 +13,7 @@ from hsl.search.account import amount
 from hsl.search.cost import Cost
 from hsl.search.forecast import Forecast
 from hsl.search.neighbours import neighbours
+from hsl.search.offers import Offers
 from hsl.search.plan import Cell, Plan
 from hsl.search.progress import duration
 from hsl.search.samplers import notes, record, sampler_of
@@ -20,7 +21,11 @@ from hsl.search.schema import Domain
 
 
 def document(
-    plan: Plan, costs: Sequence[Cost], budgets: Sequence[Forecast], speed_is_measured: bool
+    plan: Plan,
+    costs: Sequence[Cost],
+    budgets: Sequence[Forecast],
+    speed_is_measured: bool,
+    offers: Offers | None = None,
 ) -> dict[str, Any]:
     """The plan as a JSON-able object.
 
@@ -29,6 +34,7 @@ def document(
         costs: Cost of each stage.
         budgets: What that needs of each budget.
         speed_is_measured: Whether the time comes from a store's own record instead of a nominal throughput.
+        offers: What a cluster would make of it.
     """
     return {
         "name": plan.space.name,
@@ -55,6 +61,7 @@ def document(
         ],
         "budgets": [asdict(budget) for budget in budgets],
         "time_estimate": "measured" if speed_is_measured else "nominal",
+        **({"cluster": asdict(offers)} if offers else {}),
     }
 
 
@@ -83,6 +90,7 @@ def show_plan(
     budgets: Sequence[Forecast],
     speed_is_measured: bool,
     console: Console,
+    offers: Offers | None = None,
 ) -> None:
     """Print a plan for people."""
 
@@ -101,10 +109,35 @@ def show_plan(
             f"needs: {len(plan.parents)} trained parents, and those of each fresh seed where a winner starts from one"
         )
     console.print(_costs_table(costs))
+    if offers:
+        console.print(_offers_table(offers))
+        say(_offers_line(offers))
     for budget in budgets:
         say(*_budget_line(budget))
     basis = "measured in the store" if speed_is_measured else "nominal, a guess until there is a store"
     say(f"Upper bounds: early stopping only lowers them. Throughput: {basis}.", "dim")
+
+
+def _offers_table(offers: Offers) -> Table:
+    """One row for each type of node that can run a trial."""
+    table = Table("node type", "machine", box=None)
+    for name in ("trials each", "nodes", "at once", "time", "cost", "on demand"):
+        table.add_column(name, justify="right")
+    for offer in offers.of_types:
+        time = "unknown" if offer.seconds is None else duration(offer.seconds)
+        costs = ["unknown" if cost is None else f"{cost:.2f}" for cost in (offer.cost, offer.on_demand_cost)]
+        counts = [str(count) for count in (offer.trials_per_node, offer.nodes, offer.trials)]
+        table.add_row(offer.node_type, offer.machine, *counts, time, *costs)
+    return table
+
+
+def _offers_line(offers: Offers) -> str:
+    dates = sorted({offer.priced_on for offer in offers.of_types if offer.priced_on})
+    priced = f" Prices: those of the file, of {', '.join(dates)}." if dates else ""
+    return (
+        f"{offers.source}: {offers.trials} trials at once on at most {offers.most} nodes. All nodes are taken to be "
+        f"equally fast, full, and there from the start; the head and its storage are not counted.{priced}"
+    )
 
 
 def _budget_line(budget: Forecast) -> tuple[str, str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pyarrow as pa
 import torch
 from pyarrow import compute
 
+from hsl.filesystems import absolute
 from hsl.hardness.noise import detection_auroc
 from hsl.search.parents import Library, describe, make_here, missing, scores_task
 from hsl.search.scores import Scores
@@ -53,7 +53,7 @@ def scores_root(store: str | None) -> str:
     """Where scores lie: in a store, or in the cache if None."""
     if store is None:
         return str(cache_folder() / "prerequisites")
-    return store if "://" in store else str(Path(store).absolute())
+    return absolute(store)
 
 
 def extremes(scores: pa.Table, split: str, top: int) -> pa.Table:

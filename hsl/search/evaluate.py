@@ -6,13 +6,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from pydantic import ValidationError
 
 from hsl.errors import HslError, NothingMatchedError, StoreError
+from hsl.filesystems import absolute
 from hsl.results.stats import mean_interval
 from hsl.results.store import Store
 from hsl.search.needs import Needs
@@ -77,7 +77,7 @@ class StoredEvaluation:
         space = stored_space(self._store, "its regimes are unknown; restore it")
         self._evaluation = evaluation or space.evaluation
         self._space = space.model_copy(update={"evaluation": self._evaluation})
-        self._library = Library(uri if "://" in uri else str(Path(uri).absolute()))
+        self._library = Library(absolute(uri))
         self._needs = Needs(make_plan(self._space), self._library)
         self._check_measurable()
         self._networks = self._found(rows)

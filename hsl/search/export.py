@@ -13,8 +13,9 @@ import yaml
 from pydantic import ValidationError
 
 from hsl.errors import NothingMatchedError, StoreError
+from hsl.filesystems import join, open_filesystem
 from hsl.results.documents import document
-from hsl.results.files import open_filesystem, replace, reported
+from hsl.results.files import replace, reported
 from hsl.results.inspect import inspect
 from hsl.results.store import Store
 from hsl.search.schema import SearchSpace
@@ -189,9 +190,9 @@ def network(store: Store, uri: str, cell: str, checkpoint: str = "final") -> byt
 
 
 def _read(uri: str, where: str) -> bytes:
-    filesystem, root = open_filesystem(uri)
+    filesystem, path = open_filesystem(join(uri, where))
     try:
-        with reported(where), filesystem.open_input_stream(f"{root}/{where}") as stream:
+        with reported(where), filesystem.open_input_stream(path) as stream:
             return bytes(stream.read())
     except StoreError as error:
         if isinstance(error.__cause__, FileNotFoundError):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from hsl.results.rates import Rates
 from hsl.search.cost import Cost
+from hsl.search.offers import Offers
 from hsl.search.plan import Plan
 
 
@@ -33,24 +34,29 @@ class Forecast:
         return self.limit is not None and self.needed is not None and self.needed > self.limit
 
 
-def forecast(plan: Plan, costs: Sequence[Cost], rates: Rates | None = None) -> list[Forecast]:
+def forecast(
+    plan: Plan, costs: Sequence[Cost], rates: Rates | None = None, offers: Offers | None = None
+) -> list[Forecast]:
     """What the stages of `plan` need of each budget that applies.
 
     Args:
         plan: What would run.
         costs: Cost of each stage.
         rates: Measured; without them it is assumed that this machine does the work, as one node.
+        offers: What the cluster that does the work makes of the plan.
     """
     space = plan.space
     seconds = None
     if all(cost.core_seconds is not None for cost in costs):
         seconds = sum(cost.core_seconds or 0.0 for cost in costs)
-    wall = _wall(plan, seconds, rates)
-    hourly = _hourly(plan, rates)
+    wall = offers.seconds if offers else _wall(plan, seconds, rates)
     needed: dict[str, float | None] = {"epochs": float(sum(cost.epochs for cost in costs)), "wall_time": wall}
     if space.resources.gpu:
         needed["gpu_hours"] = None if seconds is None else seconds * space.resources.gpu / 3600
-    if space.prices:
+    if offers:
+        needed["cost"] = offers.cost
+    elif space.prices:
+        hourly = _hourly(plan, rates)
         needed["cost"] = None if wall is None or hourly is None else wall * hourly / 3600
     limits, spent = space.budget.limits, rates.spent if rates else {}
     names = [*needed, *(name for name in limits if name not in needed)]

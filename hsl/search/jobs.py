@@ -28,6 +28,7 @@ class Job(Strict):
         parent: URI of its parent, where it needs one.
         scores: URI of the difficulty scores, where its regime needs them.
         checkpoint: URI of its checkpoint.
+        log: URI of its log; None keeps none.
         milestones: When it is judged, so that it reports there.
         progress: What milestones count.
         can_pause: Whether it may have to continue from there later, so that it saves a checkpoint.
@@ -35,6 +36,8 @@ class Job(Strict):
         evaluation: What is measured on the network in the end; None for nothing.
         deciles: URI of the scores that make deciles of difficulty, where they are measured.
         timeout: Seconds without a report after which its worker is killed; None waits for ever.
+        losses: Machines that it has lost so far.
+        repeated_epochs: Epochs of it that were trained again so far.
     """
 
     trial_id: str
@@ -50,6 +53,7 @@ class Job(Strict):
     parent: str | None = None
     scores: str | None = None
     checkpoint: str
+    log: str | None = None
     milestones: tuple[int, ...] = ()
     progress: Literal["epochs_at_target", "epoch"] = "epochs_at_target"
     can_pause: bool = False
@@ -57,3 +61,5 @@ class Job(Strict):
     evaluation: Evaluation | None = None
     deciles: str | None = None
     timeout: float | None = None
+    losses: int = 0
+    repeated_epochs: int = 0

@@ -30,10 +30,14 @@ from filelock import FileLock
 from pyarrow import fs
 
 from hsl.errors import LeaseError, StoreError
+from hsl.filesystems import UNREACHABLE, open_filesystem
 from hsl.provenance import redact
-from hsl.results.files import open_filesystem, replace, reported
+from hsl.results.files import replace, reported
 
 FILE = "lease.json"
+
+FILE_BYTES = 512
+"""Always the same: an object store tells the size first and the content then, which may be new meanwhile."""
 
 LEASE_SECONDS = 60.0
 """How long a lease lasts unless it is renewed."""
@@ -122,12 +126,14 @@ class LeaseFile:
             return None
         except (ValueError, TypeError):
             return None
-        except OSError as error:
-            raise StoreError(f"{self.where}/{FILE}: cannot be read: {error}; try again") from error
+        except UNREACHABLE as error:
+            raise StoreError(
+                f"{self.where}/{FILE}: cannot be read: {redact(str(error))}; try again"
+            ) from error
 
     def write(self, holder: Holder) -> None:
         """Put `holder` into the lease."""
-        content = json.dumps(asdict(holder)).encode()
+        content = json.dumps(asdict(holder)).encode().ljust(FILE_BYTES)
         with reported(f"{self.where}: cannot be written"):
             if self.is_local:
                 replace(Path(self._path), content)

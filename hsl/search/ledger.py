@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import sys
@@ -177,9 +178,10 @@ class Ledger:
             ) from error
 
     def _forget_ended(self) -> None:
-        ended, self._ended = self._ended, []
-        for job in ended:
-            self._forget(job)
+        with contextlib.suppress(StoreError):  # what is left of the list waits for the next time
+            while self._ended:
+                self._forget(self._ended[-1])
+                self._ended.pop()
 
 
 def compact(store: Store) -> None:

@@ -15,6 +15,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from hsl.errors import HslError
+from hsl.filesystems import without_options
 from hsl.provenance import redact
 from hsl.search.proposals import CellStudy
 from hsl.search.schema import SearchSpace
@@ -47,7 +48,7 @@ class Mirror:
                 f"give a URL of SQLAlchemy, for example sqlite:///studies.db"
             ) from error
         self._space = space
-        self._mark = redact(store)
+        self._mark = redact(without_options(store))
         self._studies: dict[str, optuna.Study] = {}
         self._numbers: dict[tuple[str, str], int] = {}
         self._is_whole = True

@@ -95,6 +95,7 @@ class Needs:
             evaluation=evaluation,
             deciles=self.deciles(configuration) if evaluation else None,
             checkpoint=self._library.checkpoint(trial_id),
+            log=self._library.log(trial_id),
             milestones=self._milestones if stage == "search" else (),
             progress=self._progress,
             can_pause=self._can_pause and stage == "search",

@@ -5,14 +5,16 @@ The work itself is ordinary functions; `make_all` runs them on Ray workers, `mak
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hsl.errors import HslError
+from hsl.filesystems import exists, join
 from hsl.hardness.regimes import Regime
-from hsl.provenance import provenance
+from hsl.provenance import provenance, redact_known
+from hsl.search.reasons import out_of_memory
 from hsl.search.scores import Scores
 from hsl.training.configuration import Configuration
 
@@ -32,19 +34,23 @@ class Library:
 
     def parent(self, parent: Configuration, seed: int) -> str:
         """URI of a trained dense network."""
-        return f"{self.root}/parents/{parent.trial_id(seed)}.safetensors"
+        return join(self.root, "parents", f"{parent.trial_id(seed)}.safetensors")
 
     def scores(self, scores: Scores) -> str:
         """URI of the difficulty scores of a whole data set."""
-        return f"{self.root}/scores/{scores.id}.parquet"
+        return join(self.root, "scores", f"{scores.id}.parquet")
 
     def model_scores(self, scores: Scores, seed: int) -> str:
         """URI of what one scoring model has found."""
-        return f"{self.root}/scores/models/{scores.model_id}-{seed}.parquet"
+        return join(self.root, "scores", "models", f"{scores.model_id}-{seed}.parquet")
 
     def checkpoint(self, trial_id: str) -> str:
         """URI of a trial's checkpoint."""
-        return f"{self.root}/checkpoints/{trial_id}.safetensors"
+        return join(self.root, "checkpoints", f"{trial_id}.safetensors")
+
+    def log(self, trial_id: str) -> str:
+        """URI of what a trial prints."""
+        return join(self.root, "logs", f"{trial_id}.txt")
 
 
 @dataclass(frozen=True)
@@ -195,10 +201,19 @@ class Maker:
     """A worker that makes one thing after the other; it and its memory are gone when all are made."""
 
     def make(self, task: Task) -> None:
-        """Run `task`; Ray has set ``OMP_NUM_THREADS`` to the cores that this worker was given."""
+        """Run `task`; Ray has set ``OMP_NUM_THREADS`` to the cores that this worker was given.
+
+        Raises:
+            HslError: Whatever goes wrong, told without credentials: it stands in Ray's logs.
+        """
         from hsl.training.build import default_device  # noqa: PLC0415  torch is wanted on the worker only
 
-        task.run(default_device())
+        try:
+            task.run(default_device())
+        except HslError as error:
+            raise HslError(redact_known(str(error))) from None
+        except Exception as error:  # noqa: BLE001  told in full, to whoever waits for the task
+            raise HslError(redact_known("".join(traceback.format_exception(error)))) from None
 
 
 def make_all(tasks: Iterable[Task], resources: Mapping[str, float], workers: int) -> None:
@@ -226,6 +241,9 @@ def make_all(tasks: Iterable[Task], resources: Mapping[str, float], workers: int
     except ray.exceptions.RayTaskError as error:
         cause = error.cause or error
         raise HslError(f"{describe(tasks[0])} or one beside it failed: {cause}") from error
+    except ray.exceptions.OutOfMemoryError as error:
+        said = f"Ray ended whoever made {describe(tasks[0])}, or one beside it, each time it was tried"
+        raise HslError(out_of_memory(said)) from error
     finally:
         for actor in makers:
             ray.kill(actor)
@@ -250,21 +268,10 @@ def describe(task: Task) -> str:
     return f"the {task.scores.score} scores"
 
 
-def missing(tasks: Iterable[T], exists: Callable[[str], bool] | None = None) -> Iterator[T]:
+def missing(tasks: Iterable[T]) -> Iterator[T]:
     """The tasks whose result is not there yet, each once."""
-    there = exists or _exists
     seen: set[str] = set()
     for task in tasks:
-        if task.target not in seen and not there(task.target):
+        if task.target not in seen and not exists(task.target):
             yield task
         seen.add(task.target)
-
-
-def _exists(uri: str) -> bool:
-    if "://" not in uri:
-        return Path(uri).exists()
-    from pyarrow import fs  # noqa: PLC0415  only for object stores
-
-    filesystem, path = fs.FileSystem.from_uri(uri)
-    info: Any = filesystem.get_file_info(path)
-    return bool(info.type != fs.FileType.NotFound)

@@ -16,6 +16,7 @@ from hsl.search.schema import SearchSpace
 from hsl.sparsity.masks import prunable_layers
 from hsl.sparsity.request import chosen_distribution, make_budget
 from hsl.training.build import make_network
+from hsl.training.compiled import check_compiled
 from hsl.training.configuration import Configuration
 from hsl.training.datasets import load_divided
 from hsl.training.evaluation_settings import Evaluation
@@ -37,6 +38,11 @@ def preflight(plan: Plan) -> None:
                 check_fits(configuration_, arrays.shape, arrays.classes)
             except HslError as error:
                 problems.setdefault(str(error), Problem(f"cell {cell.name}", str(error)))
+    if not plan.space.resources.gpu:  # else the driver may be another kind of machine than the workers
+        try:
+            check_compiled(plan.space.training, "cpu")
+        except HslError as error:
+            problems["training"] = Problem("training", str(error))
     for message in unmeasurable(plan.space.evaluation, arrays.shape):
         problems.setdefault(message, Problem("evaluation", message))
     if problems:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 from ray import tune
@@ -13,8 +13,11 @@ from ray.tune.experiment import Trial
 from hsl.search.early_stopping import judge_rows
 from hsl.search.jobs import NOT_PROMOTED, Job
 from hsl.search.ledger import Ledger
+from hsl.search.losses import Losses
+from hsl.search.memory import MemoryLosses
 from hsl.search.pauses import Pauses
 from hsl.search.progress import Progress
+from hsl.search.reasons import reason_of_loss
 from hsl.search.rungs import Decision
 from hsl.search.runtime import check_interrupted
 from hsl.search.unsaved import Unsaved
@@ -43,22 +46,41 @@ class Recorder(Unsaved, tune.Callback):
         progress: Refreshed at every step of the driver.
         jobs: Job of every Tune trial, by Tune's trial id; filled by the searcher, emptied of trials that have ended.
         pauses: Told who runs no more.
+        losses: Told which workers were lost.
+        memory: Told which worker has which trial.
+        reached: The last epoch of a trial that was reported.
     """
 
     def __init__(
-        self, ledger: Ledger, progress: Progress, jobs: MutableMapping[str, Job], pauses: Pauses[Job]
+        self,
+        ledger: Ledger,
+        progress: Progress,
+        jobs: MutableMapping[str, Job],
+        pauses: Pauses[Job],
+        losses: Losses,
+        memory: MemoryLosses,
+        reached: Callable[[str], int],
     ) -> None:
         self._ledger = ledger
         self._pauses = pauses
         self._progress = progress
         self._jobs = jobs
+        self._losses = losses
+        self._memory = memory
+        self._reached = reached
         self._heard: dict[str, float] = {}
+        self._reasons: dict[str, str] = {}
         self._notes: set[str] = set()
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial was handed to a worker."""
         self._heard[trial.trial_id] = time.monotonic()
-        self._ledger.start(self._jobs[trial.trial_id])
+        self._reasons.pop(trial.trial_id, None)
+        job = self._jobs[trial.trial_id]
+        self._losses.start(job.trial_id, job.losses, job.repeated_epochs)
+        self._ledger.start(job)
+        if (actor := trial.temporary_state.ray_actor) is not None:
+            self._memory.start(actor._actor_id.hex(), job)  # by which Ray calls it in messages
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -67,6 +89,8 @@ class Recorder(Unsaved, tune.Callback):
         self._heard[trial.trial_id] = time.monotonic()
         job, rows, summary = self._jobs[trial.trial_id], result.pop("rows"), result.pop("summary")
         self._note(result.pop("note", None))
+        node, began = result.pop("node", None), result.pop("began", None)
+        self._losses.report(job.trial_id, node, began, self._reached(job.trial_id))
         if result["done"]:  # the last report of a trial does not reach its scheduler
             decision = judge_rows(self._pauses.judge, job.cell, job.trial_id, rows, job.objective)
             if result["status"] == "halted" and decision is not Decision.CONTINUE:
@@ -77,33 +101,48 @@ class Recorder(Unsaved, tune.Callback):
             self._pauses.end(job.cell, job.trial_id, job)
             self._ledger.halt(job)
         elif result["done"]:
-            result |= self._end(job, result["status"], result["reason"])
-            self._ledger.end(job, summary, result["status"], result["reason"])
+            result |= self._end(job, summary, result["status"], result["reason"])
         for name in UNREAD:
             result.pop(name, None)
 
-    def _end(self, job: Job, status: str, reason: str | None) -> dict[str, Any]:
-        """How a trial ended, as the searcher is told as well; ``running`` means that it was stopped or paused."""
-        paused = self._pauses.end(job.cell, job.trial_id, job)
-        if status != "running":
+    def _end(self, job: Job, summary: Mapping[str, Any], status: str, reason: str | None) -> dict[str, Any]:
+        """Record the end of a trial; ``running`` means that it was stopped or paused.
+
+        Returns:
+            How it ended, as the searcher is told as well.
+        """
+        lost = self._losses.counts(job.trial_id)
+        self._losses.forget(job.trial_id)
+        paused = self._pauses.end(job.cell, job.trial_id, job.model_copy(update=lost))
+        if status == "running":
+            status, reason = "stopped", NOT_PROMOTED if paused else "early stopping"
+        else:
             self._pauses.judge.end(job.cell, job.trial_id, failed=status == "failed")
-            return {"status": status, "reason": reason}
-        return {"status": "stopped", "reason": NOT_PROMOTED if paused else "early stopping"}
+        self._ledger.end(job, {**summary, **lost}, status, reason)
+        return {"status": status, "reason": reason}
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial has lost its worker, and is tried again."""
+        job = self._jobs[trial.trial_id]
+        silent = time.monotonic() - self._heard.get(trial.trial_id, time.monotonic())
+        self._reasons[trial.trial_id] = reason_of_loss(job.timeout, silent, trial.get_error())
+        self._losses.interrupt(job.trial_id, getattr(trial.get_pickled_error(), "preempted", False))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A trial has ended, and everybody has been told."""
+        """A trial has ended, and everybody has been told; one that had just lost its worker is given up."""
+        if trial.trial_id in self._reasons:
+            self._end(self._jobs[trial.trial_id], {}, "failed", self._reasons[trial.trial_id])
         self._forget(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A trial has lost its worker once too often."""
+        """A trial cannot even be started."""
         job = self._jobs[trial.trial_id]
-        silent = time.monotonic() - self._heard.get(trial.trial_id, time.monotonic())
-        ended = self._end(job, "failed", reason_of_loss(job, silent, trial.get_error()))
-        self._ledger.end(job, {}, ended["status"], ended["reason"])
+        self._end(job, {}, "failed", reason_of_loss(job.timeout, 0.0, trial.get_error()))
         self._forget(trial)
 
     def _forget(self, trial: Trial) -> None:
         self._heard.pop(trial.trial_id, None)
+        self._reasons.pop(trial.trial_id, None)
         self._jobs.pop(trial.trial_id, None)
 
     def _note(self, note: str | None) -> None:
@@ -116,19 +155,3 @@ class Recorder(Unsaved, tune.Callback):
         check_interrupted()
         self._ledger.flush_if_due()
         self._progress.refresh()
-
-
-def reason_of_loss(job: Job, silent: float, error: object) -> str:
-    """Why a trial that lost its workers has failed.
-
-    Args:
-        job: The trial.
-        silent: Seconds since it was heard of.
-        error: What Ray says.
-    """
-    if job.timeout is not None and silent >= job.timeout:
-        return (
-            f"no report within trial_timeout ({job.timeout:g} s), each time it was tried: it hangs, "
-            f"or an epoch takes longer; then raise trial_timeout"
-        )
-    return f"lost its worker each time it was tried: {error}"

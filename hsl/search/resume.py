@@ -57,10 +57,27 @@ def read_past(store: Store, library: Library) -> Past:
     trials = table.to_pylist()
     ended = {row["trial_id"] for row in trials}
     found = [*_halted(store), *(job for job, _ in checkpointed(library, ended))]
-    jobs = {job.trial_id: job for job in found if job.trial_id not in ended}
+    jobs = _each_once(job for job in found if job.trial_id not in ended)
     last = (pc.max(rows["sequence"]).as_py() for rows in (table, epochs))
     following = max((number + 1 for number in last if number is not None), default=0)
-    return Past(trials, epochs, list(jobs.values()), following)
+    return Past(trials, epochs, jobs, following)
+
+
+def _each_once(found: Iterable[Job]) -> list[Job]:
+    """The last that is known of each job, with all that it has lost."""
+    jobs: dict[str, Job] = {}
+    for job in found:
+        before = jobs.get(job.trial_id, job)
+        jobs[job.trial_id] = with_losses_of(job, before)
+    return list(jobs.values())
+
+
+def with_losses_of(job: Job, other: Job | None) -> Job:
+    """A job, with the losses of another record of it where these are more."""
+    if other is None:
+        return job
+    names = ("losses", "repeated_epochs")
+    return job.model_copy(update={name: max(getattr(job, name), getattr(other, name)) for name in names})
 
 
 def with_failed_again(past: Past, stage: str, library: Library) -> Past:
@@ -79,6 +96,8 @@ def job_of(row: Row, library: Library) -> Job:
         configuration=Configuration.model_validate_json(row["configuration"]),
         parameters=mapping(row, "trials", "parameters"),
         checkpoint=library.checkpoint(row["trial_id"]),
+        losses=row.get("losses") or 0,
+        repeated_epochs=row.get("repeated_epochs") or 0,
         **{
             name: row[name]
             for name in ("trial_id", "seed", "cell", "regime", "stage", "proposal", "proposed_by")

@@ -6,13 +6,16 @@ import contextlib
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 
+from hsl.cluster.fleet import Fleet, fitting
 from hsl.errors import HslError
+from hsl.filesystems import ENDPOINTS
 from hsl.registry import PLUGINS
-from hsl.search.schema import Resources
+from hsl.search.schema import Resources, SearchSpace
 
 SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -27,6 +30,9 @@ SETTINGS = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
 
+LOOPBACK = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+"""Ray on this machine alone listens to this machine alone: what Ray does by itself on the systems that it names."""
+
 OBJECT_STORE_BYTES = 128 * 1024 * 1024
 """Data sets are memory-mapped files; next to nothing travels through Ray's object store."""
 
@@ -36,16 +42,20 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     """Connect to Ray, and leave it in the end.
 
     Args:
-        address: Address of a cluster; by default ``RAY_ADDRESS``, else a new local instance of this machine's size.
+        address: Address of a cluster; by default ``RAY_ADDRESS``, else a new instance of the size of this machine,
+            which no other machine can reach.
 
     Raises:
         HslError: If there is no cluster at the address.
     """
+    address = address or os.environ.get("RAY_ADDRESS")
+    address = None if address == "local" else address
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+    if not address:
+        os.environ.setdefault(*LOOPBACK)
     import ray  # noqa: PLC0415  its settings must be in the environment first
 
-    address = address or os.environ.get("RAY_ADDRESS")
     local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     try:
         ray.init(
@@ -56,6 +66,7 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise HslError(f"cannot start or reach Ray at {address or 'this machine'}: {error}") from error
+    _keep_credentials()
     try:
         with interruptible():
             yield
@@ -63,9 +74,26 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         ray.shutdown()
 
 
+def is_connected() -> bool:
+    """Whether this process is connected to Ray, which this does not import."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
+
+
 def _runtime_env() -> dict[str, dict[str, str]]:
     """What workers on other machines must know of the driver's environment; local ones inherit it."""
-    return {"env_vars": {name: os.environ[name] for name in (PLUGINS,) if name in os.environ}}
+    return {"env_vars": {name: os.environ[name] for name in (PLUGINS, *ENDPOINTS) if name in os.environ}}
+
+
+def _keep_credentials() -> None:
+    """Keep the keys of AWS out of the command lines of workers, and of Ray's logs: Tune copies them there.
+
+    A worker has the credentials of its own machine: those of the environment that Ray was started with, or a role.
+    """
+    from ray.tune.execution import class_cache  # noqa: PLC0415
+
+    copied = class_cache.ENV_VARS_TO_PROPAGATE
+    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in copied if not name.startswith("AWS_")}
 
 
 _interrupted = threading.Event()
@@ -99,8 +127,26 @@ def check_interrupted() -> None:
         raise KeyboardInterrupt
 
 
+def on_fleet(space: SearchSpace, fleet: Fleet | None) -> SearchSpace:
+    """The space as it is run on a cluster: what it leaves open of concurrency and prices is what the cluster has.
+
+    Args:
+        space: What is searched.
+        fleet: What the cluster can grow to; None changes nothing.
+
+    Raises:
+        HslError: If no node of the cluster can ever run a trial.
+    """
+    if fleet is None:
+        return space
+    resources = space.resources
+    fits = fleet.capacity(resources.cpu, resources.gpu)
+    resources = resources.model_copy(update={"concurrent": resources.concurrent or fits})
+    return space.model_copy(update={"resources": resources, "prices": space.prices or fleet.prices})
+
+
 def slots(resources: Resources) -> int:
-    """How many trials may run or wait for a machine: what the space says, else what fits on the cluster now.
+    """How many trials may run or wait for a machine: what the space or `on_fleet` says, else what fits now.
 
     A cluster grows by the trials that wait, so one that starts without workers needs the former.
 
@@ -113,9 +159,7 @@ def slots(resources: Resources) -> int:
         return resources.concurrent
     there = ray.cluster_resources()
     cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
-    fits = int(cpus / resources.cpu)
-    if resources.gpu:
-        fits = min(fits, int(gpus / resources.gpu))
+    fits = fitting(cpus, gpus, resources.cpu, resources.gpu)
     if fits < 1 and not os.environ.get("RAY_ADDRESS"):
         raise HslError(
             f"a trial asks for {resources.cpu:g} CPU and {resources.gpu:g} GPU, "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ray.tune.experiment import Trial
@@ -24,12 +24,19 @@ class StratifiedASHA(Unsaved, FIFOScheduler):
     Args:
         judge: Decides who stops and who waits; shared with whoever rebuilds it from a store.
         jobs: Job of every Tune trial, by Tune's trial id; filled by the searcher.
+        gives_up: Whether a trial has crashed so often that it is not tried again.
     """
 
-    def __init__(self, judge: Judge, jobs: Mapping[str, Job]) -> None:
+    def __init__(
+        self,
+        judge: Judge,
+        jobs: Mapping[str, Job],
+        gives_up: Callable[[str], bool] = lambda trial_id: False,
+    ) -> None:
         super().__init__()
         self._judge = judge
         self._jobs = jobs
+        self._gives_up = gives_up
         self._pending: deque[Trial] = deque()
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
@@ -48,9 +55,14 @@ class StratifiedASHA(Unsaved, FIFOScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """The trial that has waited longest; looking at waiting trials only keeps this cheap in large sweeps."""
-        while self._pending and self._pending[0].status != Trial.PENDING:
+        while self._pending:
+            trial = self._pending[0]
+            if trial.status == Trial.PENDING and not self._gives_up(self._jobs[trial.trial_id].trial_id):
+                return trial
             self._pending.popleft()
-        return self._pending[0] if self._pending else None
+            if trial.status == Trial.PENDING:
+                tune_controller.stop_trial(trial)
+        return None
 
     def debug_string(self) -> str:
         """Nothing: progress is shown elsewhere."""

@@ -250,8 +250,8 @@ class Resources(Strict):
     Attributes:
         cpu: CPU cores, which are also the torch threads of the trial.
         gpu: GPUs; a fraction packs several trials on one.
-        concurrent: Trials that run or wait for a machine at the same time; by default as many as fit on the
-            machines that are there. On a cluster that grows on demand, as many as shall fit when it has grown.
+        concurrent: Trials that run or wait for a machine at the same time; by default as many as fit on a cluster
+            when it has grown to what its file allows, without a file as many as fit on the machines that are there.
     """
 
     cpu: Annotated[float, Field(gt=0)] = 1

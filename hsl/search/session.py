@@ -17,13 +17,17 @@ from hsl.results.documents import document
 from hsl.results.store import Store
 from hsl.search.account import Account, Spent
 from hsl.search.jobs import Job
+from hsl.search.nodes import Machines
 
 SAVE_SECONDS = 30.0
 """What a killed driver's account may lack at most."""
 
+SOON_SECONDS = 5.0
+"""The same where a machine has come or gone."""
+
 
 class Session:
-    """Keeps the account of one run durable.
+    """Keeps the account of one run durable, and what its machines are doing.
 
     Args:
         store: Where to.
@@ -35,6 +39,9 @@ class Session:
         self, store: Store, limits: Mapping[str, float], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.price = 0.0
+        self.machines = Machines()
+        self.snapshot: dict[str, Any] = {}
+        self._has_news = False
         self._store = store
         self._clock = clock
         self._before = spent_before(store)
@@ -50,9 +57,14 @@ class Session:
             self.account.charge(now - self._charged, gpus, self.price)
         self._charged = now
 
+    def show(self, snapshot: Mapping[str, Any], is_news: bool) -> None:
+        """Take in how things stand: columns of the row; `is_news` if that should be known soon."""
+        self.snapshot = dict(snapshot)
+        self._has_news |= is_news
+
     def save_if_due(self, under_way: Iterable[Job]) -> None:
         """Save from time to time; a store that cannot be written now gets it the next time."""
-        if self._clock() - self._saved >= SAVE_SECONDS:
+        if self._clock() - self._saved >= (SOON_SECONDS if self._has_news else SAVE_SECONDS):
             with contextlib.suppress(StoreError):  # the ledger says so, and gives up when it must
                 self.save(under_way)
 
@@ -60,12 +72,13 @@ class Session:
         """Make durable what this run has spent so far, and what it has under way."""
         if self._charged is None:
             return
-        self._saved = self._clock()
+        self._saved, self._has_news = self._clock(), False
         spent, before = asdict(self.account.spent), asdict(self._before)
         jobs = [job.model_dump(mode="json", exclude_defaults=True) for job in under_way]
         own = {name: spent[name] - before[name] for name in spent}
+        seen = {**self.snapshot, "lost_nodes": len(self.machines.lost)}
         now = datetime.now(UTC)
-        self._store.append("sessions", [{**self._row, **own, "updated_at": now, "under_way": jobs}])
+        self._store.append("sessions", [{**self._row, **own, **seen, "updated_at": now, "under_way": jobs}])
 
 
 def spent_before(store: Store) -> Spent:

@@ -15,9 +15,12 @@ from hsl.search.parents import Library
 from hsl.search.pauses import Pauses
 from hsl.search.plan import Plan
 from hsl.search.proposals import CellStudy
-from hsl.search.resume import Past, job_of, read_past, refill, teach, with_failed_again
+from hsl.search.resume import Past, job_of, read_past, refill, teach, with_failed_again, with_losses_of
 from hsl.search.rungs import Judge
 from hsl.search.winners import confirm_jobs
+
+KEPT = ("proposal", "proposed_by", "losses", "repeated_epochs")
+"""What a job that goes on keeps of its own."""
 
 
 @dataclass(frozen=True)
@@ -116,12 +119,12 @@ class Stages:
         """A job of the search that goes on, made anew: the store may have moved, the rungs may differ."""
         cell = self._cells[job.cell]
         made = self._needs.job(cell, "search", job.configuration, job.seed, job.parameters)
-        return made.model_copy(update={"proposal": job.proposal, "proposed_by": job.proposed_by})
+        return made.model_copy(update={name: getattr(job, name) for name in KEPT})
 
     def confirm(self) -> Stage:
         """The best configurations of every cell with fresh seeds."""
         past = self._past("confirm")
         jobs = confirm_jobs(self._plan, past.stage("search"), self._needs, past.stage("confirm"))
-        ended = past.ended()
-        queue = [job for job in jobs if job.trial_id not in ended]
+        ended, begun = past.ended(), {job.trial_id: job for job in past.under_way}
+        queue = [with_losses_of(job, begun.get(job.trial_id)) for job in jobs if job.trial_id not in ended]
         return Stage("confirm", Counter(job.cell for job in jobs), past, queue, [], Pauses(Judge()))

@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from hsl.filesystems import absolute
 from hsl.results.audit import audit
 from hsl.results.store import Store
+from hsl.search.cluster_status import ClusterStatus, read_cluster_status
 from hsl.search.lease import Holder, LeaseFile
 from hsl.search.parents import Library
 from hsl.search.plan import Plan, make_plan
@@ -36,6 +37,8 @@ _TRIAL_COLUMNS = (
     "objective",
     "seconds",
     "attempts",
+    "losses",
+    "repeated_epochs",
     "ended_at",
 )
 
@@ -53,6 +56,7 @@ class Status:
         retried: Trials that lost a worker and were started again.
         epochs_per_hour: Epochs of trials that have ended lately; None if no driver runs or none has ended.
         seconds_left: Estimate of the time until everything planned has ended; None without a rate.
+        cluster: Machines, what was lost with them, and what they cost.
     """
 
     name: str
@@ -63,6 +67,7 @@ class Status:
     retried: int
     epochs_per_hour: float | None
     seconds_left: float | None
+    cluster: ClusterStatus
 
     def document(self) -> dict[str, Any]:
         """Everything as a JSON-able object."""
@@ -98,7 +103,7 @@ class Status:
             )
         if self.retried:
             lines.append(f"{self.retried} trials were started again after they had lost a worker")
-        return lines
+        return [*lines, *self.cluster.lines(is_live=self.holder is not None)]
 
 
 def read_status(uri: str) -> Status:
@@ -114,7 +119,7 @@ def read_status(uri: str) -> Status:
     trials = store.read("trials", _TRIAL_COLUMNS).to_pylist()
     plan = _plan_of(store)
     holder = _live(LeaseFile(uri).read())
-    library = Library(uri if "://" in uri else str(Path(uri).absolute()))
+    library = Library(absolute(uri))
     under_way = [
         {"cell": job.cell, "stage": job.stage, "epochs": epochs}
         for job, epochs in checkpointed(library, {row["trial_id"] for row in trials})
@@ -130,6 +135,7 @@ def read_status(uri: str) -> Status:
         retried=sum(row["attempts"] > 1 for row in trials),
         epochs_per_hour=None if rate is None else 3600 * rate,
         seconds_left=None if rate is None else _epochs_left(cells, plan.space.training.epochs) / rate,
+        cluster=read_cluster_status(store, trials),
     )
 
 

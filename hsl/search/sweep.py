@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from hsl.cluster.fleet import Fleet
 from hsl.errors import HslError
+from hsl.filesystems import absolute
+from hsl.provenance import redact_known
+from hsl.results.files import reported
 from hsl.results.store import Store
 from hsl.search import ledger
+from hsl.search.checks import check_priced
 from hsl.search.compatible import check_continues, space_text
+from hsl.search.garbage import collect_garbage
 from hsl.search.jobs import Job
 from hsl.search.lease import lease
+from hsl.search.losses import Losses
+from hsl.search.memory import MemoryLosses
 from hsl.search.mirror import Mirror
 from hsl.search.needs import Needs
 from hsl.search.parents import Library, Task
@@ -28,16 +35,18 @@ from hsl.search.preflight import preflight
 from hsl.search.prerequisites import prepare
 from hsl.search.progress import Progress, tally_of
 from hsl.search.proposals import CellStudy, Proposal
-from hsl.search.runtime import check_interrupted, ray_session, scratch_folder, slots
+from hsl.search.reasons import out_of_memory
+from hsl.search.runtime import check_interrupted, is_connected, on_fleet, ray_session, scratch_folder, slots
 from hsl.search.schema import SearchSpace
 from hsl.search.selections import of_plan, try_selections
 from hsl.search.session import Session
 from hsl.search.stages import Stage, Stages
+from hsl.search.trackers import Place, check_trackers
 from hsl.search.turns import Turns
 from hsl.training import generations
 
-MAX_WORKER_LOSSES = 3
-"""Times that a trial is tried again after its worker was lost."""
+if TYPE_CHECKING:
+    from hsl.search.searcher import CellSearcher
 
 MAX_DRIVER_FAILURES = 3
 """How often in a row, without a trial ended, the driver starts again from the store after Ray's controller failed."""
@@ -70,6 +79,8 @@ class Sweep:
         address: Address of a Ray cluster; by default this machine.
         optuna_storage: URL of an Optuna storage that shows the studies; by default none.
         retry_failed: Whether trials that failed in earlier runs are trained again.
+        trackers: Names of trackers that are told of every epoch.
+        fleet: What the cluster can grow to, where that is known.
     """
 
     def __init__(
@@ -79,15 +90,22 @@ class Sweep:
         console: Console,
         address: str | None = None,
         optuna_storage: str | None = None,
+        *,
         retry_failed: bool = False,
+        trackers: Sequence[str] = (),
+        fleet: Fleet | None = None,
     ) -> None:
+        check_trackers(trackers)
+        check_priced(space, fleet)
         self.space = space
+        self._there = on_fleet(space, fleet)
         self.plan = make_plan(space)
         self.store = Store(uri)
-        self.library = Library(uri if "://" in uri else str(Path(uri).absolute()))
+        self.library = Library(absolute(uri))
         self.needs = Needs(self.plan, self.library)
         self._console = console
         self._address = address
+        self._trackers = dict.fromkeys(trackers)
         self._mirror = Mirror(optuna_storage, space, self.library.root) if optuna_storage else None
         self.stages = Stages(self.plan, self.store, self.library, self.needs, self._mirror, retry_failed)
         self._trained = 0
@@ -95,6 +113,7 @@ class Sweep:
         self._left: str | None = None
         self._warned: set[str] = set()
         self._check_lease: Callable[[], None] = lambda: None
+        self._memory = MemoryLosses()
 
     def run(self) -> SweepReport:
         """Train what the store lacks.
@@ -112,6 +131,8 @@ class Sweep:
             # Where confirmation may stop early, what has ended decides whether another seed is needed.
             while self._left is None and self._run_again_on_failure(self.stages.confirm, stack, session):
                 pass
+            if self._left is None:
+                collect_garbage(self.store, self.library)
             ledger.compact(self.store)
         return SweepReport(
             self._trained, self._failed, self._left, len(self.store.read("trials", ["trial_id"]))
@@ -145,6 +166,9 @@ class Sweep:
                 check_interrupted()
                 if own := own_error(error):
                     raise own from error
+                if self._is_out_of_memory(error, make()):
+                    stack.close()
+                    continue
                 failures = failures + 1 if self._trained == ended else 1
                 ended = self._trained
                 if failures > MAX_DRIVER_FAILURES:
@@ -155,6 +179,26 @@ class Sweep:
                     f"({failures} of {MAX_DRIVER_FAILURES} times without progress)"
                 )
                 stack.close()
+
+    def _is_out_of_memory(self, error: BaseException, stage: Stage) -> bool:
+        """Whether trials that took all memory ended the controller; one that does so again and again has failed."""
+        taken = self._memory.taken(error)
+        for job in taken:
+            self._say(f"trial {job.trial_id} took all the memory of its machine; going on from the store")
+            if self._memory.gives_up(job):
+                book = self._ledger(stage)
+                for _ in range(self._memory.attempts(job)):
+                    book.start(job)
+                book.end(job, {}, "failed", out_of_memory("Ray ended its worker each time it was tried"))
+                book.close()
+        return bool(taken)
+
+    def _ledger(self, stage: Stage) -> ledger.Ledger:
+        tally = tally_of(stage.name, stage.planned, stage.past.stage(stage.name))
+        is_exempt = stage.pauses.judge.is_exempt
+        return ledger.Ledger(
+            self.store, stage.past.next_sequence, is_exempt, self._forget, tally, self._check_lease
+        )
 
     def _run(self, stage: Stage, stack: contextlib.ExitStack, session: Session) -> None:
         self._failed = sum(row["status"] == "failed" for row in stage.past.trials)
@@ -169,7 +213,7 @@ class Sweep:
 
     def _make(self, stage: Stage, session: Session) -> None:
         needed = self.needs.of_search() if stage.studies else self._needs_of(stage.queue)
-        prepare(needed, self.space.resources, self._say, session)
+        prepare(needed, self._there.resources, self._say, session)
         self._try_selections()
         self._train(stage, session)
 
@@ -194,13 +238,15 @@ class Sweep:
         return [task for job in queue for task in self.needs.of(job.configuration, job.seed, job.stage)]
 
     def _connect(self, stack: contextlib.ExitStack, session: Session) -> None:
-        import ray  # noqa: PLC0415  most commands do without
-
-        if not ray.is_initialized():
+        if not is_connected():
             stack.enter_context(ray_session(self._address))
-        from hsl.search.accountant import set_price  # noqa: PLC0415  imports ray
+            session.machines.alive = {}
+        import ray  # noqa: PLC0415  after its settings
 
-        set_price(session, self.space, strict=True)
+        from hsl.search.surveyor import set_price  # noqa: PLC0415  imports ray
+
+        session.machines.look(ray.nodes())
+        set_price(session, self._there, strict=True)
 
     def _train(self, stage: Stage, session: Session) -> None:
         import ray  # noqa: PLC0415
@@ -209,40 +255,51 @@ class Sweep:
         from hsl.search.heap import Heap, put_aside  # noqa: PLC0415
         from hsl.search.recorder import Recorder  # noqa: PLC0415
         from hsl.search.scheduler import StratifiedASHA  # noqa: PLC0415
-        from hsl.search.searcher import CellSearcher  # noqa: PLC0415
+        from hsl.search.surveyor import Surveyor, home  # noqa: PLC0415
+        from hsl.search.tracking import Tracking  # noqa: PLC0415
         from hsl.search.trial import SweepTrial  # noqa: PLC0415
 
-        tally = tally_of(stage.name, stage.planned, stage.past.stage(stage.name))
+        book = self._ledger(stage)
+        tally = book.tally
         ended, failed = tally.ended, tally.failed
-        judge, pauses = stage.pauses.judge, stage.pauses
-        searcher = CellSearcher(
-            stage.queue,
-            Turns(self.plan, stage.studies),
-            self._proposed,
-            pauses,
-            lambda: bool(session.account.exceeded()),
-            self._mirror,
-        )
-        accountant = Accountant(session, self.space, searcher.jobs)
+        judge, pauses, searcher = stage.pauses.judge, stage.pauses, self._searcher(stage, session)
+        losses = Losses(home())
+        surveyor = Surveyor(session, self._there, searcher.jobs, losses)
+        accountant = Accountant(session, self._there, searcher.jobs, losses)
         progress = Progress(self._console, ray.cluster_resources)
-        book = ledger.Ledger(
-            self.store, stage.past.next_sequence, judge.is_exempt, self._forget, tally, self._check_lease
-        )
-        callbacks = [Recorder(book, progress, searcher.jobs, pauses), accountant, Heap()]
-        scheduler = StratifiedASHA(judge, searcher.jobs)
+        reached = session.account.reached
+        recorder = Recorder(book, progress, searcher.jobs, pauses, losses, self._memory, reached)
+        place = Place.of(self.library.root, self.space.name)
+        trackings = [Tracking(name, place, searcher.jobs) for name in self._trackers]
+        callbacks = [*trackings, surveyor, recorder, accountant, Heap()]
+        scheduler = StratifiedASHA(judge, searcher.jobs, losses.gives_up)
         try:
-            with progress.showing(tally), put_aside():
-                tune_jobs(SweepTrial, searcher, scheduler, callbacks, BudgetStopper(session), self.space)
+            with contextlib.ExitStack() as closing:
+                for tracking in trackings:
+                    closing.callback(tracking.close)
+                for close in (accountant.close, surveyor.close, book.close):  # the last is called first
+                    closing.callback(close)
+                closing.enter_context(progress.showing(tally))
+                closing.enter_context(put_aside())
+                tune_jobs(SweepTrial, searcher, scheduler, callbacks, BudgetStopper(session), self._there)
         finally:
             self._trained += tally.ended - ended
             self._failed += tally.failed - failed
-            try:
-                book.close()
-            finally:
-                accountant.close()
         if not session.account.exceeded():
             for job in pauses.left():
                 self._forget(job)
+
+    def _searcher(self, stage: Stage, session: Session) -> CellSearcher:
+        from hsl.search.searcher import CellSearcher  # noqa: PLC0415  imports ray
+
+        return CellSearcher(
+            stage.queue,
+            Turns(self.plan, stage.studies),
+            self._proposed,
+            stage.pauses,
+            lambda: bool(session.account.exceeded()),
+            self._mirror,
+        )
 
     def _proposed(self, study: CellStudy, proposal: Proposal) -> Job:
         configuration, seed = proposal.configuration, self.space.seed
@@ -251,13 +308,14 @@ class Sweep:
 
     def _forget(self, job: Job) -> None:
         """A search trial needs no checkpoint once it is recorded; confirmed networks are kept."""
-        if job.stage == "search":
-            generations.remove(job.checkpoint)
-        else:
-            generations.remove_previous(job.checkpoint)
+        with reported(f"{self.store.uri}/checkpoints: cannot be tidied up"):
+            if job.stage == "search":
+                generations.remove(job.checkpoint)
+            else:
+                generations.remove_previous(job.checkpoint)
 
     def _say(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(redact_known(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def own_error(error: BaseException) -> HslError | None:
@@ -297,7 +355,7 @@ def tune_jobs(
                 verbose=0,
                 callbacks=callbacks,
                 stop=stopper,
-                failure_config=tune.FailureConfig(max_failures=MAX_WORKER_LOSSES),
+                failure_config=tune.FailureConfig(max_failures=-1),  # the scheduler gives up, see Losses
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
         ).fit()

@@ -11,12 +11,17 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import ray
 import torch
 from ray import tune
 
 from hsl.errors import HslError
+from hsl.filesystems import UNREACHABLE
+from hsl.provenance import redact_known
 from hsl.search.jobs import Job
+from hsl.search.reasons import CPU_ALLOCATOR, out_of_memory
 from hsl.search.settings import COST_COLUMNS
+from hsl.search.trial_log import TrialLog
 from hsl.search.watchdog import watchdog
 from hsl.training import generations
 from hsl.training.arrays import cache_folder
@@ -39,11 +44,13 @@ class TrialRun:
     Args:
         job: What to train.
         device: Torch device.
+        log: Told what happens; by default nobody is.
     """
 
-    def __init__(self, job: Job, device: str) -> None:
+    def __init__(self, job: Job, device: str, log: TrialLog | None = None) -> None:
         self._job = job
         self._device = device
+        self._log = log or TrialLog()
         self._started_at = datetime.now(UTC)
         self._trainer = build_trainer(
             job.configuration,
@@ -58,11 +65,14 @@ class TrialRun:
         if state is not None:
             self._trainer.load_state_dict(state["trainer"])
             self._started_at = datetime.fromisoformat(state["started_at"])
+        self._began = self._trainer.epoch
         self._unreported = list(self._trainer.history)
         self._passed = max(map(self._rungs_at, self._unreported), default=0)
         self._measured = self._measure()
         self._is_measured = False
         self._note: str | None = None
+        self._log.note(beginning(job, device, None if state is None else self._began))
+        self._log.write()
 
     def advance(self) -> dict[str, Any]:
         """Train until the next rung, or for `REPORT_SECONDS`; a continued trial first tells how far it is.
@@ -92,7 +102,8 @@ class TrialRun:
         self, rows: list[dict[str, Any]], status: str, measured: list[dict[str, Any]]
     ) -> dict[str, Any]:
         note, self._note = self._note, None
-        return {**report(rows, self._summary(), status, evaluations=measured), "note": note}
+        own = {"note": note, "began": self._began}
+        return {**report(rows, self._summary(), status, evaluations=measured), **own}
 
     def _measure_until(self, until: float) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
@@ -125,6 +136,7 @@ class TrialRun:
         while not self._trainer.is_done:
             row = self._trainer.train_epoch()
             self._unreported.append(row)
+            self._log.note(epoch_in_words(row, self._job.objective))
             at_rung = self._rungs_at(row) > self._passed
             self._passed = max(self._passed, self._rungs_at(row))
             due = self._trainer.epoch % self._trainer.training.checkpoint_every == 0
@@ -148,11 +160,14 @@ class TrialRun:
         }
         try:
             generations.write(self._job.checkpoint, state)
-        except OSError as error:  # a full disk costs what a checkpoint protects, not the trial
+            self._log.note(f"checkpoint after epoch {self._trainer.epoch}")
+        except UNREACHABLE as error:  # a full disk costs what a checkpoint protects, not the trial
             self._note = (
-                f"checkpoints cannot be written ({error}); trials go on, but one that is interrupted starts again "
-                f"from its last checkpoint, and confirmed networks may be missing; free space"
+                f"checkpoints cannot be written ({redact_known(str(error))}); trials go on, but one that is "
+                f"interrupted starts again from its last checkpoint, and confirmed networks may be missing; free space"
             )
+            self._log.note(self._note)
+        self._log.write()
 
     def _summary(self) -> dict[str, Any]:
         """Columns of the trials table that only the worker knows."""
@@ -185,6 +200,24 @@ class TrialRun:
             "node": platform.node(),
             "started_at": self._started_at,
         }
+
+
+def beginning(job: Job, device: str, epoch: int | None) -> str:
+    """First line of an attempt; `epoch` is that of the checkpoint from which it goes on, if there is one."""
+    what = "starts" if epoch is None else f"continues after epoch {epoch}"
+    return (
+        f"trial {job.trial_id} of {job.cell} ({job.stage}, seed {job.seed}) {what} "
+        f"on {platform.node()}, {device_name(device)}"
+    )
+
+
+def epoch_in_words(row: Mapping[str, Any], objective: str) -> str:
+    """One line about an epoch."""
+    measured = f", {objective} {row[objective]:.4f}" if row.get(objective) is not None else ""
+    return (
+        f"epoch {row['epoch']}: train_loss {row['train_loss']:.4f}{measured}, "
+        f"sparsity {row['sparsity']:.4f}, {row['seconds']:.2f} s"
+    )
 
 
 def best_metrics(trainer: Trainer, objective: str) -> dict[str, Any]:
@@ -242,31 +275,52 @@ class SweepTrial(tune.Trainable):
         """Called by Ray with the first job."""
         resources = self.trial_resources.required_resources if self.trial_resources else {}
         torch.set_num_threads(max(1, int(resources.get("CPU", 1))))
+        self._node = ray.get_runtime_context().get_node_id()
+        self._log = TrialLog()
+        self._is_over = True
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Called by Ray with every further job."""
+        self.cleanup()
         self._job = Job.model_validate_json(new_config["job"])
         self._run: TrialRun | None = None
+        self._log, self._is_over = TrialLog(self._job.log), False
         return True
 
+    def cleanup(self) -> None:
+        """Called by Ray when this worker gets no further job; so the last one is over, whether it knows or not."""
+        if not self._is_over:
+            self._log.note("the sweep ended it: early stopping, a budget that is spent, or an interruption")
+            self._log.write()
+
     def step(self) -> dict[str, Any]:
-        """Train a while and report."""
+        """Train a while and report, and say on which node."""
+        return {**self._advance(), "node": self._node}
+
+    def _advance(self) -> dict[str, Any]:
+        with self._log.capture():
+            result = self._try_to_advance()
+        if result["done"]:
+            self._is_over = True
+            self._log.note(f"{result['status']}{': ' + result['reason'] if result['reason'] else ''}")
+            self._log.write()
+        return result
+
+    def _try_to_advance(self) -> dict[str, Any]:
         try:
             with watchdog(self._job.timeout):
                 if self._run is None:
-                    self._run = TrialRun(self._job, default_device())
+                    self._run = TrialRun(self._job, default_device(), self._log)
                 return self._run.advance()
         except Exception as error:  # noqa: BLE001  whatever happens to one trial, the sweep goes on
             return report([], {}, status="failed", reason=reason_of(error))
 
 
 def reason_of(error: Exception) -> str:
-    """One line for a mistake or a known condition; the traceback for anything else."""
+    """One line for a mistake or a known condition; the traceback for anything else. Without credentials."""
     if isinstance(error, HslError):
-        return str(error)
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return (
-            f"out of memory: {error}; try a smaller training.batch_size or fewer trials at once (resources)"
-        )
-    return "".join(traceback.format_exception(error))
+        return redact_known(str(error))
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or CPU_ALLOCATOR in str(error):
+        return out_of_memory(error)
+    return redact_known("".join(traceback.format_exception(error)))

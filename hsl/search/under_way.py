@@ -8,7 +8,7 @@ from collections.abc import Container, Iterator
 from pyarrow import fs
 from pydantic import ValidationError
 
-from hsl.results.files import open_filesystem
+from hsl.filesystems import open_filesystem
 from hsl.search.jobs import Job
 from hsl.search.parents import Library
 from hsl.training.generations import PREVIOUS, SUFFIX, read_json

@@ -16,7 +16,7 @@ from hsl.sparsity.network import Network
 from hsl.sparsity.ranked import is_ratios
 from hsl.sparsity.request import check_optimizer, make_budget
 from hsl.sparsity.schedules import round_progress
-from hsl.sparsity.zeroing import zero_weights_and_state_
+from hsl.sparsity.zeroing import Factors, zero_weights_and_state_
 
 Train = Callable[[nn.Module, Callable[[Optimizer], None]], None]
 
@@ -82,12 +82,14 @@ def iterative_magnitude_pruning(
 
 def _train_sparse(network: Network, train: Train) -> None:
     handles = []
+    factors = Factors()
+
+    def zero(optimizer: Optimizer, *_: object) -> None:
+        zero_weights_and_state_(network.layers, optimizer, factors)
 
     def keep_sparse(optimizer: Optimizer) -> None:
         check_optimizer(optimizer, network.layers)
-        handles.append(
-            optimizer.register_step_post_hook(lambda used, *_: zero_weights_and_state_(network.layers, used))
-        )
+        handles.append(optimizer.register_step_post_hook(zero))
 
     train(network.model, keep_sparse)
     for handle in handles:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from torch.optim import Optimizer
 
 from hsl.errors import MethodError
 from hsl.sparsity.drivers import driver_for
+from hsl.sparsity.formats import Format, check_format, store_
 from hsl.sparsity.masks import (
     active_counts,
     attach_masks,
@@ -23,7 +25,9 @@ from hsl.sparsity.network import Loss, Network, Parent
 from hsl.sparsity.ranked import is_ratios
 from hsl.sparsity.request import LayerReport, check_optimizer, check_request, chosen_distribution, make_budget
 from hsl.sparsity.scoring import ratio_budget
-from hsl.sparsity.zeroing import zero_gradients_, zero_weights_and_state_
+from hsl.sparsity.zeroing import Factors, zero_gradients_, zero_weights_and_state_
+
+LOG = logging.getLogger(__name__)
 
 Arguments = tuple[Any, ...]
 Keywords = dict[str, Any]
@@ -112,6 +116,7 @@ class Sparsifier:
         self._layers = prunable_layers(model, include, exclude)
         self._masked = not isinstance(self.method.moment, Never)
         self._generator = torch.Generator().manual_seed(seed)
+        self._factors = Factors()
         self._held_back: list[tuple[Tensor, Tensor | None]] = []
         if self._masked:
             check_optimizer(optimizer, self._layers)
@@ -186,28 +191,23 @@ class Sparsifier:
         detach_masks(self._layers)
 
     @torch.no_grad()
-    def finalize(self, layout: Literal["dense", "csr"] = "dense") -> nn.Module:
+    def finalize(self, format: Format = "dense") -> nn.Module:
         """Let go of the model as `remove` does, and return it for use: pruned weights are zeros in it.
 
         Args:
-            layout: "csr" turns the weights of Linear layers into sparse matrices in compressed rows. Such a
-                model is for inference only; other layers stay as they are.
+            format: "csr" turns the weights of Linear layers into sparse matrices in compressed rows, "2:4" those
+                that keep at most two of every four inputs into the format of NVIDIA's sparse tensor cores (on
+                such a GPU, in float16 or bfloat16). Such a model is for inference only; other layers stay dense.
 
         Returns:
             The model itself, without masks.
 
         Raises:
-            MethodError: If the layout is unknown.
+            MethodError: If the format is unknown or impossible here; the model is left as it was.
         """
-        if layout not in ("dense", "csr"):
-            raise MethodError(f"layout is {layout!r}, it must be 'dense' or 'csr'")
+        check_format(format, self._layers)
         self.remove()
-        if layout == "csr":
-            for layer in self._layers.values():
-                # A MultiheadAttention reads the weight of its output projection without calling the layer.
-                if type(layer.module) is nn.Linear:
-                    weight = nn.Parameter(layer.weight.to_sparse_csr(), requires_grad=False)
-                    layer.module._parameters["weight"] = weight
+        store_(self._layers, format)
         return self._network.model
 
     def state_dict(self) -> dict[str, Any]:
@@ -274,6 +274,7 @@ class Sparsifier:
             return args, kwargs
         arguments = _with_evaluated_closure(args, kwargs)
         if self._driver.before_step(self.step_count):
+            LOG.info("step %d: %s has moved its non-zeros", self.step_count, self.method.name)
             self._hold_back()
         return arguments
 
@@ -288,7 +289,7 @@ class Sparsifier:
         self._driver.after_step(self.step_count)
         if moved and self._network.explored:
             self._network.explore_()
-        zero_weights_and_state_(self._layers, optimizer, self._driver.trained_masks())
+        zero_weights_and_state_(self._layers, optimizer, self._factors, self._driver.trained_masks())
 
     def _hold_back(self) -> None:
         """Hide the gradients of the prunable weights: optimizers skip what has none."""

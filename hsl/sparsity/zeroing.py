@@ -11,37 +11,57 @@ from torch.optim import Optimizer
 from hsl.sparsity.masks import Layers
 
 
+class Factors:
+    """Masks as numbers 0 and 1 of the weights' type, which are made anew only where a mask has changed.
+
+    To make them costs more than to multiply by them. They take as much memory as the weights.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[Tensor, int, Tensor]] = {}
+
+    def __reduce__(self) -> tuple[type[Factors], tuple[()]]:
+        """A copy makes its own: versions of copied masks begin anew."""
+        return Factors, ()
+
+    def of(self, name: str, mask: Tensor, dtype: torch.dtype) -> Tensor:
+        """The numbers of one mask.
+
+        Args:
+            name: What the mask is called here.
+            mask: Boolean. Whatever is done to it in place, loading included, raises its version.
+            dtype: Floating point.
+        """
+        source, version, factor = self._made.get(name, (None, -1, mask))
+        if source is not mask or version != mask._version or factor.dtype != dtype:
+            factor = as_factor(mask).to(dtype)
+            self._made[name] = (mask, mask._version, factor)
+        return factor
+
+
 @torch.no_grad()
 def zero_weights_and_state_(
-    layers: Layers, optimizer: Optimizer, trained: Mapping[str, Tensor] | None = None
+    layers: Layers, optimizer: Optimizer, factors: Factors, trained: Mapping[str, Tensor] | None = None
 ) -> None:
     """Zero pruned weights and every tensor of their optimizer state that has their shape.
 
     Args:
         layers: Layers with masks.
         optimizer: Whose state to zero.
+        factors: Of these layers; keep them from step to step.
         trained: Masks by layer of the weights whose state stays; None for the active ones.
     """
+    zeroed: list[Tensor] = []
+    multipliers: list[Tensor] = []
     for name, layer in layers.items():
         weight = layer.weight
         state = optimizer.state[weight].values() if weight in optimizer.state else ()
         shaped = [value for value in state if isinstance(value, Tensor) and value.shape == weight.shape]
-        if trained is None:
-            _multiply_([weight, *shaped], layer.weight_mask)
-        else:
-            _multiply_([weight], layer.weight_mask)
-            _multiply_(shaped, trained[name])
-
-
-def _multiply_(tensors: list[Tensor], mask: Tensor) -> None:
-    """Zero where the mask is False.
-
-    The mask becomes numbers once for all that it multiplies, layer by layer, so that they are few and still in the
-    cache: products with numbers of the same type are twice as fast as with bytes.
-    """
-    if tensors:
-        factor = as_factor(mask).to(tensors[0].dtype)
-        torch._foreach_mul_(tensors, [factor] * len(tensors))
+        factor = factors.of(name, layer.weight_mask, weight.dtype)
+        of_state = factor if trained is None else factors.of(f"{name} trained", trained[name], weight.dtype)
+        zeroed += [weight, *shaped]
+        multipliers += [factor, *[of_state] * len(shaped)]
+    torch._foreach_mul_(zeroed, multipliers)
 
 
 @torch.no_grad()

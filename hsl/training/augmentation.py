@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -13,21 +15,80 @@ SMALLEST_SIDE = 32
 """Smaller images are not augmented by default: four pixels are half of an 8x8 digit."""
 
 
-def crop_and_flip(images: Tensor, ids: Tensor, key: int) -> Tensor:
-    """Pad by 4 with zeros, crop at a random place, flip half of the images (He et al. 2016, arXiv 1512.03385).
+@dataclass(frozen=True)
+class Shifts:
+    """Where images are cropped, and which are mirrored.
+
+    Attributes:
+        corner: Row and column at which the crop of the padded image begins, int64 [N, 2] in [0, 8].
+        flip: Whether the crop is mirrored, int64 [N], 0 or 1.
+    """
+
+    corner: Tensor
+    flip: Tensor
+
+
+def draw_shifts(ids: Tensor, key: int) -> Shifts:
+    """What is drawn for each sample, whatever the batch it is in.
 
     Args:
-        images: float [B, C, H, W].
+        ids: Sample ids, int64 [N].
+        key: Stream of the draws, for example of (seed, epoch).
+    """
+    corner = keyed.integers(keyed.key(key, "corner"), ids, (2,), 2 * PADDING + 1)
+    return Shifts(corner, keyed.integers(keyed.key(key, "flip"), ids, (1,), 2).view(-1))
+
+
+def shifted(images: Tensor, shifts: Shifts) -> Tensor:
+    """Pad by 4 with zeros, crop, and mirror (He et al. 2016, arXiv 1512.03385).
+
+    Args:
+        images: [B, C, H, W] of any type.
+        shifts: Of these B images.
+
+    Returns:
+        [B, C, H, W] of the same type.
+    """
+    return (copied_crops if images.device.type == "cpu" else picked_crops)(images, shifts)
+
+
+def picked_crops(images: Tensor, shifts: Shifts) -> Tensor:
+    """As `shifted`, pixel by pixel, which suits GPUs."""
+    height, width = images.shape[2:]
+    windows = functional.pad(images, (PADDING,) * 4).unfold(2, height, 1).unfold(3, width, 1)
+    sample = torch.arange(len(images), device=images.device)
+    cropped = windows[sample, :, shifts.corner[:, 0], shifts.corner[:, 1]]
+    return torch.where(shifts.flip.bool()[:, None, None, None], cropped.flip(3), cropped)
+
+
+def copied_crops(images: Tensor, shifts: Shifts) -> Tensor:
+    """As `shifted`, image by image, which a CPU does in half of the time.
+
+    A crop that is mirrored is a crop of the mirrored image. Each is copied in one piece, from its first pixel to its
+    last; what lies between its rows is skipped by strides, so the result has gaps.
+    """
+    count, channels, height, width = images.shape
+    padded = functional.pad(images, (PADDING,) * 4).contiguous()
+    both = torch.stack((padded, padded.flip(3)))
+    _, each, channel, row, _ = both.stride()
+    top, left = shifts.corner.unbind(1)
+    left = torch.where(shifts.flip.bool(), 2 * PADDING - left, left)
+    image = torch.arange(count) + shifts.flip * count
+    length = (channels - 1) * channel + (height - 1) * row + width
+    pieces = both.as_strided((both.numel() - length + 1, length), (1, 1))
+    copied = pieces.index_select(0, image * each + top * row + left)
+    return copied.as_strided(images.shape, (length, channel, row, 1))
+
+
+def crop_and_flip(images: Tensor, ids: Tensor, key: int) -> Tensor:
+    """Crop at a random place and flip half of the images.
+
+    Args:
+        images: [B, C, H, W] of any type.
         ids: Sample ids, int64 [B].
         key: Stream of the draws, for example of (seed, epoch).
 
     Returns:
-        float [B, C, H, W].
+        [B, C, H, W].
     """
-    height, width = images.shape[2:]
-    corner = keyed.integers(keyed.key(key, "corner"), ids, (2,), 2 * PADDING + 1)
-    flip = keyed.integers(keyed.key(key, "flip"), ids, (1,), 2).bool()
-    windows = functional.pad(images, (PADDING,) * 4).unfold(2, height, 1).unfold(3, width, 1)
-    sample = torch.arange(len(images), device=images.device)
-    cropped = windows[sample, :, corner[:, 0], corner[:, 1]]
-    return torch.where(flip[:, :, None, None], cropped.flip(3), cropped)
+    return shifted(images, draw_shifts(ids, key)).contiguous()

@@ -7,7 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from hsl.hardness import keyed
 from hsl.hardness.apply import Samples
+from hsl.training.augmentation import Shifts, draw_shifts, shifted
 
 
 class TrainingSet:
@@ -45,8 +47,48 @@ class TrainingSet:
         return self._redraw(cycle) if self._redraw else self._samples
 
 
+class Cycle:
+    """One time through the training samples, in batches.
+
+    Order, labels and draws are worked out for all samples at once and on their device, so that a batch costs no
+    more than its images, and no device has to wait for the host.
+
+    Args:
+        samples: What is gone through.
+        key: Stream of the order, of (seed, cycle).
+        batch_size: Samples per batch.
+        augment: Stream of the crops and flips; None leaves the images as they are.
+    """
+
+    def __init__(self, samples: Samples, key: int, batch_size: int, augment: int | None) -> None:
+        order = keyed.permutation(key, len(samples), samples.images.device)
+        ids = samples.ids[order]
+        self._images = samples.images
+        self._places, self._labels, self._ids = (
+            batches(each, batch_size) for each in (order, samples.labels[order], ids)
+        )
+        self._shifts: list[Shifts] = []
+        if augment is not None:
+            drawn = draw_shifts(ids, augment)
+            parts = (batches(drawn.corner, batch_size), batches(drawn.flip, batch_size))
+            self._shifts = [Shifts(*part) for part in zip(*parts, strict=True)]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def batch(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Images uint8 [B, C, H, W], labels int64 [B] and ids int64 [B] of one batch, counted from 0."""
+        images = self._images.index_select(0, self._places[number])
+        if self._shifts:
+            images = shifted(images, self._shifts[number])
+        return images, self._labels[number], self._ids[number]
+
+
 def batches(order: Tensor, batch_size: int) -> list[Tensor]:
-    """Cut positions into batches; a last batch of one sample joins the one before (batch norm needs two)."""
+    """Cut what belongs to samples [N, ...] into batches.
+
+    A last batch of one sample joins the one before: batch norm needs two.
+    """
     parts = list(order.split(batch_size))
     if len(parts) > 1 and len(parts[-1]) == 1 < batch_size:
         parts[-2:] = [torch.cat(parts[-2:])]

@@ -19,6 +19,7 @@ from hsl.training import checkpoint
 from hsl.training.allocator import keep_freed_memory
 from hsl.training.augmentation import SMALLEST_SIDE
 from hsl.training.batching import TrainingSet, batches
+from hsl.training.compiled import check_compiled, compiled
 from hsl.training.configuration import Configuration, ModelSpec, Training
 from hsl.training.data import Data, load_data, sets_of
 from hsl.training.evaluation import to_float
@@ -59,7 +60,11 @@ def build_trainer(
         device: Torch device.
         objective: Name of the validation metric that says which epoch is the best.
         keep_best: Whether the network of that epoch is kept, beside the final one.
+
+    Raises:
+        HslError: If something that the configuration needs is missing here.
     """
+    check_compiled(configuration.training, device)
     data = load_data(configuration.dataset, configuration.split, device)
     train, sets = sets_of(configuration, seed, scores, device)
     training = _with_augmentation(configuration.training, data.shape)
@@ -98,6 +103,7 @@ def build_trainer(
         loss=training_loss(configuration.regime.attack, seed),
         objective=objective,
         keep_best=keep_best,
+        forward=compiled(model, training),
     )
 
 

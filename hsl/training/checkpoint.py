@@ -18,7 +18,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from hsl.errors import StoreError
-from hsl.training.generations import JSON_ENTRY, locate
+from hsl.filesystems import open_filesystem
+from hsl.training.generations import JSON_ENTRY, SCRATCH
 from hsl.training.names import SEPARATOR, escaped, unescaped
 
 Tree = Mapping[str, Any]
@@ -80,15 +81,15 @@ def place(uri: str, content: bytes) -> None:
     """Write a file atomically: locally to a scratch name and then by rename, in object stores by one put.
 
     Args:
-        uri: Path or URI (``s3://``, ``gs://``) of the file.
+        uri: Path or URI of the file.
         content: What it shall hold.
     """
-    filesystem, path = locate(uri)
+    filesystem, path = open_filesystem(uri)
     if not isinstance(filesystem, fs.LocalFileSystem):
         _put(filesystem, path, content)
         return
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    scratch = f"{path}.{uuid.uuid4().hex}.part"  # several processes may make the same file
+    scratch = f"{path}.{uuid.uuid4().hex}{SCRATCH}"  # several processes may make the same file
     try:
         _put(filesystem, scratch, content)
         filesystem.move(scratch, path)
@@ -108,7 +109,7 @@ def read(uri: str) -> dict[str, Any] | None:
     Raises:
         StoreError: If the file is damaged.
     """
-    filesystem, path = locate(uri)
+    filesystem, path = open_filesystem(uri)
     try:
         with filesystem.open_input_stream(path) as stream:
             content = stream.read()
@@ -119,6 +120,6 @@ def read(uri: str) -> dict[str, Any] | None:
 
 def remove(uri: str) -> None:
     """Delete the file at `uri`, if there is one."""
-    filesystem, path = locate(uri)
+    filesystem, path = open_filesystem(uri)
     if filesystem.get_file_info(path).type != fs.FileType.NotFound:
         filesystem.delete_file(path)

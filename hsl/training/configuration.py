@@ -94,6 +94,8 @@ class Training(Strict):
         augment: Random crop (padding 4) and horizontal flip; by default where images are at least 32 px.
         amp: Forward and loss in bfloat16 autocast.
         channels_last: NHWC memory format for convolutional networks.
+        compile: Forward and backward passes of training through torch.compile.
+        cuda_graphs: They are replayed as CUDA graphs; on NVIDIA GPUs alone.
         evaluate_every: Epochs between evaluations; the last epoch is always evaluated.
         checkpoint_every: Epochs between checkpoints.
     """
@@ -112,6 +114,8 @@ class Training(Strict):
     augment: bool | None = None
     amp: bool = False
     channels_last: bool = False
+    compile: bool = False
+    cuda_graphs: bool = False
     evaluate_every: Annotated[int, Field(ge=1)] = 1
     checkpoint_every: Annotated[int, Field(ge=1)] = 10
 

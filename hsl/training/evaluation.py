@@ -75,10 +75,11 @@ def judge(model: nn.Module, samples: Samples, perturb: Perturb | None = None) ->
     was_training = model.training
     model.eval()
     correct, losses = [], []
-    for part in torch.arange(len(samples.labels), device=samples.labels.device).split(BATCH):
-        images, labels = to_float(samples.images[part]), samples.labels[part]
+    parts = (each.split(BATCH) for each in (samples.images, samples.labels, samples.ids))
+    for pixels, labels, ids in zip(*parts, strict=True):
+        images = to_float(pixels)
         if perturb is not None:
-            images = perturb(model, images, labels, samples.ids[part])
+            images = perturb(model, images, labels, ids)
         with torch.no_grad():
             logits = model(images).float()
         correct.append(logits.argmax(1) == labels)

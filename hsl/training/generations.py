@@ -10,9 +10,14 @@ from typing import Any
 from pyarrow import fs
 
 from hsl.errors import StoreError
+from hsl.filesystems import open_filesystem, with_suffix
 
 SUFFIX = ".safetensors"
 PREVIOUS = ".previous"
+
+SCRATCH = ".part"
+"""How the name of a file ends that is being written."""
+
 JSON_ENTRY = "__json__"
 """Entry of the file that holds, as JSON, whatever is no tensor."""
 
@@ -32,7 +37,7 @@ def write(uri: str, state: dict[str, Any]) -> None:
     from hsl.training import checkpoint  # noqa: PLC0415  imports torch
 
     content = checkpoint.to_bytes(state)
-    filesystem, path = locate(uri)
+    filesystem, path = open_filesystem(uri)
     if filesystem.get_file_info(path).type != fs.FileType.NotFound:
         filesystem.move(path, path + PREVIOUS)
     checkpoint.place(uri, content)
@@ -45,7 +50,7 @@ def read(uri: str) -> dict[str, Any] | None:
     """
     from hsl.training import checkpoint  # noqa: PLC0415  imports torch
 
-    for generation in (uri, uri + PREVIOUS):
+    for generation in (uri, with_suffix(uri, PREVIOUS)):
         try:
             state = checkpoint.read(generation)
         except StoreError as error:
@@ -68,7 +73,7 @@ def remove_previous(uri: str) -> None:
     """Delete all but the newest generation: what a trial that has ended does not need any more."""
     from hsl.training import checkpoint  # noqa: PLC0415  imports torch
 
-    checkpoint.remove(uri + PREVIOUS)
+    checkpoint.remove(with_suffix(uri, PREVIOUS))
 
 
 def read_json(uri: str) -> dict[str, Any] | None:
@@ -76,7 +81,7 @@ def read_json(uri: str) -> dict[str, Any] | None:
 
     Needs no torch. A file that was cut off is recognised by its length.
     """
-    filesystem, path = locate(uri)
+    filesystem, path = open_filesystem(uri)
     for generation in (path, path + PREVIOUS):
         try:
             with filesystem.open_input_file(generation) as file:
@@ -99,10 +104,3 @@ def _json_of(file: Any) -> dict[str, Any]:
         raise ValueError("it is cut off")
     begin, end = offsets[JSON_ENTRY]
     return dict(json.loads(file.read_at(end - begin, 8 + length + begin)))
-
-
-def locate(uri: str) -> tuple[fs.FileSystem, str]:
-    """The file system that `uri` names, and the path on it."""
-    if "://" in uri:
-        return fs.FileSystem.from_uri(uri)
-    return fs.LocalFileSystem(), uri

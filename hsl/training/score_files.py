@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from hsl.errors import DataError
+from hsl.filesystems import open_filesystem
 from hsl.hardness.apply import Samples, mislabelled
 from hsl.hardness.difficulty import mean_over_models
 from hsl.hardness.regimes import LabelNoise
 from hsl.training import checkpoint
-from hsl.training.generations import locate
 
 if TYPE_CHECKING:
     from hsl.training.arrays import Arrays
@@ -84,7 +84,7 @@ def write_table(uri: str, table: pa.Table) -> None:
 
 def read_table(uri: str) -> pa.Table:
     """Columns ``id``, ``split``, ``label``, ``score``, in the order of the ids; ``is_wrong`` where labels were."""
-    filesystem, path = locate(uri)
+    filesystem, path = open_filesystem(uri)
     return pq.read_table(path, filesystem=filesystem)
 
 
@@ -178,5 +178,5 @@ def _check_same(uri: str, scored: pa.Table, wanted: pa.Table) -> None:
         if column in scored.column_names and not scored.column(column).equals(wanted.column(column)):
             raise DataError(
                 f"the scores in {uri} are of {what}: their column {column!r} is not that of the data set; "
-                f"delete the folder {uri.rpartition('/')[0]}, and the same command computes them anew"
+                f"delete the folder {uri.partition('?')[0].rpartition('/')[0]}, and the same command computes them anew"
             )

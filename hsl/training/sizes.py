@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from hsl.errors import DataError
 from hsl.training.registries import kind_and_path
@@ -42,13 +43,27 @@ def known_size(dataset: str) -> KnownSize | None:
 
 
 def _rows(path: str) -> KnownSize | None:
-    import pyarrow.parquet as pq  # noqa: PLC0415  only these data sets need it
-
-    from hsl.training.sources import is_test_file, parquet_files  # noqa: PLC0415  as above
-
-    root = Path(path).expanduser()
     try:
-        counts = [(pq.read_metadata(file).num_rows, is_test_file(file, root)) for file in parquet_files(path)]
+        counts = list(_counts(path))
     except (OSError, ValueError, DataError):  # whoever reads the data will say what is wrong with them
         return None
     return KnownSize(sum(rows for rows, _ in counts), sum(rows for rows, is_test in counts if is_test))
+
+
+def _counts(path: str) -> Iterator[tuple[int, bool]]:
+    """Rows of each file, and whether it belongs to a test set."""
+    import pyarrow.parquet as pq  # noqa: PLC0415  only these data sets need it
+
+    from hsl.training.remote import is_remote, reached, remote_files  # noqa: PLC0415  as above
+    from hsl.training.sources import is_test_file, parquet_files  # noqa: PLC0415
+
+    if not is_remote(path):
+        root = Path(path).expanduser()
+        for file in parquet_files(path):
+            yield pq.read_metadata(file).num_rows, is_test_file(file, root)
+        return
+    with reached(path) as (filesystem, place):
+        for info in remote_files(path):
+            if info.path.endswith(".parquet"):
+                rows = pq.read_metadata(info.path, filesystem=filesystem).num_rows
+                yield rows, is_test_file(PurePosixPath(info.path), PurePosixPath(place))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from PIL import Image
 
 from hsl.errors import DataError
 from hsl.training.arrays import Arrays
+from hsl.training.remote import is_remote, local_copy, remote_files
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp", ".tif", ".tiff"})
 
@@ -30,9 +31,12 @@ def parquet(path: str) -> Arrays:
     """Images in the Hugging Face layout: an image column (struct of `bytes` and `path`) and a label column.
 
     Args:
-        path: One file, or a folder of them; those whose name, or folder, begins with "test" or "val" are the
-            test set.
+        path: One file, or a folder of them, also as a URI; those whose name, or folder, begins with "test" or "val"
+            are the test set.
     """
+    if is_remote(path):
+        with local_copy(path) as copy:
+            return parquet(str(copy))
     import pyarrow.parquet as pq  # noqa: PLC0415  only this source needs it
 
     images: list[np.ndarray] = []
@@ -63,7 +67,7 @@ def parquet_files(path: str) -> list[Path]:
     return files
 
 
-def is_test_file(file: Path, root: Path) -> bool:
+def is_test_file(file: PurePath, root: PurePath) -> bool:
     """Whether a file of the folder `root` belongs to a test set; a file given by itself never does."""
     return file != root and any(part.startswith(("test", "val")) for part in file.relative_to(root).parts)
 
@@ -98,6 +102,10 @@ def _readable(where: str, source: Path | bytes) -> np.ndarray:
 
 def imagefolder(path: str) -> Arrays:
     """A folder per class, at `path` itself or below `path`/train and `path`/test (or val)."""
+    if is_remote(path):
+        raise DataError(
+            f"imagefolder reads local folders only, not {path!r}; pack it as Parquet, parquet:{path}"
+        )
     root = Path(path).expanduser()
     parts = {name: root / name for name in ("train", "test", "val") if (root / name).is_dir()}
     found = list(_labelled_files(parts or {"train": root}))
@@ -145,7 +153,15 @@ def fingerprint(kind: str, path: str) -> str:
     reads_files = kind in {"parquet", "imagefolder"} or (":" in kind and path)
     if not reads_files:
         return path
+    if is_remote(path):
+        if kind != "parquet":
+            return path
+        return _digest((f.path, f.size, f.mtime_ns) for f in remote_files(path))
     root = Path(path).expanduser().resolve()
     files = [root] if root.is_file() else sorted(file for file in root.rglob("*") if file.is_file())
     listed = [(str(f.relative_to(root.parent)), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-    return hashlib.blake2b(repr(listed).encode(), digest_size=8).hexdigest()
+    return _digest(listed)
+
+
+def _digest(listed: Iterable[tuple[str, int, int]]) -> str:
+    return hashlib.blake2b(repr(list(listed)).encode(), digest_size=8).hexdigest()

@@ -14,10 +14,8 @@ from torch import Tensor, nn
 from hsl.errors import DivergedError
 from hsl.hardness import keyed
 from hsl.hardness.adversarial import TrainingLoss
-from hsl.hardness.apply import Samples
 from hsl.sparsity import Sparsifier
-from hsl.training.augmentation import crop_and_flip
-from hsl.training.batching import TrainingSet, batches
+from hsl.training.batching import Cycle, TrainingSet
 from hsl.training.best import BestEpoch
 from hsl.training.configuration import Training
 from hsl.training.evaluation import EvaluationSets, mean_loss_and_accuracy, to_float
@@ -44,6 +42,7 @@ class Trainer:
         loss: What is minimised on every batch.
         objective: Name of the validation metric that says which epoch is the best.
         keep_best: Whether the network of that epoch is kept, beside the final one.
+        forward: What batches are trained through: `model`, or a compiled form of it.
     """
 
     def __init__(
@@ -60,8 +59,10 @@ class Trainer:
         loss: TrainingLoss,
         objective: str = "val_matched_accuracy",
         keep_best: bool = False,
+        forward: nn.Module | None = None,
     ) -> None:
         self.model = model
+        self._forward = model if forward is None else forward
         self.sparsifier = sparsifier
         self.meter = meter
         self.training = training
@@ -165,23 +166,23 @@ class Trainer:
         losses: list[Tensor] = []
         predicted: list[Tensor] = []
         labelled: list[Tensor] = []
-        for samples, batch in self._batches(end):
-            images, labels, ids = to_float(samples.images[batch]), samples.labels[batch], samples.ids[batch]
-            logits, loss = self._train_batch(images, labels, ids)
+        for images, labels, ids in self._batches(end):
+            logits, loss = self._train_batch(to_float(images), labels, ids)
             losses.append(loss)
             predicted.append(logits.argmax(1))
             labelled.append(labels)
         return mean_loss_and_accuracy(losses, predicted, labelled)
 
-    def _batches(self, end: int) -> Iterator[tuple[Samples, Tensor]]:
-        """Samples and positions of the steps until `end`, cycle by cycle, wherever in a cycle they begin."""
+    def _batches(self, end: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Images, labels and ids of the steps until `end`, cycle by cycle, wherever in a cycle they begin."""
         while self._step < end:
-            samples, done = self.train_samples.at(self._cycle), self._step % self._steps_per_cycle
-            order = keyed.permutation(keyed.key(self._seed, "order", self._cycle), len(self.train_samples))
-            cut = batches(order, self.training.batch_size)
-            replayed = [batch for batch in cut for _ in range(self._loss.replays)]
+            number, done = self._cycle, self._step % self._steps_per_cycle
+            augment = keyed.key(self._seed, "augment", number) if self.training.augment else None
+            order = keyed.key(self._seed, "order", number)
+            cycle = Cycle(self.train_samples.at(number), order, self.training.batch_size, augment)
+            replayed = [batch for batch in range(len(cycle)) for _ in range(self._loss.replays)]
             for batch in replayed[done : done + end - self._step]:
-                yield samples, batch
+                yield cycle.batch(batch)
 
     @property
     def _cycle(self) -> int:
@@ -189,13 +190,13 @@ class Trainer:
         return self._step // self._steps_per_cycle + 1
 
     def _train_batch(self, images: Tensor, labels: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-        if self.training.augment:
-            images = crop_and_flip(images, ids, keyed.key(self._seed, "augment", self._cycle))
         if self.training.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         self._optimizer.zero_grad(set_to_none=True)
+        if self.training.cuda_graphs:  # what the last step's graphs returned may be overwritten
+            torch.compiler.cudagraph_mark_step_begin()
         with self._precision(images.device):
-            logits, loss = self._loss(self.model, images, labels, ids, self._cycle)
+            logits, loss = self._loss(self._forward, images, labels, ids, self._cycle)
         loss.backward()
         self._set_learning_rate()
         self._optimizer.step()

@@ -1,11 +1,16 @@
 """A Ray cluster of several nodes on this machine, in a process of its own, told by lines on stdin.
 
-Prints its address once it is up; ``kill N`` ends a node without warning (SIGKILL of its raylet), ``add`` adds one, and
-the end of stdin shuts it down. Only processes that it started are ended.
+Prints its address once it is up; ``kill N`` ends a node without warning (SIGKILL of its raylet), ``add`` adds one,
+``watch N URL`` starts the watcher of a node with other metadata and prints what it says when it ends, ``why N`` prints
+the reason that Ray knows for the end of a node, and the end of stdin shuts the cluster down. Only processes that it
+started are ended.
 """
 
+import os
+import subprocess
 import sys
 
+import ray
 from ray.cluster_utils import Cluster
 
 QUICK_HEALTH_CHECKS = {
@@ -21,6 +26,20 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
+def watch(address: str, node: str, url: str) -> str:
+    command = [sys.executable, "-m", "hsl.cluster.preemption", "aws", url, node]
+    environment = {**os.environ, "RAY_ADDRESS": address}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return f"{done.returncode} {' '.join(done.stderr.split())}"
+
+
+def why(address: str, node: str) -> str:
+    ray.init(address=address, logging_level="ERROR", log_to_driver=False)
+    (found,) = (each for each in ray.nodes() if each["NodeID"] == node)
+    ray.shutdown()
+    return f"{found['Alive']} {found['DeathReason']} {found['DeathReasonMessage']}"
+
+
 def main(count: int) -> None:
     head = {"num_cpus": 0, "include_dashboard": False, "_system_config": QUICK_HEALTH_CHECKS}
     cluster = Cluster(initialize_head=True, head_node_args=head)
@@ -32,6 +51,10 @@ def main(count: int) -> None:
             cluster.remove_node(nodes[int(rest[0])], allow_graceful=False)
         elif verb == "add":
             nodes.append(cluster.add_node(num_cpus=1))
+        elif verb == "watch":
+            say(watch(cluster.address, nodes[int(rest[0])].node_id, rest[1]))
+        elif verb == "why":
+            say(why(cluster.address, nodes[int(rest[0])].node_id))
         say("done")
     cluster.shutdown()
 

@@ -1,5 +1,7 @@
 """The node types of cluster.yaml under Ray's fake provider on this machine: no worker until there is work.
 
+Its file lies where Ray's launcher puts it on a head, in the home folder, which the test chooses.
+
 Prints its address once it is up, and then a line ``NODES GPUS`` whenever the number of workers changes. The end of
 stdin shuts it down, and ends only processes that it started.
 """
@@ -11,13 +13,13 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import psutil
 import ray
 
+from hsl.cluster.fleet import BOOTSTRAP
 from hsl.cluster.launcher import read_cluster
 
 PORT = 6379  # the fake provider knows no other
@@ -38,7 +40,7 @@ def scaled_down(path: str) -> dict:
     for node in made["available_node_types"].values():
         cpus = min(1, node["resources"]["CPU"])
         memory = {"object_store_memory": 100 * 1024 * 1024}
-        node.update(node_config={}, resources={**node["resources"], "CPU": cpus, **memory}, labels={})
+        node.update(node_config={}, resources={**node["resources"], "CPU": cpus, **memory})
         node["max_workers"] = min(2, node.get("max_workers", 0))
     lists = {name: [] for name in (*EMPTY_LISTS, "head_start_ray_commands", "worker_start_ray_commands")}
     more = {"cluster_synced_files": [], "rsync_exclude": [], "rsync_filter": []}
@@ -54,14 +56,14 @@ def scaled_down(path: str) -> dict:
 
 
 def start(config: dict) -> subprocess.Popen:
-    with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as file:
-        json.dump(config, file)
+    file = Path(BOOTSTRAP).expanduser()
+    file.write_text(json.dumps(config))
     tools = Path(sys.executable).parent
     environment = {**os.environ, "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1"}
     environment["PATH"] = f"{tools}:{environment['PATH']}"
     options = [f"--port={PORT}", "--include-dashboard=false", "--num-cpus=0"]
     return subprocess.Popen(
-        [str(tools / "ray"), "start", "--head", "--block", *options, f"--autoscaling-config={file.name}"],
+        [str(tools / "ray"), "start", "--head", "--block", *options, f"--autoscaling-config={file}"],
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

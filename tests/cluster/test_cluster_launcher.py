@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,9 @@ def test_workers_are_spot_machines_with_a_gpu_from_none_up_and_the_head_trains_n
     assert len(workers) == 2
     for worker in workers:
         assert worker.is_spot and worker.gpus == 1 and 0 < worker.most <= cluster["max_workers"]
-        assert worker.price is not None and 0.1 < worker.price < 10
+        assert worker.price is not None and worker.on_demand_price is not None
+        assert 0.1 < worker.price < worker.on_demand_price < 10
+        assert worker.priced_on is not None
         assert cluster["available_node_types"][worker.name]["min_workers"] == 0
     assert f"preemption {provider}" in cluster["worker_start_ray_commands"][-1]
 
@@ -66,10 +69,10 @@ def test_nodes_install_a_commit_of_this_history() -> None:
 
 
 def set_at(content: dict[str, Any], path: str, value: Any) -> None:
-    *parents, last = path.split("/")
+    *parents, last = re.split(r"(?<!\\)/", path)
     for key in parents:
         content = content[key]
-    content[last] = value
+    content[last.replace("\\/", "/")] = value
 
 
 TYPOS = [
@@ -81,6 +84,16 @@ TYPOS = [
     ("available_node_types/t4-spot/min_workers", 13, "13 is above max_workers, 12"),
     ("available_node_types/t4-spot/resources", {}, "t4-spot.resources: missing"),
     ("available_node_types/t4-spot/labels", {"hsl/price-per-hour": "cheap"}, "give dollars per hour"),
+    (
+        "available_node_types/t4-spot/labels",
+        {"hsl/spot-price-per-hour": 0.2},
+        "give dollars per hour in quotes",
+    ),
+    ("available_node_types/t4-spot/labels", {"hsl/price-per-hour": "inf"}, "give dollars per hour"),
+    ("available_node_types/t4-spot/labels/hsl\\/price-per-hou", "1", r"did you mean 'hsl/price-per-hour'"),
+    ("available_node_types/t4-spot/labels/hsl\\/priced-on", "yesterday", "give the date of the prices"),
+    ("available_node_types/t4-spot/labels", {"hsl/price-per-hour": "1"}, "prices without hsl/priced-on"),
+    ("available_node_types/head/labels/hsl\\/spot-price-per-hour", "1", "asks for no spot machine"),
     ("available_node_types/head/resources/CPU", 4, "needs CPU: 0"),
     ("head_node_type", "haed", r"no node type is called 'haed' \(did you mean 'head'\?\)"),
     ("idle_timeout_minutes", 1, "give at least 5"),

@@ -6,13 +6,16 @@ import os
 import secrets
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 import yaml
+from test_cluster_preemption import AWS, NOTICES, Metadata
 
 from hsl.results.store import Store
 
@@ -32,6 +35,13 @@ SPACE = {
     "budget": {"configurations_per_cell": 4},
     "early_stopping": "none",
     "confirm": {"seeds": 0},
+}
+INTERVAL = 15
+SLOW: dict[str, Any] = SPACE | {
+    "training": {"epochs": 40, "batch_size": 32, "checkpoint_every": INTERVAL},
+    "regimes": {"pgd": {"attack": {"name": "pgd", "eps": "16/255", "step": "4/255", "steps": 20}}},
+    "baseline": None,
+    "budget": {"configurations_per_cell": 3},
 }
 MEASURED = ("objective", "val_matched_loss", "test_matched_accuracy", "test_clean_loss", "nonzeros", "epochs")
 
@@ -57,11 +67,11 @@ class Nodes:
         )
         self.address = self.line()
 
-    def tell(self, command: str) -> None:
+    def tell(self, command: str) -> str:
+        """What the cluster answers."""
         self._stream(self.process.stdin).write(command + "\n")
         self._stream(self.process.stdin).flush()
-        while self.line() != "done":
-            pass
+        return "\n".join(iter(self.line, "done"))
 
     def line(self) -> str:
         """The next line that the cluster prints."""
@@ -92,8 +102,16 @@ def nodes(environment: dict[str, str]) -> Iterator[Nodes]:
 
 
 @pytest.fixture
-def growing(environment: dict[str, str]) -> Iterator[Nodes]:
-    cluster = Nodes("cluster_that_grows.py", str(HERE.parents[1] / "cluster.yaml"), environment)
+def on_head(environment: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """The environment on the head of a cluster, whose home holds the cluster's file."""
+    home = tmp_path / "home"
+    home.mkdir()
+    return {**environment, "HOME": str(home)}
+
+
+@pytest.fixture
+def growing(on_head: dict[str, str]) -> Iterator[Nodes]:
+    cluster = Nodes("cluster_that_grows.py", str(HERE.parents[1] / "cluster.yaml"), on_head)
     yield cluster
     cluster.close()
 
@@ -109,11 +127,11 @@ def sweep(
     )
 
 
-def wait_for_checkpoints(store: Path, count: int) -> None:
+def wait_for_epochs(store: Path, trials: int, epoch: int) -> None:
     until = time.monotonic() + LIMIT_SECONDS
-    while len(list((store / "checkpoints").glob("*.safetensors"))) < count:
+    while not store.exists() or sum(max(found) >= epoch for found in epochs(store).values()) < trials:
         assert time.monotonic() < until, "no trial came under way"
-        time.sleep(0.1)
+        time.sleep(0.3)
 
 
 def wait_for_trials(store: Path, count: int) -> None:
@@ -129,6 +147,27 @@ def measured(store: Path) -> dict[str, list[object]]:
     return {row["trial_id"]: [row[name] for name in MEASURED] for row in rows}
 
 
+def rows(store: Path) -> list[dict[str, Any]]:
+    return Store(str(store)).read("trials").to_pylist()
+
+
+def check_losses(store: Path, drivers_killed: int) -> None:
+    """Both machines were seen to go, with a trial on each; less than an interval was repeated each time."""
+    sessions = Store(str(store)).read("sessions").to_pylist()
+    assert sum(session["lost_nodes"] for session in sessions) == 2
+    assert 1 <= sum(row["losses"] for row in rows(store)) <= 2
+    for row in rows(store):
+        assert row["repeated_epochs"] < INTERVAL * (row["losses"] + drivers_killed)
+    assert sum(row["repeated_epochs"] for row in rows(store)) > 0, (
+        "the first had gone on, after its checkpoint"
+    )
+
+
+def told(store: Path) -> str:
+    command = [sys.executable, "-m", "hsl.cli", "status", str(store)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
 def epochs(store: Path) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for row in Store(str(store)).read("epochs").to_pylist():
@@ -140,16 +179,16 @@ def test_two_of_three_nodes_vanish_one_joins_the_driver_is_killed_and_the_number
     nodes: Nodes, environment: dict[str, str], tmp_path: Path
 ) -> None:
     space = tmp_path / "space.yaml"
-    space.write_text(yaml.safe_dump(SPACE))
+    space.write_text(yaml.safe_dump(SLOW))
     vanishing, undisturbed = tmp_path / "vanishing", tmp_path / "undisturbed"
 
     driver = sweep(space, vanishing, environment, nodes.address)
-    wait_for_checkpoints(vanishing, 2)
+    wait_for_epochs(vanishing, 3, INTERVAL + 1)  # all have a checkpoint, and have gone on
     nodes.tell("kill 0")
-    wait_for_trials(vanishing, 2)
+    wait_for_trials(vanishing, 1)
     nodes.tell("kill 1")
     nodes.tell("add")
-    wait_for_trials(vanishing, 5)
+    wait_for_trials(vanishing, 3)
     driver.kill()
     driver.wait(timeout=30)
     assert sweep(space, vanishing, environment, nodes.address).wait(timeout=LIMIT_SECONDS) == 0
@@ -157,18 +196,58 @@ def test_two_of_three_nodes_vanish_one_joins_the_driver_is_killed_and_the_number
     assert sweep(space, undisturbed, environment, None).wait(timeout=LIMIT_SECONDS) == 0
     assert measured(vanishing) == measured(undisturbed)
     assert epochs(vanishing) == epochs(undisturbed)
-    assert max(row["attempts"] for row in Store(str(vanishing)).read("trials").to_pylist()) > 1
+    check_losses(vanishing, drivers_killed=1)
+    assert all(row["losses"] == row["repeated_epochs"] == 0 for row in rows(undisturbed))
+    assert "2 machines were lost" in told(vanishing)
+    assert "lost" not in told(undisturbed)
+
+
+@pytest.fixture
+def metadata() -> Iterator[str]:
+    """Serves, in place of the provider, that the machine will be taken away."""
+    Metadata.answers, Metadata.asked = {AWS: NOTICES[0][2]}, []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Metadata)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join(timeout=5)
+
+
+PREEMPTED = "3"
+"""NodeDeathInfo.AUTOSCALER_DRAIN_PREEMPTED: Tune does not count what is lost with such a node as a failure."""
+
+
+def test_a_node_that_its_provider_takes_away_is_drained_and_its_trials_go_on_elsewhere(
+    nodes: Nodes, environment: dict[str, str], metadata: str, tmp_path: Path
+) -> None:
+    space, store = tmp_path / "space.yaml", tmp_path / "store"
+    space.write_text(yaml.safe_dump(SPACE))
+    driver = sweep(space, store, environment, nodes.address)
+    wait_for_epochs(store, 3, INTERVAL + 1)
+    said = nodes.tell(f"watch 0 {metadata}")
+    assert said.startswith("0 ") and said.endswith("drained"), said
+    nodes.tell("kill 0")
+    assert driver.wait(timeout=LIMIT_SECONDS) == 0
+
+    assert nodes.tell("why 0").startswith(f"False {PREEMPTED} "), "Ray knows why the node ended"
+    rows = Store(str(store)).read("trials").to_pylist()
+    assert [row["status"] for row in rows] == ["completed"] * 12
+    assert len({row["trial_id"] for row in rows}) == 12
+    assert epochs(store) == {row["trial_id"]: list(range(1, 13)) for row in rows}
+    assert max(row["attempts"] for row in rows) == 2, "one trial was moved, and started again once"
 
 
 def test_workers_come_with_the_work_run_two_trials_each_and_leave(
-    growing: Nodes, environment: dict[str, str], tmp_path: Path
+    growing: Nodes, on_head: dict[str, str], tmp_path: Path
 ) -> None:
+    """Nothing but the space and the address is given: how far it grows stands in the cluster's file on the head."""
     space, store = tmp_path / "space.yaml", tmp_path / "store"
-    resources = {"cpu": 0.5, "gpu": 0.5, "concurrent": 4}
-    space.write_text(yaml.safe_dump(SPACE | {"resources": resources}))
+    space.write_text(yaml.safe_dump(SPACE | {"resources": {"cpu": 0.5, "gpu": 0.5}}))
     assert growing.line() == "0 0", "no worker before there is work"
 
-    driver = sweep(space, store, environment, growing.address)
+    driver = sweep(space, store, on_head, growing.address)
     seen = [growing.line()]
     while seen[-1] != "2 2":
         seen.append(growing.line())
@@ -179,6 +258,9 @@ def test_workers_come_with_the_work_run_two_trials_each_and_leave(
     rows = Store(str(store)).read("trials").to_pylist()
     assert len(measured(store)) == len(rows) == 12
     assert most_at_once(rows) == 4, "two trials on each of two GPUs"
+    (session,) = Store(str(store)).read("sessions").to_pylist()
+    hours = session["wall_time"] / 3600
+    assert 0.2016 * hours < session["cost"] < (0.2016 + 2 * 0.40) * hours, "the head, and up to two workers"
 
 
 def most_at_once(rows: list[dict[str, Any]]) -> int:

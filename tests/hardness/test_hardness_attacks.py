@@ -180,9 +180,11 @@ def test_flags_weights_and_gradients_are_left_alone(bn_mode):
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
     model[0].weight.grad = None
+    model[4].bias.requires_grad_(False)
     flags, weights = [m.training for m in model.modules()], copy.deepcopy(dict(model.named_parameters()))
     pgd(model, *batch(), eps=EPS, step=STEP, steps=2, bn_mode=bn_mode)
     assert [m.training for m in model.modules()] == flags
+    assert [n for n, p in model.named_parameters() if not p.requires_grad] == ["4.bias"]
     assert same(weights, dict(model.named_parameters()))
     assert model[0].weight.grad is None
     assert all(bool((p.grad == 1).all()) for n, p in model.named_parameters() if n != "0.weight")
@@ -193,6 +195,7 @@ def test_flags_are_restored_when_the_model_fails():
     with pytest.raises(RuntimeError):
         pgd(model, torch.rand(2, 5, 6, 6), torch.tensor([0, 1]), eps=EPS, step=STEP, steps=1)
     assert all(module.training for module in model.modules())
+    assert all(parameter.requires_grad for parameter in model.parameters())
 
 
 def test_running_statistics_move_in_train_mode_alone():

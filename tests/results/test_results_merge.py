@@ -132,7 +132,7 @@ def test_interrupted_merge_is_completed_by_the_next(
 ) -> None:
     rows = [trial("x-1", stage="confirm", seed=1), trial("y-0")]
     a, b = make(tmp_path / "a", rows[:1]), make(tmp_path / "b", rows[1:])
-    a.write_checkpoint("x-1.safetensors", pa.py_buffer(b"network"))
+    a.write_file("checkpoints/x-1.safetensors", pa.py_buffer(b"network"))
     merge([a, b], Store(tmp_path / "whole"))
     place, count = Store._place, [0]
 
@@ -150,7 +150,7 @@ def test_interrupted_merge_is_completed_by_the_next(
     merge([a, b], Store(tmp_path / "new"))
     for table in TABLES:
         assert Store(tmp_path / "new").read(table) == Store(tmp_path / "whole").read(table)
-    assert Store(tmp_path / "new").checkpoints() == {"x-1.safetensors": 7}
+    assert Store(tmp_path / "new").files("checkpoints") == {"x-1.safetensors": 7}
 
 
 def test_conflict_is_refused_or_the_first_counts(tmp_path: Path) -> None:
@@ -266,12 +266,12 @@ def test_networks_of_confirmed_trials_are_taken_along(tmp_path: Path) -> None:
         (tmp_path / "a" / "checkpoints").mkdir(exist_ok=True)
         (tmp_path / "a" / "checkpoints" / f"{Path(name).name}.safetensors").write_bytes(b"network")
     done = merge([a], Store(tmp_path / "new"))
-    assert Store(tmp_path / "new").checkpoints() == {"x-1.safetensors": 7}
+    assert Store(tmp_path / "new").files("checkpoints") == {"x-1.safetensors": 7}
     assert done.stores.select(["networks", "networks_missing"]).to_pylist() == [
         {"networks": 1, "networks_missing": 1}
     ]
     merge([a], Store(tmp_path / "without"), networks=False)
-    assert Store(tmp_path / "without").checkpoints() == {}
+    assert Store(tmp_path / "without").files("checkpoints") == {}
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_object_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         options = f"scheme=http&endpoint_override={host}%3A{port}&region=us-east-1"
         fs.FileSystem.from_uri(f"s3://bucket?{options}&allow_bucket_creation=true")[0].create_dir("bucket")
         store = make(tmp_path / "a", [trial("x-1", stage="confirm", seed=1)])
-        store.write_checkpoint("x-1.safetensors", pa.py_buffer(b"network"))
+        store.write_file("checkpoints/x-1.safetensors", pa.py_buffer(b"network"))
         remote = Store(f"s3://bucket/merged?{options}")
         assert merge([store], remote).changed
         assert not merge([store], remote).changed

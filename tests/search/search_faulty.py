@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import ray
+import torch
 from torch import Tensor, nn
 
 from hsl.training.models import Shape, mlp
@@ -16,9 +17,15 @@ from hsl.training.models import Shape, mlp
 POISON = 48
 """Batches of this size always hang."""
 
+GREED = 24
+"""Batches of this size take all the memory that there is, a little at a time."""
+
+HOARD_BYTES = 8 << 30
+"""What they take at most, where nobody stops them."""
+
 
 class Faulty(nn.Module):
-    """An MLP that hangs in training on batches of `POISON` samples."""
+    """An MLP that hangs in training on batches of `POISON` samples, and hoards memory on those of `GREED`."""
 
     def __init__(self, shape: Shape, classes: int) -> None:
         super().__init__()
@@ -27,7 +34,18 @@ class Faulty(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         if self.training and len(images) == POISON:
             time.sleep(10_000)
+        if self.training and len(images) == GREED:
+            hoard()
         return self.inner(images)  # type: ignore[no-any-return]
+
+
+def hoard() -> None:
+    """Take memory, and use it, until somebody stops this process."""
+    taken = []
+    for _ in range(HOARD_BYTES >> 27):
+        taken.append(bytearray(b"1") * (1 << 27))
+        time.sleep(0.1)
+    raise RuntimeError("nobody stopped this process")
 
 
 def build(shape: Shape, classes: int, folder: str) -> nn.Module:
@@ -55,6 +73,6 @@ def meet(fault: str | None) -> None:
     elif fault == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     elif fault == "memory":
-        raise MemoryError("cannot allocate 10 TiB")
+        torch.empty(1 << 55, dtype=torch.uint8)
     elif fault == "exception":
         raise ZeroDivisionError("a bug of a plug-in")

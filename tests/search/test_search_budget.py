@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hsl.errors import SpaceError
 from hsl.results.store import Store
 from hsl.search.account import Account, Spent, price_of
+from hsl.search.checks import check_priced
 from hsl.search.compatible import check_continues, space_text
 from hsl.search.jobs import Job
 from hsl.search.session import Session, halted_jobs, last_epochs, spent_before
@@ -50,9 +51,10 @@ def test_other_times_are_refused(text: Any) -> None:
 
 
 def test_money_needs_prices() -> None:
-    with pytest.raises(SpaceError, match="prices"):
-        make_space({**BASE, "budget": {"cost": 10}})
+    with pytest.raises(SpaceError, match=r"budget\.cost: needs to know .* prices"):
+        check_priced(make_space({**BASE, "budget": {"cost": 10}}), None)
     space = make_space({**BASE, "budget": {"cost": 10}, "prices": {"default": 1.5}})
+    check_priced(space, None)
     assert space.budget.limits == {"cost": 10.0}
 
 

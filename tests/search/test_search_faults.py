@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from hsl.results.store import Store
@@ -88,6 +90,38 @@ def test_faults_of_workers_are_results_or_are_repeated(
     assert shown.returncode == 0, shown.stderr
     assert "search: 5 of 5 trials ended (2 completed, 0 stopped early, 3 failed), 0 under way" in shown.stdout
     assert "no report within trial_timeout (12 s)" in shown.stdout
+
+
+def test_a_machine_without_memory_fails_the_trial_that_takes_it(
+    run: Callable[..., subprocess.CompletedProcess[str]],
+    space_file: Callable[..., Path],
+    tmp_path: Path,
+    environment: dict[str, str],
+) -> None:
+    memory = psutil.virtual_memory()
+    environment["RAY_memory_usage_threshold"] = str(
+        (memory.total - memory.available + (5 << 30)) / memory.total
+    )
+    environment["RAY_memory_monitor_refresh_ms"] = "100"
+    faults, store = tmp_path / "faults", tmp_path / "store"
+    faults.mkdir()
+    space = space_file(
+        model={"name": "search_faulty:build", "folder": str(faults)},
+        regimes={"clean": {}},
+        factors={"sparsity": [0.8]},
+        method="static",
+        search={"training.batch_size": {"choice": [24, 64]}},
+        baseline=None,
+        budget={"configurations_per_cell": 2},
+        confirm={"seeds": 0},
+        resources={"cpu": 2},
+    )
+    done = run("-m", "hsl.cli", "sweep", str(space), "--store", str(store), "--allow-plugins")
+    assert done.returncode == 3, done.stderr
+    failed, completed = sorted(rows_of(store), key=lambda row: row["status"] == "completed")
+    assert completed["status"] == "completed"
+    assert failed["reason"].startswith("out of memory")
+    assert json.loads(failed["parameters"]) == {"training.batch_size": 24}
 
 
 FAILING_DRIVER = """

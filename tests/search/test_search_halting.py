@@ -17,7 +17,7 @@ from ray.tune.search import Searcher
 from rich.console import Console
 
 from hsl.results.store import Store
-from hsl.search import accountant, prerequisites, sweep, trial
+from hsl.search import prerequisites, surveyor, sweep, trial
 from hsl.search.jobs import Job
 from hsl.search.parents import make_here
 from hsl.search.session import spent_before
@@ -52,7 +52,9 @@ def tune(trainable: Any, searcher: Any, scheduler: Any, callbacks: list[Any], st
                 break
             running[name] = trial.TrialRun(Job.model_validate_json(answer["job"]), "cpu")
             for callback in callbacks:
-                callback.on_trial_start(0, [], SimpleNamespace(trial_id=name))
+                callback.on_trial_start(
+                    0, [], SimpleNamespace(trial_id=name, temporary_state=SimpleNamespace(ray_actor=None))
+                )
         assert running or finished, "the search waits although nothing runs"
         for name in list(running):
             own, result = SimpleNamespace(trial_id=name), running[name].advance()
@@ -75,7 +77,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     monkeypatch.setattr(trial, "REPORT_SECONDS", 0.01)
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     monkeypatch.setattr(ray, "cluster_resources", dict)
-    monkeypatch.setattr(accountant, "set_price", lambda *_, **__: None)
+    monkeypatch.setattr(ray, "nodes", list)
+    monkeypatch.setattr(surveyor, "home", lambda: "here")
     monkeypatch.setattr(sweep, "ray_session", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr(prerequisites, "slots", lambda *_: 2)
     monkeypatch.setattr(prerequisites, "make_all", lambda tasks, *_: make_here(tasks, "cpu"))
@@ -111,6 +114,13 @@ def test_a_halted_sweep_continues_to_the_same_results_and_the_same_account(run: 
     assert results(tmp_path / "halted") == results(tmp_path / "whole")
     spent = [spent_before(Store(tmp_path / name)).epochs for name in ("halted", "whole")]
     assert spent == [180, 180]
+    checkpoints = tmp_path / "whole" / "checkpoints"
+    kept = {file.name for file in checkpoints.iterdir()}
+    assert len(kept) == 3, "the confirmed networks"
+    searched = next(name for name in results(tmp_path / "whole") if f"{name}.safetensors" not in kept)
+    (checkpoints / f"{searched}.safetensors").touch()  # what a driver that is killed may leave
+    assert run("whole").trained == 0
+    assert {file.name for file in checkpoints.iterdir()} == kept
 
 
 def test_warm_cells_wait_and_seeds_are_added_until_it_is_clear(run: Run, tmp_path: Path) -> None:

@@ -157,3 +157,21 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     assert "stored in the end: 8 1\n" in done.stdout
     assert "scratch files: 0" in done.stdout
     assert done.stderr.count("nothing is lost") == 1
+
+
+def test_what_cannot_be_deleted_waits_and_loses_no_row(tmp_path: Path) -> None:
+    store, asked = Store(tmp_path / "store"), []
+
+    def forget(job: Job) -> None:
+        asked.append(job.trial_id)
+        if len(asked) == 1:
+            raise StoreError("unreachable")
+
+    tally = Tally("search", {"c": CellTally(planned=2)})
+    ledger = Ledger(store, 0, lambda _: False, forget, tally)
+    for name in ("t", "u"):
+        job = JOB.model_copy(update={"trial_id": name})
+        ledger.start(job)
+        ledger.end(job, {}, "failed", "a bug")
+    assert sorted(asked) == ["t", "t", "u"]
+    assert len(store.read("trials")) == 2

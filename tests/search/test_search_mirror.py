@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import optuna
 import pytest
 from optuna.trial import TrialState
+from optuna_dashboard import wsgi
 
 from hsl.errors import HslError
 from hsl.search.mirror import Mirror
@@ -85,6 +88,36 @@ def test_running_studies_can_be_opened_and_a_restart_writes_no_trial_twice(tmp_p
     opened = optuna.load_study(study_name="tiny/0.9", storage=url)
     assert opened.metric_names == ["matched"]
     assert opened.user_attrs["sampler"]["name"] == "tpe"
+
+
+def served(app: Any, path: str) -> Any:
+    """What a web application answers to a GET, as JSON."""
+    environ: dict[str, Any] = {"PATH_INFO": path}
+    setup_testing_defaults(environ)
+    status: list[str] = []
+    body = b"".join(app(environ, lambda line, headers, *_: status.append(line)))
+    assert status == ["200 OK"], body
+    return json.loads(body)
+
+
+def test_optuna_dashboard_opens_running_studies(tmp_path: Path) -> None:
+    url, plan = f"sqlite:///{tmp_path}/studies.db", plan_of()
+    studies = [CellStudy(plan.space, cell) for cell in plan.cells]
+    mirror = Mirror(url, plan.space, "store")
+    mirror.rebuild(studies)
+    proposals = [asked(studies[0]) for _ in range(2)]
+    for proposal in proposals:
+        mirror.proposed(studies[0], proposal.configuration.id)
+    studies[0].tell(proposals[0].configuration.id, OUTCOMES[0])
+    mirror.ended(studies[0], proposals[0].configuration.id)
+
+    app = wsgi(url)
+    summaries = served(app, "/api/studies")["study_summaries"]
+    assert sorted(found["study_name"] for found in summaries) == ["tiny/0.5", "tiny/0.9", "tiny/dense"]
+    (number,) = [f["study_id"] for f in summaries if f["study_name"] == f"tiny/{studies[0].cell.name}"]
+    shown = served(app, f"/api/studies/{number}")["trials"]
+    assert [trial["state"] for trial in shown] == ["Complete", "Running"]
+    assert shown[0]["values"] == [0.8]
 
 
 def test_studies_of_others_are_left_alone(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from ray.tune.search import Searcher
 from hsl.results.store import Store
 from hsl.search.accountant import Accountant, BudgetStopper
 from hsl.search.jobs import NOT_PROMOTED, Job
+from hsl.search.losses import Losses
 from hsl.search.needs import Needs
 from hsl.search.parents import Library
 from hsl.search.pauses import Pauses
@@ -130,7 +131,7 @@ def test_trials_halt_at_their_next_report_and_stay_under_way(session: Session, t
     driver = Driver(make_plan(space))
     for _ in range(3):
         driver.ask()
-    accountant = Accountant(session, space, driver.searcher.jobs)
+    accountant = Accountant(session, space, driver.searcher.jobs, Losses())
     stopper = BudgetStopper(session)
 
     def report(name: str, epoch: int, status: str = "running") -> dict[str, Any]:
@@ -162,7 +163,7 @@ def test_gpus_are_charged_while_trials_hold_them(tmp_path: Path) -> None:
     driver = Driver(make_plan(space))
     for _ in range(2):
         driver.ask()
-    accountant = Accountant(session, space, driver.searcher.jobs)
+    accountant = Accountant(session, space, driver.searcher.jobs, Losses())
     accountant.on_trial_start(0, [], tune_trial("1"))
     now[0] = 3600.0
     accountant.on_trial_start(0, [], tune_trial("2"))

@@ -118,6 +118,15 @@ def test_more_seeds_than_allowed_are_refused(tmp_path: Path) -> None:
     ]
 
 
+def test_graphs_of_a_gpu_need_one(tmp_path: Path) -> None:
+    text = TEXT.replace("{epochs: 5}", "{epochs: 5, cuda_graphs: true}")
+    assert problems(tmp_path, text) == [
+        "line 4: training.cuda_graphs: needs a GPU, and resources.gpu is 0; "
+        "set it, for example resources: {gpu: 0.25}, or leave this out"
+    ]
+    assert load(tmp_path, text + "resources: {gpu: 0.25}\n").training.cuda_graphs
+
+
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     found = problems(tmp_path, "name: x\n")
     assert [p.split(": ")[-2:] for p in found] == [

@@ -108,6 +108,46 @@ def test_a_sweep_that_runs_has_a_driver_a_rate_and_an_end(store: str) -> None:
     assert found.seconds_left == pytest.approx(left * 100 / 5, rel=0.05)
 
 
+def session_row(name: str, minutes: int, **given: Any) -> dict[str, Any]:
+    began = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    return {"session": name, "started_at": began, "updated_at": began + timedelta(minutes=minutes), **given}
+
+
+def test_machines_losses_and_cost_of_all_runs(store: str) -> None:
+    types = {
+        "head": {"nodes": 1, "cpus": 0, "gpus": 0, "gpus_held": 0},
+        "spot": {"nodes": 2, "cpus": 16, "gpus": 2, "gpus_held": 1.5},
+    }
+    ended, *_ = Store(store).read("trials").to_pylist()
+    moved = {**ended, "losses": 2, "repeated_epochs": 5}
+    Store(store).append("trials", [moved])
+    under_way = [
+        {"trial_id": "new", "losses": 1, "repeated_epochs": 1},
+        {"trial_id": moved["trial_id"], "losses": 9},
+    ]
+    late = {"nodes": types, "running": 3, "pending": 2, "lost_nodes": 1, "cost": 1.0, "under_way": under_way}
+    early = {"nodes": {}, "running": 7, "pending": 7, "lost_nodes": 2, "cost": 0.25, "gpu_hours": 1.5}
+    Store(store).append("sessions", [session_row("b", 5, **late), session_row("a", 3, **early)])
+
+    found = read_status(store).cluster
+    assert found.nodes == [{"type": kind, **counts} for kind, counts in types.items()]
+    assert (found.running, found.pending) == (3, 2)
+    assert (found.lost_nodes, found.losses, found.repeated_epochs) == (3, 3, 6)
+    assert (found.cost, found.gpu_hours) == (1.25, 1.5)
+    assert found.seen_at == datetime(2026, 1, 1, 12, 5, tzinfo=UTC)
+    assert read_status(store).lines()[-4:] == [
+        "machines (when last seen, 2026-01-01 12:05): 1 head (0 CPUs), 2 spot (16 CPUs, 1.5 of 2 GPUs held)",
+        "3 machines were lost, trials went on elsewhere 3 times",
+        "6 epochs were trained again after interruptions",
+        "cost so far: 1.25, 1.50 GPU hours",
+    ]
+    with lease(store) as _:
+        live = read_status(store).lines()
+    assert any(line.endswith("3 trials run, 2 wait for a machine") for line in live)
+    shown = CliRunner().invoke(app, ["status", store, "--format", "json"])
+    assert json.loads(shown.stdout)["cluster"]["nodes"][1]["gpus_held"] == 1.5
+
+
 def test_a_driver_that_died_holds_nothing(store: str) -> None:
     content = {"owner": "a", "host": "elsewhere", "pid": 1, "since": 0.0, "expires": time.time() - 1}
     (Path(store) / "lease.json").write_text(json.dumps(content))

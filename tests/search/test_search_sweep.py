@@ -69,6 +69,8 @@ def test_a_sweep_trains_every_planned_trial_once(undisturbed: Path) -> None:
     assert sum(row["stage"] == "confirm" for row in rows) == CONFIRM_TRIALS
     assert {row["status"] for row in rows} == {"completed"}
     assert {row["cell"] for row in rows} == {"clean/dense", "hard/dense", "clean/0.8", "hard/0.8"}
+    confirmed = {f"{row['trial_id']}.safetensors" for row in rows if row["stage"] == "confirm"}
+    assert {file.name for file in (undisturbed / "checkpoints").iterdir()} == confirmed
     sparse = [row for row in rows if row["method"] != "dense"]
     assert {row["method"] for row in sparse} == {"static", "rigl", "omp"}
     for row in sparse:

@@ -178,7 +178,7 @@ def test_the_smallest_budgets_reach_the_target(name, total_steps, mlp, digits):
 MOVING = [name for name in METHODS if METHODS[name].has_schedule]
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.integers(1, 14), min_size=2, max_size=5),
     st.floats(0.02, 0.95),

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from hsl.sparsity import Sparsifier
+from hsl.sparsity.zeroing import Factors
 
 STEPS = 20
 
@@ -184,3 +185,39 @@ def test_state_is_json_and_tensors(mlp):
     assert tensors["generator"].dtype == torch.uint8
     assert all(union.dtype == torch.bool for union in tensors["explored"].values())
     sparsifier.load_state_dict(json.loads(json.dumps(state)) | tensors)
+
+
+@pytest.mark.parametrize("change", ["in place", "loaded", "other storage", "other type"])
+def test_a_mask_that_changes_is_obeyed_in_the_next_step(change, mlp, digits):
+    """Masks are kept as numbers from step to step: whatever changes one has to change these."""
+    optimizer = sgd(mlp)
+    Sparsifier(mlp, optimizer, method="static", sparsity=0.5, total_steps=10)
+    take_step(mlp, optimizer, digits, 0)
+    other = ~mlp[0].weight_mask
+    if change == "in place":
+        mlp[0].weight_mask.logical_not_()
+    elif change == "loaded":
+        mlp[0].load_state_dict({**mlp[0].state_dict(), "weight_mask": other})
+    elif change == "other storage":
+        mlp[0].weight_mask = other
+    else:
+        other = ~other
+        mlp.double()
+        digits = digits[0].double(), digits[1]
+        optimizer.state.clear()
+    take_step(mlp, optimizer, digits, 1)
+    momentum = optimizer.state[mlp[0].weight]["momentum_buffer"]
+    for tensor in (mlp[0].weight, momentum):
+        assert tensor[~other].count_nonzero() == 0
+        assert tensor[other].count_nonzero() > 0
+
+
+def test_copied_masks_are_made_into_numbers_anew():
+    """Versions of copied masks begin anew, and could be taken for those of the original."""
+    factors = Factors()
+    mask = torch.zeros(3, dtype=torch.bool).fill_(True).fill_(True)
+    assert factors.of("a", mask, torch.float32).tolist() == [1, 1, 1]
+    masks, copied = copy.deepcopy((mask, factors))
+    masks.copy_(torch.tensor([True, False, True]))
+    assert masks._version == mask._version
+    assert copied.of("a", masks, torch.float32).tolist() == [1, 0, 1]

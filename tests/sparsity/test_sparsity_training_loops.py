@@ -180,8 +180,8 @@ def test_a_compiled_model_is_compiled_once(mlp, digits):
 
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
-@pytest.mark.parametrize("layout", ["dense", "csr"])
-def test_a_finished_model_computes_the_same_without_masks(layout, cnn, digits):
+@pytest.mark.parametrize("format", ["dense", "csr"])
+def test_a_finished_model_computes_the_same_without_masks(format, cnn, digits):
     optimizer = sgd(cnn)
     sparsifier = make(cnn, optimizer)
     for step in range(STEPS):
@@ -192,19 +192,19 @@ def test_a_finished_model_computes_the_same_without_masks(layout, cnn, digits):
     with torch.no_grad():
         expected = cnn(digits[0][:50])
         counts = [row.non_zeros for row in sparsifier.report()]
-        finished = sparsifier.finalize(layout)
+        finished = sparsifier.finalize(format)
         assert torch.allclose(finished(digits[0][:50]), expected, atol=1e-5)
     assert finished is cnn
     assert not [name for name in finished.state_dict() if "mask" in name]
     linear = [layer for layer in finished if isinstance(layer, nn.Linear)]
-    assert all((layer.weight.layout == torch.sparse_csr) == (layout == "csr") for layer in linear)
-    stored = [layer.weight.values() if layout == "csr" else layer.weight for layer in linear]
+    assert all((layer.weight.layout == torch.sparse_csr) == (format == "csr") for layer in linear)
+    stored = [layer.weight.values() if format == "csr" else layer.weight for layer in linear]
     assert [int(values.count_nonzero()) for values in stored] <= counts[2:]
     before = sparsifier.step_count
     optimizer.step()
     assert sparsifier.step_count == before
 
 
-def test_an_unknown_layout_is_refused(mlp):
-    with pytest.raises(MethodError, match="layout is 'coo', it must be 'dense' or 'csr'"):
+def test_an_unknown_format_is_refused(mlp):
+    with pytest.raises(MethodError, match="format is 'coo', it must be 'dense', 'csr' or '2:4'"):
         make(mlp, sgd(mlp)).finalize("coo")

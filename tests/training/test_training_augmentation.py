@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hsl.hardness import keyed
-from hsl.training.augmentation import PADDING, crop_and_flip
+from hsl.training.augmentation import PADDING, copied_crops, crop_and_flip, draw_shifts, picked_crops
 
 
 def one_by_one(images: Tensor, ids: Tensor, key: int) -> Tensor:
@@ -29,7 +29,10 @@ def one_by_one(images: Tensor, ids: Tensor, key: int) -> Tensor:
 def test_a_batch_is_what_each_image_is_by_itself(key: int, channels: int, height: int, width: int) -> None:
     images = torch.rand(20, channels, height, width)
     ids = torch.randperm(1000)[:20]
-    assert torch.equal(crop_and_flip(images, ids, key), one_by_one(images, ids, key))
+    expected, shifts = one_by_one(images, ids, key), draw_shifts(ids, key)
+    assert torch.equal(crop_and_flip(images, ids, key), expected)
+    assert torch.equal(copied_crops(images, shifts), expected)
+    assert torch.equal(picked_crops(images, shifts), expected)
 
 
 @given(st.integers(0, 2**31), st.permutations(range(12)), st.integers(1, 12))

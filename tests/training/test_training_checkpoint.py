@@ -144,7 +144,7 @@ def test_a_crash_before_the_rename_leaves_the_old_file(
         def move(self, source: str, target: str) -> None:
             raise Crash
 
-    monkeypatch.setattr(checkpoint, "locate", lambda uri: (Interrupted(), uri))
+    monkeypatch.setattr(checkpoint, "open_filesystem", lambda uri: (Interrupted(), uri))
     with pytest.raises(Crash):
         write(uri, {"n": 2})
     monkeypatch.undo()
@@ -162,7 +162,7 @@ from hsl.training import checkpoint
 class Killed(fs.LocalFileSystem):
     def move(self, source, target):
         os._exit(9)
-checkpoint.locate = lambda uri: (Killed(), uri)
+checkpoint.open_filesystem = lambda uri: (Killed(), uri)
 checkpoint.write({uri!r}, {{"n": 2}})
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
@@ -179,6 +179,6 @@ def test_two_writers_do_not_share_a_scratch_file(tmp_path: Path, monkeypatch: py
             place(uri, b"x")
             fs.LocalFileSystem().move(source, target)
 
-    monkeypatch.setattr(checkpoint, "locate", lambda uri: (Overtaken(), uri))
+    monkeypatch.setattr(checkpoint, "open_filesystem", lambda uri: (Overtaken(), uri))
     place(uri, to_bytes({"n": 1}))
     assert read(uri) == {"n": 1}

@@ -32,6 +32,8 @@ OTHER_TRAINING: dict[str, Any] = {
     "augment": True,
     "amp": True,
     "channels_last": True,
+    "compile": True,
+    "cuda_graphs": True,
     "evaluate_every": 2,
     "checkpoint_every": 3,
 }

@@ -1,0 +1,38 @@
+"""The logs of trials: what each of them printed and logged, as its worker wrote it to the store."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from hsl.errors import HslError, NothingMatchedError
+from hsl.results.store import Store
+
+FOLDER = "logs"
+SUFFIX = ".txt"
+
+_SHOWN = 5
+
+
+def read_log(store: Store, trial: str) -> str:
+    """The log of a trial.
+
+    Args:
+        store: Where to read.
+        trial: Its id, or as much of its beginning as makes it unique.
+
+    Raises:
+        NothingMatchedError: If no such trial has a log.
+        HslError: If several have.
+    """
+    found = sorted(name for name in store.files(FOLDER) if name.startswith(trial) and name.endswith(SUFFIX))
+    if trial + SUFFIX in found:
+        found = [trial + SUFFIX]
+    if not found:
+        raise NothingMatchedError(
+            f"no trial {trial!r} has a log in {store.uri}; "
+            f"ids: hsl query {store.uri} 'SELECT trial_id, cell, status FROM trials'"
+        )
+    if len(found) > 1:
+        shown = ", ".join(name.removesuffix(SUFFIX) for name in found[:_SHOWN])
+        raise HslError(f"{len(found)} trials begin with {trial!r}: {shown}; give more of the id")
+    return pa.py_buffer(store.read_file(f"{FOLDER}/{found[0]}")).to_pybytes().decode(errors="replace")

@@ -1,0 +1,35 @@
+"""Why a trial has failed, in words that say what to do. Without credentials."""
+
+from __future__ import annotations
+
+from hsl.provenance import redact_known
+
+CPU_ALLOCATOR = "DefaultCPUAllocator"
+"""What torch names when this machine's memory does not suffice; for a GPU's it has an exception of its own."""
+
+RAY_MONITOR = "low on memory"
+"""What Ray says when it ends a worker because its machine runs out of memory."""
+
+
+def out_of_memory(error: object) -> str:
+    """A machine or a GPU has too little memory for a trial."""
+    said = redact_known(str(error))
+    return f"out of memory: {said}; try a smaller training.batch_size or fewer trials at once (resources)"
+
+
+def reason_of_loss(timeout: float | None, silent: float, error: object) -> str:
+    """Why a trial that lost its workers has failed.
+
+    Args:
+        timeout: Seconds without a report after which a worker is killed; None for none.
+        silent: Seconds since the trial was heard of.
+        error: What Ray says.
+    """
+    if timeout is not None and silent >= timeout:
+        return (
+            f"no report within trial_timeout ({timeout:g} s), each time it was tried: it hangs, "
+            f"or an epoch takes longer; then raise trial_timeout"
+        )
+    if RAY_MONITOR in str(error):
+        return out_of_memory(f"Ray ended its worker each time it was tried: {error}")
+    return redact_known(f"lost its worker each time it was tried: {error}")

@@ -1,0 +1,139 @@
+"""The log of one trial, written by its worker to the store beside its checkpoints. No torch, no ray."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import TextIO
+
+from hsl.filesystems import UNREACHABLE, open_filesystem
+from hsl.provenance import redact
+
+MAX_CHARACTERS = 256 * 1024
+"""A longer log loses its middle."""
+
+LOGGER = "hsl"
+"""Of this package the log has what is told for information as well, of all others warnings."""
+
+
+class TrialLog:
+    """Collects what a trial prints and logs, and adds it to its file at the moments that the trial chooses.
+
+    A worker that takes over an interrupted trial goes on in the same file. A store that cannot be written costs
+    the log nothing but time: lines wait for the next moment.
+
+    Args:
+        uri: Path or URI of the file; None keeps no log.
+    """
+
+    def __init__(self, uri: str | None = None) -> None:
+        self._uri = uri
+        self._stored: str | None = None
+        self._waiting: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Add lines, each with the time."""
+        if self._uri is not None:
+            now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+            self._waiting += [f"{now} {line}\n" for line in text.splitlines()]
+
+    @contextlib.contextmanager
+    def capture(self) -> Iterator[None]:
+        """Collect what is printed and logged in the block; it goes where it went before, too."""
+        if self._uri is None:
+            yield
+            return
+        handler = _Handler(self.note)
+        own, root = logging.getLogger(LOGGER), logging.getLogger()
+        level = own.level
+        out, err = _Tee(sys.stdout, self.note), _Tee(sys.stderr, self.note)
+        own.setLevel(logging.INFO)
+        root.addHandler(handler)
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                yield
+        finally:
+            root.removeHandler(handler)
+            own.setLevel(level)
+            out.end_line()
+            err.end_line()
+
+    def write(self) -> None:
+        """Add to the file what has been collected since the last time."""
+        if self._uri is None or not self._waiting:
+            return
+        from hsl.training.checkpoint import place  # noqa: PLC0415  imports torch
+
+        new = redact("".join(self._waiting))
+        with contextlib.suppress(*UNREACHABLE):
+            if self._stored is None:
+                self._stored = _read(self._uri)
+            text = shortened(self._stored + new)
+            place(self._uri, text.encode(errors="replace"))
+            self._stored, self._waiting = text, []
+
+
+class _Handler(logging.Handler):
+    """Passes on what is logged."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        super().__init__()
+        self._note = note
+        self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass on one record."""
+        self._note(self.format(record))
+
+
+class _Tee(io.TextIOBase):
+    """Writes to a stream, and passes on whole lines."""
+
+    def __init__(self, stream: TextIO, note: Callable[[str], None]) -> None:
+        self._stream = stream
+        self._note = note
+        self._line = ""
+
+    def write(self, text: str) -> int:
+        """Write, and pass on what is complete."""
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            self._note(line)
+        return self._stream.write(text)
+
+    def flush(self) -> None:
+        """Flush the stream."""
+        self._stream.flush()
+
+    def fileno(self) -> int:
+        """That of the stream, for native code."""
+        return self._stream.fileno()
+
+    def end_line(self) -> None:
+        """Pass on what has no line end yet."""
+        if self._line:
+            self._note(self._line)
+        self._line = ""
+
+
+def shortened(text: str, limit: int = MAX_CHARACTERS) -> str:
+    """A log of at most about `limit` characters: its beginning, and what came last."""
+    if len(text) <= limit:
+        return text
+    head, tail = text[: limit // 4], text[-(limit // 2) :]
+    head, tail = head[: head.rfind("\n") + 1], tail[tail.find("\n") + 1 :]
+    return f"{head}... {len(text) - len(head) - len(tail)} characters are left out ...\n{tail}"
+
+
+def _read(uri: str) -> str:
+    """What is in the file already."""
+    filesystem, path = open_filesystem(uri)
+    try:
+        with filesystem.open_input_stream(path) as stream:
+            return bytes(stream.read()).decode(errors="replace")
+    except FileNotFoundError:
+        return ""
