@@ -21,6 +21,10 @@ SCHEMA_VERSION = 1
 _LARGEST = 2**53
 """Whole numbers from here on are not exact as floating-point ones."""
 
+_MEASURED = {"fraction", "s", "h", "samples"}
+_FAR = 1e15
+"""No number of such a unit is so large: sums of their squares are far from any limit."""
+
 TABLE_KEY = b"hsl.table"
 VERSION_KEY = b"hsl.schema_version"
 
@@ -124,20 +128,24 @@ def conform(table: str, found: pa.Table, wanted: Sequence[str] | None = None) ->
         raise ValueError(f"no column {', '.join(missing)}")
     if empty := [name for name in needed(table) if found[name].null_count]:
         raise ValueError(f"nulls in column {', '.join(empty)}")
+    present = set(found.column_names)
     fields = [field for field in schema if wanted is None or field.name in wanted]
     arrays = [
-        found[field.name].cast(field.type)
-        if field.name in found.column_names
-        else pa.nulls(len(found), field.type)
+        _cast(found[field.name], field.type) if field.name in present else pa.nulls(len(found), field.type)
         for field in fields
     ]
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=schema.metadata))
 
 
+def _cast(values: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
+    return values if values.type == type_ else values.cast(type_)
+
+
 def require_values(table: str, rows: pa.Table) -> None:
     """Refuse rows without a value that every row has, or with one that no row can have.
 
-    That is one that is none of those allowed, and a whole number below 0 or so large that sums of it overflow.
+    That is one that is none of those allowed, a whole number below 0 or so large that sums of it overflow, and a
+    measured number that is not finite.
 
     Args:
         table: Name of the table.
@@ -163,6 +171,8 @@ def _impossible(column: Column, values: pa.ChunkedArray) -> pa.ChunkedArray | No
         return pc.and_(pc.is_valid(values), pc.invert(known))
     if column.type == "int64" and column.name != "seed":  # which is no number to count with
         return pc.or_(pc.less(values, 0), pc.greater_equal(values, _LARGEST))
+    if column.unit in _MEASURED:
+        return pc.invert(pc.less_equal(pc.abs(values), _FAR))  # NaN is not less either
     return None
 
 
@@ -171,7 +181,9 @@ def _unfit(table: str, column: Column, rows: pa.Table, wrong: pa.ChunkedArray) -
     row = rows.select([*names, column.name]).filter(wrong).slice(0, 1).to_pylist()[0]
     where = ", ".join(f"{name} {row[name]!r}" for name in names)
     given = "no value" if row[column.name] is None else repr(row[column.name])
-    takes = ", ".join(column.allowed) or ("0 to 2**53" if column.type == "int64" else column.type)
+    takes = ", ".join(column.allowed) or {"int64": "0 to 2**53", "float64": "a finite number"}.get(
+        column.type, column.type
+    )
     return StoreError(
         f"{table}.{column.name} of {where} is {given}, it takes {takes}; restore the files of {table}/ "
         "or remove those that something else wrote"

@@ -181,7 +181,7 @@ def _cell_row(stage: str, name: str, planned: int, trials: list[Row], under_way:
         **{status: ends[status] for status in ("completed", "stopped", "failed")},
         "best_accuracy": max(scores, default=None),
         "epochs": sum(row["epochs"] for row in (*trials, *under_way)),
-        "seconds": sum(row["seconds"] for row in trials),
+        "seconds": sum(row["seconds"] or 0.0 for row in trials),
     }
 
 

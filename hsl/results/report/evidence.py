@@ -15,7 +15,7 @@ from hsl.errors import NothingMatchedError
 from hsl.results.baselines import READ, dense_cells
 from hsl.results.best import METRICS, best, check_metric
 from hsl.results.database import label, run, sandbox
-from hsl.results.schema import require_values
+from hsl.results.schema import check_names, require_values
 from hsl.results.sequential import asked_levels
 from hsl.results.stats import CONFIDENCE
 from hsl.results.store import Store
@@ -44,6 +44,7 @@ class Snapshot(Store):
 
     def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
         """See `Store.read`; of the columns only those that are named."""
+        check_names(table, columns or ())
         if table not in self._tables:
             self._tables[table] = super().read(table)
         found = self._tables[table]

@@ -17,6 +17,7 @@ from hsl.results.report.charts import draw
 from hsl.results.report.images import VEGA_LITE
 from hsl.results.report.structs import Report, Row
 from hsl.results.report.style import DARK, FONT, LIGHT, style_sheet
+from hsl.results.text import plain
 
 _PACKAGE, _FOLDER = "hsl.results.report", "assets"
 
@@ -65,12 +66,14 @@ def columns(rows: Sequence[Row]) -> Mapping[str, list[Any]]:
     return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
 
 
-def _drawn(report: Report, index: int) -> dict[str, Any]:
+def _drawn(report: Report, index: int) -> Any:
+    """A figure as its script takes it; numbers beyond all that can be drawn are none."""
     figure = report.figures[index]
-    return {
+    drawn = {
         "specs": {variant: draw(figure, report.palette, variant) for variant in figure.variants},
         "panels": [{"variant": panel.variant, "columns": columns(panel.rows)} for panel in figure.panels],
     }
+    return plain(drawn)
 
 
 def _policy(*scripts: str) -> str:
