@@ -18,6 +18,32 @@ class Format(StrEnum):
     MARKDOWN = "markdown"
 
 
+SpaceFile = Annotated[
+    str, typer.Argument(metavar="SPACE", help="Search space, a YAML file.", show_default=False)
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, for example sparsity=0.9 training.epochs=10."),
+]
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        envvar="HSL_STORAGE",
+        help="Where stores are: folder, s3://, gs://, abfs://; the store is STORAGE/NAME.",
+        show_default="runs",
+    ),
+]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        envvar="HSL_STORE",
+        help="Result store: path or s3://, gs://, abfs://.",
+        show_default="runs/NAME",
+    ),
+]
+
 StoreUri = Annotated[
     str, typer.Argument(metavar="STORE", help="Result store of a sweep.", show_default=False)
 ]

@@ -1,0 +1,146 @@
+"""The commands that say what a sweep would do, and do it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import Annotated, Any
+
+import typer
+
+from hsl.commands.answers import best
+from hsl.commands.edge import store_uri
+from hsl.commands.options import (
+    ClusterFile,
+    Format,
+    OutFormat,
+    Overrides,
+    SpaceFile,
+    StorageOption,
+    StoreOption,
+)
+from hsl.commands.rows import show_rows
+from hsl.errors import ExitCode, HslError
+
+
+def plan(
+    space: SpaceFile,
+    overrides: Overrides = None,
+    store: StoreOption = None,
+    storage: StorageOption = None,
+    cluster: ClusterFile = None,
+    format: OutFormat = Format.TABLE,
+) -> None:
+    """Show what a sweep would run, what it costs, and what is left out and why."""
+    from hsl.cluster.fleet import find_fleet  # noqa: PLC0415
+    from hsl.search.checks import check_priced  # noqa: PLC0415
+    from hsl.search.cost import estimate  # noqa: PLC0415
+    from hsl.search.describe import document, show_plan  # noqa: PLC0415
+    from hsl.search.forecast import forecast  # noqa: PLC0415
+    from hsl.search.offers import offers_of  # noqa: PLC0415
+    from hsl.search.plan import make_plan  # noqa: PLC0415
+    from hsl.search.space import load_space  # noqa: PLC0415
+
+    made = make_plan(load_space(space, overrides or ()))
+    fleet = find_fleet(cluster, os.environ.get("RAY_ADDRESS"))
+    check_priced(made.space, fleet)
+    rates = _recorded_rates(store_uri(store, storage, made.space.name))
+    costs = estimate(made, rates.passes_per_second if rates else None)
+    offers = offers_of(fleet, made.space.resources, costs, made.space.prices) if fleet else None
+    budgets = forecast(made, costs, rates, offers)
+    content = document(made, costs, budgets, rates is not None, offers)
+    if format is Format.TABLE:
+        from rich.console import Console  # noqa: PLC0415
+
+        show_plan(made, costs, budgets, rates is not None, Console(), offers)
+    elif format is Format.JSON:
+        import json  # noqa: PLC0415
+
+        typer.echo(json.dumps(content, indent=2))
+    else:
+        show_rows(content["cells"], format)
+
+
+def sweep(
+    space: SpaceFile,
+    overrides: Overrides = None,
+    store: StoreOption = None,
+    storage: StorageOption = None,
+    *,
+    cluster: ClusterFile = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Address of a Ray cluster.", envvar="RAY_ADDRESS", show_default="this machine"),
+    ] = None,
+    optuna_storage: Annotated[
+        str | None,
+        typer.Option(
+            help="Show the studies in this Optuna storage as well, for example sqlite:///studies.db."
+        ),
+    ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TRACKER",
+            help="Tell this tracker of every epoch: tensorboard, wandb, mlflow; may be given several times.",
+            show_default="none",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan instead.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Train again what failed in earlier runs.")
+    ] = False,
+) -> None:
+    """Train what the store lacks, and print the best configuration of every cell. Run it again to continue."""
+    if dry_run:
+        plan(space, overrides, store, storage, cluster)
+        return
+    from hsl.cluster.fleet import find_fleet  # noqa: PLC0415
+    from hsl.search.space import load_space  # noqa: PLC0415
+
+    if cluster and not address:
+        raise HslError(
+            f"{cluster!r} says how far a cluster grows; give its --address, or RAY_ADDRESS, as well"
+        )
+    loaded = load_space(space, overrides or ())
+    fleet = find_fleet(cluster, address)
+    uri = store_uri(store, storage, loaded.name)
+    from rich.console import Console  # noqa: PLC0415
+
+    from hsl.search.sweep import Sweep  # noqa: PLC0415
+
+    try:
+        made = Sweep(
+            loaded,
+            uri,
+            Console(stderr=True),
+            address,
+            optuna_storage,
+            retry_failed=retry_failed,
+            trackers=log or (),
+            fleet=fleet,
+        )
+        ended = made.run()
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; everything so far is in {uri}, the same command continues", err=True)
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    if ended.ended or not ended.left:
+        best(uri, metric=loaded.objective)
+    typer.echo(f"{ended.trained} trials trained in this run; results in {uri}", err=True)
+    if ended.left:
+        typer.echo(f"{ended.left}; raise it and run the same command to continue", err=True)
+    if ended.failed:
+        typer.echo(
+            f"{ended.failed} trials failed: hsl query {shlex.quote(uri)} "
+            f"\"SELECT cell, trial_id, reason FROM trials WHERE status = 'failed'\"; "
+            "--retry-failed trains them again",
+            err=True,
+        )
+        raise typer.Exit(ExitCode.FAILED_TRIALS)
+
+
+def _recorded_rates(store: str) -> Any:
+    from hsl.results.rates import recorded_rates  # noqa: PLC0415
+    from hsl.results.store import Store  # noqa: PLC0415
+
+    return recorded_rates(Store(store))

@@ -1,0 +1,100 @@
+"""The commands that train in this process, without Ray: one configuration, or scoring models."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from hsl.commands.edge import check_target
+from hsl.commands.options import Format, OutFormat, Overrides, Part, SpaceFile
+from hsl.commands.rows import show_rows
+
+
+def train(
+    space: SpaceFile,
+    overrides: Overrides = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed.")] = 0,
+    device: Annotated[
+        str | None, typer.Option(help="Torch device.", show_default="cuda if there is one")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="Write the trained network here (safetensors).")] = None,
+    format: OutFormat = Format.TABLE,
+) -> None:
+    """Train one configuration in this process, without Ray: pin every factor, for example regime=pgd method=rigl."""
+    from hsl.search.single import only_configuration, train_once  # noqa: PLC0415
+    from hsl.search.space import load_space  # noqa: PLC0415
+
+    check_target(out)
+    loaded = load_space(space, overrides or ())
+    chosen = only_configuration(loaded)
+    from hsl.training import checkpoint  # noqa: PLC0415
+    from hsl.training.build import default_device  # noqa: PLC0415
+
+    trainer = train_once(loaded, chosen, seed, device or default_device(), _narrate_epoch)
+    if out:
+        checkpoint.write(
+            out, {"trainer": trainer.state_dict(), "configuration": chosen.model_dump(mode="json")}
+        )
+    show_rows(trainer.history, format)
+
+
+def score(
+    space: SpaceFile,
+    overrides: Overrides = None,
+    *,
+    by: Annotated[str, typer.Option(help="Difficulty score: hsl list scores.")] = "el2n",
+    models: Annotated[
+        int | None, typer.Option(min=1, help="Scoring models that are averaged.", show_default="10")
+    ] = None,
+    epoch: Annotated[
+        float | None,
+        typer.Option(help="When to score, as a share of the training.", show_default="0.1, trajectories 1"),
+    ] = None,
+    label_noise: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGIME",
+            help="Train the scoring models with this regime's wrong labels; tell if they are found.",
+        ),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="Result store that shares the scores with its sweep.", show_default="the cache"),
+    ] = None,
+    split: Annotated[Part, typer.Option(help="Samples that are listed and drawn.")] = Part.TRAIN,
+    top: Annotated[int, typer.Option(min=1, max=100, help="How many of the hardest and easiest.")] = 10,
+    out: Annotated[str | None, typer.Option(help="Write the scores of all samples here (Parquet).")] = None,
+    sheet: Annotated[str | None, typer.Option(help="Draw the hardest and easiest images here (PNG).")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Torch device.", show_default="cuda if there is one")
+    ] = None,
+    format: OutFormat = Format.TABLE,
+) -> None:
+    """Score the difficulty of every sample without Ray, and show the hardest and the easiest."""
+    from hsl.search.scores import asked_scores  # noqa: PLC0415
+    from hsl.search.space import load_space  # noqa: PLC0415
+
+    check_target(out)
+    asked = asked_scores(load_space(space, overrides or ()), by, models, epoch, label_noise)
+    from hsl.results.output import show  # noqa: PLC0415
+    from hsl.search.difficulty import draw_sheet, extremes, found_wrong, make_scores  # noqa: PLC0415
+    from hsl.training.build import default_device  # noqa: PLC0415
+
+    scores = make_scores(asked, store, device or default_device(), lambda line: typer.echo(line, err=True))
+    shown = extremes(scores, str(split), top)
+    if out:
+        from hsl.training.score_files import write_table  # noqa: PLC0415
+
+        write_table(out, scores)
+    if sheet:
+        draw_sheet(sheet, asked, shown)
+    if found := found_wrong(scores):
+        typer.echo(found, err=True)
+    show(shown, str(format))
+
+
+def _narrate_epoch(row: Any) -> None:
+    accuracy = row.get("val_matched_accuracy")
+    shown = f", validation {100 * accuracy:.1f} %" if accuracy is not None else ""
+    typer.echo(f"epoch {row['epoch']}: training loss {row['train_loss']:.4f}{shown}", err=True)
