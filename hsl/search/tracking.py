@@ -93,6 +93,7 @@ class Tracking(Unsaved, tune.Callback):
         tracked = self._trials.setdefault(job.trial_id, self._tracked(job))
         self._open[trial.trial_id] = tracked
         with self._unharmed() as told:
+            tracked.init_local_path()  # W&B works in there
             told.log_trial_start(tracked)
 
     def on_trial_result(
