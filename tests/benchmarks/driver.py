@@ -12,8 +12,9 @@ import io
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import Pool
+from multiprocessing import Pool, get_context
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -39,16 +40,19 @@ class Run:
         began: When it was started.
         ends: When each trial had ended for the driver.
         memory: Resident memory of the driver at the same times, in KiB.
+        worked: Processor time of the driver until then.
     """
 
     began: float = field(default_factory=time.monotonic)
     ends: list[float] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
+    worked: list[float] = field(default_factory=list)
 
     def note(self) -> None:
         """A trial has ended."""
         self.ends.append(time.monotonic())
         self.memory.append(resident())
+        self.worked.append(time.process_time())
 
     @property
     def start_up(self) -> float:
@@ -60,12 +64,11 @@ class Run:
         """Seconds per trial from then on."""
         return (self.ends[-1] - self.ends[0]) / (len(self.ends) - 1)
 
-    @property
-    def growth(self) -> float | None:
+    def growth(self, times: list[float]) -> float | None:
         """Time of the last trials over that of the first ones."""
-        if len(self.ends) < 2 * EDGE:
+        if len(times) < 2 * EDGE:
             return None
-        return (self.ends[-1] - self.ends[-EDGE]) / (self.ends[EDGE - 1] - self.ends[0])
+        return (times[-1] - times[-EDGE]) / (times[EDGE - 1] - times[0])
 
     @property
     def memory_per_trial(self) -> float | None:
@@ -226,28 +229,35 @@ def overhead(trials: list[int], plain_trials: int, folder: Path) -> Table:
         "start-up s",
         "ms per trial",
         f"last {EDGE} / first {EDGE}",
+        "the same by processor time",
         "KiB per trial",
     ):
         table.add_column(name, justify="left" if name == "driver" else "right")
     for count in trials:
         store = folder / str(count)
-        table.add_row("hsl", str(count), *_figures(time_hsl(space_of(count), store)))
-        again = time_hsl(space_of(count, extra=1), store)
+        table.add_row("hsl", str(count), *_figures(apart(time_hsl, space_of(count), store)))
+        again = apart(time_hsl, space_of(count, extra=1), store)
         table.add_row("hsl, continued with more", str(len(again.ends)), f"{again.start_up:.1f}")
-        table.add_row("Optuna and joblib", str(count), *_figures(time_optuna(count)))
+        table.add_row("Optuna and joblib", str(count), *_figures(apart(time_optuna, count)))
     if plain_trials:
-        table.add_row("plain Tuner", str(plain_trials), *_figures(time_plain(plain_trials)))
+        table.add_row("plain Tuner", str(plain_trials), *_figures(apart(time_plain, plain_trials)))
     return table
 
 
 def _figures(run: Run) -> tuple[str, ...]:
-    growth, memory = run.growth, run.memory_per_trial
+    grown, memory = [run.growth(run.ends), run.growth(run.worked)], run.memory_per_trial
     return (
         f"{run.start_up:.1f}",
         f"{1000 * run.per_trial:.1f}",
-        "" if growth is None else f"{growth:.2f}",
+        *("" if growth is None else f"{growth:.2f}" for growth in grown),
         "" if memory is None else f"{memory:.0f}",
     )
+
+
+def apart(measure: Callable[..., Run], *arguments: Any) -> Run:
+    """Measure in a process of its own, so that nothing is left of what was measured before."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(measure, *arguments).result()
 
 
 def efficiency(seconds: float, trials: int, plain: bool, folder: Path) -> Table:
