@@ -238,7 +238,7 @@ def overhead(trials: list[int], plain_trials: int, folder: Path) -> Table:
         table.add_row("hsl", str(count), *_figures(apart(time_hsl, space_of(count), store)))
         again = apart(time_hsl, space_of(count, extra=1), store)
         table.add_row("hsl, continued with more", str(len(again.ends)), f"{again.start_up:.1f}")
-        table.add_row("Optuna and joblib", str(count), *_figures(apart(time_optuna, count)))
+        table.add_row("Optuna and joblib", str(count), *_figures(time_optuna(count)))
     if plain_trials:
         table.add_row("plain Tuner", str(plain_trials), *_figures(apart(time_plain, plain_trials)))
     return table
