@@ -225,7 +225,7 @@ def test_a_node_that_its_provider_takes_away_is_drained_and_its_trials_go_on_els
     space, store = tmp_path / "space.yaml", tmp_path / "store"
     space.write_text(yaml.safe_dump(SPACE))
     driver = sweep(space, store, environment, nodes.address)
-    wait_for_epochs(store, 3, INTERVAL + 1)
+    wait_for_epochs(store, 3, 2)
     said = nodes.tell(f"watch 0 {metadata}")
     assert said.startswith("0 ") and said.endswith("drained"), said
     nodes.tell("kill 0")
