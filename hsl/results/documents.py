@@ -68,6 +68,27 @@ def numbers(row: Mapping[str, Any], table: str, column: str) -> dict[str, float]
     return {name: float(value) for name, value in found.items()}
 
 
+def shaped(row: Mapping[str, Any], table: str, column: str, shape: Any) -> Any:
+    """The JSON in a column of a row, of the types that are asked for.
+
+    Args:
+        row: As of `document`.
+        table: As of `document`.
+        column: As of `document`.
+        shape: A type that pydantic understands.
+
+    Raises:
+        StoreError: If it holds anything else.
+    """
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415  most answers do without
+
+    found = document(row, table, column)
+    try:
+        return TypeAdapter(shape).validate_python(found, strict=True)
+    except ValidationError as error:
+        raise _unfit(row, table, column, "JSON of another shape") from error
+
+
 def _is_finite(value: object) -> bool:
     try:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

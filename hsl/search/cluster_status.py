@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from typing_extensions import TypedDict
+
+from hsl.results.documents import shaped
 from hsl.results.store import Store
 
 Row = Mapping[str, Any]
 
 _SESSION_COLUMNS = (
+    "session",
     "updated_at",
     "gpu_hours",
     "cost",
@@ -22,6 +25,19 @@ _SESSION_COLUMNS = (
     "running",
     "pending",
 )
+
+
+class _Machines(TypedDict):
+    nodes: int
+    cpus: float
+    gpus: float
+    gpus_held: float
+
+
+class _Job(TypedDict, total=False):
+    trial_id: str
+    losses: int
+    repeated_epochs: int
 
 
 @dataclass(frozen=True)
@@ -94,7 +110,7 @@ def read_cluster_status(store: Store, trials: Sequence[Row]) -> ClusterStatus:
     counted = [*trials, *_under_way(last, {row["trial_id"] for row in trials})]
     return ClusterStatus(
         seen_at=last["updated_at"] if last.get("nodes") else None,
-        nodes=[{"type": kind, **counts} for kind, counts in json.loads(last.get("nodes") or "{}").items()],
+        nodes=_machines(last),
         running=last.get("running") or 0,
         pending=last.get("pending") or 0,
         losses=_sum(counted, "losses"),
@@ -105,8 +121,13 @@ def read_cluster_status(store: Store, trials: Sequence[Row]) -> ClusterStatus:
     )
 
 
+def _machines(session: Row) -> list[dict[str, Any]]:
+    found = shaped(session, "sessions", "nodes", dict[str, _Machines] | None) if session else None
+    return [{"type": kind, **counts} for kind, counts in (found or {}).items()]
+
+
 def _under_way(session: Row, ended: set[str]) -> list[Row]:
-    jobs: list[Row] = json.loads(session.get("under_way") or "[]")
+    jobs: list[Row] = (shaped(session, "sessions", "under_way", list[_Job] | None) if session else None) or []
     return [job for job in jobs if job.get("trial_id") not in ended]
 
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pyarrow.compute as pc
 
 from hsl.errors import StoreError
-from hsl.results.documents import document
+from hsl.results.documents import shaped
 from hsl.results.store import Store
 from hsl.search.account import Account, Spent
 from hsl.search.jobs import Job
@@ -101,4 +101,4 @@ def last_epochs(store: Store) -> dict[str, int]:
 def halted_jobs(store: Store) -> Iterator[dict[str, Any]]:
     """Jobs that some run had under way when it was last saved; many have ended since."""
     for row in store.read("sessions", ["session", "under_way"]).to_pylist():
-        yield from document(row, "sessions", "under_way") or ()
+        yield from shaped(row, "sessions", "under_way", list[dict[str, Any]] | None) or ()
