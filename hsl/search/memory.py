@@ -7,11 +7,10 @@ Ray Tune takes a worker that ends for a lost one, but not where Ray's memory mon
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 from hsl.search.jobs import Job
 from hsl.search.losses import MAX_CRASHES
-from hsl.search.reasons import RAY_MONITOR
+from hsl.search.reasons import RAY_MONITOR, causes
 
 
 class MemoryLosses:
@@ -27,7 +26,7 @@ class MemoryLosses:
 
     def taken(self, error: BaseException) -> list[Job]:
         """The trials whose workers were ended, as `error` tells; none if something else has happened."""
-        told = " ".join(text for text in map(str, _causes(error)) if RAY_MONITOR in text)
+        told = " ".join(text for text in map(str, causes(error)) if RAY_MONITOR in text)
         found = [job for worker, job in self._jobs.items() if worker in told]
         self._jobs.clear()  # no worker outlives Tune
         self._taken.update(job.trial_id for job in found)
@@ -40,9 +39,3 @@ class MemoryLosses:
     def gives_up(self, job: Job) -> bool:
         """Whether a trial has run out of memory more often than it is tried again."""
         return self.attempts(job) > MAX_CRASHES
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

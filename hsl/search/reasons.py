@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from hsl.provenance import redact_known
 
 CPU_ALLOCATOR = "DefaultCPUAllocator"
@@ -9,6 +11,13 @@ CPU_ALLOCATOR = "DefaultCPUAllocator"
 
 RAY_MONITOR = "low on memory"
 """What Ray says when it ends a worker because its machine runs out of memory."""
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, what it was raised for, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def out_of_memory(error: object) -> str:

@@ -34,7 +34,7 @@ from hsl.search.preflight import preflight
 from hsl.search.prerequisites import prepare
 from hsl.search.progress import tally_of
 from hsl.search.proposals import CellStudy, Proposal
-from hsl.search.reasons import out_of_memory
+from hsl.search.reasons import causes, out_of_memory
 from hsl.search.runtime import check_interrupted, is_connected, on_fleet, ray_session
 from hsl.search.schema import SearchSpace
 from hsl.search.selections import of_plan, try_selections
@@ -165,7 +165,7 @@ class Sweep:
                 check_interrupted()
                 if own := own_error(error):
                     raise own from error
-                if self._is_out_of_memory(error, make()):
+                if self._is_out_of_memory(error, make):
                     stack.close()
                     continue
                 failures = failures + 1 if self._trained == ended else 1
@@ -179,13 +179,13 @@ class Sweep:
                 )
                 stack.close()
 
-    def _is_out_of_memory(self, error: BaseException, stage: Stage) -> bool:
+    def _is_out_of_memory(self, error: BaseException, make: Callable[[], Stage]) -> bool:
         """Whether trials that took all memory ended the controller; one that does so again and again has failed."""
         taken = self._memory.taken(error)
         for job in taken:
             self._say(f"trial {job.trial_id} took all the memory of its machine; going on from the store")
             if self._memory.gives_up(job):
-                book = self._ledger(stage)
+                book = self._ledger(make())
                 for _ in range(self._memory.attempts(job)):
                     book.start(job)
                 book.end(job, {}, "failed", out_of_memory("Ray ended its worker each time it was tried"))
@@ -293,7 +293,4 @@ class Sweep:
 
 def own_error(error: BaseException) -> HslError | None:
     """The error of this package that Ray has wrapped into `error`, if there is one."""
-    seen: BaseException | None = error
-    while seen is not None and not isinstance(seen, HslError):
-        seen = seen.__cause__ or seen.__context__
-    return seen
+    return next((cause for cause in causes(error) if isinstance(cause, HslError)), None)

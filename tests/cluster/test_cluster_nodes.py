@@ -6,16 +6,14 @@ import os
 import secrets
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 import yaml
-from test_cluster_preemption import AWS, NOTICES, Metadata
+from test_cluster_preemption import AWS, NOTICES, serving
 
 from hsl.results.store import Store
 
@@ -205,14 +203,8 @@ def test_two_of_three_nodes_vanish_one_joins_the_driver_is_killed_and_the_number
 @pytest.fixture
 def metadata() -> Iterator[str]:
     """Serves, in place of the provider, that the machine will be taken away."""
-    Metadata.answers, Metadata.asked = {AWS: NOTICES[0][2]}, []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Metadata)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join(timeout=5)
+    with serving({AWS: NOTICES[0][2]}) as found:
+        yield found
 
 
 PREEMPTED = "3"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Iterator
@@ -51,9 +52,10 @@ class Metadata(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def address() -> Iterator[str]:
-    Metadata.answers, Metadata.asked = {}, []
+@contextlib.contextmanager
+def serving(answers: dict[str, str]) -> Iterator[str]:
+    """Serves these answers in place of the provider; the address."""
+    Metadata.answers, Metadata.asked = answers, []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Metadata)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -61,6 +63,12 @@ def address() -> Iterator[str]:
     server.shutdown()
     server.server_close()
     thread.join(timeout=5)
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    with serving({}) as found:
+        yield found
 
 
 NOTICES = [
