@@ -26,8 +26,11 @@ from hsl.training.configuration import Configuration, digest
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
-ATTEMPTS = 25
-"""Draws that may be duplicates before the sampler gives way to random draws, and these to an end."""
+MODEL_DRAWS = 5
+"""Draws that may be duplicates before the sampler gives way to random ones: it has converged on what was tried."""
+
+RANDOM_DRAWS = 25
+"""Random draws that may be duplicates before what is left is counted through, or the cell ends."""
 
 
 @dataclass(frozen=True)
@@ -188,8 +191,8 @@ class CellStudy:
     def _candidates(self, number: int) -> Iterator[tuple[str, Values]]:
         yield from (("warm_start", values) for values in self._warm)
         if self.sampler.name != "grid":
-            for sampler in (self.sampler, Random(name="random")):
-                for attempt in range(ATTEMPTS):
+            for sampler, draws in ((self.sampler, MODEL_DRAWS), (Random(name="random"), RANDOM_DRAWS)):
+                for attempt in range(draws):
                     seed = int(digest([self._seed, sampler.name, number, attempt]), 16) % 2**32
                     yield sampler.name, self._drawn(sampler, seed, self._wanted_method(number))
         yield from (("grid", values) for values in self._grid)
