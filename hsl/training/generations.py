@@ -39,7 +39,9 @@ def write(uri: str, state: dict[str, Any]) -> None:
     content = checkpoint.to_bytes(state)
     filesystem, path = open_filesystem(uri)
     if filesystem.get_file_info(path).type != fs.FileType.NotFound:
-        filesystem.move(path, path + PREVIOUS)
+        # Object stores have no renaming: S3 would copy and delete, Azure without hierarchical namespaces refuses.
+        keep = filesystem.move if isinstance(filesystem, fs.LocalFileSystem) else filesystem.copy_file
+        keep(path, path + PREVIOUS)
     checkpoint.place(uri, content)
 
 

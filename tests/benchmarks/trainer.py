@@ -1,4 +1,4 @@
-"""Speed of training, each as a ratio of images per second measured in one run with one torch thread.
+"""Speed of training, each as a ratio of images per second measured in one run, by default with one torch thread.
 
 - `bare`: the masked trainer over a hand-written loop (same network, SGD, data in memory; no masks, no metrics);
 - `classic`: over the usual pipeline: PIL images through torchvision's transforms one by one, a DataLoader with two
@@ -265,8 +265,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", default="", help="bare, classic, pgd or compile")
+    parser.add_argument("--threads", type=int, default=1, help="torch threads of both of a pair")
     asked = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(asked.threads)
     DATASETS._entries["noise"] = noise
     for kind, name, aim, mine, other in pairs():
         if asked.only not in kind:

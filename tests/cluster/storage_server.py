@@ -1,15 +1,35 @@
-"""An S3 server of its own process on this machine, and a way to it that can be cut."""
+"""Servers of object stores in processes of their own on this machine, and a way to one that can be cut."""
 
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 
+import pytest
+
+S3 = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "{port}")
+GCS = (
+    *(sys.executable, "-m", "gcp_storage_emulator", "start", "--in-memory", "--quiet"),
+    *("--host=127.0.0.1", "--port={port}"),
+)
+AZURE = (
+    *("azurite-blob", "--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck", "--silent"),
+    *("--blobHost", "127.0.0.1", "--blobPort", "{port}"),
+)
+AZURE_ACCOUNT = "devstoreaccount1"
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    # The one that the server's documentation gives to everybody.
+    "AZURE_STORAGE_KEY": "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==",
+}
 START_SECONDS = 60
 CHUNK_BYTES = 1 << 16
 
@@ -20,15 +40,12 @@ def free_port() -> int:
 
 
 class Server:
-    """A moto server: a real one, with real HTTP; its memory lasts as long as its process."""
+    """A real server, with real HTTP; its memory lasts as long as its process."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: Iterable[str] = S3) -> None:
         self.port = free_port()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        words = [word.format(port=self.port) for word in command]
+        self._process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until = time.monotonic() + START_SECONDS
         while True:
             try:
@@ -50,6 +67,23 @@ class Server:
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
+
+
+def google() -> tuple[Server, str]:
+    pytest.importorskip("gcp_storage_emulator")
+    running = Server(GCS)
+    where = f"anonymous=true&scheme=http&project_id=p&endpoint_override=127.0.0.1:{running.port}"
+    return running, f"gs://bucket?{where}"
+
+
+def microsoft() -> tuple[Server, str]:
+    """Without hierarchical namespaces, where files have no other name than their whole path."""
+    if shutil.which(AZURE[0]) is None:
+        pytest.skip(f"needs {AZURE[0]}: npm install -g azurite")
+    running = Server(AZURE)
+    at = f"127.0.0.1:{running.port}"
+    where = f"scheme=http&blob_storage_authority={at}&dfs_storage_authority={at}"
+    return running, f"abfs://container@{AZURE_ACCOUNT}?{where}"
 
 
 class Relay:

@@ -1,4 +1,8 @@
-"""Sweeps whose store is on a real S3 server: killed, continued, asked, and with the server out of reach for a while."""
+"""Sweeps whose store is on a real S3 server: killed, continued, asked, and with the server out of reach for a while.
+
+Google's and Microsoft's stores have servers that stand in for them: ``pip install gcp-storage-emulator`` and
+``npm install -g azurite``. Their tests are skipped where these are missing.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
-from storage_server import Relay, Server
+from storage_server import CREDENTIALS, Relay, Server, google, microsoft
 
 from hsl.errors import LeaseError, StoreError
 from hsl.filesystems import join, open_filesystem
@@ -27,7 +31,6 @@ from hsl.training import generations
 
 LIMIT_SECONDS = 280
 OUTAGE_SECONDS = 20.0
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 SPACE: dict[str, Any] = {
     "name": "remote",
@@ -74,6 +77,18 @@ def bucket(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> str:
     filesystem, path = open_filesystem(f"{uri}&allow_bucket_creation=true")
     filesystem.create_dir(path)
     return uri
+
+
+@pytest.fixture(params=[google, microsoft])
+def elsewhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket or container of other providers than AWS."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    running, uri = request.param()
+    filesystem, path = open_filesystem(uri)
+    filesystem.create_dir(path)
+    yield uri
+    running.close()
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +190,16 @@ def assert_only_confirmed_networks(uri: str) -> None:
 
 def test_a_store_with_checkpoints_and_a_lease(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_module, "SETTLE_SECONDS", 0.0)
-    uri = join(bucket, "a", "store")
+    use(join(bucket, "a", "store"))
+
+
+def test_the_same_elsewhere(elsewhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "SETTLE_SECONDS", 0.0)
+    use(join(elsewhere, "a", "store"))
+
+
+def use(uri: str) -> None:
+    """Do once whatever a sweep does to its store."""
     store = Store(uri)
     with lease_module.lease(uri) as check:
         check()
@@ -235,6 +259,25 @@ def test_a_sweep_is_killed_continued_and_asked(
     assert "hsl export" in report.read_text()
     hsl(environment, "export", uri, "clean/0.8", "--out", str(tmp_path / "winner"))
     assert (tmp_path / "winner" / "network.safetensors").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_a_sweep_elsewhere_is_killed_and_continued(
+    elsewhere: str,
+    environment: dict[str, str],
+    space: Path,
+    local: str,
+    start: Callable[[str], subprocess.Popen[str]],
+) -> None:
+    uri = join(elsewhere, "hsl")
+    first = start(uri)
+    wait_for_trials(uri, 6, first)
+    first.kill()
+    first.wait()
+    best = hsl(environment, "sweep", str(space), "--store", uri)
+    assert_same(uri, local)
+    assert_only_confirmed_networks(uri)
+    assert best == hsl(environment, "best", local)
 
 
 @pytest.mark.slow
