@@ -201,6 +201,16 @@ def test_light_commands_import_neither_torch_nor_ray(arguments: list[str], tmp_p
     assert done.stderr.strip().endswith("[]")
 
 
+def test_the_package_runs_as_a_module(hsl: Hsl) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "hsl", "list", "methods", "--format", "json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == hsl("list", "methods", "--format", "json")[1]
+
+
 def test_list_names_every_method(hsl: Hsl) -> None:
     code, out, _ = hsl("list", "methods", "--format", "json")
     assert code == 0
