@@ -31,6 +31,10 @@ PER_CELL = 100
 EDGE = 500
 """The first and the last so many trials are compared."""
 
+PROBE_EVERY = 5
+PROBE = 20_000
+"""A sum of so many numbers tells, every few trials, how fast the machine itself is at that time."""
+
 
 @dataclass
 class Run:
@@ -41,18 +45,24 @@ class Run:
         ends: When each trial had ended for the driver.
         memory: Resident memory of the driver at the same times, in KiB.
         worked: Processor time of the driver until then.
+        probes: How long the machine took for always the same work, every `PROBE_EVERY` trials.
     """
 
     began: float = field(default_factory=time.monotonic)
     ends: list[float] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
     worked: list[float] = field(default_factory=list)
+    probes: list[float] = field(default_factory=list)
 
     def note(self) -> None:
         """A trial has ended."""
         self.ends.append(time.monotonic())
         self.memory.append(resident())
         self.worked.append(time.process_time())
+        if len(self.ends) % PROBE_EVERY == 0:
+            began = time.perf_counter()
+            sum(range(PROBE))
+            self.probes.append(time.perf_counter() - began)
 
     @property
     def start_up(self) -> float:
@@ -69,6 +79,14 @@ class Run:
         if len(times) < 2 * EDGE:
             return None
         return (times[-1] - times[-EDGE]) / (times[EDGE - 1] - times[0])
+
+    @property
+    def drift(self) -> float | None:
+        """How much slower the machine itself was during the last trials than during the first ones."""
+        count = EDGE // PROBE_EVERY
+        if len(self.probes) < 2 * count:
+            return None
+        return sum(self.probes[-count:]) / sum(self.probes[:count])
 
     @property
     def memory_per_trial(self) -> float | None:
@@ -91,8 +109,12 @@ def resident() -> int:
     return int(line.split()[1])
 
 
-def space_of(trials: int, extra: int = 0) -> SearchSpace:
-    """Cells of up to `PER_CELL` configurations with one tuned number each."""
+def space_of(trials: int, extra: int = 0, sampler: str = "tpe") -> SearchSpace:
+    """Cells of up to `PER_CELL` configurations with one tuned number each.
+
+    TPE draws its first ten in each cell at random, which costs less than what follows: with ``random`` all cost the
+    same, and what grows is the driver's.
+    """
     cells = max(1, trials // PER_CELL)
     return make_space(
         {
@@ -102,6 +124,7 @@ def space_of(trials: int, extra: int = 0) -> SearchSpace:
             "factors": {"sparsity": [round(0.3 + 0.6 * i / cells, 4) for i in range(cells)]},
             "search": {"training.lr": {"loguniform": [0.001, 1.0]}},
             "method": "static",
+            "sampler": sampler,
             "baseline": None,
             "budget": {"configurations_per_cell": trials // cells + extra},
             "confirm": {"seeds": 0},
@@ -230,6 +253,7 @@ def overhead(trials: list[int], plain_trials: int, folder: Path) -> Table:
         "ms per trial",
         f"last {EDGE} / first {EDGE}",
         "the same by processor time",
+        "the machine itself",
         "KiB per trial",
     ):
         table.add_column(name, justify="left" if name == "driver" else "right")
@@ -238,6 +262,10 @@ def overhead(trials: list[int], plain_trials: int, folder: Path) -> Table:
         table.add_row("hsl", str(count), *_figures(apart(time_hsl, space_of(count), store)))
         again = apart(time_hsl, space_of(count, extra=1), store)
         table.add_row("hsl, continued with more", str(len(again.ends)), f"{again.start_up:.1f}")
+        drawn = space_of(count, sampler="random")
+        table.add_row(
+            "hsl, random", str(count), *_figures(apart(time_hsl, drawn, folder / f"{count}-random"))
+        )
         table.add_row("Optuna and joblib", str(count), *_figures(time_optuna(count)))
     if plain_trials:
         table.add_row("plain Tuner", str(plain_trials), *_figures(apart(time_plain, plain_trials)))
@@ -245,7 +273,7 @@ def overhead(trials: list[int], plain_trials: int, folder: Path) -> Table:
 
 
 def _figures(run: Run) -> tuple[str, ...]:
-    grown, memory = [run.growth(run.ends), run.growth(run.worked)], run.memory_per_trial
+    grown, memory = [run.growth(run.ends), run.growth(run.worked), run.drift], run.memory_per_trial
     return (
         f"{run.start_up:.1f}",
         f"{1000 * run.per_trial:.1f}",
