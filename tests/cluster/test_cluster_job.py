@@ -19,8 +19,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
+from cluster_that_grows import end
 from storage_server import Server, free_port
 
 from hsl.filesystems import open_filesystem
@@ -96,15 +96,6 @@ def jobs(node: dict[str, str]) -> Iterator[str]:
         end(head)
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """End a head and what it started, nothing else."""
-    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    process.terminate()
-    for one in psutil.wait_procs(family, timeout=15)[1]:
-        one.kill()
-    process.wait()
-
-
 def wait_until(is_so: Callable[[], bool]) -> None:
     until = time.monotonic() + LIMIT_SECONDS
     while not is_so():
@@ -152,9 +143,8 @@ def test_a_job_that_is_stopped_and_submitted_again(
     early = store.read("trials").num_rows
     assert 0 < early < TRIALS
 
-    given = json.dumps(
-        {"env_vars": {"AWS_ENDPOINT_URL": node["AWS_ENDPOINT_URL"]}}
-    )  # told to workers as well
+    # The driver tells its workers of the same variable.
+    given = json.dumps({"env_vars": {"AWS_ENDPOINT_URL": node["AWS_ENDPOINT_URL"]}})
     again = ray(node, *command(jobs, "s3://jobs/hsl", "--runtime-env-json", given))
     assert again.returncode == 0, again.stdout + again.stderr
     assert "succeeded" in again.stdout
