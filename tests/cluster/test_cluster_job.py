@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 from cluster_that_grows import end
-from storage_server import Server, free_port
+from storage_server import CREDENTIALS, Server, free_port
 
 from hsl.filesystems import open_filesystem
 from hsl.results.store import Store
@@ -49,14 +49,6 @@ TRIALS = 4 * 3 + 4 * 2
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    pytest.importorskip("moto.server")
-    running = Server()
-    yield running
-    running.close()
-
-
-@pytest.fixture(scope="module")
 def node(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Environment of a machine of the cluster: its role's rights, and the secret that every node asks for."""
     folder = tempfile.mkdtemp(prefix="hsl-")  # a short name: Ray's sockets lie in it
@@ -67,8 +59,7 @@ def node(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
         **dict([LOOPBACK]),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
+        **CREDENTIALS,
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.port}",
         "HSL_CACHE": str(tmp_path_factory.mktemp("cache")),
         "OMP_NUM_THREADS": "1",
@@ -129,7 +120,7 @@ def command(address: str, storage: str, *options: str) -> list[str]:
 def test_a_job_that_is_stopped_and_submitted_again(
     node: dict[str, str], jobs: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"):
+    for name in (*CREDENTIALS, "AWS_ENDPOINT_URL"):
         monkeypatch.setenv(name, node[name])
     filesystem, path = open_filesystem("s3://jobs?allow_bucket_creation=true")
     filesystem.create_dir(path)

@@ -53,14 +53,6 @@ MEASURED = {"seconds"}
 TIMES = MEASURED | {"sequence", "attempts", "started_at", "ended_at", "provenance", "node", "device"}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    pytest.importorskip("moto.server")
-    running = Server()
-    yield running
-    running.close()
-
-
 @pytest.fixture
 def relay(server: Server) -> Iterator[Relay]:
     between = Relay(server.port)
@@ -190,16 +182,16 @@ def assert_only_confirmed_networks(uri: str) -> None:
 
 def test_a_store_with_checkpoints_and_a_lease(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_module, "SETTLE_SECONDS", 0.0)
-    use(join(bucket, "a", "store"))
+    assert_it_serves_a_sweep(join(bucket, "a", "store"))
 
 
 def test_the_same_elsewhere(elsewhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_module, "SETTLE_SECONDS", 0.0)
-    use(join(elsewhere, "a", "store"))
+    assert_it_serves_a_sweep(join(elsewhere, "a", "store"))
 
 
-def use(uri: str) -> None:
-    """Do once whatever a sweep does to its store."""
+def assert_it_serves_a_sweep(uri: str) -> None:
+    """Does once whatever a sweep does to its store."""
     store = Store(uri)
     with lease_module.lease(uri) as check:
         check()
