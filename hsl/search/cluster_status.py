@@ -106,7 +106,7 @@ def read_cluster_status(store: Store, trials: Sequence[Row]) -> ClusterStatus:
         trials: Rows of ended trials, with trial_id, losses and repeated_epochs.
     """
     sessions = sorted(store.read("sessions", _SESSION_COLUMNS).to_pylist(), key=lambda row: row["updated_at"])
-    last: Row = sessions[-1] if sessions else {}
+    last: Row = sessions[-1] if sessions else dict.fromkeys(_SESSION_COLUMNS)
     counted = [*trials, *_under_way(last, {row["trial_id"] for row in trials})]
     return ClusterStatus(
         seen_at=last["updated_at"] if last.get("nodes") else None,
@@ -122,12 +122,12 @@ def read_cluster_status(store: Store, trials: Sequence[Row]) -> ClusterStatus:
 
 
 def _machines(session: Row) -> list[dict[str, Any]]:
-    found = shaped(session, "sessions", "nodes", dict[str, _Machines] | None) if session else None
-    return [{"type": kind, **counts} for kind, counts in (found or {}).items()]
+    found = shaped(session, "sessions", "nodes", dict[str, _Machines] | None) or {}
+    return [{"type": kind, **counts} for kind, counts in found.items()]
 
 
 def _under_way(session: Row, ended: set[str]) -> list[Row]:
-    jobs: list[Row] = (shaped(session, "sessions", "under_way", list[_Job] | None) if session else None) or []
+    jobs: list[Row] = shaped(session, "sessions", "under_way", list[_Job] | None) or []
     return [job for job in jobs if job.get("trial_id") not in ended]
 
 
