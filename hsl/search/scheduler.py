@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -13,6 +14,20 @@ from hsl.search.early_stopping import judge_rows
 from hsl.search.jobs import Job
 from hsl.search.rungs import Decision, Judge
 from hsl.search.unsaved import Unsaved
+
+START_SECONDS = 60.0
+"""How long a trial waits for the worker that is being started for it before it is given one that another trial left.
+
+Tune ends the worker under way when it does that. If it did so at once, trials that are shorter than the start of a
+worker would leave slots empty for good: every worker would be given up before it is ready.
+"""
+
+
+class Waiting(NamedTuple):
+    """A trial that has no worker yet, and since when it is in its queue."""
+
+    trial: Trial
+    since: float
 
 
 class StratifiedASHA(Unsaved, FIFOScheduler):
@@ -25,6 +40,7 @@ class StratifiedASHA(Unsaved, FIFOScheduler):
         judge: Decides who stops and who waits; shared with whoever rebuilds it from a store.
         jobs: Job of every Tune trial, by Tune's trial id; filled by the searcher.
         gives_up: Whether a trial has crashed so often that it is not tried again.
+        clock: Tells the time in seconds.
     """
 
     def __init__(
@@ -32,12 +48,15 @@ class StratifiedASHA(Unsaved, FIFOScheduler):
         judge: Judge,
         jobs: Mapping[str, Job],
         gives_up: Callable[[str], bool] = lambda trial_id: False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self._judge = judge
         self._jobs = jobs
         self._gives_up = gives_up
-        self._pending: deque[Trial] = deque()
+        self._clock = clock
+        self._new: deque[Waiting] = deque()
+        self._starting: deque[Waiting] = deque()
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         """Accept whatever Tune hands over: each job names its own objective."""
@@ -45,7 +64,7 @@ class StratifiedASHA(Unsaved, FIFOScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Queue a new trial, or one that lost its worker."""
-        self._pending.append(trial)
+        self._new.append(Waiting(trial, self._clock()))
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Judge every epoch of a report."""
@@ -54,12 +73,27 @@ class StratifiedASHA(Unsaved, FIFOScheduler):
         return TrialScheduler.CONTINUE if decision is Decision.CONTINUE else TrialScheduler.STOP
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """The trial that has waited longest; looking at waiting trials only keeps this cheap in large sweeps."""
-        while self._pending:
-            trial = self._pending[0]
+        """A trial that has waited too long for its worker, else the next that has none; Tune finds or starts one.
+
+        Looking at waiting trials only keeps this cheap in large sweeps.
+        """
+        late = self._first(self._starting, tune_controller)
+        if late and self._clock() - late.since > START_SECONDS:
+            return late.trial
+        new = self._first(self._new, tune_controller)
+        if new is None:
+            return None
+        self._new.popleft()
+        self._starting.append(Waiting(new.trial, self._clock()))
+        return new.trial
+
+    def _first(self, queue: deque[Waiting], tune_controller: Any) -> Waiting | None:
+        """The first of a queue that still waits; those that crashed too often are stopped."""
+        while queue:
+            trial = queue[0].trial
             if trial.status == Trial.PENDING and not self._gives_up(self._jobs[trial.trial_id].trial_id):
-                return trial
-            self._pending.popleft()
+                return queue[0]
+            queue.popleft()
             if trial.status == Trial.PENDING:
                 tune_controller.stop_trial(trial)
         return None
