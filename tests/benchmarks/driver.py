@@ -27,7 +27,8 @@ from hsl.search.schema import SearchSpace
 from hsl.search.space import make_space
 
 WORKERS = 2
-PER_CELL = 100
+PER_CELL = 25
+"""As the largest of search_spaces/ has it. What TPE costs grows with what it knows of a cell, not with the sweep."""
 EDGE = 500
 """The first and the last so many trials are compared."""
 
@@ -109,13 +110,13 @@ def resident() -> int:
     return int(line.split()[1])
 
 
-def space_of(trials: int, extra: int = 0, sampler: str = "tpe") -> SearchSpace:
-    """Cells of up to `PER_CELL` configurations with one tuned number each.
+def space_of(trials: int, per_cell: int = PER_CELL, extra: int = 0, sampler: str = "tpe") -> SearchSpace:
+    """Cells of up to `per_cell` configurations with one tuned number each.
 
-    TPE draws its first ten in each cell at random, which costs less than what follows: with ``random`` all cost the
+    TPE draws up to ten in each cell at random, which costs less than what follows: with ``random`` all cost the
     same, and what grows is the driver's.
     """
-    cells = max(1, trials // PER_CELL)
+    cells = max(1, trials // per_cell)
     return make_space(
         {
             "name": "overhead",
@@ -214,17 +215,17 @@ def time_plain(trials: int, seconds: float = 0.0) -> Run:
     return run
 
 
-def time_optuna(trials: int) -> Run:
-    """The same with Optuna's own studies, `PER_CELL` trials each, and joblib's processes; nothing is stored."""
+def time_optuna(trials: int, per_cell: int) -> Run:
+    """The same with Optuna's own studies, `per_cell` trials each, and joblib's processes; nothing is stored."""
     import optuna  # noqa: PLC0415
     from joblib import Parallel, delayed  # noqa: PLC0415
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     run = Run()
     with Parallel(n_jobs=WORKERS) as parallel:
-        for number in range(max(1, trials // PER_CELL)):
+        for number in range(max(1, trials // per_cell)):
             study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=number))
-            while len(study.trials) < min(trials, PER_CELL):
+            while len(study.trials) < min(trials, per_cell):
                 asked = [study.ask() for _ in range(WORKERS)]
                 rates = [trial.suggest_float("lr", 0.001, 1.0, log=True) for trial in asked]
                 for trial, value in zip(asked, parallel(delayed(float)(rate) for rate in rates), strict=True):
@@ -243,9 +244,9 @@ def time_bare(trials: int, seconds: float) -> Run:
     return run
 
 
-def overhead(trials: list[int], plain_trials: int, folder: Path) -> Table:
+def overhead(trials: list[int], per_cell: int, plain_trials: int, folder: Path) -> Table:
     """Trials that do nothing."""
-    table = Table(title="trials that do nothing", title_justify="left")
+    table = Table(title=f"trials that do nothing, {per_cell} in a cell", title_justify="left")
     for name in (
         "driver",
         "trials",
@@ -259,14 +260,14 @@ def overhead(trials: list[int], plain_trials: int, folder: Path) -> Table:
         table.add_column(name, justify="left" if name == "driver" else "right")
     for count in trials:
         store = folder / str(count)
-        table.add_row("hsl", str(count), *_figures(apart(time_hsl, space_of(count), store)))
-        again = apart(time_hsl, space_of(count, extra=1), store)
+        table.add_row("hsl", str(count), *_figures(apart(time_hsl, space_of(count, per_cell), store)))
+        again = apart(time_hsl, space_of(count, per_cell, extra=1), store)
         table.add_row("hsl, continued with more", str(len(again.ends)), f"{again.start_up:.1f}")
-        drawn = space_of(count, sampler="random")
+        drawn = space_of(count, per_cell, sampler="random")
         table.add_row(
             "hsl, random", str(count), *_figures(apart(time_hsl, drawn, folder / f"{count}-random"))
         )
-        table.add_row("Optuna and joblib", str(count), *_figures(time_optuna(count)))
+        table.add_row("Optuna and joblib", str(count), *_figures(time_optuna(count, per_cell)))
     if plain_trials:
         table.add_row("plain Tuner", str(plain_trials), *_figures(apart(time_plain, plain_trials)))
     return table
@@ -310,6 +311,7 @@ def main() -> None:
     """Print what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, nargs="*", default=[200, 2000], help="trials that do nothing")
+    parser.add_argument("--per-cell", type=int, default=PER_CELL, help="trials of a cell")
     parser.add_argument(
         "--plain-trials", type=int, default=30, help="the same with a plain Tuner; 0 for none"
     )
@@ -325,7 +327,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if arguments.trials or arguments.plain_trials:
-            console.print(overhead(arguments.trials, arguments.plain_trials, folder))
+            console.print(overhead(arguments.trials, arguments.per_cell, arguments.plain_trials, folder))
         for seconds in arguments.seconds:
             console.print(efficiency(seconds, arguments.sleeping_trials, arguments.plain_sleeping, folder))
 
