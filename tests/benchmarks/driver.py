@@ -110,21 +110,22 @@ def apart(measure: Callable[..., Run], *arguments: Any) -> Run:
         return pool.submit(measure, *arguments).result()
 
 
-def efficiency(seconds: float, trials: int, plain: bool, folder: Path) -> Table:
+def efficiency(seconds: float, trials: int, workers: int, plain: bool, folder: Path) -> Table:
     """Trials that sleep."""
-    table = Table(title=f"{trials} trials of {seconds:g} s on {WORKERS} workers", title_justify="left")
+    table = Table(title=f"{trials} trials of {seconds:g} s on {workers} workers", title_justify="left")
     for name in ("driver", "wall s", "of the limit", "efficiency"):
         table.add_column(name, justify="left" if name == "driver" else "right")
+    space = space_of(trials, workers=workers)
     runs = {
-        "two bare processes": time_bare(trials, seconds),
-        "hsl": time_hsl(space_of(trials), folder / f"sleep-{seconds:g}", seconds),
+        "bare processes": time_bare(trials, seconds, workers),
+        "hsl": time_hsl(space, folder / f"sleep-{seconds:g}", seconds),
     }
     if plain:
-        runs["plain Tuner"] = time_plain(trials, seconds)
-    limit = trials * seconds / WORKERS
+        runs["plain Tuner"] = time_plain(trials, seconds, workers)
+    limit = trials * seconds / workers
     for name, run in runs.items():
-        wall = run.ends[-1] - run.ends[0] + seconds
-        table.add_row(name, f"{wall:.1f}", f"{wall / limit:.2f}", f"{run.efficiency(seconds):.3f}")
+        wall = run.wall(seconds)
+        table.add_row(name, f"{wall:.1f}", f"{wall / limit:.2f}", f"{limit / wall:.3f}")
     return table
 
 
@@ -146,6 +147,7 @@ def main() -> None:
         "--seconds", type=float, nargs="*", default=[1.0], help="lengths of trials that sleep"
     )
     parser.add_argument("--sleeping-trials", type=int, default=40)
+    parser.add_argument("--workers", type=int, default=WORKERS, help="for trials that sleep")
     parser.add_argument(
         "--plain-sleeping", action="store_true", help="sleeping trials with a plain Tuner, too"
     )
@@ -158,7 +160,11 @@ def main() -> None:
         if arguments.rounds:
             console.print(in_turn(max(arguments.trials), arguments.per_cell, arguments.rounds, folder))
         for seconds in arguments.seconds:
-            console.print(efficiency(seconds, arguments.sleeping_trials, arguments.plain_sleeping, folder))
+            console.print(
+                efficiency(
+                    seconds, arguments.sleeping_trials, arguments.workers, arguments.plain_sleeping, folder
+                )
+            )
 
 
 if __name__ == "__main__":

@@ -88,10 +88,9 @@ class Run:
             return None
         return (self.memory[-1] - self.memory[EDGE]) / (len(self.memory) - 1 - EDGE)
 
-    def efficiency(self, seconds: float) -> float:
-        """Share of the workers' time in which they trained, start-up apart, where trials take `seconds`."""
-        wall = self.ends[-1] - self.ends[0] + seconds
-        return len(self.ends) * seconds / (wall * WORKERS)
+    def wall(self, seconds: float) -> float:
+        """Seconds for all trials, start-up apart, where the first took `seconds`."""
+        return self.ends[-1] - self.ends[0] + seconds
 
 
 def resident() -> int:
@@ -102,7 +101,9 @@ def resident() -> int:
     return int(line.split()[1])
 
 
-def space_of(trials: int, per_cell: int = PER_CELL, extra: int = 0, sampler: str = "tpe") -> SearchSpace:
+def space_of(
+    trials: int, per_cell: int = PER_CELL, extra: int = 0, sampler: str = "tpe", workers: int = WORKERS
+) -> SearchSpace:
     """Cells of up to `per_cell` configurations with one tuned number each.
 
     TPE draws up to ten in each cell at random, which costs less than what follows: with ``random`` all cost the
@@ -120,6 +121,7 @@ def space_of(trials: int, per_cell: int = PER_CELL, extra: int = 0, sampler: str
             "sampler": sampler,
             "baseline": None,
             "budget": {"configurations_per_cell": trials // cells + extra},
+            "resources": {"cpu": WORKERS / workers, "concurrent": workers},
             "confirm": {"seeds": 0},
         }
     )
@@ -173,7 +175,7 @@ def time_hsl(space: SearchSpace, store: Path, seconds: float = 0.0) -> Run:
     return run
 
 
-def time_plain(trials: int, seconds: float = 0.0) -> Run:
+def time_plain(trials: int, seconds: float = 0.0, workers: int = WORKERS) -> Run:
     """The same with a Tuner as it is by default and its OptunaSearch."""
     from ray import tune  # noqa: PLC0415
     from ray.tune.search.optuna import OptunaSearch  # noqa: PLC0415
@@ -193,14 +195,14 @@ def time_plain(trials: int, seconds: float = 0.0) -> Run:
 
     with ray_session(), scratch_folder() as folder:
         tune.Tuner(
-            trivial,
+            tune.with_resources(trivial, {"cpu": WORKERS / workers}),
             param_space={"lr": tune.loguniform(0.001, 1.0)},
             tune_config=tune.TuneConfig(
                 metric="score",
                 mode="max",
                 num_samples=trials,
                 search_alg=OptunaSearch(),
-                max_concurrent_trials=WORKERS,
+                max_concurrent_trials=workers,
             ),
             run_config=tune.RunConfig(storage_path=folder, verbose=0, callbacks=[Clock()]),
         ).fit()
@@ -226,10 +228,10 @@ def time_optuna(trials: int, per_cell: int) -> Run:
     return run
 
 
-def time_bare(trials: int, seconds: float) -> Run:
-    """Two processes that do nothing but sleep, back to back: the limit."""
-    with Pool(WORKERS) as pool:
-        pool.map(time.sleep, [0.0] * WORKERS)
+def time_bare(trials: int, seconds: float, workers: int) -> Run:
+    """Processes that do nothing but sleep, back to back: the limit."""
+    with Pool(workers) as pool:
+        pool.map(time.sleep, [0.0] * workers)
         run = Run()
         for _ in pool.imap_unordered(time.sleep, [seconds] * trials):
             run.note()
