@@ -19,7 +19,7 @@ from hsl.results.store import Store
 Start = Callable[..., "subprocess.Popen[str]"]
 
 DRIVER_KILLS = 5
-WORKER_KILL_SECONDS = 12.0
+WORKER_KILL_SECONDS = 5.0
 WORKER_KILLS = 10
 LIMIT_SECONDS = 540
 
@@ -39,7 +39,10 @@ TRIALS = 6 * 17 + 6 * 2
 MEASURED = {"seconds"}
 """Columns that differ from run to run."""
 
-TIMES = MEASURED | {"sequence", "attempts", "started_at", "ended_at", "provenance", "node", "device"}
+DISTURBED = {"attempts", "repeated_epochs"}
+"""Columns that tell what a trial went through, beside what was found."""
+
+TIMES = MEASURED | DISTURBED | {"sequence", "started_at", "ended_at", "provenance", "node", "device"}
 
 
 def stored_epochs(store: Path) -> int:

@@ -27,9 +27,9 @@ CELLS = {"dense", "0.8"}
 def space(space_file: SpaceFile) -> Callable[..., Path]:
     """A space of two cells whose configurations differ much, with some early stopping."""
 
-    def write(**early_stopping: Any) -> Path:
+    def write(batch_size: int = 64, **early_stopping: Any) -> Path:
         return space_file(
-            training={"epochs": EPOCHS, "batch_size": 64},
+            training={"epochs": EPOCHS, "batch_size": batch_size},
             regimes={"clean": {}},
             factors={"sparsity": [0.8]},
             search={
@@ -96,7 +96,9 @@ def test_a_killed_driver_promotes_what_it_would_have(
     started: Start, sweep: Run, space: Callable[..., Path], wait_for_epochs: Wait, tmp_path: Path
 ) -> None:
     """Who waited and who was promoted is rebuilt from the store; what is trained twice has the same numbers."""
-    store, file = tmp_path / "store", space(kind="promotion", grace=1, reduction_factor=2, exempt=0.0)
+    store = tmp_path / "store"
+    slow_enough = 8  # not to have ended before it is killed
+    file = space(slow_enough, kind="promotion", grace=1, reduction_factor=2, exempt=0.0)
     for epochs in (6, 20):
         driver = started(file, store)
         wait_for_epochs(store, epochs)
