@@ -6,6 +6,7 @@ The work itself is ordinary functions; `make_all` runs them on Ray workers, `mak
 from __future__ import annotations
 
 import traceback
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -228,7 +229,6 @@ def make_all(tasks: Iterable[Task], resources: Mapping[str, float], workers: int
         HslError: If a task fails; what is done stays.
     """
     import ray  # noqa: PLC0415  the work can be done without ray
-    from ray.util import ActorPool  # noqa: PLC0415
 
     tasks = list(tasks)
     maker = ray.remote(Maker).options(
@@ -236,8 +236,7 @@ def make_all(tasks: Iterable[Task], resources: Mapping[str, float], workers: int
     )
     makers = [maker.remote() for _ in range(min(workers, len(tasks)))]
     try:
-        for _ in ActorPool(makers).map_unordered(lambda actor, task: actor.make.remote(task), tasks):
-            pass
+        _work_off(tasks, makers)
     except ray.exceptions.RayTaskError as error:
         cause = error.cause or error
         raise HslError(f"{describe(tasks[0])} or one beside it failed: {cause}") from error
@@ -247,6 +246,24 @@ def make_all(tasks: Iterable[Task], resources: Mapping[str, float], workers: int
     finally:
         for actor in makers:
             ray.kill(actor)
+
+
+def _work_off(tasks: Iterable[Task], makers: Iterable[Any]) -> None:
+    """Let every worker that is there take the next task.
+
+    One for which there is no place, or no machine yet, takes none: Ray's ActorPool would give it one right away.
+    """
+    import ray  # noqa: PLC0415  see `make_all`
+
+    left = deque(tasks)
+    coming = {maker.__ray_ready__.remote(): maker for maker in makers}
+    working: dict[Any, Any] = {}
+    while left or working:
+        (ended,), _ = ray.wait([*coming, *working], num_returns=1)
+        maker = working.pop(ended, None) or coming.pop(ended)
+        ray.get(ended)
+        if left:
+            working[maker.make.remote(left.popleft())] = maker
 
 
 def waves(tasks: Iterable[Task]) -> Iterator[list[Task]]:
