@@ -23,8 +23,8 @@ worker would leave slots empty for good: every worker would be given up before i
 """
 
 
-class Waiting(NamedTuple):
-    """A trial that has no worker yet, and since when it is in its queue."""
+class Starting(NamedTuple):
+    """A trial whose worker is being started, and since when."""
 
     trial: Trial
     since: float
@@ -55,8 +55,8 @@ class StratifiedASHA(Unsaved, FIFOScheduler):
         self._jobs = jobs
         self._gives_up = gives_up
         self._clock = clock
-        self._new: deque[Waiting] = deque()
-        self._starting: deque[Waiting] = deque()
+        self._new: deque[Trial] = deque()
+        self._starting: deque[Starting] = deque()
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         """Accept whatever Tune hands over: each job names its own objective."""
@@ -64,7 +64,7 @@ class StratifiedASHA(Unsaved, FIFOScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Queue a new trial, or one that lost its worker."""
-        self._new.append(Waiting(trial, self._clock()))
+        self._new.append(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Judge every epoch of a report."""
@@ -77,26 +77,25 @@ class StratifiedASHA(Unsaved, FIFOScheduler):
 
         Looking at waiting trials only keeps this cheap in large sweeps.
         """
-        late = self._first(self._starting, tune_controller)
-        if late and self._clock() - late.since > START_SECONDS:
-            return late.trial
-        new = self._first(self._new, tune_controller)
-        if new is None:
-            return None
-        self._new.popleft()
-        self._starting.append(Waiting(new.trial, self._clock()))
-        return new.trial
-
-    def _first(self, queue: deque[Waiting], tune_controller: Any) -> Waiting | None:
-        """The first of a queue that still waits; those that crashed too often are stopped."""
-        while queue:
-            trial = queue[0].trial
-            if trial.status == Trial.PENDING and not self._gives_up(self._jobs[trial.trial_id].trial_id):
-                return queue[0]
-            queue.popleft()
-            if trial.status == Trial.PENDING:
-                tune_controller.stop_trial(trial)
+        while self._starting and not self._waits(self._starting[0].trial, tune_controller):
+            self._starting.popleft()
+        if self._starting and self._clock() - self._starting[0].since > START_SECONDS:
+            return self._starting[0].trial
+        while self._new:
+            trial = self._new.popleft()
+            if self._waits(trial, tune_controller):
+                self._starting.append(Starting(trial, self._clock()))
+                return trial
         return None
+
+    def _waits(self, trial: Trial, tune_controller: Any) -> bool:
+        """Whether a trial still waits for a worker; one that crashed too often is stopped."""
+        if trial.status != Trial.PENDING:
+            return False
+        if not self._gives_up(self._jobs[trial.trial_id].trial_id):
+            return True
+        tune_controller.stop_trial(trial)
+        return False
 
     def debug_string(self) -> str:
         """Nothing: progress is shown elsewhere."""

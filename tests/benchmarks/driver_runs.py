@@ -20,7 +20,7 @@ from hsl.search.space import make_space
 
 WORKERS = 2
 PER_CELL = 25
-"""As the largest of search_spaces/ has it. What TPE costs grows with what it knows of a cell, not with the sweep."""
+"""About as in the largest of search_spaces/. What TPE costs grows with what it knows of a cell, not with the sweep."""
 EDGE = 500
 """The first and the last so many trials are compared."""
 

@@ -120,6 +120,11 @@ def rows_by_key(store: Path, table: str, without: set[str]) -> dict[Any, dict[st
     return {key: {name: row[name] for name in row.keys() - without} for key, row in keyed.items()}
 
 
+def repeated(store: Path) -> int:
+    """Epochs that were trained again."""
+    return sum(row["repeated_epochs"] for row in Store(store).read("trials").to_pylist())
+
+
 @pytest.mark.slow
 def test_nothing_is_lost_or_done_twice_under_chaos(
     started: Start, space_file: Callable[..., Path], tmp_path: Path
@@ -140,6 +145,8 @@ def test_nothing_is_lost_or_done_twice_under_chaos(
     assert rows_by_key(disturbed, "trials", TIMES) == trials
     without = {"sequence", *MEASURED}
     assert rows_by_key(disturbed, "epochs", without) == rows_by_key(calm, "epochs", without)
+    assert repeated(calm) == 0
+    assert repeated(disturbed) <= 1, "more than the epoch whose checkpoint was cut"
     assert chaos.workers >= 5
     assert not (disturbed / "lease.json").exists()
     retried = sum(row["attempts"] > 1 for row in Store(disturbed).read("trials").to_pylist())
