@@ -10,10 +10,10 @@ from typing import Any
 
 from hsl.errors import UnknownNameError
 from hsl.hardness.registries import ATTACKS, CORRUPTIONS, LABEL_NOISES, ROBUST, SCORES, SELECTIONS, TRAININGS
-from hsl.search.schema import SearchSpace
-from hsl.sparsity.distributions import DISTRIBUTIONS
+from hsl.space.schema import SearchSpace
+from hsl.sparsity.distributions.allocate import DISTRIBUTIONS
 from hsl.sparsity.methods import METHODS
-from hsl.training.registries import DATASETS, MODELS, NEEDS_PATH
+from hsl.training.available import DATASETS, MODELS, NEEDS_PATH
 
 Row = dict[str, Any]
 

@@ -12,6 +12,8 @@ import torch
 
 from hsl.registry import PLUGINS
 
+pytest_plugins = ["sweeps"]
+
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
@@ -26,7 +28,7 @@ def plug_ins_as_in_python() -> Iterator[None]:
     os.environ.pop(PLUGINS, None)
 
 
-LONG = ("test_readme", "test_search_sweep")
+LONG = ("test_readme", "test_driver_sweep")
 """Modules that take longest: first, so that none of them runs alone at the end while other processes are idle."""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hsl.results.schema import markdown
+from hsl.store.rows import markdown
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -1,11 +1,14 @@
-"""The rooms depend on each other in one direction only, and light rooms stay light."""
+"""The rooms of the package: one ordered list, every import points down, light rooms stay light."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -14,50 +17,136 @@ import hsl
 
 PACKAGE = Path(hsl.__file__).parent
 
-FORBIDDEN = {
-    "sparsity": ("ray", "hsl.hardness", "hsl.training", "hsl.search", "hsl.results", "hsl.cli"),
-    "hardness": ("ray", "hsl.sparsity", "hsl.training", "hsl.search", "hsl.results", "hsl.cli"),
-    "training": ("ray", "hsl.search", "hsl.results", "hsl.cli"),
-    "results": ("ray", "torch", "hsl.training", "hsl.sparsity", "hsl.hardness", "hsl.cli"),
-    "search": ("hsl.cli",),
-}
+ROOMS = (
+    *("cli", "commands", "catalogue", "winner"),
+    *("driver", "trial", "prepare", "simulation", "search", "planning", "space", "stopping"),
+    *("results", "training", "sparsity", "hardness", "store", "cluster"),
+    *("filesystems", "registry", "reasons", "provenance", "wording", "errors"),
+)
+"""From the doors to the ground. A room imports itself and the rooms behind it, no other."""
 
-LIGHT = [
-    "hsl",
-    "hsl.cli",
-    "hsl.sparsity",
-    "hsl.hardness",
-    "hsl.training",
-    "hsl.search.plan",
-    "hsl.search.describe",
-    "hsl.search.lease",
-    "hsl.search.status",
-]
+APART = {"results": {"training", "sparsity", "hardness"}, "sparsity": {"hardness"}}
+"""Rooms that do not know each other although one stands before the other."""
+
+WITHOUT = {
+    "torch": ("results", "space", "planning", "stopping", "store", "cluster"),
+    "ray": ("results", "space", "planning", "search", "training", "sparsity", "hardness", "store", "cluster"),
+    "ray.tune": tuple(room for room in ROOMS if room != "driver"),
+}
+"""Packages, and the rooms that import them nowhere, not even when they need them."""
+
+RAY_TUNE = ("driver/tune/", "stopping/ray_rules.py")
+"""Where Ray Tune may be named: what drives it, and the rule that asks Ray's own schedulers as pure state."""
+
+LIGHT = (
+    *("hsl", "hsl.cli", "hsl.sparsity", "hsl.hardness", "hsl.training", "hsl.store.lease"),
+    *("hsl.planning.plan", "hsl.planning.show", "hsl.driver.watch.status"),
+)
+
+MOST_FILES = 20
+MOST_LINES = 350
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Dotted name within the package -> file."""
+    files = {".".join(f.relative_to(PACKAGE).with_suffix("").parts): f for f in PACKAGE.rglob("*.py")}
+    return {name.removesuffix(".__init__"): file for name, file in sorted(files.items())}
 
 
 def imports(file: Path) -> Iterator[str]:
-    """Modules that a file imports anywhere."""
+    """Names that a file imports anywhere, also those of modules that are imported from their package."""
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner.removeprefix("hsl.") in modules() else node.module
 
 
-@pytest.mark.parametrize("room", FORBIDDEN)
-def test_dependencies_point_one_way(room: str) -> None:
+@cache
+def arrows() -> dict[str, frozenset[str]]:
+    """Module -> modules of the package that it imports."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for name, file in modules().items():
+        own = (target.removeprefix("hsl.") for target in imports(file) if target.startswith("hsl."))
+        found[name] |= set(own) & modules().keys() - {name}
+    return {name: frozenset(targets) for name, targets in found.items()}
+
+
+def room_of(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def test_every_file_is_in_a_room() -> None:
+    named = {room_of(module) for module in modules()} - {"__init__", "__main__"}
+    assert named == set(ROOMS)
+
+
+def test_every_import_points_down() -> None:
+    upward = [
+        f"{module} imports {target}"
+        for module, targets in arrows().items()
+        if room_of(module) in ROOMS
+        for target in sorted(targets)
+        if ROOMS.index(room_of(target)) < ROOMS.index(room_of(module))
+        or room_of(target) in APART.get(room_of(module), ())
+    ]
+    assert upward == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    try:
+        TopologicalSorter(arrows()).prepare()
+    except CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("package", WITHOUT)
+def test_a_room_without_a_package_imports_it_nowhere(package: str) -> None:
     found = [
-        f"{file.relative_to(PACKAGE)} imports {name}"
-        for file in sorted((PACKAGE / room).rglob("*.py"))
+        f"{module} imports {name}"
+        for module, file in modules().items()
+        if room_of(module) in WITHOUT[package] and not str(file.relative_to(PACKAGE)).startswith(RAY_TUNE)
         for name in imports(file)
-        if any(name == bad or name.startswith(f"{bad}.") for bad in FORBIDDEN[room])
+        if f"{name}.".startswith(f"{package}.")
     ]
     assert found == []
 
 
-def test_only_one_module_builds_a_tuner() -> None:
-    builders = [file.name for file in PACKAGE.rglob("*.py") if ".Tuner(" in file.read_text()]
-    assert builders == ["tuning.py"]
+def test_ray_tune_is_named_in_its_room_only() -> None:
+    found = {
+        str(file.relative_to(PACKAGE))
+        for file in modules().values()
+        for node in ast.walk(ast.parse(file.read_text()))
+        if (isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith("ray.tune."))
+        or (
+            isinstance(node, ast.ImportFrom)
+            and node.module == "ray"
+            and "tune" in {a.name for a in node.names}
+        )
+    }
+    assert [file for file in sorted(found) if not file.startswith(RAY_TUNE)] == []
+
+
+def test_no_folder_is_flat() -> None:
+    sizes = Counter(file.parent.relative_to(PACKAGE) for file in modules().values())
+    assert {str(folder): count for folder, count in sizes.items() if count > MOST_FILES} == {}
+
+
+def test_no_name_stands_twice() -> None:
+    stems = Counter(
+        file.stem
+        for name, file in modules().items()
+        if file.stem != "__init__" and room_of(name) != "commands"
+    )
+    assert [stem for stem, count in stems.items() if count > 1] == []
+
+
+def test_no_file_is_long() -> None:
+    lines = {name: len(file.read_text().splitlines()) for name, file in modules().items()}
+    assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}
 
 
 @pytest.mark.parametrize("module", LIGHT)

@@ -46,8 +46,8 @@ def best(
 ) -> None:
     """Show the best configuration of every group: chosen on validation, confirmed with fresh seeds, against dense."""
     from hsl.results.best import best as find_best  # noqa: PLC0415
-    from hsl.results.output import show_best  # noqa: PLC0415
-    from hsl.results.store import Store  # noqa: PLC0415
+    from hsl.results.show.output import show_best  # noqa: PLC0415
+    from hsl.store.store import Store  # noqa: PLC0415
 
     found = find_best(
         Store(store), _names(by), where, top, metric, pareto=pareto, confirmed_only=confirmed_only
@@ -58,8 +58,8 @@ def best(
 def claims(store: StoreUri, format: OutFormat = Format.TABLE) -> None:
     """Test the claims of the paper wherever the store has the cells: supported, contradicted, or not enough data."""
     from hsl.results.claims import evaluate  # noqa: PLC0415
-    from hsl.results.output import show_claims  # noqa: PLC0415
-    from hsl.results.store import Store  # noqa: PLC0415
+    from hsl.results.show.output import show_claims  # noqa: PLC0415
+    from hsl.store.store import Store  # noqa: PLC0415
 
     show_claims(evaluate(Store(store)), str(format))
 
@@ -77,9 +77,9 @@ def query(
     format: OutFormat = Format.TABLE,
 ) -> None:
     """Ask a store in SQL; it only reads."""
-    from hsl.results.output import show as show_rows  # noqa: PLC0415
     from hsl.results.query import query as run_query  # noqa: PLC0415
-    from hsl.results.store import Store  # noqa: PLC0415
+    from hsl.results.show.output import show as show_rows  # noqa: PLC0415
+    from hsl.store.store import Store  # noqa: PLC0415
 
     show_rows(run_query(Store(store), sql), str(format))
 
@@ -100,8 +100,8 @@ def compare(
 ) -> None:
     """Compare confirmed trials that match A with those that match B: difference, interval, corrected p-value."""
     from hsl.results.compare import compare as compare_sides  # noqa: PLC0415
-    from hsl.results.output import show_compared  # noqa: PLC0415
-    from hsl.results.store import Store  # noqa: PLC0415
+    from hsl.results.show.output import show_compared  # noqa: PLC0415
+    from hsl.store.store import Store  # noqa: PLC0415
 
     show_compared(compare_sides(Store(store), a, b, _names(by), metric), a, b, str(format))
 
@@ -112,9 +112,9 @@ def show(
     format: OutFormat = Format.TABLE,
 ) -> None:
     """Show everything about one trial, or the trials of one cell: ranked, with its winner and its dense baseline."""
-    from hsl.results import output  # noqa: PLC0415
     from hsl.results.inspect import evaluations, for_people, inspect  # noqa: PLC0415
-    from hsl.results.store import Store  # noqa: PLC0415
+    from hsl.results.show import output  # noqa: PLC0415
+    from hsl.store.store import Store  # noqa: PLC0415
 
     opened = Store(store)
     found = inspect(opened, name)
@@ -135,8 +135,8 @@ def export(
     ] = Checkpoint.FINAL,
 ) -> None:
     """Print the winner of a cell as a runnable space; with -o, write it and its confirmed network to a folder."""
-    from hsl.results.store import Store  # noqa: PLC0415
-    from hsl.search import export as exporting  # noqa: PLC0415
+    from hsl import winner as exporting  # noqa: PLC0415
+    from hsl.store.store import Store  # noqa: PLC0415
 
     if out is None:
         typer.echo(exporting.pinned_space(Store(store), cell), nl=False)
@@ -167,9 +167,9 @@ def merge(
     format: OutFormat = Format.TABLE,
 ) -> None:
     """Write several stores into one: every trial once, sequence numbers anew. Again, it changes nothing."""
-    from hsl.results.merge import merge as merge_stores  # noqa: PLC0415
-    from hsl.results.output import show as show_rows  # noqa: PLC0415
-    from hsl.results.store import Store  # noqa: PLC0415
+    from hsl.results.show.output import show as show_rows  # noqa: PLC0415
+    from hsl.store.merge import merge as merge_stores  # noqa: PLC0415
+    from hsl.store.store import Store  # noqa: PLC0415
 
     done = merge_stores([Store(uri) for uri in stores], Store(into), on_conflict, networks, logs)
     for line in done.narration():

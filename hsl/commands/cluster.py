@@ -36,7 +36,7 @@ def cluster(
     if provider is None:
         import pyarrow as pa  # noqa: PLC0415
 
-        from hsl.results.output import show  # noqa: PLC0415
+        from hsl.results.show.output import show  # noqa: PLC0415
 
         show(pa.Table.from_pylist([asdict(node) for node in types]), str(format))
         return

@@ -11,7 +11,7 @@ from hsl.commands.options import Checkpoint, Format, OutFormat, StoreUri
 from hsl.errors import HslError, UnknownNameError
 
 if TYPE_CHECKING:
-    from hsl.training.evaluation_settings import Evaluation
+    from hsl.training.measuring.evaluation_settings import Evaluation
 
 
 class Norm(StrEnum):
@@ -76,9 +76,9 @@ def evaluate(
     }
     where = _given(checkpoints=checkpoint, splits=split, samples=samples)
     asked = _asked(measure or [], parts, where)
-    from hsl.results.output import show  # noqa: PLC0415
-    from hsl.search.evaluate import StoredEvaluation, summed_up  # noqa: PLC0415
+    from hsl.results.show.output import show  # noqa: PLC0415
     from hsl.training.build import default_device  # noqa: PLC0415
+    from hsl.trial.evaluate import StoredEvaluation, summed_up  # noqa: PLC0415
 
     def say(line: str) -> None:
         typer.echo(line, err=True)
@@ -107,7 +107,7 @@ def _asked(
     from pydantic import ValidationError  # noqa: PLC0415
 
     from hsl.hardness.registries import ROBUST  # noqa: PLC0415
-    from hsl.training.evaluation_settings import Evaluation  # noqa: PLC0415
+    from hsl.training.measuring.evaluation_settings import Evaluation  # noqa: PLC0415
 
     plain = ("class", "decile", "corruption")
     for name in measures:

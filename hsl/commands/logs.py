@@ -18,6 +18,6 @@ def logs(
 ) -> None:
     """Print the log of a trial: starts, epochs, checkpoints, warnings, what it printed, and why it failed."""
     from hsl.results.logs import read_log  # noqa: PLC0415
-    from hsl.results.store import Store  # noqa: PLC0415
+    from hsl.store.store import Store  # noqa: PLC0415
 
     typer.echo(printable(read_log(Store(store), trial).expandtabs()), nl=False)

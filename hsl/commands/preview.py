@@ -30,16 +30,16 @@ def preview(
     format: OutFormat = Format.TABLE,
 ) -> None:
     """Show what each regime, or each corruption, makes of the training images; nothing is trained."""
-    from hsl.search.space import load_space  # noqa: PLC0415
+    from hsl.space.load import load_space  # noqa: PLC0415
 
     loaded = load_space(space, overrides or ())
     import pyarrow as pa  # noqa: PLC0415
 
-    from hsl.results.output import show  # noqa: PLC0415
-    from hsl.search import preview as previews  # noqa: PLC0415
-    from hsl.search.difficulty import scores_root  # noqa: PLC0415
-    from hsl.search.parents import Library  # noqa: PLC0415
-    from hsl.training.sheets import draw  # noqa: PLC0415
+    from hsl.prepare import preview as previews  # noqa: PLC0415
+    from hsl.prepare.ranked_samples import scores_root  # noqa: PLC0415
+    from hsl.prepare.sheets import draw  # noqa: PLC0415
+    from hsl.results.show.output import show  # noqa: PLC0415
+    from hsl.store.layout import Library  # noqa: PLC0415
 
     if corruptions:
         made = previews.corruptions(loaded, severity, images)

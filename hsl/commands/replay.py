@@ -68,11 +68,11 @@ def replay(
     format: OutFormat = Format.TABLE,
 ) -> None:
     """Show what other early stopping would have cost and missed, on trials of the search that went to the end."""
-    from hsl.results.output import show  # noqa: PLC0415
-    from hsl.search.replays import table  # noqa: PLC0415
-    from hsl.search.space import early_stopping_of  # noqa: PLC0415
-    from hsl.search.spot_nodes import Spot  # noqa: PLC0415
-    from hsl.search.spot_replays import Prices, spot_table  # noqa: PLC0415
+    from hsl.results.show.output import show  # noqa: PLC0415
+    from hsl.simulation.comparison import table  # noqa: PLC0415
+    from hsl.simulation.spot import Prices, spot_table  # noqa: PLC0415
+    from hsl.simulation.spot_nodes import Spot  # noqa: PLC0415
+    from hsl.space.load import early_stopping_of  # noqa: PLC0415
 
     asked = [early_stopping_of(text) for text in early_stopping or ()]
     nodes = {
@@ -95,7 +95,7 @@ def replay(
     answer = table(curves, asked, workers, orders, _warm(store, warm_start))
     show(answer, str(format), caption=_caption(len(curves), workers, orders))
     if figure:
-        from hsl.search.replay_figure import draw  # noqa: PLC0415
+        from hsl.simulation.figure import draw  # noqa: PLC0415
 
         draw(answer, figure)
 
@@ -110,14 +110,14 @@ def _check(nodes: dict[str, Any], spot_rate: list[float] | None, warm_start: int
             "--spot-rate goes with neither --figure nor --warm-start; run the two one after the other"
         )
     if figure:
-        from hsl.search.replay_figure import check_target  # noqa: PLC0415
+        from hsl.simulation.figure import check_target  # noqa: PLC0415
 
         check_target(figure)
 
 
 def _curves(store: str, trials: int | None, epoch_seconds: float | None) -> Any:
-    from hsl.results.store import Store  # noqa: PLC0415
-    from hsl.search.curves import paced, read_curves, resampled  # noqa: PLC0415
+    from hsl.simulation.curves import paced, read_curves, resampled  # noqa: PLC0415
+    from hsl.store.store import Store  # noqa: PLC0415
 
     curves, left_out = read_curves(Store(store))
     if left_out:
@@ -128,8 +128,8 @@ def _curves(store: str, trials: int | None, epoch_seconds: float | None) -> Any:
 
 
 def _recorded_interval(store: str) -> float:
-    from hsl.results.store import Store  # noqa: PLC0415
-    from hsl.search.stored import stored_space  # noqa: PLC0415
+    from hsl.space.stored import stored_space  # noqa: PLC0415
+    from hsl.store.store import Store  # noqa: PLC0415
 
     without = "nobody knows its checkpoints; give --checkpoint-interval"
     return float(stored_space(Store(store), without).training.checkpoint_every)
@@ -138,8 +138,8 @@ def _recorded_interval(store: str) -> float:
 def _warm(store: str, count: int) -> Any:
     if not count:
         return None
-    from hsl.results.store import Store  # noqa: PLC0415
-    from hsl.search.warm_order import sources, warmed  # noqa: PLC0415
+    from hsl.simulation.warm_start import sources, warmed  # noqa: PLC0415
+    from hsl.store.store import Store  # noqa: PLC0415
 
     neighbouring = sources(Store(store))
     return lambda order: warmed(order, neighbouring, count)

@@ -31,8 +31,8 @@ def report(
 ) -> None:
     """Write one offline HTML file: winners against dense, figures, cost, provenance."""
     _require_extra()
+    from hsl.results.report.contents import make_report  # noqa: PLC0415
     from hsl.results.report.page import page  # noqa: PLC0415
-    from hsl.results.report.sections import make_report  # noqa: PLC0415
     from hsl.sparsity.methods import METHODS  # noqa: PLC0415
 
     made = make_report(store, metric, tuple(METHODS))

@@ -27,9 +27,9 @@ RUNG_COLUMNS = (
 
 def status(store: StoreUri, format: OutFormat = Format.TABLE) -> None:
     """Show how a sweep is doing, from another terminal or after the fact: cells, driver, machines, rungs, failures."""
-    from hsl.results.output import show  # noqa: PLC0415
-    from hsl.results.text import plain  # noqa: PLC0415
-    from hsl.search.status import read_status  # noqa: PLC0415
+    from hsl.driver.watch.status import read_status  # noqa: PLC0415
+    from hsl.results.show.output import show  # noqa: PLC0415
+    from hsl.results.show.text import plain  # noqa: PLC0415
 
     found = read_status(store)
     if format is Format.JSON:
@@ -48,7 +48,7 @@ def status(store: StoreUri, format: OutFormat = Format.TABLE) -> None:
 def _show_rows(rows: Sequence[dict[str, Any]], caption: str) -> None:
     import pyarrow as pa  # noqa: PLC0415
 
-    from hsl.results.output import show  # noqa: PLC0415
+    from hsl.results.show.output import show  # noqa: PLC0415
 
     if rows:
         show(pa.Table.from_pylist(list(rows)), caption=caption)

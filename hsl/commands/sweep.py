@@ -33,13 +33,13 @@ def plan(
 ) -> None:
     """Show what a sweep would run, what it costs, and what is left out and why."""
     from hsl.cluster.fleet import find_fleet  # noqa: PLC0415
-    from hsl.search.checks import check_priced  # noqa: PLC0415
-    from hsl.search.cost import estimate  # noqa: PLC0415
-    from hsl.search.describe import document, show_plan  # noqa: PLC0415
-    from hsl.search.forecast import forecast  # noqa: PLC0415
-    from hsl.search.offers import offers_of  # noqa: PLC0415
-    from hsl.search.plan import make_plan  # noqa: PLC0415
-    from hsl.search.space import load_space  # noqa: PLC0415
+    from hsl.planning.budgets import forecast  # noqa: PLC0415
+    from hsl.planning.cluster_cost import offers_of  # noqa: PLC0415
+    from hsl.planning.cost import estimate  # noqa: PLC0415
+    from hsl.planning.plan import make_plan  # noqa: PLC0415
+    from hsl.planning.show import document, show_plan  # noqa: PLC0415
+    from hsl.space.checks import check_priced  # noqa: PLC0415
+    from hsl.space.load import load_space  # noqa: PLC0415
 
     made = make_plan(load_space(space, overrides or ()))
     fleet = find_fleet(cluster, os.environ.get("RAY_ADDRESS"))
@@ -96,7 +96,7 @@ def sweep(
         plan(space, overrides, store, storage, cluster)
         return
     from hsl.cluster.fleet import find_fleet  # noqa: PLC0415
-    from hsl.search.space import load_space  # noqa: PLC0415
+    from hsl.space.load import load_space  # noqa: PLC0415
 
     if cluster and not address:
         raise HslError(
@@ -107,7 +107,7 @@ def sweep(
     uri = store_uri(store, storage, loaded.name)
     from rich.console import Console  # noqa: PLC0415
 
-    from hsl.search.sweep import Sweep  # noqa: PLC0415
+    from hsl.driver.sweep import Sweep  # noqa: PLC0415
 
     try:
         made = Sweep(
@@ -141,6 +141,6 @@ def sweep(
 
 def _recorded_rates(store: str) -> Any:
     from hsl.results.rates import recorded_rates  # noqa: PLC0415
-    from hsl.results.store import Store  # noqa: PLC0415
+    from hsl.store.store import Store  # noqa: PLC0415
 
     return recorded_rates(Store(store))

@@ -22,8 +22,8 @@ def train(
     format: OutFormat = Format.TABLE,
 ) -> None:
     """Train one configuration in this process, without Ray: pin every factor, for example regime=pgd method=rigl."""
-    from hsl.search.single import only_configuration, train_once  # noqa: PLC0415
-    from hsl.search.space import load_space  # noqa: PLC0415
+    from hsl.space.load import load_space  # noqa: PLC0415
+    from hsl.trial.alone import only_configuration, train_once  # noqa: PLC0415
 
     check_target(out)
     loaded = load_space(space, overrides or ())
@@ -72,19 +72,19 @@ def score(
     format: OutFormat = Format.TABLE,
 ) -> None:
     """Score the difficulty of every sample without Ray, and show the hardest and the easiest."""
-    from hsl.search.scores import asked_scores  # noqa: PLC0415
-    from hsl.search.space import load_space  # noqa: PLC0415
+    from hsl.planning.scores import asked_scores  # noqa: PLC0415
+    from hsl.space.load import load_space  # noqa: PLC0415
 
     check_target(out)
     asked = asked_scores(load_space(space, overrides or ()), by, models, epoch, label_noise)
-    from hsl.results.output import show  # noqa: PLC0415
-    from hsl.search.difficulty import draw_sheet, extremes, found_wrong, make_scores  # noqa: PLC0415
+    from hsl.prepare.ranked_samples import draw_sheet, extremes, found_wrong, make_scores  # noqa: PLC0415
+    from hsl.results.show.output import show  # noqa: PLC0415
     from hsl.training.build import default_device  # noqa: PLC0415
 
     scores = make_scores(asked, store, device or default_device(), lambda line: typer.echo(line, err=True))
     shown = extremes(scores, str(split), top)
     if out:
-        from hsl.training.score_files import write_table  # noqa: PLC0415
+        from hsl.training.data.score_files import write_table  # noqa: PLC0415
 
         write_table(out, scores)
     if sheet:

@@ -4,9 +4,9 @@ This package itself imports no torch, nor do the schema (`regimes`, `keep`, `fie
 (`registries`) and the tables (`constants`). All other modules do.
 """
 
-from hsl.hardness.keep import Keep, LongTail
-from hsl.hardness.regimes import Attack, Corruption, LabelNoise, Regime
 from hsl.hardness.registries import ATTACKS, CORRUPTIONS, LABEL_NOISES, ROBUST, SCORES, SELECTIONS, TRAININGS
+from hsl.hardness.schema.keep import Keep, LongTail
+from hsl.hardness.schema.regimes import Attack, Corruption, LabelNoise, Regime
 
 __all__ = [
     "ATTACKS",

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from hsl.errors import DataError
 from hsl.hardness import keyed
-from hsl.hardness.constants import check_corruption
-from hsl.hardness.corruptions import as_chosen, correlated_choice, corrupt, mixed
-from hsl.hardness.keep import Keep
-from hsl.hardness.regimes import Corruption, LabelNoise, Regime
+from hsl.hardness.corruptions.constants import check_corruption
+from hsl.hardness.corruptions.corrupt import as_chosen, correlated_choice, corrupt, mixed
 from hsl.hardness.registries import LABEL_NOISES
+from hsl.hardness.schema.keep import Keep
+from hsl.hardness.schema.regimes import Corruption, LabelNoise, Regime
 from hsl.hardness.selection import long_tail, select
 
 EVALUATION = "evaluation"

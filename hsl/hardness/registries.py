@@ -14,21 +14,21 @@ from hsl.registry import Registry
 SCORES: Registry[Callable[..., Any]] = Registry(
     "score",
     {
-        "aum": "hsl.hardness.trajectories:aum",
-        "confidence": "hsl.hardness.difficulty:confidence",
-        "datamap_confidence": "hsl.hardness.trajectories:datamap_confidence",
-        "datamap_variability": "hsl.hardness.trajectories:datamap_variability",
-        "el2n": "hsl.hardness.difficulty:el2n",
-        "el2n_squared": "hsl.hardness.difficulty:el2n_squared",
-        "entropy": "hsl.hardness.difficulty:entropy",
-        "forgetting": "hsl.hardness.trajectories:forgetting",
-        "grand": "hsl.hardness.gradients:grand",
-        "grand_last": "hsl.hardness.gradients:grand_last",
-        "learning_speed": "hsl.hardness.trajectories:learning_speed",
-        "loss": "hsl.hardness.difficulty:loss",
-        "margin": "hsl.hardness.difficulty:margin",
-        "prototypicality": "hsl.hardness.gradients:prototypicality",
-        "random": "hsl.hardness.difficulty:random",
+        "aum": "hsl.hardness.scores.trajectories:aum",
+        "confidence": "hsl.hardness.scores.logits:confidence",
+        "datamap_confidence": "hsl.hardness.scores.trajectories:datamap_confidence",
+        "datamap_variability": "hsl.hardness.scores.trajectories:datamap_variability",
+        "el2n": "hsl.hardness.scores.logits:el2n",
+        "el2n_squared": "hsl.hardness.scores.logits:el2n_squared",
+        "entropy": "hsl.hardness.scores.logits:entropy",
+        "forgetting": "hsl.hardness.scores.trajectories:forgetting",
+        "grand": "hsl.hardness.scores.gradients:grand",
+        "grand_last": "hsl.hardness.scores.gradients:grand_last",
+        "learning_speed": "hsl.hardness.scores.trajectories:learning_speed",
+        "loss": "hsl.hardness.scores.logits:loss",
+        "margin": "hsl.hardness.scores.logits:margin",
+        "prototypicality": "hsl.hardness.scores.gradients:prototypicality",
+        "random": "hsl.hardness.scores.logits:random",
     },
 )
 """What `SCORE_INPUTS` says -> difficulty float32 [N], higher = harder."""
@@ -44,7 +44,7 @@ class ScoreInput:
         arguments: Positional arguments of the function. ``logits`` float [N, C]; ``labels`` int64 [N];
             ``features`` float [N, D]; ``model`` and ``images`` float [N, C, H, W] in [0, 1]; ``correct`` bool
             [T, N], ``margins`` and ``probabilities`` float [T, N], each recorded by the function of that name
-            in `hsl.hardness.trajectories`.
+            in `hsl.hardness.scores.trajectories`.
     """
 
     kind: Literal["logits", "trajectory", "features", "gradients"]
@@ -104,10 +104,10 @@ SELECTIONS: Registry[Callable[..., Any]] = Registry(
 LABEL_NOISES: Registry[Callable[..., Any]] = Registry(
     "label noise",
     {
-        "asymmetric": "hsl.hardness.noise:asymmetric",
-        "pair": "hsl.hardness.noise:pair",
-        "permutation": "hsl.hardness.noise:permutation",
-        "symmetric": "hsl.hardness.noise:symmetric",
+        "asymmetric": "hsl.hardness.label_noise:asymmetric",
+        "pair": "hsl.hardness.label_noise:pair",
+        "permutation": "hsl.hardness.label_noise:permutation",
+        "symmetric": "hsl.hardness.label_noise:symmetric",
     },
 )
 """(labels int64 [N], ids int64 [N], rate, classes, key) -> (labels int64 [N], is_wrong bool [N]);
@@ -157,10 +157,10 @@ DETERMINISTIC_CORRUPTIONS = frozenset(
 ATTACKS: Registry[Callable[..., Any]] = Registry(
     "attack",
     {
-        "fgsm_rs": "hsl.hardness.attacks:fgsm_rs",
-        "pgd": "hsl.hardness.attacks:pgd",
-        "pgd_divergence": "hsl.hardness.attacks:pgd_divergence",
-        "pgd_margin": "hsl.hardness.attacks:pgd_margin",
+        "fgsm_rs": "hsl.hardness.attacks.attacks:fgsm_rs",
+        "pgd": "hsl.hardness.attacks.attacks:pgd",
+        "pgd_divergence": "hsl.hardness.attacks.attacks:pgd_divergence",
+        "pgd_margin": "hsl.hardness.attacks.attacks:pgd_margin",
     },
 )
 """(model, images, labels, *, eps, step, steps, norm, start, bn_mode) -> images float32 [B, C, H, W]."""
@@ -168,24 +168,24 @@ ATTACKS: Registry[Callable[..., Any]] = Registry(
 TRAININGS: Registry[Callable[..., Any]] = Registry(
     "adversarial training",
     {
-        "free": "hsl.hardness.adversarial:Free",
-        "mart": "hsl.hardness.adversarial:Mart",
-        "trades": "hsl.hardness.adversarial:Trades",
+        "free": "hsl.hardness.attacks.adversarial:Free",
+        "mart": "hsl.hardness.attacks.adversarial:Mart",
+        "trades": "hsl.hardness.attacks.adversarial:Trades",
     },
 )
 """Trainings with a loss of their own, by the names that a regime's attack may have besides `ATTACKS`:
-(attack, seed) -> `hsl.hardness.adversarial.TrainingLoss`."""
+(attack, seed) -> `hsl.hardness.attacks.adversarial.TrainingLoss`."""
 
 ROBUST: Registry[Callable[..., Any]] = Registry(
     "robustness measure",
     {
-        "autoattack": "hsl.hardness.autoattack:autoattack",
-        "fgsm": "hsl.hardness.robustness:fgsm",
-        "margin": "hsl.hardness.robustness:margin",
-        "pgd20": "hsl.hardness.robustness:pgd20",
-        "pgd50x10": "hsl.hardness.robustness:pgd50x10",
+        "autoattack": "hsl.hardness.attacks.autoattack:autoattack",
+        "fgsm": "hsl.hardness.attacks.robustness:fgsm",
+        "margin": "hsl.hardness.attacks.robustness:margin",
+        "pgd20": "hsl.hardness.attacks.robustness:pgd20",
+        "pgd50x10": "hsl.hardness.attacks.robustness:pgd50x10",
     },
 )
 """(model, images float32 [B, C, H, W] in [0, 1], labels int64 [B], ids int64 [B], *, eps, norm, seed) -> bool
-[B]: whether each image is still classified right; `hsl.hardness.robustness.still_right` runs them on any
+[B]: whether each image is still classified right; `hsl.hardness.attacks.robustness.still_right` runs them on any
 number of images."""

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from hsl.errors import DataError
-from hsl.hardness.difficulty import check_finite
-from hsl.hardness.fields import PROFILES
 from hsl.hardness.orders import share_of, shuffled
 from hsl.hardness.registries import SELECTIONS
+from hsl.hardness.schema.fields import PROFILES
+from hsl.hardness.scores.logits import check_finite
 
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 

@@ -17,7 +17,7 @@ import yaml
 from hsl.errors import StoreError
 from hsl.results.correlation import LEAST_FREEDOM, Correlation, within_groups
 from hsl.results.stats import wilson_interval
-from hsl.results.store import Store
+from hsl.store.store import Store
 
 SCHEMA = pa.schema(
     [

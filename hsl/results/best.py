@@ -11,15 +11,15 @@ import duckdb
 import pyarrow as pa
 
 from hsl.errors import HslError, NothingMatchedError, UnknownNameError
-from hsl.results import schema
-from hsl.results.baselines import levels_of
-from hsl.results.database import label, mentioned_columns, run, sandbox, select
-from hsl.results.documents import mapping
+from hsl.results.dense import levels_of
 from hsl.results.ranking import READ, Ranking, check_objectives, front
 from hsl.results.ranking import top as best_of
 from hsl.results.sequential import asked_levels
 from hsl.results.stats import CONFIDENCE, Difference, mean_interval, paired_difference
-from hsl.results.store import Store
+from hsl.store.database import label, mentioned_columns, run, sandbox, select
+from hsl.store.documents import mapping
+from hsl.store.rows import arrow_schema, check_names
+from hsl.store.store import Store
 
 METRICS = ("matched", "clean", "worst_class")
 
@@ -183,7 +183,7 @@ def _short(value: object) -> str:
 
 def check_columns(by: Sequence[str]) -> None:
     """Refuse groups by anything but columns of trials, each named once."""
-    schema.check_names("trials", by)
+    check_names("trials", by)
     if len(set(by)) != len(by):
         raise HslError(f"by={list(by)}: name every column once")
 
@@ -249,7 +249,7 @@ def _gain(row: Mapping[str, Any], dense: Mapping[str, Any]) -> Difference | None
 
 
 def _answer_schema(by: Sequence[str]) -> pa.Schema:
-    trials = schema.arrow_schema("trials")
+    trials = arrow_schema("trials")
     return pa.schema(
         [trials.field(name) for name in by] + [field for field in _ANSWER if field.name not in by]
     )

@@ -13,13 +13,13 @@ import duckdb
 import pyarrow as pa
 
 from hsl.errors import HslError, NothingMatchedError
-from hsl.results import schema
-from hsl.results.baselines import levels_of
 from hsl.results.best import check_columns, check_metric
-from hsl.results.database import label, mentioned_columns, run, sandbox, select
+from hsl.results.dense import levels_of
 from hsl.results.sequential import asked_levels
 from hsl.results.stats import CONFIDENCE, adjusted, paired_difference
-from hsl.results.store import Store
+from hsl.store.database import label, mentioned_columns, run, sandbox, select
+from hsl.store.rows import arrow_schema
+from hsl.store.store import Store
 
 SIGNIFICANCE = 0.05
 MINIMUM_SEEDS = 3
@@ -272,5 +272,5 @@ def _verdict(row: Row, p_adjusted: float | None) -> str:
 
 
 def _answer_schema(columns: Sequence[str]) -> pa.Schema:
-    trials = schema.arrow_schema("trials")
+    trials = arrow_schema("trials")
     return pa.schema([*(trials.field(name) for name in columns), *_ANSWER])

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hsl.errors import NothingMatchedError, close_match
-from hsl.results import schema
-from hsl.results.baselines import dense_cells
 from hsl.results.best import short_parameters
-from hsl.results.documents import document
+from hsl.results.dense import dense_cells
 from hsl.results.ranking import ranks
-from hsl.results.store import Store
-from hsl.results.text import cell as cell_text
+from hsl.results.show.text import cell as cell_text
+from hsl.store.documents import document
+from hsl.store.rows import arrow_schema, columns_of
+from hsl.store.store import Store
 
 ROLES = ("winner", "candidate", "dense")
 
@@ -102,7 +102,7 @@ def for_people(found: pa.Table, measured: pa.Table | None = None) -> pa.Table:
 
 def _properties(row: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     """Property and value, JSON columns taken apart; what has no value is left out."""
-    for column in schema.columns("trials"):
+    for column in columns_of("trials"):
         value = row[column.name]
         if value is None:
             continue
@@ -143,4 +143,4 @@ def _cell(tables: Mapping[str, pa.Table], name: str, dense: str | None) -> pa.Ta
             rows.append({"role": "dense", "rank": rank, **row})
     rows.sort(key=lambda row: (ROLES.index(row["role"]), row["rank"] or inf, row["stage"], row["seed"]))
     first = [pa.field("role", pa.string()), pa.field("rank", pa.int64())]
-    return pa.Table.from_pylist(rows, schema=pa.schema([*first, *schema.arrow_schema("trials")]))
+    return pa.Table.from_pylist(rows, schema=pa.schema([*first, *arrow_schema("trials")]))

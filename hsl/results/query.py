@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from hsl.errors import HslError
-from hsl.results import schema
 from hsl.results.best import best
-from hsl.results.columns import TABLES
-from hsl.results.database import require_select, run, sandbox, scanned_columns, table_names
-from hsl.results.store import Store
+from hsl.store.columns import TABLES
+from hsl.store.database import require_select, run, sandbox, scanned_columns, table_names
+from hsl.store.rows import arrow_schema, columns_of
+from hsl.store.store import Store
 
 __all__ = ["best", "passes_per_second", "query"]
 
@@ -34,7 +34,7 @@ def query(store: Store, sql: str) -> pa.Table:
     with sandbox({}) as parser:
         require_select(parser, sql)
         named = table_names(parser, sql)
-    with sandbox({name: schema.arrow_schema(name).empty_table() for name in TABLES}) as planner:
+    with sandbox({name: arrow_schema(name).empty_table() for name in TABLES}) as planner:
         columns = scanned_columns(planner, sql)
     if columns is not None:
         try:
@@ -46,13 +46,13 @@ def query(store: Store, sql: str) -> pa.Table:
 
 def _own(table: str, columns: set[str]) -> list[str]:
     """Those of `columns` that `table` has, in its order."""
-    return [column.name for column in schema.columns(table) if column.name in columns]
+    return [column.name for column in columns_of(table) if column.name in columns]
 
 
 def _answer(store: Store, sql: str, columns: Mapping[str, list[str] | None]) -> pa.Table:
     # A table of which nothing is scanned is named at most: empty it does as well.
     tables = {
-        name: schema.arrow_schema(name).empty_table() if only == [] else store.read(name, only)
+        name: arrow_schema(name).empty_table() if only == [] else store.read(name, only)
         for name, only in columns.items()
     }
     with sandbox(tables) as connection:

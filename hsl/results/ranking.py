@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from hsl.errors import HslError, UnknownNameError
-from hsl.results.database import label, run, sandbox
+from hsl.store.database import label, run, sandbox
 
 READ = (
     "cell",

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hsl.results.query import passes_per_second
-from hsl.results.store import Store
+from hsl.store.store import Store
 
 
 @dataclass(frozen=True)

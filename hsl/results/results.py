@@ -16,7 +16,7 @@ from hsl.results.claims import evaluate
 from hsl.results.compare import compare
 from hsl.results.inspect import inspect
 from hsl.results.query import query
-from hsl.results.store import Store
+from hsl.store.store import Store
 
 
 def load_results(uri: str | Path) -> Results:

@@ -1,1 +1,1 @@
-"""The search: spaces, plans, parents, sweeps on Ray Tune, early stopping."""
+"""What to try next in a cell: Optuna studies, grids, the order of cells."""

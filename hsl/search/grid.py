@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from hsl.search.plan import Cell
-from hsl.search.samplers import asks
+from hsl.planning.plan import Cell
+from hsl.planning.sampling import asks
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import math
 from collections.abc import Iterable, Sequence
 from statistics import NormalDist
 
-from hsl.search.axes import Values
-from hsl.search.neighbours import neighbours
-from hsl.search.plan import Cell, Plan
-from hsl.search.proposals import CellStudy, Proposal
-from hsl.search.schema import Median, Stratified
+from hsl.planning.neighbours import neighbours
+from hsl.planning.plan import Cell, Plan
+from hsl.search.study import CellStudy, Proposal
+from hsl.space.axes import Values
+from hsl.stopping.settings import Median, Stratified
 
 MOST = 4.0
 """How many times the turns of a cell without any doubt a cell gets, at most."""

@@ -13,8 +13,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from hsl.sparsity.budget import Budget
-from hsl.sparsity.distributions import DISTRIBUTIONS, allocate, non_zeros
+from hsl.sparsity.distributions.allocate import DISTRIBUTIONS, allocate, non_zeros
+from hsl.sparsity.distributions.budget import Budget
 from hsl.sparsity.methods import METHODS, Hyperparameter, Method, check_hyperparameters, feasible
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hsl.sparsity.masks import layer_shapes, prunable_layers
     from hsl.sparsity.network import Parent
     from hsl.sparsity.request import LayerReport
-    from hsl.sparsity.scoring import layer_densities
+    from hsl.sparsity.saliency import layer_densities
     from hsl.sparsity.sparsifier import Sparsifier
 
 _NEEDS_TORCH = {
@@ -33,7 +33,7 @@ _NEEDS_TORCH = {
     "Parent": "hsl.sparsity.network",
     "Sparsifier": "hsl.sparsity.sparsifier",
     "iterative_magnitude_pruning": "hsl.sparsity.imp",
-    "layer_densities": "hsl.sparsity.scoring",
+    "layer_densities": "hsl.sparsity.saliency",
     "layer_macs": "hsl.sparsity.macs",
     "layer_shapes": "hsl.sparsity.masks",
     "prunable_layers": "hsl.sparsity.masks",

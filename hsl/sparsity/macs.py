@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hsl.sparsity.layers import TRANSPOSED, Layer
 from hsl.sparsity.masks import Layers, prunable_layers
-from hsl.sparsity.scoring import undisturbed
+from hsl.sparsity.saliency import undisturbed
 
 
 def layer_macs(model: nn.Module, inputs: Tensor, layers: Layers | None = None) -> dict[str, int]:

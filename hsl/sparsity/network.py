@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from hsl.errors import MethodError
-from hsl.sparsity.budget import Budget
 from hsl.sparsity.criteria import Signals
+from hsl.sparsity.distributions.budget import Budget
 from hsl.sparsity.init import scale_layer_
 from hsl.sparsity.masks import Layers, set_mask_, top_k, top_n_of_m, weight_of
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hsl.errors import MethodError
+from hsl.sparsity.distributions.ranked import is_ratios
 from hsl.sparsity.drivers import driver_for
 from hsl.sparsity.formats import Format, check_format, store_
 from hsl.sparsity.masks import (
@@ -22,9 +23,8 @@ from hsl.sparsity.masks import (
 )
 from hsl.sparsity.methods import METHODS, Never, check_hyperparameters, feasible
 from hsl.sparsity.network import Loss, Network, Parent
-from hsl.sparsity.ranked import is_ratios
 from hsl.sparsity.request import LayerReport, check_optimizer, check_request, chosen_distribution, make_budget
-from hsl.sparsity.scoring import ratio_budget
+from hsl.sparsity.saliency import ratio_budget
 from hsl.sparsity.zeroing import Factors, zero_gradients_, zero_weights_and_state_
 
 LOG = logging.getLogger(__name__)

@@ -12,23 +12,24 @@ from torch.nn import functional
 
 from hsl.errors import HslError
 from hsl.hardness import keyed
-from hsl.hardness.adversarial import training_loss
+from hsl.hardness.attacks.adversarial import training_loss
 from hsl.sparsity import Parent, Sparsifier, layer_macs
 from hsl.sparsity.methods import METHODS, check_hyperparameters
 from hsl.training import checkpoint
 from hsl.training.allocator import keep_freed_memory
-from hsl.training.augmentation import SMALLEST_SIDE
-from hsl.training.batching import TrainingSet, batches
+from hsl.training.available import model_builder
 from hsl.training.compiled import check_compiled, compiled
 from hsl.training.configuration import Configuration, ModelSpec, Training
-from hsl.training.data import Data, load_data, sets_of
-from hsl.training.evaluation import to_float
-from hsl.training.flops import TrainingMeter, scoring_steps
-from hsl.training.measures import Bench
+from hsl.training.cost.flops import TrainingMeter, scoring_steps
+from hsl.training.data.augmentation import SMALLEST_SIDE
+from hsl.training.data.batching import TrainingSet, batches
+from hsl.training.data.loaded import Data, load_data
+from hsl.training.data.regime_sets import sets_of
+from hsl.training.data.score_files import read_scores
+from hsl.training.measuring.evaluation import to_float
+from hsl.training.measuring.measures import Bench
 from hsl.training.models import INNER, Normalized, Shape
 from hsl.training.optimizers import make_optimizer
-from hsl.training.registries import model_builder
-from hsl.training.score_files import read_scores
 from hsl.training.trainer import Trainer
 
 SCORING_BATCH = 128

@@ -20,10 +20,10 @@ from pydantic import (
 )
 
 from hsl.errors import HslError, MethodError
-from hsl.hardness.regimes import Regime
-from hsl.sparsity.distributions import DISTRIBUTIONS
+from hsl.hardness.schema.regimes import Regime
+from hsl.sparsity.distributions.allocate import DISTRIBUTIONS
 from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
-from hsl.training.registries import DATASETS, MODELS, NEEDS_PATH, kind_and_path, model_kind
+from hsl.training.available import DATASETS, MODELS, NEEDS_PATH, kind_and_path, model_kind
 
 
 class Strict(BaseModel):

@@ -12,8 +12,8 @@ from torch.nn import functional
 from hsl.errors import DataError, DivergedError
 from hsl.hardness.apply import Samples
 from hsl.hardness.registries import SCORES, input_of
-from hsl.hardness.trajectories import QUANTITIES
-from hsl.training.evaluation import BATCH, all_logits, to_float
+from hsl.hardness.scores.trajectories import QUANTITIES
+from hsl.training.measuring.evaluation import BATCH, all_logits, to_float
 from hsl.training.trainer import Trainer
 
 

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from hsl.errors import DivergedError
 from hsl.hardness import keyed
-from hsl.hardness.adversarial import TrainingLoss
+from hsl.hardness.attacks.adversarial import TrainingLoss
 from hsl.sparsity import Sparsifier
-from hsl.training.batching import Cycle, TrainingSet
-from hsl.training.best import BestEpoch
 from hsl.training.configuration import Training
-from hsl.training.evaluation import EvaluationSets, mean_loss_and_accuracy, to_float
-from hsl.training.flops import TrainingMeter
+from hsl.training.cost.flops import TrainingMeter
+from hsl.training.data.batching import Cycle, TrainingSet
+from hsl.training.measuring.best_epoch import BestEpoch
+from hsl.training.measuring.evaluation import EvaluationSets, mean_loss_and_accuracy, to_float
 from hsl.training.optimizers import learning_rate, load_moments, moments
 
 

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from hsl.results import schema
-from hsl.results.store import Store
+from hsl.store.rows import arrow_schema, conform, to_arrow
+from hsl.store.store import Store
 
 REGIMES, SPARSITIES, SEEDS = 10, 5, 5
 METHODS = ("static", "snip", "set", "rigl", "gmp", "omp", "lth")
@@ -78,7 +78,7 @@ def trial_table(count: int) -> pa.Table:
     jobs = [(i % len(planned), "search", i, 0) for i in range(count - len(confirm))]
     jobs += [(cell, "confirm", cell, seed) for cell, seed in confirm]
     rows = [trial(i, planned[cell], *job, generator) for i, (cell, *job) in enumerate(jobs)]
-    return schema.to_arrow("trials", rows)
+    return to_arrow("trials", rows)
 
 
 def trial(
@@ -149,11 +149,11 @@ def epoch_table(trials: pa.Table, epochs: int) -> pa.Table:
         "epoch": numbers,
         "epochs_at_target": numbers,
     }
-    for field in schema.arrow_schema("epochs"):
+    for field in arrow_schema("epochs"):
         if field.name not in found:
             values = generator.random(count)
             found[field.name] = (8 * values).astype(int) if pa.types.is_integer(field.type) else values
-    return schema.conform("epochs", pa.table(found))
+    return conform("epochs", pa.table(found))
 
 
 def build(folder: str, trials: int, epochs: int, parts: int) -> str:

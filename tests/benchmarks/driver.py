@@ -30,7 +30,7 @@ from driver_runs import (
 from rich.console import Console
 from rich.table import Table
 
-from hsl.search.schema import SearchSpace
+from hsl.space.schema import SearchSpace
 
 
 def overhead(trials: list[int], per_cell: int, plain_trials: int, folder: Path) -> Table:

@@ -14,9 +14,9 @@ from unittest.mock import patch
 
 from rich.console import Console
 
-from hsl.search.runtime import ray_session, scratch_folder
-from hsl.search.schema import SearchSpace
-from hsl.search.space import make_space
+from hsl.driver.tune.ray import ray_session, scratch_folder
+from hsl.space.load import make_space
+from hsl.space.schema import SearchSpace
 
 WORKERS = 2
 PER_CELL = 25
@@ -132,8 +132,9 @@ def trivial_trials(run: Run, seconds: float) -> Iterator[None]:
     """Sweeps whose trials sleep in place of training, and tell `run` when they have ended."""
     from ray import tune  # noqa: PLC0415
 
-    from hsl.search import recorder, trial  # noqa: PLC0415
-    from hsl.search.jobs import Job  # noqa: PLC0415
+    from hsl.driver.tune import recorder, tuner  # noqa: PLC0415
+    from hsl.planning.job import Job  # noqa: PLC0415
+    from hsl.trial.run import report  # noqa: PLC0415
 
     class Trivial(tune.Trainable):
         def setup(self, config: dict[str, Any]) -> None:
@@ -146,11 +147,11 @@ def trivial_trials(run: Run, seconds: float) -> Iterator[None]:
         def step(self) -> dict[str, Any]:
             time.sleep(seconds)
             row = {"epoch": 1, "epochs_at_target": 1, "val_matched_accuracy": self.lr}
-            return trial.report([row], {"epochs": 1, "objective": self.lr}, status="completed")
+            return report([row], {"epochs": 1, "objective": self.lr}, status="completed")
 
     noted = _noting(recorder.Recorder.on_trial_result, run)
     with (
-        patch.object(trial, "SweepTrial", Trivial),
+        patch.object(tuner, "SweepTrial", Trivial),
         patch.object(recorder.Recorder, "on_trial_result", noted),
     ):
         yield
@@ -166,7 +167,7 @@ def _noting(function: Callable[..., None], run: Run) -> Callable[..., None]:
 
 def time_hsl(space: SearchSpace, store: Path, seconds: float = 0.0) -> Run:
     """A sweep of trivial trials."""
-    from hsl.search.sweep import Sweep  # noqa: PLC0415
+    from hsl.driver.sweep import Sweep  # noqa: PLC0415
 
     run = Run()
     with trivial_trials(run, seconds):

@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn import functional
 
 from hsl.hardness import CORRUPTIONS, Attack
-from hsl.hardness.adversarial import training_loss
-from hsl.hardness.attacks import pgd
-from hsl.hardness.corruptions import corrupt
+from hsl.hardness.attacks.adversarial import training_loss
+from hsl.hardness.attacks.attacks import pgd
+from hsl.hardness.corruptions.corrupt import corrupt
 
 IMAGES, ROUNDS, SEVERITY = 1000, 5, 5
 

@@ -30,13 +30,13 @@ from torch import nn
 from torch.nn import functional
 from torchvision import transforms
 
-from hsl.hardness.regimes import Regime
-from hsl.training.arrays import Arrays
+from hsl.hardness.schema.regimes import Regime
+from hsl.training.available import DATASETS
 from hsl.training.build import build_trainer, make_network
 from hsl.training.configuration import Configuration, Split, Training
-from hsl.training.data import load_data
+from hsl.training.data.arrays import Arrays
+from hsl.training.data.loaded import load_data
 from hsl.training.models import Normalized
-from hsl.training.registries import DATASETS
 
 Epoch = Callable[[], object]
 Times = tuple[float, float]

@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 
+from hsl.planning.neighbours import neighbours
+from hsl.planning.plan import Plan, make_plan
 from hsl.results.stats import paired_difference
-from hsl.search.neighbours import neighbours
-from hsl.search.plan import Plan, make_plan
-from hsl.search.proposals import CellStudy, Outcome, Proposal
-from hsl.search.space import make_space
+from hsl.search.study import CellStudy, Outcome, Proposal
 from hsl.search.turns import Turns
+from hsl.space.load import make_space
 from hsl.training.build import build_trainer
 
 SPACE: dict[str, Any] = {

@@ -16,14 +16,14 @@ from typer.testing import CliRunner
 from hsl.cli import app
 from hsl.cluster.fleet import Fleet, find_fleet, fitting, fleet_of
 from hsl.cluster.launcher import NodeType, read_cluster
+from hsl.cluster.prices import price_of
+from hsl.driver.tune.ray import on_fleet, slots
 from hsl.errors import HslError, SpaceError
-from hsl.search.account import price_of
-from hsl.search.checks import check_priced
-from hsl.search.cost import Cost
-from hsl.search.offers import offers_of
-from hsl.search.runtime import on_fleet, slots
-from hsl.search.schema import Resources
-from hsl.search.space import load_space, make_space
+from hsl.planning.cluster_cost import offers_of
+from hsl.planning.cost import Cost
+from hsl.space.checks import check_priced
+from hsl.space.load import load_space, make_space
+from hsl.space.schema import Resources
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "cluster.yaml"

@@ -23,9 +23,9 @@ import pytest
 from cluster_that_grows import end
 from storage_server import CREDENTIALS, Server, free_port
 
+from hsl.driver.tune.ray import LOOPBACK
 from hsl.filesystems import open_filesystem
-from hsl.results.store import Store
-from hsl.search.runtime import LOOPBACK
+from hsl.store.store import Store
 
 pytestmark = [
     pytest.mark.slow,

@@ -15,11 +15,11 @@ import pytest
 import yaml
 from test_cluster_preemption import AWS, NOTICES, serving
 
-from hsl.results.store import Store
+from hsl.store.store import Store
 
 pytestmark = pytest.mark.slow
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "support"
 LIMIT_SECONDS = 240
 SPACE = {
     "name": "vanishing",

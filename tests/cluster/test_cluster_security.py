@@ -23,9 +23,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from hsl.results.store import Store
+from hsl.store.store import Store
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "support"
 LIMIT_SECONDS = 280
 FAILED, BUG, USAGE = 3, 1, 2
 

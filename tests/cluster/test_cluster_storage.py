@@ -20,13 +20,13 @@ import pytest
 import yaml
 from storage_server import CREDENTIALS, Relay, Server, google, microsoft
 
+from hsl.driver.under_way import checkpointed
 from hsl.errors import LeaseError, StoreError
 from hsl.filesystems import join, open_filesystem
-from hsl.results.store import Store
-from hsl.search import lease as lease_module
-from hsl.search.lease import Lease, LeaseFile
-from hsl.search.parents import Library
-from hsl.search.under_way import checkpointed
+from hsl.store import lease as lease_module
+from hsl.store.layout import Library
+from hsl.store.lease import Lease, LeaseFile
+from hsl.store.store import Store
 from hsl.training import generations
 
 LIMIT_SECONDS = 280

@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn import functional
 
 from hsl.hardness import TRAININGS, Attack, keyed
-from hsl.hardness.adversarial import Attacked, TrainingLoss, evaluation_attack, training_loss
-from hsl.hardness.attacks import pgd, pgd_divergence, random_start
+from hsl.hardness.attacks.adversarial import Attacked, TrainingLoss, evaluation_attack, training_loss
+from hsl.hardness.attacks.attacks import pgd, pgd_divergence, random_start
 
 EPS = 0.1
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from hsl.errors import HslError
 from hsl.hardness import ATTACKS, keyed
-from hsl.hardness.attacks import fgsm_rs, pgd, pgd_margin, random_start
+from hsl.hardness.attacks.attacks import fgsm_rs, pgd, pgd_margin, random_start
 
 EPS, STEP = 16 / 255, 4 / 255
 ROUNDING = 1e-6

@@ -8,8 +8,8 @@ from scipy import stats
 
 from hsl.errors import DataError, UnknownNameError
 from hsl.hardness import CORRUPTIONS, keyed
-from hsl.hardness.constants import EXTRAPOLATED, TABLES, check_corruption
-from hsl.hardness.corruptions import choice, correlated_choice, corrupt, mixed
+from hsl.hardness.corruptions.constants import EXTRAPOLATED, TABLES, check_corruption
+from hsl.hardness.corruptions.corrupt import choice, correlated_choice, corrupt, mixed
 from hsl.hardness.corruptions.weather import ice_textures
 from hsl.hardness.registries import DETERMINISTIC_CORRUPTIONS
 

@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from hsl.errors import DataError
 from hsl.hardness import keyed
-from hsl.hardness.gradients import grand, grand_last, prototypicality
-from hsl.hardness.noise import symmetric
+from hsl.hardness.label_noise import symmetric
+from hsl.hardness.scores.gradients import grand, grand_last, prototypicality
 
 
 def network(bias=True):

@@ -4,7 +4,7 @@ import torch
 from scipy import special, stats
 
 from hsl.errors import DataError
-from hsl.hardness.losses import divergence, mart_loss, trades_loss
+from hsl.hardness.attacks.losses import divergence, mart_loss, trades_loss
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import sys
 import torch
 
 from hsl.hardness import CORRUPTIONS, LABEL_NOISES, keyed
-from hsl.hardness.attacks import random_start
-from hsl.hardness.corruptions import correlated_choice, corrupt, mixed
+from hsl.hardness.attacks.attacks import random_start
+from hsl.hardness.corruptions.corrupt import correlated_choice, corrupt, mixed
 
 COUNT = 8
 

@@ -18,7 +18,7 @@ def problems(**regime):
 
 
 def test_schema_imports_neither_torch_nor_ray():
-    code = "import sys, hsl.hardness.regimes as r; r.Regime(); assert not {'torch', 'ray'} & set(sys.modules)"
+    code = "import sys, hsl.hardness.schema.regimes as r; r.Regime(); assert not {'torch', 'ray'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

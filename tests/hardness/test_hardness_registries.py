@@ -2,8 +2,9 @@ import inspect
 
 import pytest
 
-from hsl.hardness import ATTACKS, CORRUPTIONS, LABEL_NOISES, ROBUST, SCORES, SELECTIONS, trajectories
+from hsl.hardness import ATTACKS, CORRUPTIONS, LABEL_NOISES, ROBUST, SCORES, SELECTIONS
 from hsl.hardness.registries import DETERMINISTIC_CORRUPTIONS, SCORE_INPUTS, SIGNED_SCORES
+from hsl.hardness.scores import trajectories
 
 EVERY_ENTRY = [
     (registry, name)

@@ -11,8 +11,9 @@ from torch import nn
 from torch.nn import functional
 
 from hsl.errors import DataError, HslError
-from hsl.hardness import ROBUST, robustness
-from hsl.hardness.robustness import is_right, still_right
+from hsl.hardness import ROBUST
+from hsl.hardness.attacks import robustness
+from hsl.hardness.attacks.robustness import is_right, still_right
 
 EPS = {"linf": 16 / 255, "l2": 0.5}
 QUICK = sorted(set(ROBUST) - {"autoattack"})

@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from hsl.errors import DataError
 from hsl.hardness import keyed
-from hsl.hardness.noise import symmetric
-from hsl.hardness.trajectories import (
+from hsl.hardness.label_noise import symmetric
+from hsl.hardness.scores.trajectories import (
     QUANTITIES,
     aum,
     correct,

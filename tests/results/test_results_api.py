@@ -12,8 +12,8 @@ from results_rows import cell_row, epoch_row, filled, trial_row
 
 import hsl
 from hsl.errors import HslError, StoreError, UnknownNameError
-from hsl.results.columns import TABLES
-from hsl.results.store import Store
+from hsl.store.columns import TABLES
+from hsl.store.store import Store
 
 
 @pytest.fixture

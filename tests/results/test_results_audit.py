@@ -13,7 +13,7 @@ from scipy import stats
 
 from hsl.results.audit import audit
 from hsl.results.correlation import within_groups
-from hsl.results.store import Store
+from hsl.store.store import Store
 
 
 def test_one_group_is_spearmans_correlation() -> None:

@@ -13,8 +13,8 @@ from results_rows import cell_row, filled, trial_row
 from hsl.errors import NothingMatchedError
 from hsl.results.claims import CLAIMS, Claim, Statement, evaluate
 from hsl.results.claims.claim import MEASURES
-from hsl.results.output import show_claims
-from hsl.results.store import Store
+from hsl.results.show.output import show_claims
+from hsl.store.store import Store
 
 LOW, HIGH = 0.3, 0.9
 

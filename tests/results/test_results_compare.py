@@ -14,8 +14,8 @@ from scipy import stats
 
 from hsl.errors import HslError, NothingMatchedError, UnknownNameError
 from hsl.results.compare import compare
-from hsl.results.output import show_compared
-from hsl.results.store import Store
+from hsl.results.show.output import show_compared
+from hsl.store.store import Store
 
 
 def confirmed(value: float, seed: int, method: str = "rigl", **given: Any) -> dict[str, object]:

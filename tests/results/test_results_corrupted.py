@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from report_stores import ANSWERABLE, answerable_store
 
 from hsl.cli import main
-from hsl.results.columns import TABLES
+from hsl.store.columns import TABLES
 
 DOCUMENTS = (
     "{",

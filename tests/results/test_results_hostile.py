@@ -13,7 +13,7 @@ import pytest
 from results_rows import cell_row, epoch_row, filled, trial_row
 
 from hsl.cli import main
-from hsl.results.store import Store
+from hsl.store.store import Store
 
 NASTY = [
     "<script>alert(1)</script>",

@@ -9,7 +9,7 @@ from results_rows import cell_row, filled, trial_row
 
 from hsl.errors import NothingMatchedError
 from hsl.results.inspect import dense_cell, for_people, inspect
-from hsl.results.store import Store
+from hsl.store.store import Store
 
 HOSTILE = "it's'; DROP TABLE trials"
 

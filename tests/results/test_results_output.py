@@ -11,9 +11,9 @@ from results_rows import cell_row, filled, trial_row
 from rich.text import Text
 
 from hsl.errors import HslError, UnknownNameError
-from hsl.results.output import FORMATS, show, show_best
 from hsl.results.query import best, query
-from hsl.results.text import percent, summary
+from hsl.results.show.output import FORMATS, show, show_best
+from hsl.results.show.text import percent, summary
 
 HOSTILE = [
     "'; DROP TABLE trials; --",

@@ -6,9 +6,9 @@ import pytest
 from results_rows import cell_row, epoch_row, filled, trial_row
 
 from hsl.errors import HslError, StoreError
-from hsl.results.columns import TABLES
 from hsl.results.query import query
-from hsl.results.store import Store
+from hsl.store.columns import TABLES
+from hsl.store.store import Store
 
 
 @pytest.fixture

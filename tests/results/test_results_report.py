@@ -27,11 +27,11 @@ from hsl import cli
 from hsl.errors import ExitCode, NothingMatchedError
 from hsl.results.report import images, parameters, pareto
 from hsl.results.report.charts import DRAWINGS, draw
+from hsl.results.report.contents import make_report
 from hsl.results.report.page import as_json, page
-from hsl.results.report.sections import make_report
 from hsl.results.report.structs import Figure, Report
-from hsl.results.store import Store
 from hsl.sparsity.methods import METHODS
+from hsl.store.store import Store
 
 HOSTILE = "</script><script>alert(1)</script>'; DROP TABLE trials; --"
 

@@ -15,8 +15,8 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.keys import Keys
 
+from hsl.results.report.contents import make_report
 from hsl.results.report.page import page
-from hsl.results.report.sections import make_report
 from hsl.results.report.structs import Report
 from hsl.sparsity.methods import METHODS
 

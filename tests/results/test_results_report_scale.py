@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from report_stores import large_store
 
+from hsl.results.report.contents import make_report
 from hsl.results.report.page import page
-from hsl.results.report.sections import make_report
 
 
 @pytest.mark.slow

@@ -12,10 +12,10 @@ from results_rows import cell_row
 from scipy import stats
 
 from hsl.errors import StoreError
-from hsl.results.report.sections import make_report
+from hsl.results.report.contents import make_report
 from hsl.results.report.structs import Figure, Report
 from hsl.results.sequential import asked_levels
-from hsl.results.store import Store
+from hsl.store.store import Store
 
 GAIN = 0.0003
 """Clear at 95 %, not clear at 99 %."""

@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hsl.errors import SpaceError
+from hsl.planning.plan import Plan, make_plan
+from hsl.planning.sampling import notes, record, sampler_of
+from hsl.search.dominance import dominates, ranked
 from hsl.search.grid import grid_order
-from hsl.search.plan import Plan, make_plan
-from hsl.search.proposals import CellStudy, Outcome, Proposal, build
-from hsl.search.ranking import dominates, ranked
-from hsl.search.samplers import notes, record, sampler_of
-from hsl.search.space import make_space
+from hsl.search.optuna_terms import build
+from hsl.search.study import CellStudy, Outcome, Proposal
+from hsl.space.load import make_space
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 

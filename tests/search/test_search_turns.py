@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hsl.search.neighbours import neighbours, parent_regime
-from hsl.search.plan import Plan, make_plan
-from hsl.search.proposals import CellStudy, Outcome, Proposal
-from hsl.search.space import make_space
+from hsl.planning.neighbours import neighbours, parent_regime
+from hsl.planning.plan import Plan, make_plan
+from hsl.search.study import CellStudy, Outcome, Proposal
 from hsl.search.turns import MOST, Turns, contenders
+from hsl.space.load import make_space
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 

@@ -7,10 +7,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hsl.errors import InfeasibleError, UnknownNameError
-from hsl.sparsity.budget import Budget
-from hsl.sparsity.densities import er, erk, uniform, uniform_plus
-from hsl.sparsity.distributions import DISTRIBUTIONS, allocate, non_zeros
-from hsl.sparsity.ranked import global_
+from hsl.sparsity.distributions.allocate import DISTRIBUTIONS, allocate, non_zeros
+from hsl.sparsity.distributions.budget import Budget
+from hsl.sparsity.distributions.formulas import er, erk, uniform, uniform_plus
+from hsl.sparsity.distributions.ranked import global_
 
 SMALL = {"conv1": (16, 3, 3, 3), "conv2": (32, 16, 3, 3), "fc": (10, 32)}
 

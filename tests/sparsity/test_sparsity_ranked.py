@@ -11,10 +11,10 @@ from torch import nn
 
 from hsl.errors import InfeasibleError, MethodError, UnknownNameError
 from hsl.sparsity import METHODS, Parent, Sparsifier, feasible, layer_shapes, prunable_layers
-from hsl.sparsity.budget import Budget
-from hsl.sparsity.densities import erk, explicit, igq, pyramid
-from hsl.sparsity.distributions import DISTRIBUTIONS, allocate
-from hsl.sparsity.ranked import half_groups, halves
+from hsl.sparsity.distributions.allocate import DISTRIBUTIONS, allocate
+from hsl.sparsity.distributions.budget import Budget
+from hsl.sparsity.distributions.formulas import erk, explicit, igq, pyramid
+from hsl.sparsity.distributions.ranked import half_groups, halves
 
 SMALL = {"conv1": (16, 3, 3, 3), "conv2": (32, 16, 3, 3), "fc": (10, 32)}
 

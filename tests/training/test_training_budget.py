@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from training_small import everything, small, train, trainer_of, with_method
 
 from hsl.hardness import keyed
-from hsl.search.cost import training_passes
+from hsl.planning.cost import training_passes
 from hsl.training import checkpoint
 from hsl.training.build import build_trainer
 from hsl.training.configuration import Configuration

@@ -10,9 +10,9 @@ import torch
 from training_small import everything, small, train, trainer_of, with_method
 
 from hsl.errors import HslError, SpaceError
-from hsl.search.plan import make_plan
-from hsl.search.preflight import preflight
-from hsl.search.space import make_space
+from hsl.planning.plan import make_plan
+from hsl.prepare.preflight import preflight
+from hsl.space.load import make_space
 from hsl.training import compiled as compiled_module
 from hsl.training.build import build_trainer
 from hsl.training.compiled import check_compiled, missing_tools

@@ -7,11 +7,11 @@ import torch
 
 from hsl.errors import DataError, HslError, UnknownNameError
 from hsl.sparsity import Sparsifier, prunable_layers
+from hsl.training.available import MODELS
 from hsl.training.build import make_network
 from hsl.training.configuration import ModelSpec
 from hsl.training.models import Normalized
 from hsl.training.models.small_resnets import Shortcut
-from hsl.training.registries import MODELS
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64), (3, 33, 47)]
 OPTIONS = {"torchvision": {"architecture": "resnet18"}, "wide_resnet": {"depth": 16, "width": 2}}

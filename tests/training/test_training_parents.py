@@ -11,14 +11,14 @@ import torch
 from training_small import score_file, small, train, trained_parent, trainer_of, with_method
 
 from hsl.errors import DataError, DivergedError, HslError, MethodError
-from hsl.hardness.difficulty import el2n
+from hsl.hardness.scores.logits import el2n
 from hsl.training import checkpoint
 from hsl.training.build import build_trainer
 from hsl.training.configuration import Configuration
-from hsl.training.data import load_data
-from hsl.training.evaluation import all_logits
+from hsl.training.data.loaded import load_data
+from hsl.training.data.score_files import read_scores
+from hsl.training.measuring.evaluation import all_logits
 from hsl.training.models import Normalized
-from hsl.training.score_files import read_scores
 from hsl.training.scoring import score_samples
 from hsl.training.trainer import Trainer
 

@@ -13,7 +13,7 @@ from training_small import everything, score_file, small, train, trainer_of
 from hsl.errors import DataError
 from hsl.hardness.registries import ATTACKS, CORRUPTIONS, LABEL_NOISES, SCORES, SELECTIONS, TRAININGS
 from hsl.training.build import build_trainer
-from hsl.training.passes import count_passes
+from hsl.training.cost.passes import count_passes
 
 
 def check_trains(regime: dict[str, Any], folder: Path, **given: Any) -> None:

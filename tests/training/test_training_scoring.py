@@ -17,18 +17,18 @@ from training_small import score_file, small, train, trainer_of
 from hsl.errors import DataError
 from hsl.hardness import SCORES
 from hsl.hardness.apply import Samples
-from hsl.hardness.gradients import grand
-from hsl.hardness.noise import detection_auroc
-from hsl.hardness.regimes import LabelNoise
+from hsl.hardness.label_noise import detection_auroc
 from hsl.hardness.registries import input_of
-from hsl.search.parents import ModelScoresTask, ScoresTask
-from hsl.search.scores import Scores
+from hsl.hardness.schema.regimes import LabelNoise
+from hsl.hardness.scores.gradients import grand
+from hsl.planning.scores import Scores
+from hsl.prepare.parents import ModelScoresTask, ScoresTask
 from hsl.training.build import build_trainer
 from hsl.training.configuration import Configuration
-from hsl.training.data import Data, load_data
-from hsl.training.evaluation import all_logits, to_float
+from hsl.training.data.loaded import Data, load_data
+from hsl.training.data.score_files import all_samples, labels_as_trained, read_scores, read_table, write_mean
+from hsl.training.measuring.evaluation import all_logits, to_float
 from hsl.training.models import mlp
-from hsl.training.score_files import all_samples, labels_as_trained, read_scores, read_table, write_mean
 from hsl.training.scoring import score_samples
 
 EPOCHS = 3

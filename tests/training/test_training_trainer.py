@@ -18,8 +18,8 @@ from training_small import everything, small, train, trainer_of, with_method
 from hsl.errors import DivergedError
 from hsl.hardness import keyed
 from hsl.sparsity.methods import METHODS
-from hsl.training.batching import batches, steps_per_epoch
 from hsl.training.build import build_trainer
+from hsl.training.data.batching import batches, steps_per_epoch
 from hsl.training.optimizers import learning_rate
 
 METRICS = {

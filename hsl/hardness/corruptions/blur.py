@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from hsl.hardness import keyed
-from hsl.hardness.constants import constants_of
 from hsl.hardness.corruptions import filters
+from hsl.hardness.corruptions.constants import constants_of
 
 _DENSE_PIXELS = 1024
 

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hsl.hardness.constants import constants_of
 from hsl.hardness.corruptions import filters
+from hsl.hardness.corruptions.constants import constants_of
 
 
 def contrast(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:

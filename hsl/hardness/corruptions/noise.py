@@ -9,7 +9,7 @@ from scipy import stats
 from torch import Tensor
 
 from hsl.hardness import keyed
-from hsl.hardness.constants import constants_of
+from hsl.hardness.corruptions.constants import constants_of
 
 _QUANTILE_BITS = 14
 

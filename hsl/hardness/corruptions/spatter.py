@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from hsl.hardness import keyed
-from hsl.hardness.constants import constants_of
 from hsl.hardness.corruptions import filters
+from hsl.hardness.corruptions.constants import constants_of
 from hsl.hardness.corruptions.weather import tint
 
 _WATER = (175.0, 238.0, 238.0)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from hsl.hardness import keyed
-from hsl.hardness.constants import constants_of
 from hsl.hardness.corruptions import filters
+from hsl.hardness.corruptions.constants import constants_of
 
 LUMA = (0.299, 0.587, 0.114)
 """Share of red, green and blue in the brightness of a pixel."""

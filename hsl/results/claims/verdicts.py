@@ -16,10 +16,10 @@ from hsl.results.claims.claim import EXACT, Claim, Statement
 from hsl.results.claims.paper import CLAIMS
 from hsl.results.claims.view import make_views, read_tables
 from hsl.results.compare import MINIMUM_SEEDS, SIGNIFICANCE
-from hsl.results.database import label, run, sandbox
 from hsl.results.sequential import asked_levels
 from hsl.results.stats import CONFIDENCE, adjusted, mean_interval, one_sample
-from hsl.results.store import Store
+from hsl.store.database import label, run, sandbox
+from hsl.store.store import Store
 
 SUPPORTED, CONTRADICTED, OPEN = "supported", "contradicted", "not enough data"
 

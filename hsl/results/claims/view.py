@@ -7,9 +7,9 @@ import json
 import duckdb
 import pyarrow as pa
 
-from hsl.results.baselines import levels_of
 from hsl.results.compare import SPARSIFICATION
-from hsl.results.store import Store
+from hsl.results.dense import levels_of
+from hsl.store.store import Store
 
 _COLUMNS = (
     "trial_id",

@@ -6,10 +6,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from hsl.results.documents import document
 from hsl.results.report.evidence import Evidence, Key, Values
 from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
-from hsl.results.report.wording import (
+from hsl.results.show.phrases import (
     INTERVAL,
     count,
     first_panels,
@@ -19,6 +18,7 @@ from hsl.results.report.wording import (
     with_interval,
 )
 from hsl.results.stats import Difference, mean_interval, paired_difference
+from hsl.store.documents import document
 
 HEADING = "Accuracy by difficulty"
 

@@ -12,13 +12,13 @@ import pyarrow as pa
 import yaml
 
 from hsl.errors import NothingMatchedError
-from hsl.results.baselines import READ, dense_cells
 from hsl.results.best import METRICS, best, check_metric
-from hsl.results.database import label, run, sandbox
-from hsl.results.schema import check_names, require_values
+from hsl.results.dense import READ, dense_cells
 from hsl.results.sequential import asked_levels
 from hsl.results.stats import CONFIDENCE
-from hsl.results.store import Store
+from hsl.store.database import label, run, sandbox
+from hsl.store.rows import check_names, require_values
+from hsl.store.store import Store
 
 Values = dict[str, Any]
 Key = tuple[str, str]

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hsl.results.documents import mapping
 from hsl.results.report.evidence import Evidence, Values
 from hsl.results.report.structs import Cell, Section, Table
-from hsl.results.report.wording import NOTHING, listed, whole
+from hsl.results.show.phrases import NOTHING, listed, whole
+from hsl.store.documents import mapping
 
 HEADING = "Provenance and how to reproduce"
 _MAX_ROWS = 30

@@ -17,7 +17,7 @@ from hsl.results.report.charts import draw
 from hsl.results.report.images import VEGA_LITE
 from hsl.results.report.structs import Report, Row
 from hsl.results.report.style import DARK, FONT, LIGHT, style_sheet
-from hsl.results.text import plain
+from hsl.results.show.text import plain
 
 _PACKAGE, _FOLDER = "hsl.results.report", "assets"
 

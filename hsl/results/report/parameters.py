@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from hsl.results.documents import mapping
 from hsl.results.report.evidence import Evidence, Values
 from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
-from hsl.results.report.wording import count, first_panels, listed, scaled
+from hsl.results.show.phrases import count, first_panels, listed, scaled
+from hsl.store.documents import mapping
 
 HEADING = "Tuned parameters"
 MIN_TRIALS = 30

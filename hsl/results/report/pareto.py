@@ -9,7 +9,7 @@ from typing import Any
 
 from hsl.results.report.evidence import Evidence, Key, Values
 from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
-from hsl.results.report.wording import (
+from hsl.results.show.phrases import (
     INTERVAL,
     count,
     first_panels,

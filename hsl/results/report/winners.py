@@ -8,9 +8,9 @@ from typing import Any
 
 from hsl.results.compare import MINIMUM_SEEDS
 from hsl.results.report.evidence import Evidence, Values
+from hsl.results.report.significance import BETTER, EQUAL, WORSE, Judged
 from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
-from hsl.results.report.verdicts import BETTER, EQUAL, WORSE, Judged
-from hsl.results.report.wording import (
+from hsl.results.show.phrases import (
     INTERVAL,
     NOTHING,
     count,

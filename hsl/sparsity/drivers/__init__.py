@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from hsl.errors import MethodError
 from hsl.sparsity.drivers.base import Driver
-from hsl.sparsity.drivers.dynamic import DropAndGrowDriver, RedistributingDriver, SoftDropAndGrowDriver
+from hsl.sparsity.drivers.drop_and_grow import DropAndGrowDriver, RedistributingDriver, SoftDropAndGrowDriver
 from hsl.sparsity.drivers.gradual import (
     AlternatingDriver,
     GradualDriver,

@@ -19,7 +19,7 @@ from hsl.sparsity.network import (
     set_masks_,
     step_gradients,
 )
-from hsl.sparsity.scoring import first_masks
+from hsl.sparsity.saliency import first_masks
 
 
 class OnceDriver(Driver):

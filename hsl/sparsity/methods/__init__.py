@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from hsl.errors import MethodError, UnknownNameError, close_match
 from hsl.registry import Registry
-from hsl.sparsity.distributions import DISTRIBUTIONS
+from hsl.sparsity.distributions.allocate import DISTRIBUTIONS
+from hsl.sparsity.distributions.ranked import is_ratios
 from hsl.sparsity.methods.at_start import (
     DENSE,
     GRASP,
@@ -33,7 +34,6 @@ from hsl.sparsity.methods.composition import (
 )
 from hsl.sparsity.methods.dynamic import MEST, MEST_SOFT, RIGL, RIGL_ITOP, SET, SET_MAGNITUDE, SNFS, TOPKAST
 from hsl.sparsity.methods.pruning import ACDC, GMP, GRANET, IMP, LTH, OMP
-from hsl.sparsity.ranked import is_ratios
 
 METHODS: Registry[Method] = Registry(
     "method",

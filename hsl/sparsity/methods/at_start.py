@@ -1,8 +1,8 @@
 """Methods whose mask is made once, before training: none at all, at random, or by a score of the weights."""
 
+from hsl.sparsity.distributions.ranked import FROM_SCORES, GLOBAL, HALVES
 from hsl.sparsity.methods.composition import Hyperparameter, Method, Never, Once
 from hsl.sparsity.methods.iterative import ITERATIVE
-from hsl.sparsity.ranked import FROM_SCORES, GLOBAL, HALVES
 
 _BY_FORMULA = ("uniform", "uniform_plus", "er", "erk", "igq", "pyramid")
 _RANKED = (GLOBAL, HALVES, *_BY_FORMULA)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from hsl.sparsity.ranked import FROM_PARENTS, is_ratios
+from hsl.sparsity.distributions.ranked import FROM_PARENTS, is_ratios
 
 Decay = Literal["cosine", "constant", "stepwise"]
 

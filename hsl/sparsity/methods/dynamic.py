@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from hsl.sparsity.distributions.ranked import FROM_SCORES
 from hsl.sparsity.methods.composition import DropAndGrow, ForwardTop, Hyperparameter, Method, SoftDropAndGrow
-from hsl.sparsity.ranked import FROM_SCORES
 
 _DISTRIBUTIONS = ("erk", "er", "uniform", "uniform_plus", "igq", "pyramid", *FROM_SCORES)
 _SET = "Mocanu et al. 2018, arXiv:1707.04780"

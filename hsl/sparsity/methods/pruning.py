@@ -1,5 +1,6 @@
 """Methods that prune by magnitude: during training, or once from a trained parent."""
 
+from hsl.sparsity.distributions.ranked import FROM_SCORES, GLOBAL, HALVES
 from hsl.sparsity.methods.composition import (
     Alternating,
     Gradual,
@@ -9,7 +10,6 @@ from hsl.sparsity.methods.composition import (
     OnceAfterParent,
 )
 from hsl.sparsity.methods.iterative import ITERATIVE
-from hsl.sparsity.ranked import FROM_SCORES, GLOBAL, HALVES
 
 _DISTRIBUTIONS = (GLOBAL, HALVES, "uniform", "uniform_plus", "er", "erk", "igq", "pyramid")
 _GRANET = "Liu et al. 2021, arXiv:2106.10404"

@@ -1,0 +1,1 @@
+"""One sweep: stages, resumption, ledger, account, machines."""

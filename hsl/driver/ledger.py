@@ -1,0 +1,240 @@
+"""What happens to trials, written to the store as it arrives: the driver's only way to record anything."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from hsl.driver.watch.progress import Tally
+from hsl.errors import LeaseError, StoreError
+from hsl.planning.job import NOT_PROMOTED, Job
+from hsl.planning.plan import Cell, regime_of
+from hsl.planning.sampling import record, sampler_of
+from hsl.provenance import provenance
+from hsl.results.sequential import confidence_of_looks
+from hsl.space.schema import SearchSpace
+from hsl.store.columns import TABLES
+from hsl.store.store import Store, Writer
+from hsl.training.configuration import digest
+
+FLUSH_ROWS = 2_000
+FLUSH_SECONDS = 2.0
+"""What is lost when the driver is killed is trained again from the checkpoints, so this may be seconds."""
+
+MAX_FLUSH_SECONDS = 30.0
+"""In sweeps of days few larger files are kinder to a file system than many small ones."""
+
+FLUSHES_PER_COMPACTION = 1_000
+
+OUTAGE_SECONDS = 600.0
+"""How long a store may be out of reach, or full, before the sweep ends; its rows wait meanwhile."""
+
+RETRY_SECONDS = 5.0
+
+LOG = logging.getLogger(__name__)
+
+
+class Ledger:
+    """Writes epochs and trials with a running number, so that their order of arrival can be replayed.
+
+    A store that cannot be written ends nothing at once: rows wait, and trials go on.
+
+    Args:
+        store: Where to.
+        sequence: Number of the first row.
+        is_exempt: Whether a trial is exempt from early stopping.
+        forget: Deletes what is not needed any more of a trial, once its row is durable.
+        tally: Counts for the live view.
+        check_lease: Raises a LeaseError if this driver may not write any more.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        sequence: int,
+        is_exempt: Callable[[str], bool],
+        forget: Callable[[Job], None],
+        tally: Tally,
+        check_lease: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store = store
+        self._writer = Writer(store, sys.maxsize, math.inf)  # never by itself: an outage is dealt with here
+        self._sequence = sequence
+        self._is_exempt = is_exempt
+        self._forget = forget
+        self._check_lease = check_lease
+        self._ended: list[Job] = []
+        self._attempts: dict[str, int] = {}
+        self._waiting = self._flushes = 0
+        self._began = self._flushed = time.monotonic()
+        self._outage: float | None = None
+        self.tally = tally
+
+    def start(self, job: Job) -> None:
+        """A trial starts, or starts again after it lost its worker."""
+        self._attempts[job.trial_id] = self._attempts.get(job.trial_id, 0) + 1
+        self.tally.start(job)
+
+    def epochs(self, job: Job, rows: Iterable[Mapping[str, Any]]) -> None:
+        """A trial has trained some epochs."""
+        for row in rows:
+            self._add("epochs", {"trial_id": job.trial_id, "cell": job.cell, **row})
+        self.flush_if_due()
+
+    def evaluations(self, job: Job, rows: Iterable[Mapping[str, Any]]) -> None:
+        """The network of a trial was measured."""
+        for row in rows:
+            self._writer.add("evaluations", {"trial_id": job.trial_id, "cell": job.cell, **row})
+
+    def end(self, job: Job, summary: Mapping[str, Any], status: str, reason: str | None) -> None:
+        """A trial has ended, as ``completed``, ``stopped`` or ``failed``."""
+        row = trial_row(job, summary, status, reason)
+        row["exempt"] = job.stage == "search" and self._is_exempt(job.trial_id)
+        row["attempts"] = self._attempts.pop(job.trial_id, 1)
+        self._add("trials", row)
+        if reason != NOT_PROMOTED:
+            self._ended.append(job)
+        self.tally.end(job, status, summary.get("objective"), waits=reason == NOT_PROMOTED)
+        self.flush_if_due()
+
+    def halt(self, job: Job) -> None:
+        """A trial has left its worker without an end: it goes on in a later run."""
+        self.tally.halt(job)
+
+    def _add(self, table: str, row: Mapping[str, Any]) -> None:
+        self._writer.add(table, {"sequence": self._sequence, **row})
+        self._sequence += 1
+        self._waiting += 1
+
+    def flush_if_due(self) -> None:
+        """Make rows durable from time to time.
+
+        Raises:
+            StoreError: If that has failed for `OUTAGE_SECONDS`, or the lease is lost.
+        """
+        waited = time.monotonic() - self._flushed
+        if self._outage is not None:
+            due = waited > RETRY_SECONDS
+        else:
+            due = self._waiting >= FLUSH_ROWS or bool(self._waiting and waited > self._flush_seconds())
+        if due:
+            self._try_flush()
+
+    def _flush_seconds(self) -> float:
+        return min(max(FLUSH_SECONDS, (time.monotonic() - self._began) / 100), MAX_FLUSH_SECONDS)
+
+    def _try_flush(self) -> None:
+        try:
+            self._flush()
+        except LeaseError:
+            raise
+        except StoreError as error:
+            now = self._flushed = time.monotonic()
+            if self._outage is None:
+                self._outage = now
+                LOG.warning(
+                    "%s; nothing is lost, trials go on, it is tried again for %.0f minutes",
+                    error,
+                    OUTAGE_SECONDS / 60,
+                )
+            elif now - self._outage > OUTAGE_SECONDS:
+                raise
+
+    def _flush(self) -> None:
+        self._check_lease()
+        self._writer.flush()
+        self._flushed = time.monotonic()
+        if self._outage is not None:
+            LOG.warning("the store can be written again")
+        self._waiting, self._outage = 0, None
+        self._forget_ended()
+        self._flushes += 1
+        if self._flushes % FLUSHES_PER_COMPACTION == 0:
+            compact(self._store)
+
+    def close(self) -> None:
+        """Make everything durable.
+
+        Raises:
+            StoreError: If that is not possible, with the number of rows that are lost.
+        """
+        if self._writer.is_empty:
+            return
+        try:
+            self._flush()
+        except LeaseError:
+            raise
+        except StoreError as error:
+            raise StoreError(
+                f"{error}\n{self._waiting} rows were not stored; then run the same command again: "
+                f"what they tell is trained again, from the checkpoints where there are some"
+            ) from error
+
+    def _forget_ended(self) -> None:
+        with contextlib.suppress(StoreError):  # what is left of the list waits for the next time
+            while self._ended:
+                self._forget(self._ended[-1])
+                self._ended.pop()
+
+
+def compact(store: Store) -> None:
+    """Make few files of many; a store without room for that stays as it is, complete."""
+    for table in TABLES:
+        try:
+            store.compact(table)
+        except StoreError as error:
+            LOG.warning("not compacted, which loses nothing: %s", error)
+
+
+def cell_row(cell: Cell, space: SearchSpace) -> dict[str, Any]:
+    """The row of a planned cell."""
+    return {
+        "cell": cell.name,
+        "regime": regime_of(cell, space),
+        "levels": cell.levels,
+        "baseline": cell.baseline,
+        "configurations": cell.configurations,
+        "space_hash": digest(space.model_dump(mode="json")),
+        "sampler": record(sampler_of(space, cell)),
+        "confidence": confidence_of_looks(space.confirm.looks) if space.confirm.stop else None,
+    }
+
+
+def trial_row(job: Job, summary: Mapping[str, Any], status: str, reason: str | None) -> dict[str, Any]:
+    """The row of a trial, without what only the ledger knows."""
+    configuration = job.configuration
+    now = datetime.now(UTC)
+    return {
+        "epochs": 0,
+        "seconds": 0.0,
+        "passes": 0.0,
+        "started_at": now,
+        **summary,
+        "trial_id": job.trial_id,
+        "configuration_id": configuration.id,
+        "cell": job.cell,
+        "stage": job.stage,
+        "seed": job.seed,
+        "dataset": configuration.dataset,
+        "model": configuration.model.name,
+        "regime": job.regime,
+        "method": configuration.method,
+        "distribution": configuration.distribution,
+        "sparsity": configuration.sparsity,
+        "parameters": job.parameters,
+        "objective_metric": job.objective,
+        "proposal": job.proposal,
+        "proposed_by": job.proposed_by,
+        "configuration": configuration.model_dump(mode="json", exclude_defaults=True),
+        "status": status,
+        "reason": reason,
+        "budget_epochs": configuration.training.epochs,
+        "ended_at": now,
+        "provenance": provenance(),
+    }

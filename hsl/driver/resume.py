@@ -1,0 +1,169 @@
+"""The state of a sweep, read back from its store: what has ended, what was under way, what the rungs have seen."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import ValidationError
+
+from hsl.driver.session import halted_jobs
+from hsl.driver.under_way import checkpointed
+from hsl.planning.job import NOT_PROMOTED, Job
+from hsl.search.study import CellStudy, Outcome
+from hsl.space.sections import COST_COLUMNS
+from hsl.stopping.rule import Judge
+from hsl.store.documents import mapping
+from hsl.store.layout import Library
+from hsl.store.store import Store
+from hsl.training.configuration import Configuration
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Past:
+    """What earlier runs of a sweep left.
+
+    Attributes:
+        trials: Rows of ended trials, in the order in which they ended.
+        epochs: The epochs table, in the order of arrival.
+        under_way: Jobs of trials that have begun but have no end.
+        next_sequence: The number that follows all recorded ones.
+    """
+
+    trials: list[dict[str, Any]]
+    epochs: pa.Table
+    under_way: list[Job]
+    next_sequence: int
+
+    def ended(self) -> set[str]:
+        """Ids of ended trials."""
+        return {row["trial_id"] for row in self.trials}
+
+    def stage(self, stage: str) -> list[dict[str, Any]]:
+        """Ended trials of one stage."""
+        return [row for row in self.trials if row["stage"] == stage]
+
+
+def read_past(store: Store, library: Library) -> Past:
+    """Read the store and the checkpoints beside it."""
+    table, epochs = store.read("trials"), store.read("epochs")
+    trials = table.to_pylist()
+    ended = {row["trial_id"] for row in trials}
+    found = [*_halted(store), *(job for job, _ in checkpointed(library, ended))]
+    jobs = _each_once(job for job in found if job.trial_id not in ended)
+    last = (pc.max(rows["sequence"]).as_py() for rows in (table, epochs))
+    following = max((number + 1 for number in last if number is not None), default=0)
+    return Past(trials, epochs, jobs, following)
+
+
+def _each_once(found: Iterable[Job]) -> list[Job]:
+    """The last that is known of each job, with all that it has lost."""
+    jobs: dict[str, Job] = {}
+    for job in found:
+        before = jobs.get(job.trial_id, job)
+        jobs[job.trial_id] = with_losses_of(job, before)
+    return list(jobs.values())
+
+
+def with_losses_of(job: Job, other: Job | None) -> Job:
+    """A job, with the losses of another record of it where these are more."""
+    if other is None:
+        return job
+    names = ("losses", "repeated_epochs")
+    return job.model_copy(update={name: max(getattr(job, name), getattr(other, name)) for name in names})
+
+
+def with_failed_again(past: Past, stage: str, library: Library) -> Past:
+    """The past as if the failed trials of a stage had not ended yet."""
+    failed = [row for row in past.stage(stage) if row["status"] == "failed"]
+    ids = {row["trial_id"] for row in failed}
+    trials = [row for row in past.trials if row["trial_id"] not in ids]
+    return replace(
+        past, trials=trials, under_way=[*past.under_way, *(job_of(row, library) for row in failed)]
+    )
+
+
+def job_of(row: Row, library: Library) -> Job:
+    """What a trial was, by its row; what the plan says of it is added when it is made anew."""
+    return Job(
+        configuration=Configuration.model_validate_json(row["configuration"]),
+        parameters=mapping(row, "trials", "parameters"),
+        checkpoint=library.checkpoint(row["trial_id"]),
+        losses=row.get("losses") or 0,
+        repeated_epochs=row.get("repeated_epochs") or 0,
+        **{
+            name: row[name]
+            for name in ("trial_id", "seed", "cell", "regime", "stage", "proposal", "proposed_by")
+        },
+    )
+
+
+def _halted(store: Store) -> Iterator[Job]:
+    """What earlier runs had under way; not all of it has come as far as a checkpoint."""
+    for content in halted_jobs(store):
+        with contextlib.suppress(ValidationError):  # of a version that knows other jobs
+            yield Job.model_validate(content)
+
+
+def teach(studies: Iterable[CellStudy], past: Past) -> None:
+    """Feed the studies what has ended and what is still under way, in the order in which it was proposed.
+
+    What an older version recorded has no number; it comes last, in the order of arrival.
+    """
+    by_cell = {study.cell.name: study for study in studies}
+    ended = [
+        (row["proposal"], row["cell"], mapping(row, "trials", "parameters"), row["configuration_id"], row)
+        for row in past.stage("search")
+    ]
+    running = [
+        (job.proposal, job.cell, job.parameters, job.configuration.id, None)
+        for job in past.under_way
+        if job.stage == "search"
+    ]
+    known = [*ended, *running]
+    for number, cell, values, configuration_id, row in sorted(known, key=lambda item: _order(item[0])):
+        if study := by_cell.get(cell):
+            study.remember(values, configuration_id, number)
+            if row:
+                _tell(study, row)
+
+
+def _tell(study: CellStudy, row: Row) -> None:
+    """How the trial of a row ended; one that waits at a rung may still go on."""
+    if row["reason"] == NOT_PROMOTED:
+        study.pause(row["configuration_id"])
+        return
+    against = {name: row.get(column) for name, column in COST_COLUMNS.items()}
+    study.tell(row["configuration_id"], Outcome(row["status"], row["epochs"], row["objective"], against))
+
+
+def _order(number: int | None) -> float:
+    return math.inf if number is None else number
+
+
+def refill(judge: Judge, past: Past, objectives: Mapping[str, str]) -> None:
+    """Enter all recorded epochs of the search stage, and how its trials ended, in their order of arrival.
+
+    Args:
+        judge: Where to.
+        past: What is recorded.
+        objectives: Name of the metric that is maximised, by cell; of other cells nothing is entered.
+    """
+    searched = [row for row in past.stage("search") if row["cell"] in objectives]
+    ends = [row for row in searched if row["status"] != "stopped"]
+    known = {row["trial_id"] for row in searched}
+    known |= {job.trial_id for job in past.under_way if job.stage == "search" and job.cell in objectives}
+    names = ["sequence", "trial_id", "cell", "epoch", "epochs_at_target", *sorted(set(objectives.values()))]
+    epochs = [row for row in past.epochs.select(names).to_pylist() if row["trial_id"] in known]
+    for row in sorted([*epochs, *ends], key=lambda row: row["sequence"]):
+        if "status" in row:
+            judge.end(row["cell"], row["trial_id"], failed=row["status"] == "failed")
+        else:
+            judge.report(row["cell"], row["trial_id"], row, objectives[row["cell"]])

@@ -1,0 +1,130 @@
+"""What the stages of a sweep have to train, made from its plan and from what its store holds already."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hsl.driver.confirm import confirm_jobs
+from hsl.driver.resume import Past, job_of, read_past, refill, teach, with_failed_again, with_losses_of
+from hsl.driver.watch.optuna import Mirror
+from hsl.planning.job import NOT_PROMOTED, Job
+from hsl.planning.plan import Plan, objective_of
+from hsl.prepare.inputs import Needs
+from hsl.search.study import CellStudy
+from hsl.stopping.kinds import make_judge
+from hsl.stopping.pauses import Pauses
+from hsl.stopping.rule import Judge
+from hsl.store.layout import Library
+from hsl.store.store import Store
+
+KEPT = ("proposal", "proposed_by", "losses", "repeated_epochs")
+"""What a job that goes on keeps of its own."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one stage has to train.
+
+    Attributes:
+        name: ``search`` or ``confirm``.
+        planned: Trials of each cell.
+        past: What the store held when the stage began.
+        queue: Jobs that are to run whatever the studies say.
+        studies: One per cell; none in a stage that only works off its queue.
+        pauses: Early stopping, and the trials that wait at its rungs.
+    """
+
+    name: str
+    planned: Mapping[str, int]
+    past: Past
+    queue: list[Job]
+    studies: list[CellStudy]
+    pauses: Pauses[Job]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to train."""
+        return not self.queue and all(study.is_finished for study in self.studies)
+
+
+class Stages:
+    """Makes the stages of one sweep; each time from the store as it then is.
+
+    Args:
+        plan: What the sweep trains.
+        store: What has ended.
+        library: Where the checkpoints of what is under way lie.
+        needs: Makes jobs.
+        mirror: Shows the studies elsewhere; None shows them nowhere.
+        retry_failed: Whether trials that had failed before are trained again, each once.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        library: Library,
+        needs: Needs,
+        mirror: Mirror | None = None,
+        retry_failed: bool = False,
+    ) -> None:
+        self._plan = plan
+        self._space = plan.space
+        self._store = store
+        self._library = library
+        self._needs = needs
+        self._mirror = mirror
+        self._to_retry = {"search", "confirm"} if retry_failed else set()
+        self._cells = {cell.name: cell for cell in plan.cells}
+
+    def search(self) -> Stage:
+        """Configurations of every cell; those that were under way come first."""
+        past = self._past("search")
+        studies = [CellStudy(self._space, cell) for cell in self._plan.cells]
+        teach(studies, past)
+        if self._mirror:
+            self._mirror.rebuild(studies)
+        judge = make_judge(self._space.early_stopping, self._space.training.epochs, self._space.seed)
+        refill(judge, past, {cell.name: objective_of(cell, self._space) for cell in self._plan.cells})
+        pauses, queue = Pauses(judge, self._paused(past)), self._continued(past)
+        if not queue and all(study.is_finished for study in studies):
+            # What a killed driver had still to promote.
+            promoted = pauses.take({study.cell.name: False for study in studies})
+            queue = [promoted] if promoted else []
+        planned = {cell.name: cell.configurations for cell in self._plan.cells}
+        return Stage("search", planned, past, queue, studies, pauses)
+
+    def _past(self, stage: str) -> Past:
+        past = read_past(self._store, self._library)
+        if stage not in self._to_retry:
+            return past
+        self._to_retry.remove(stage)  # what fails again has failed
+        return with_failed_again(past, stage, self._library)
+
+    def _paused(self, past: Past) -> dict[str, Job]:
+        """Jobs that wait at a rung."""
+        rows = (row for row in past.stage("search") if row["reason"] == NOT_PROMOTED)
+        waiting = (job_of(row, self._library) for row in rows if row["cell"] in self._cells)
+        return {job.trial_id: self._again(job) for job in waiting}
+
+    def _continued(self, past: Past) -> list[Job]:
+        """Jobs of the search that were under way."""
+        return [
+            self._again(job) for job in past.under_way if job.stage == "search" and job.cell in self._cells
+        ]
+
+    def _again(self, job: Job) -> Job:
+        """A job of the search that goes on, made anew: the store may have moved, the rungs may differ."""
+        cell = self._cells[job.cell]
+        made = self._needs.job(cell, "search", job.configuration, job.seed, job.parameters)
+        return made.model_copy(update={name: getattr(job, name) for name in KEPT})
+
+    def confirm(self) -> Stage:
+        """The best configurations of every cell with fresh seeds."""
+        past = self._past("confirm")
+        jobs = confirm_jobs(self._plan, past.stage("search"), self._needs, past.stage("confirm"))
+        ended, begun = past.ended(), {job.trial_id: job for job in past.under_way}
+        queue = [with_losses_of(job, begun.get(job.trial_id)) for job in jobs if job.trial_id not in ended]
+        return Stage("confirm", Counter(job.cell for job in jobs), past, queue, [], Pauses(Judge()))

@@ -1,0 +1,1 @@
+"""Everything that imports ray.tune: Tuner, searcher, scheduler, callbacks, trainable."""

@@ -1,0 +1,77 @@
+"""The trainable that Ray Tune runs on a worker: one job after the other."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+
+from hsl.errors import HslError
+from hsl.planning.job import Job
+from hsl.provenance import redact_known
+from hsl.reasons import CPU_ALLOCATOR, out_of_memory
+from hsl.training.build import default_device
+from hsl.trial.log import TrialLog
+from hsl.trial.run import TrialRun, report
+from hsl.trial.watchdog import watchdog
+
+
+class SweepTrial(tune.Trainable):
+    """A worker that trains one job after the other; a job that fails is a result, never the end of the worker."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Called by Ray with the first job."""
+        resources = self.trial_resources.required_resources if self.trial_resources else {}
+        torch.set_num_threads(max(1, int(resources.get("CPU", 1))))
+        self._node = ray.get_runtime_context().get_node_id()
+        self._log = TrialLog()
+        self._is_over = True
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Called by Ray with every further job."""
+        self.cleanup()
+        self._job = Job.model_validate_json(new_config["job"])
+        self._run: TrialRun | None = None
+        self._log, self._is_over = TrialLog(self._job.log), False
+        return True
+
+    def cleanup(self) -> None:
+        """Called by Ray when this worker gets no further job; so the last one is over, whether it knows or not."""
+        if not self._is_over:
+            self._log.note("the sweep ended it: early stopping, a budget that is spent, or an interruption")
+            self._log.write()
+
+    def step(self) -> dict[str, Any]:
+        """Train a while and report, and say on which node."""
+        return {**self._advance(), "node": self._node}
+
+    def _advance(self) -> dict[str, Any]:
+        with self._log.capture():
+            result = self._try_to_advance()
+        if result["done"]:
+            self._is_over = True
+            self._log.note(f"{result['status']}{': ' + result['reason'] if result['reason'] else ''}")
+            self._log.write()
+        return result
+
+    def _try_to_advance(self) -> dict[str, Any]:
+        try:
+            with watchdog(self._job.timeout):
+                if self._run is None:
+                    self._run = TrialRun(self._job, default_device(), self._log)
+                return self._run.advance()
+        except Exception as error:  # noqa: BLE001  whatever happens to one trial, the sweep goes on
+            return report([], {}, status="failed", reason=reason_of(error))
+
+
+def reason_of(error: Exception) -> str:
+    """One line for a mistake or a known condition; the traceback for anything else. Without credentials."""
+    if isinstance(error, HslError):
+        return redact_known(str(error))
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or CPU_ALLOCATOR in str(error):
+        return out_of_memory(error)
+    return redact_known("".join(traceback.format_exception(error)))

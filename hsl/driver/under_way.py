@@ -1,0 +1,37 @@
+"""Trials that have begun but not ended, by their checkpoints. No torch, no ray."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Container, Iterator
+
+from pyarrow import fs
+from pydantic import ValidationError
+
+from hsl.filesystems import open_filesystem
+from hsl.planning.job import Job
+from hsl.store.layout import Library
+from hsl.training.generations import PREVIOUS, SUFFIX, read_json
+
+LOG = logging.getLogger(__name__)
+
+
+def checkpointed(library: Library, ended: Container[str]) -> Iterator[tuple[Job, int]]:
+    """Jobs that have a checkpoint, with the epochs trained so far.
+
+    Args:
+        library: Where the checkpoints are.
+        ended: Ids of trials that are not looked at, because they have ended.
+    """
+    filesystem, root = open_filesystem(library.root)
+    selector = fs.FileSelector(f"{root}/checkpoints", allow_not_found=True)
+    names = {info.base_name.removesuffix(PREVIOUS) for info in filesystem.get_file_info(selector)}
+    trials = {name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX)}
+    for trial_id in sorted(trial for trial in trials if trial not in ended):
+        uri = library.checkpoint(trial_id)
+        state = read_json(uri)
+        try:
+            if state is not None:
+                yield Job.model_validate(state["job"]), len(state["trainer"]["history"])
+        except (KeyError, TypeError, ValidationError) as error:
+            LOG.warning("%s is not used: %s", uri, error)

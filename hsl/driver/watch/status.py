@@ -1,0 +1,239 @@
+"""How a sweep is doing, read from its store alone: from another terminal, or long after. No torch, no ray."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from hsl.driver.under_way import checkpointed
+from hsl.driver.watch.nodes import ClusterStatus, read_cluster_status
+from hsl.filesystems import absolute
+from hsl.planning.plan import Plan, make_plan
+from hsl.results.audit import audit
+from hsl.space.stored import readable, stored_space
+from hsl.store.layout import Library
+from hsl.store.lease import Holder, LeaseFile
+from hsl.store.store import Store
+from hsl.wording import duration
+
+Row = Mapping[str, Any]
+
+WINDOW_SECONDS = 1800.0
+"""The rate is that of so long before now, or since the driver started."""
+
+_TRIAL_COLUMNS = (
+    "trial_id",
+    "cell",
+    "stage",
+    "status",
+    "reason",
+    "epochs",
+    "objective",
+    "seconds",
+    "attempts",
+    "losses",
+    "repeated_epochs",
+    "ended_at",
+)
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a sweep is doing.
+
+    Attributes:
+        name: Name of the search space.
+        cells: One row per stage and cell: planned, running, completed, stopped, failed, best, epochs, seconds.
+        holder: The driver that runs; None if none does.
+        failures: One row per stage and reason: reason, trials, and one of them as an example.
+        rungs: What the audit says of each rung over all cells (`hsl.results.audit`); empty without early stopping.
+        retried: Trials that lost a worker and were started again.
+        epochs_per_hour: Epochs of trials that have ended lately; None if no driver runs or none has ended.
+        seconds_left: Estimate of the time until everything planned has ended; None without a rate.
+        cluster: Machines, what was lost with them, and what they cost.
+    """
+
+    name: str
+    cells: list[dict[str, Any]]
+    holder: Holder | None
+    failures: list[dict[str, Any]]
+    rungs: list[dict[str, Any]]
+    retried: int
+    epochs_per_hour: float | None
+    seconds_left: float | None
+    cluster: ClusterStatus
+
+    def document(self) -> dict[str, Any]:
+        """Everything as a JSON-able object."""
+        return asdict(self)
+
+    def table(self) -> pa.Table:
+        """The cells."""
+        return pa.Table.from_pylist(self.cells)
+
+    def lines(self) -> list[str]:
+        """The whole in a few sentences."""
+        return [
+            *(_stage_line(self.cells, stage) for stage in _stages(self.cells)),
+            self._driver(),
+            *self._rest(),
+        ]
+
+    def _driver(self) -> str:
+        if self.holder is not None:
+            since = datetime.fromtimestamp(self.holder.since, UTC)
+            return f"driver: {self.holder}; since {since:%Y-%m-%d %H:%M:%S}"
+        unfinished = any(_ended(row) < row["planned"] for row in self.cells)
+        return "driver: none" + (
+            "; the same hsl sweep continues" if unfinished else "; all that was planned has ended"
+        )
+
+    def _rest(self) -> list[str]:
+        spent = sum(row["seconds"] for row in self.cells)
+        lines = [f"spent: {sum(row['epochs'] for row in self.cells)} epochs, {duration(spent)} of training"]
+        if self.epochs_per_hour is not None and self.seconds_left is not None:
+            lines.append(
+                f"rate: {self.epochs_per_hour:.0f} epochs per hour, about {duration(self.seconds_left)} left"
+            )
+        if self.retried:
+            lines.append(f"{self.retried} trials were started again after they had lost a worker")
+        return [*lines, *self.cluster.lines(is_live=self.holder is not None)]
+
+
+def read_status(uri: str) -> Status:
+    """Sum up a store.
+
+    Args:
+        uri: Path or URI of the store.
+
+    Raises:
+        StoreError: If there is no store, or it holds no space that this version can read.
+    """
+    store = Store(uri)
+    trials = store.read("trials", _TRIAL_COLUMNS).to_pylist()
+    plan = _plan_of(store)
+    holder = _live(LeaseFile(uri).read())
+    library = Library(absolute(uri))
+    under_way = [
+        {"cell": job.cell, "stage": job.stage, "epochs": epochs}
+        for job, epochs in checkpointed(library, {row["trial_id"] for row in trials})
+    ]
+    cells = _cell_rows(plan, trials, under_way)
+    rate = _epochs_per_second(trials, holder)
+    return Status(
+        name=plan.space.name,
+        cells=cells,
+        holder=holder,
+        failures=_failures(trials),
+        rungs=[row for row in audit(store).to_pylist() if row["cell"] is None],
+        retried=sum(row["attempts"] > 1 for row in trials),
+        epochs_per_hour=None if rate is None else 3600 * rate,
+        seconds_left=None if rate is None else _epochs_left(cells, plan.space.training.epochs) / rate,
+        cluster=read_cluster_status(store, trials),
+    )
+
+
+def _plan_of(store: Store) -> Plan:
+    space = stored_space(store, "what was planned is unknown; run hsl sweep with this store")
+    with readable(store):
+        return make_plan(space)
+
+
+def _live(holder: Holder | None) -> Holder | None:
+    """The holder of a lease that runs."""
+    return None if holder is None or holder.is_gone or not holder.is_current(time.time()) else holder
+
+
+def _cell_rows(plan: Plan, trials: Sequence[Row], under_way: Sequence[Row]) -> list[dict[str, Any]]:
+    confirm = plan.space.confirm
+    planned = {("search", cell.name): cell.configurations for cell in plan.cells}
+    planned |= {
+        ("confirm", cell.name): min(confirm.top, cell.configurations) * confirm.seeds
+        for cell in plan.cells
+        if confirm.seeds
+    }
+    return [
+        _cell_row(stage, name, count, _of(trials, stage, name), _of(under_way, stage, name))
+        for (stage, name), count in planned.items()
+    ]
+
+
+def _of(rows: Iterable[Row], stage: str, cell: str) -> list[Row]:
+    return [row for row in rows if row["stage"] == stage and row["cell"] == cell]
+
+
+def _cell_row(stage: str, name: str, planned: int, trials: list[Row], under_way: list[Row]) -> dict[str, Any]:
+    ends = Counter(row["status"] for row in trials)
+    scores = [
+        row["objective"] for row in trials if row["status"] == "completed" and row["objective"] is not None
+    ]
+    return {
+        "stage": stage,
+        "cell": name,
+        "planned": planned,
+        "running": len(under_way),
+        **{status: ends[status] for status in ("completed", "stopped", "failed")},
+        "best_accuracy": max(scores, default=None),
+        "epochs": sum(row["epochs"] for row in (*trials, *under_way)),
+        "seconds": sum(row["seconds"] or 0.0 for row in trials),
+    }
+
+
+def _failures(trials: Iterable[Row]) -> list[dict[str, Any]]:
+    """Failed trials by the last line of their reason, which of a traceback is the error itself."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in trials:
+        if row["status"] == "failed":
+            reason = (row["reason"] or "unknown").strip().rpartition("\n")[2]
+            found.setdefault((row["stage"], reason), []).append(row["trial_id"])
+    return [
+        {"stage": stage, "reason": reason, "trials": len(ids), "example": ids[0]}
+        for (stage, reason), ids in sorted(found.items(), key=lambda item: -len(item[1]))
+    ]
+
+
+def _epochs_per_second(trials: Iterable[Row], holder: Holder | None) -> float | None:
+    if holder is None:
+        return None
+    now = datetime.now(UTC)
+    window = min(WINDOW_SECONDS, max(1.0, now.timestamp() - holder.since))
+    begin = now - timedelta(seconds=window)
+    lately = sum(row["epochs"] for row in trials if row["ended_at"] is not None and row["ended_at"] > begin)
+    return lately / window or None
+
+
+def _epochs_left(cells: Iterable[Row], epochs: int) -> float:
+    """Epochs of what has not ended, each as long as those of its cell that have, or a full training."""
+    return sum(max(0, row["planned"] - _ended(row)) * _mean_epochs(row, epochs) for row in cells)
+
+
+def _mean_epochs(row: Row, epochs: int) -> float:
+    ended = _ended(row)
+    return row["epochs"] / ended if ended else epochs
+
+
+def _ended(row: Row) -> int:
+    return int(row["completed"] + row["stopped"] + row["failed"])
+
+
+def _stages(cells: Iterable[Row]) -> list[str]:
+    return list(dict.fromkeys(row["stage"] for row in cells))
+
+
+def _stage_line(cells: Sequence[Row], stage: str) -> str:
+    rows = [row for row in cells if row["stage"] == stage]
+    total = {
+        name: sum(row[name] for row in rows)
+        for name in ("planned", "running", "completed", "stopped", "failed")
+    }
+    return (
+        f"{stage}: {_ended(total)} of {total['planned']} trials ended "
+        f"({total['completed']} completed, {total['stopped']} stopped early, {total['failed']} failed), "
+        f"{total['running']} under way"
+    )

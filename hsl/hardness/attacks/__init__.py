@@ -1,0 +1,1 @@
+"""Attacks for training and for evaluation, and the losses they serve."""

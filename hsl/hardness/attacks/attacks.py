@@ -1,0 +1,348 @@
+"""Adversarial images. Pixels are in [0, 1], so normalisation has to be part of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hsl.errors import HslError
+from hsl.hardness import keyed
+from hsl.hardness.attacks.losses import divergence
+from hsl.hardness.attacks.modes import frozen, in_mode
+from hsl.hardness.schema.fields import NORMS
+
+BNMode = Literal["eval", "train"]
+
+
+def pgd(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    eps: float,
+    step: float,
+    steps: int,
+    norm: str = "linf",
+    start: Tensor | None = None,
+    bn_mode: BNMode = "eval",
+) -> Tensor:
+    """Projected gradient ascent on the cross-entropy.
+
+    Works in float32 outside autocast (in 16 bit, small gradients become zero, and their sign with them).
+    Gradients of the parameters are not computed, their ``.grad`` is left alone, and every training flag is as
+    before afterwards.
+
+    Args:
+        model: Maps float32 [B, C, H, W] in [0, 1] to logits [B, classes].
+        images: Floating point [B, C, H, W] in [0, 1].
+        labels: int64 [B].
+        eps: Largest change, of every value (``linf``) or of an image as a vector (``l2``), in [0, 1]; 0
+            returns the images. Usual are 8/255, and 0.5 for ``l2``.
+        step: Change per step in the same norm, above 0.
+        steps: Number of steps, at least 1.
+        norm: Norm that `eps` bounds: ``linf`` steps along the sign of the gradient, ``l2`` along the gradient
+            scaled to length 1.
+        start: First perturbation [B, C, H, W], for example of `random_start`, taken back into the ball; None
+            starts at the image.
+        bn_mode: Mode of the model while the attack runs. ``train`` normalises by the batch under attack, and
+            moves the running statistics of batch normalisation with every step; ``eval`` leaves them alone.
+
+    Returns:
+        float32 [B, C, H, W] in [0, 1], nowhere further than eps from `images`.
+
+    Raises:
+        HslError: If a parameter is outside its range.
+
+    Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018, arXiv 1706.06083.
+    """
+    _check(eps, step, steps, norm, bn_mode)
+    ball = Ball(images, eps, norm)
+    return _ascend(model, ball, labels, _cross_entropy, step=step, steps=steps, start=start, bn_mode=bn_mode)
+
+
+def pgd_margin(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    eps: float,
+    step: float,
+    steps: int,
+    norm: str = "linf",
+    start: Tensor | None = None,
+    bn_mode: BNMode = "eval",
+) -> Tensor:
+    """Projected gradient ascent on the margin: the largest logit of a wrong class less that of the right one.
+
+    Unlike that of the cross-entropy, its gradient does not vanish where the model is sure. At least two
+    classes.
+
+    Args:
+        model: As for `pgd`.
+        images: As for `pgd`.
+        labels: As for `pgd`.
+        eps: As for `pgd`.
+        step: As for `pgd`.
+        steps: As for `pgd`.
+        norm: As for `pgd`.
+        start: As for `pgd`.
+        bn_mode: As for `pgd`.
+
+    Returns:
+        float32 [B, C, H, W] in [0, 1], nowhere further than eps from `images`.
+
+    Raises:
+        HslError: If a parameter is outside its range.
+
+    Carlini & Wagner, Towards Evaluating the Robustness of Neural Networks, S&P 2017, arXiv 1608.04644.
+    """
+    _check(eps, step, steps, norm, bn_mode)
+    ball = Ball(images, eps, norm)
+    return _ascend(model, ball, labels, _margin, step=step, steps=steps, start=start, bn_mode=bn_mode)
+
+
+def pgd_divergence(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    eps: float,
+    step: float,
+    steps: int,
+    norm: str = "linf",
+    start: Tensor | None = None,
+    bn_mode: BNMode = "eval",
+) -> Tensor:
+    """Projected gradient ascent on the divergence from the prediction for the clean image; the attack of TRADES.
+
+    At the clean image itself the gradient is nothing but rounding, so it needs a `start`.
+
+    Args:
+        model: As for `pgd`.
+        images: As for `pgd`.
+        labels: Not read.
+        eps: As for `pgd`.
+        step: As for `pgd`.
+        steps: As for `pgd`.
+        norm: As for `pgd`.
+        start: As for `pgd`.
+        bn_mode: As for `pgd`; the prediction for the clean image is made in the same mode.
+
+    Returns:
+        float32 [B, C, H, W] in [0, 1], nowhere further than eps from `images`.
+
+    Raises:
+        HslError: If a parameter is outside its range.
+
+    Zhang et al., Theoretically Principled Trade-off between Robustness and Accuracy, ICML 2019, arXiv
+    1901.08573.
+    """
+    _check(eps, step, steps, norm, bn_mode)
+    ball = Ball(images, eps, norm)
+    off = torch.autocast(images.device.type, enabled=False)
+    with torch.no_grad(), in_mode(model, training=bn_mode == "train"), off:
+        clean = model(ball.clean).float()
+    return _ascend(model, ball, clean, _divergence, step=step, steps=steps, start=start, bn_mode=bn_mode)
+
+
+def fgsm_rs(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    eps: float,
+    step: float,
+    steps: int = 1,
+    norm: str = "linf",
+    start: Tensor | None = None,
+    bn_mode: BNMode = "eval",
+) -> Tensor:
+    """One large step along the sign of the gradient, from a random start: the fast attack for training.
+
+    A model trained with it can learn to withstand this attack alone. So whoever evaluates asks for more
+    steps, and gets `pgd` with steps of 2.5 * eps / steps.
+
+    Args:
+        model: As for `pgd`.
+        images: As for `pgd`.
+        labels: As for `pgd`.
+        eps: As for `pgd`.
+        step: Length of the one step; 1.25 * eps is usual. Not read where there are more steps.
+        steps: 1, or more for an evaluation.
+        norm: ``linf``; there is no other form.
+        start: Random perturbation, for example of `random_start`.
+        bn_mode: As for `pgd`.
+
+    Returns:
+        float32 [B, C, H, W] in [0, 1], nowhere further than eps from `images`.
+
+    Raises:
+        HslError: If a parameter is outside its range.
+
+    Wong, Rice & Kolter, Fast is Better than Free, ICLR 2020, arXiv 2001.03994.
+    """
+    if norm != "linf":
+        raise HslError(f"fgsm_rs is defined for norm linf, not for {norm!r}; use pgd")
+    _check(eps, step, steps, norm, bn_mode)
+    length = step if steps == 1 else 2.5 * eps / steps
+    return _ascend(
+        model,
+        Ball(images, eps, norm),
+        labels,
+        _cross_entropy,
+        step=length,
+        steps=steps,
+        start=start,
+        bn_mode=bn_mode,
+    )
+
+
+def random_start(key: int, ids: Tensor, shape: tuple[int, ...], eps: float) -> Tensor:
+    """First perturbation of an attack: uniform in the ball of the maximum norm.
+
+    An attack in ``l2`` takes it back into its own, smaller ball: to a random point of the sphere.
+
+    Args:
+        key: Stream of the draws.
+        ids: Sample ids, int64 [B]. The draws of an image depend on its id and the key alone.
+        shape: (C, H, W).
+        eps: Radius, in pixel units.
+
+    Returns:
+        float32 [B, C, H, W] in [-eps, eps].
+    """
+    return keyed.uniform(key, ids, shape).mul_(2).sub_(1).mul_(eps)
+
+
+class Ball:
+    """The images that an attack may reach.
+
+    Args:
+        images: Clean images, floating point [B, C, H, W] in [0, 1].
+        eps: Radius.
+        norm: Norm of the radius.
+    """
+
+    def __init__(self, images: Tensor, eps: float, norm: str) -> None:
+        self.clean = images.detach().float().clone()
+        self._eps = eps
+        self._norm = norm
+
+    @property
+    def is_a_point(self) -> bool:
+        """Whether there is nothing but the clean image."""
+        return self._eps == 0
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """The step of length 1 along which the loss grows fastest; none where there is no gradient."""
+        if self._norm == "linf":
+            return gradient.sign()
+        return gradient / _lengths(gradient).clamp(min=1e-30)
+
+    def moved(self, images: Tensor, gradient: Tensor, step: float) -> Tensor:
+        """The images, a step up the gradient, taken back to the ball.
+
+        In one new piece of memory: at every step of an attack its size is what this costs.
+        """
+        return self.project_(self.direction(gradient).mul_(step).add_(images))
+
+    def project_(self, images: Tensor) -> Tensor:
+        """Take images to the ball and then to [0, 1], in place.
+
+        The clean image is in both, so the second brings an image no further from it.
+        """
+        change = images.sub_(self.clean)
+        if self._norm == "linf":
+            change.clamp_(-self._eps, self._eps)
+        else:
+            change.mul_(self._shortening(change))
+        return change.add_(self.clean).clamp_(0, 1)
+
+    def bounded(self, change: Tensor) -> Tensor:
+        """A perturbation, taken back to the radius."""
+        if self._norm == "linf":
+            return change.clamp(-self._eps, self._eps)
+        return change * self._shortening(change)
+
+    def _shortening(self, change: Tensor) -> Tensor:
+        return (self._eps / _lengths(change).clamp(min=1e-30)).clamp(max=1)
+
+
+def _lengths(vectors: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(vectors, dim=(1, 2, 3), keepdim=True)
+
+
+Objective = Callable[[Tensor, Tensor], Tensor]
+"""(logits float32 [B, classes], labels int64 [B] or other targets) -> what the attack makes large, summed over
+the images."""
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    return functional.cross_entropy(logits, labels, reduction="sum")
+
+
+def _margin(logits: Tensor, labels: Tensor) -> Tensor:
+    right = functional.one_hot(labels, logits.shape[1]).bool()
+    return (logits.masked_fill(right, -torch.inf).amax(dim=1) - logits[right]).sum()
+
+
+def _divergence(logits: Tensor, clean: Tensor) -> Tensor:
+    return divergence(clean, logits).sum()
+
+
+def _ascend(
+    model: nn.Module,
+    ball: Ball,
+    targets: Tensor,
+    objective: Objective,
+    *,
+    step: float,
+    steps: int,
+    start: Tensor | None,
+    bn_mode: str,
+) -> Tensor:
+    off = torch.autocast(ball.clean.device.type, enabled=False)
+    mode = in_mode(model, training=bn_mode == "train")
+    with torch.inference_mode(mode=False), torch.enable_grad(), off, mode, frozen(model):
+        attacked, targets = ball.clean.clone(), targets.clone()
+        if ball.is_a_point:
+            return attacked
+        if start is not None:
+            attacked = ball.project_(attacked.add_(start.detach()))
+        for _ in range(steps):
+            attacked = ball.moved(attacked, _gradient(model, attacked, targets, objective), step)
+        return attacked
+
+
+def _gradient(model: nn.Module, images: Tensor, targets: Tensor, objective: Objective) -> Tensor:
+    """Gradient of the objective with respect to the images alone."""
+    images = images.detach().requires_grad_()
+    return torch.autograd.grad(objective(model(images).float(), targets), images)[0]
+
+
+def check_ball(eps: float, norm: str) -> None:
+    """Refuse a ball that is none.
+
+    Args:
+        eps: Radius, in pixel units.
+        norm: Norm of the radius.
+
+    Raises:
+        HslError: If there is no such norm, or eps is outside [0, 1].
+    """
+    if norm not in NORMS:
+        raise HslError(f"unknown norm {norm!r}; known: {', '.join(NORMS)}")
+    if not 0 <= eps <= 1:
+        raise HslError(f"eps {eps} is outside 0-1; give it in pixel units, for example 8/255")
+
+
+def _check(eps: float, step: float, steps: int, norm: str, bn_mode: str) -> None:
+    check_ball(eps, norm)
+    if not step > 0 or steps < 1:
+        raise HslError(f"step {step} and steps {steps}: give a step above 0 and at least 1 of them")
+    if bn_mode not in ("eval", "train"):
+        raise HslError(f"unknown bn_mode {bn_mode!r}; known: eval, train")

@@ -1,0 +1,117 @@
+"""AutoAttack by the package pyautoattack, which the extra ``autoattack`` installs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hsl.errors import DataError, HslError
+from hsl.hardness import keyed
+from hsl.hardness.attacks.modes import in_mode
+
+TARGETS = 9
+"""Classes that the targeted attacks aim at, if there are so many wrong ones."""
+
+FEWEST_FOR_DLR = 4
+"""The targeted difference of logits ratio divides by the spread of four logits."""
+
+NAMES = {"linf": "Linf", "l2": "L2"}
+
+
+def autoattack(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    ids: Tensor,
+    *,
+    eps: float,
+    norm: str = "linf",
+    seed: int = 0,
+) -> Tensor:
+    """The standard AutoAttack: APGD on the cross-entropy, targeted APGD, targeted FAB and Square, in turn.
+
+    Its targeted attacks aim at nine wrong classes each; where there are fewer, at all of them. With two or
+    three classes targeted APGD is not defined and left out. Its random draws are those of the whole batch, so
+    the result of an image depends on the images beside it: `hsl.hardness.attacks.robustness.still_right` always makes
+    the same batches.
+
+    Args:
+        model: Maps images in [0, 1] to logits of at least two classes.
+        images: float32 [B, C, H, W] in [0, 1].
+        labels: int64 [B].
+        ids: int64 [B], not read.
+        eps: Radius, in pixel units.
+        norm: ``linf`` or ``l2``.
+        seed: Seed of everything random.
+
+    Returns:
+        bool [B]: which images are classified right, untouched and after every attack.
+
+    Raises:
+        HslError: If pyautoattack is not installed.
+        DataError: If there is only one class.
+
+    Croce & Hein, Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
+    Attacks, ICML 2020, arXiv 2003.01690.
+    """
+    attacks = _package()
+    if not len(images):
+        return torch.zeros(0, dtype=torch.bool, device=labels.device)
+    with in_mode(model, training=False), _left_alone(model, images.device):
+        with torch.no_grad():
+            logits = model(images)
+        if logits.shape[1] < 2:
+            raise DataError(f"AutoAttack needs at least 2 classes, there are {logits.shape[1]}")
+        right = logits.argmax(dim=1) == labels
+        left = right.nonzero().view(-1)
+        if eps == 0 or not len(left):
+            return right
+        run = attacks.AutoAttack(
+            model, norm=NAMES[norm], eps=eps, seed=keyed.key(seed, "autoattack") >> 32, device=images.device
+        )
+        _fit(run, logits.shape[1])
+        _, found = run.run_standard_evaluation(images[left].contiguous(), labels[left], batch_size=len(left))
+        right[left] = found == labels[left]
+        return right
+
+
+def _fit(run: Any, classes: int) -> None:
+    """Aim at no more classes than there are."""
+    targets = min(TARGETS, classes - 1)
+    run.apgd_targeted.n_target_classes = run.fab.n_target_classes = targets
+    if classes < FEWEST_FOR_DLR:
+        run.attacks_to_run = [name for name in run.attacks_to_run if name != "apgd-t"]
+
+
+def _package() -> Any:
+    try:
+        import pyautoattack  # noqa: PLC0415  an extra
+    except ImportError as error:
+        raise HslError(
+            "AutoAttack needs the package pyautoattack, which is not installed: pip install 'hsl[autoattack]', "
+            "or choose another robustness measure, for example pgd50x10"
+        ) from error
+    return pyautoattack
+
+
+@contextmanager
+def _left_alone(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """The package seeds the global generators, adds to the gradients of weights and ends tracing: undo it."""
+    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    devices = [device] if device.type == "cuda" else []
+    trace = sys.gettrace()
+    off = torch.autocast(device.type, enabled=False)
+    with torch.inference_mode(mode=False), torch.random.fork_rng(devices=devices), off:
+        try:
+            for parameter, _ in flags:
+                parameter.requires_grad = False
+            yield
+        finally:
+            for parameter, flag in flags:
+                parameter.requires_grad = flag
+            sys.settrace(trace)

@@ -1,0 +1,310 @@
+"""Robust accuracy: which images a model classifies right whatever an attack does to them.
+
+Every measure counts an image as right only if the untouched image is classified right as well: it lies in the
+ball. The model is in eval mode and works in float32; starting points are drawn per sample, so that a result
+depends neither on the batch nor on the order of the images (but for rounding).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hsl.errors import DataError, HslError
+from hsl.hardness import keyed
+from hsl.hardness.attacks.attacks import check_ball, pgd, pgd_margin, random_start
+from hsl.hardness.attacks.modes import in_mode
+from hsl.hardness.registries import ROBUST
+
+BLOCK = 128
+"""Images that are attacked at once; of AutoAttack, whose draws are those of a whole batch, part of the result."""
+
+STEPS = {"linf": 1 / 4, "l2": 15 / 128}
+"""Length of a step over eps: 2/255 of 8/255 (Wong et al. 2020, arXiv 2001.03994; Rice et al. 2020, arXiv
+2002.11569), and 15/255 of 128/255."""
+
+Attacked = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(images, labels, ids) -> attacked images."""
+
+
+def still_right(
+    measure: str,
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    ids: Tensor,
+    *,
+    eps: float,
+    norm: str = "linf",
+    seed: int = 0,
+    state_path: Path | None = None,
+) -> Tensor:
+    """Which images are classified right under an attack, block by block.
+
+    With a `state_path` every finished block is durable: the same call continues after it, and what comes out
+    is the same to the last bit as without an interruption. The file can be deleted when the result is stored.
+
+    Args:
+        measure: Entry of the registry of robustness measures.
+        model: Maps float32 [B, C, H, W] in [0, 1] to logits [B, classes].
+        images: uint8, or floating point in [0, 1], [N, C, H, W].
+        labels: int64 [N].
+        ids: Sample ids, int64 [N].
+        eps: Radius of the ball in pixel units, in [0, 1]. Usual are 8/255 for ``linf`` and 0.5 for ``l2``.
+        norm: ``linf`` or ``l2``.
+        seed: Seed of the starting points.
+        state_path: File that keeps the blocks that are done.
+
+    Returns:
+        bool [N].
+
+    Raises:
+        HslError: If a value is outside its range, a package is missing, or the file holds another evaluation.
+    """
+    check_ball(eps, norm)
+    _check_samples(images, labels, ids)
+    evaluator = ROBUST[measure]
+    state = _State(state_path, model, labels, ids, [measure, eps, norm, seed, BLOCK]) if state_path else None
+    right = torch.tensor(state.right if state else [], dtype=torch.bool, device=labels.device)
+    for first in range(len(right), len(labels), BLOCK):
+        block = slice(first, first + BLOCK)
+        pixels = images[block].float() / 255 if images.dtype == torch.uint8 else images[block].float()
+        found = evaluator(model, pixels, labels[block], ids[block], eps=eps, norm=norm, seed=seed)
+        right = torch.cat([right, found])
+        if state:
+            state.save(right)
+    return right
+
+
+def fgsm(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    ids: Tensor,
+    *,
+    eps: float,
+    norm: str = "linf",
+    seed: int = 0,
+) -> Tensor:
+    """One step of length eps from the image itself; draws nothing at random.
+
+    Args:
+        model: Maps images in [0, 1] to logits.
+        images: float32 [B, C, H, W] in [0, 1].
+        labels: int64 [B].
+        ids: int64 [B], not read.
+        eps: Radius, in pixel units.
+        norm: ``linf`` or ``l2``.
+        seed: Not read.
+
+    Returns:
+        bool [B]: which images are classified right, untouched and attacked.
+
+    Goodfellow et al., Explaining and Harnessing Adversarial Examples, ICLR 2015, arXiv 1412.6572.
+    """
+    if eps == 0:
+        return is_right(model, images, labels)
+    return _survivors(
+        model, images, labels, ids, lambda x, y, _: pgd(model, x, y, eps=eps, step=eps, steps=1, norm=norm)
+    )
+
+
+def pgd20(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    ids: Tensor,
+    *,
+    eps: float,
+    norm: str = "linf",
+    seed: int = 0,
+) -> Tensor:
+    """Twenty steps on the cross-entropy from one random start.
+
+    Args:
+        model: Maps images in [0, 1] to logits.
+        images: float32 [B, C, H, W] in [0, 1].
+        labels: int64 [B].
+        ids: int64 [B].
+        eps: Radius, in pixel units.
+        norm: ``linf`` or ``l2``.
+        seed: Seed of the starting points.
+
+    Returns:
+        bool [B]: which images are classified right, untouched and attacked.
+
+    Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018, arXiv 1706.06083.
+    """
+    return _ascended(
+        pgd, model, images, labels, ids, eps=eps, norm=norm, steps=20, key=keyed.key(seed, "pgd", 0)
+    )
+
+
+def pgd50x10(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    ids: Tensor,
+    *,
+    eps: float,
+    norm: str = "linf",
+    seed: int = 0,
+) -> Tensor:
+    """Fifty steps on the cross-entropy from each of ten random starts, the worst of them.
+
+    Args:
+        model: Maps images in [0, 1] to logits.
+        images: float32 [B, C, H, W] in [0, 1].
+        labels: int64 [B].
+        ids: int64 [B].
+        eps: Radius, in pixel units.
+        norm: ``linf`` or ``l2``.
+        seed: Seed of the starting points.
+
+    Returns:
+        bool [B]: which images are classified right, untouched and after every attack.
+
+    Wong, Rice & Kolter, Fast is Better than Free, ICLR 2020, arXiv 2001.03994.
+    """
+    right = is_right(model, images, labels)
+    for restart in range(10):
+        left = right.nonzero().view(-1)
+        key = keyed.key(seed, "pgd", restart)
+        right[left] = _ascended(
+            pgd, model, images[left], labels[left], ids[left], eps=eps, norm=norm, steps=50, key=key
+        )
+    return right
+
+
+def margin(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    ids: Tensor,
+    *,
+    eps: float,
+    norm: str = "linf",
+    seed: int = 0,
+) -> Tensor:
+    """Fifty steps on the margin between the likeliest wrong logit and the right one, from one random start.
+
+    Args:
+        model: Maps images in [0, 1] to logits of at least two classes.
+        images: float32 [B, C, H, W] in [0, 1].
+        labels: int64 [B].
+        ids: int64 [B].
+        eps: Radius, in pixel units.
+        norm: ``linf`` or ``l2``.
+        seed: Seed of the starting points.
+
+    Returns:
+        bool [B]: which images are classified right, untouched and attacked.
+
+    Carlini & Wagner, Towards Evaluating the Robustness of Neural Networks, S&P 2017, arXiv 1608.04644.
+    """
+    key = keyed.key(seed, "margin")
+    return _ascended(pgd_margin, model, images, labels, ids, eps=eps, norm=norm, steps=50, key=key)
+
+
+def is_right(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Which images a model classifies right, in eval mode and float32.
+
+    Args:
+        model: Maps images in [0, 1] to logits.
+        images: float32 [B, C, H, W] in [0, 1].
+        labels: int64 [B].
+
+    Returns:
+        bool [B].
+    """
+    off = torch.autocast(images.device.type, enabled=False)
+    with torch.no_grad(), in_mode(model, training=False), off:
+        return model(images).argmax(dim=1) == labels
+
+
+def _ascended(
+    attack: Callable[..., Tensor],
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    ids: Tensor,
+    *,
+    eps: float,
+    norm: str,
+    steps: int,
+    key: int,
+) -> Tensor:
+    """Which images are right, untouched and after an attack from one random start."""
+    if eps == 0:
+        return is_right(model, images, labels)
+
+    def attacked(x: Tensor, y: Tensor, i: Tensor) -> Tensor:
+        start = random_start(key, i, tuple(x.shape[1:]), eps)
+        return attack(model, x, y, eps=eps, step=eps * STEPS[norm], steps=steps, norm=norm, start=start)
+
+    return _survivors(model, images, labels, ids, attacked)
+
+
+def _survivors(model: nn.Module, images: Tensor, labels: Tensor, ids: Tensor, attacked: Attacked) -> Tensor:
+    """Attack what is classified right, and see what still is."""
+    right = is_right(model, images, labels)
+    left = right.nonzero().view(-1)
+    if len(left):
+        moved = attacked(images[left], labels[left], ids[left])
+        right[left] = is_right(model, moved, labels[left])
+    return right
+
+
+class _State:
+    """Blocks that are done, in a file that says what they are of.
+
+    Args:
+        path: The file; read where it exists.
+        model: What is evaluated.
+        labels: Of all images.
+        ids: Of all images.
+        settings: JSON-able, whatever else the result depends on.
+    """
+
+    def __init__(
+        self, path: Path, model: nn.Module, labels: Tensor, ids: Tensor, settings: list[Any]
+    ) -> None:
+        self._path = path
+        self._identity = _digest(model, labels, ids, settings)
+        self.right: list[bool] = []
+        if not path.exists():
+            return
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["identity"] != self._identity:
+            raise HslError(
+                f"{path} holds an evaluation of another model, other samples or other settings; "
+                f"delete it, or give another path"
+            )
+        self.right = found["right"]
+
+    def save(self, right: Tensor) -> None:
+        """Place the file anew, in one step."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        new.write_text(json.dumps({"identity": self._identity, "right": right.tolist()}), encoding="utf-8")
+        new.replace(self._path)
+
+
+def _digest(model: nn.Module, labels: Tensor, ids: Tensor, settings: list[Any]) -> str:
+    text = hashlib.blake2b(json.dumps(settings).encode(), digest_size=16)
+    for tensor in (labels, ids, *model.state_dict().values()):
+        text.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return text.hexdigest()
+
+
+def _check_samples(images: Tensor, labels: Tensor, ids: Tensor) -> None:
+    if images.ndim != 4 or not labels.shape == ids.shape == images.shape[:1]:
+        shapes = ", ".join(str(list(tensor.shape)) for tensor in (images, labels, ids))
+        raise DataError(f"images, labels and ids have shapes {shapes}; give [N, C, H, W], [N] and [N]")

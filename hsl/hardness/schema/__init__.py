@@ -1,0 +1,1 @@
+"""What makes data hard, as checked settings. Imports no torch."""

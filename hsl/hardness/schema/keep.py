@@ -1,0 +1,151 @@
+"""The schema of the part of a regime that says which samples stay. Free of torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StrictBool, model_validator
+
+from hsl.hardness.registries import SELECTIONS, SIGNED_SCORES, input_of
+from hsl.hardness.schema.fields import Count, Name, Part, ScoreName, Share, as_window, known, problem
+
+OPTIONS: dict[str, dict[str, float]] = {"stratified": {"mislabel_cut": 0.0}, "probabilistic": {"power": 1.0}}
+"""Selections whose options have defaults."""
+
+OWNERS = {"offset": "window", "mislabel_cut": "stratified", "power": "probabilistic"}
+"""Which selection an option belongs to."""
+
+SCORING_MODELS = 10
+SCORING_EPOCH = 0.1
+"""Data Diet (Paul et al., NeurIPS 2021, arXiv 2107.07075): ten models, epoch 20 of 200."""
+
+TRAJECTORY_EPOCH = 1.0
+"""A trajectory is that of a whole training, as in the papers on forgetting, AUM and data maps."""
+
+
+def usual_epoch(score: object) -> float:
+    """When a score is asked if nothing else is said, as a share of the training epochs."""
+    return TRAJECTORY_EPOCH if input_of(str(score)).kind == "trajectory" else SCORING_EPOCH
+
+
+class LongTail(Part):
+    """Classes of ever fewer samples, from the first to the last.
+
+    Attributes:
+        imbalance: Size of the smallest class over that of the largest, in (0, 1).
+        profile: ``exponential``, or ``step``: the first half of the classes large, the second small.
+    """
+
+    imbalance: Annotated[float, Field(gt=0, lt=1, strict=True)]
+    profile: Literal["exponential", "step"] = "exponential"
+
+
+class Keep(Part):
+    """Which part of the samples is kept: a `fraction`, a `count`, `percentiles` or a `long_tail`.
+
+    ``percentiles: [20, 80]`` keeps the samples from the 20th to the 80th percentile of difficulty; it is
+    written down as the window it is, here `fraction` 0.6 and `offset` 0.2.
+
+    Attributes:
+        fraction: Share of the samples that stays, in (0, 1]; 1 where count or long_tail say how many stay.
+        count: Number of training samples that stay, chosen by chance.
+        by: Difficulty score that orders the samples; ``random`` orders by chance.
+        which: Part of the order that stays. Always ``random`` where `by` is.
+        offset: Share of the hardest samples that a ``window`` leaves out, in (0, 1).
+        mislabel_cut: Share of the hardest samples that ``stratified`` leaves out as suspected mislabels, in
+            [0, 1).
+        power: Power of the score that is the weight of a ``probabilistic`` draw, above 0.
+        long_tail: Sizes of the classes, chosen by chance; matched samples keep all of theirs.
+        class_balanced: Keep the same share of every class.
+        models: Number of scoring models whose scores are averaged; None where nothing is scored.
+        epoch: When to score, as a share of the training epochs in (0, 1]; a trajectory is recorded until
+            then. None where nothing is scored.
+        budget: What the training has as much of as with all samples. ``epochs``: every kept sample is seen as
+            often, so fewer samples are fewer steps (as in the papers). ``steps``: as many steps, so fewer
+            samples are seen more often; an epoch is then as many steps as all samples take.
+    """
+
+    fraction: Share
+    count: Count | None = None
+    by: ScoreName = "random"
+    which: Annotated[Name, known(SELECTIONS)] = "hardest"
+    offset: Annotated[float, Field(gt=0, lt=1, strict=True)] | None = None
+    mislabel_cut: Annotated[float, Field(ge=0, lt=1, strict=True)] | None = None
+    power: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)] | None = None
+    long_tail: LongTail | None = None
+    class_balanced: StrictBool = False
+    models: Count | None = None
+    epoch: Share | None = None
+    budget: Literal["epochs", "steps"] = "epochs"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, given: object) -> object:
+        """Defaults that depend on other values, written out so that equal regimes are equal values."""
+        if not isinstance(given, dict):
+            return given
+        if given.get("percentiles") is not None:
+            given = as_window(given)
+        if given.get("count") is not None or given.get("long_tail") is not None:
+            given = {"fraction": 1.0} | given
+        if given.get("by", "random") == "random":
+            return {"which": "random"} | given
+        given = {name: value for name, value in given.items() if value is not None}
+        given = OPTIONS.get(str(given.get("which")), {}) | given
+        return {"models": SCORING_MODELS, "epoch": usual_epoch(given["by"])} | given
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.by == "random" and self.which != "random":
+            message = f"which: {self.which} needs a score; add by, for example by: el2n, or leave which out"
+            raise problem("keep", message)
+        if self.by == "random" and not (self.models is None and self.epoch is None):
+            raise problem("keep", "models and epoch belong to a score; add by, for example by: el2n")
+        if self.by != "random" and self.which == "random":
+            raise problem("keep", f"which: random does not look at {self.by}; leave by and which out")
+        return self
+
+    @model_validator(mode="after")
+    def _one_amount(self) -> Self:
+        if self.count is not None and self.by != "random":
+            message = (
+                f"a count by {self.by} leaves open how many matched samples are as hard; give a fraction"
+            )
+            raise problem("keep", message)
+        if self.long_tail is not None and (self.by != "random" or self.class_balanced):
+            raise problem(
+                "keep", "a long tail is drawn by chance in every class; leave by and class_balanced out"
+            )
+        amounts = [self.fraction < 1, self.count is not None, self.long_tail is not None]
+        if sum(amounts) > 1:
+            raise problem("keep", "fraction, count and long_tail each say how much stays; give one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _options_of_the_selection(self) -> Self:
+        for option, which in OWNERS.items():
+            if getattr(self, option) is not None and self.which != which:
+                message = f"{option} belongs to which: {which}; leave it out, or set which: {which}"
+                raise problem("keep", message)
+        if self.which == "window" and self.offset is None:
+            raise problem("keep", "a window needs an offset, the share of the hardest samples to leave out")
+        left_out = (self.offset or 0) + (self.mislabel_cut or 0)
+        if self.fraction + left_out > 1 + 1e-9:
+            message = (
+                f"{left_out} of the samples are left out, so no {self.fraction} can stay; lower one of them"
+            )
+            raise problem("keep", message)
+        if self.which == "probabilistic" and self.by in SIGNED_SCORES:
+            raise problem("keep", f"probabilistic needs a score of at least 0, {self.by} can be negative")
+        return self
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether every sample stays."""
+        return self.fraction == 1 and self.count is None and self.long_tail is None
+
+    @property
+    def options(self) -> dict[str, float]:
+        """Keyword arguments of the selection."""
+        given = {option: getattr(self, option) for option in OWNERS}
+        return {option: value for option, value in given.items() if value is not None}

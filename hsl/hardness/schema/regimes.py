@@ -1,0 +1,282 @@
+"""The schema of a regime: what makes the training data hard. Free of torch.
+
+Every check raises inside pydantic, so that one `pydantic.ValidationError` lists all wrong values with their
+places.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StrictBool, StrictInt, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from hsl.hardness.corruptions.constants import EXTRAPOLATED, EXTRAPOLATED_SEVERITY
+from hsl.hardness.registries import ATTACKS, CORRUPTIONS, DETERMINISTIC_CORRUPTIONS, LABEL_NOISES, TRAININGS
+from hsl.hardness.schema.fields import (
+    ClassMap,
+    CorruptionName,
+    Count,
+    Name,
+    Norm,
+    Part,
+    Pixels,
+    Step,
+    known,
+    pixels,
+    problem,
+)
+from hsl.hardness.schema.keep import Keep
+
+USUAL: dict[str, dict[str, object]] = {
+    "linf": {"eps": "8/255", "step": "2/255", "steps": 10},
+    "l2": {"eps": 0.5, "step": "15/255", "steps": 10},
+}
+"""Attacks of Rice et al., Overfitting in Adversarially Robust Deep Learning, ICML 2020, arXiv 2002.11569."""
+
+USUAL_OPTIONS: dict[str, dict[str, object]] = {
+    "free": {"replays": 8},
+    "mart": {"beta": 5.0},
+    "trades": {"beta": 6.0},
+}
+"""Options that only some adversarial trainings have, with the values of their authors."""
+
+
+class LabelNoise(Part):
+    """Wrong labels in the training set.
+
+    Attributes:
+        kind: How the wrong label is found.
+        rate: Probability that a sample gets one, in (0, 1); of `permutation` that it takes part, of
+            `asymmetric` within the classes of the map.
+        map: Class that each class is mistaken for, for `asymmetric` alone: ``{3: 5, 5: 3}``, or ``cifar10``.
+    """
+
+    kind: Annotated[Name, known(LABEL_NOISES)] = "symmetric"
+    rate: Annotated[float, Field(gt=0, lt=1, strict=True)]
+    map: ClassMap | None = None
+
+    @model_validator(mode="after")
+    def _map_belongs_to_asymmetric(self) -> Self:
+        if self.kind == "asymmetric" and self.map is None:
+            raise problem("map", "asymmetric needs a map of classes, for example map: {3: 5, 5: 3}")
+        if self.kind != "asymmetric" and self.map is not None:
+            raise problem("map", f"{self.kind} reads no map; leave it out, or set kind: asymmetric")
+        return self
+
+
+class Corruption(Part):
+    """Damaged images, with the constants of CIFAR-C or Tiny-ImageNet-C, by the side of the images.
+
+    Attributes:
+        name: Kind of damage. Of several, each sample gets one, all being equally likely.
+        allow_extrapolated: Permit severity 6, which the published data sets do not have, for the corruptions
+            of `hsl.hardness.corruptions.constants.EXTRAPOLATED`.
+        severity: 1 (slight) to 5 (severe), of training and matched samples.
+        test_severity: Severity of the matched samples, where it differs.
+        where: What is damaged: training samples, matched validation and test samples, or both.
+        redraw: Draw the damage of a training image anew every epoch instead of once.
+        skew: Tie each corruption of a list to classes of the training images, in (0, 1): class c has number c of
+            the names in alphabetical order (modulo their number), but for this share of its images, which have
+            one of the others. Matched samples have any, all equally likely. 0.05, 0.02, 0.01 and 0.005 are
+            those of Nam et al., Learning from Failure, NeurIPS 2020, arXiv 2007.02561.
+    """
+
+    name: CorruptionName
+    allow_extrapolated: StrictBool = False
+    severity: StrictInt
+    test_severity: StrictInt | None = None
+    where: Literal["train", "test", "both"] = "both"
+    redraw: StrictBool = False
+    skew: Annotated[float, Field(gt=0, lt=1, strict=True)] | None = None
+
+    @field_validator("severity", "test_severity")
+    @classmethod
+    def _exists(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is None or 1 <= value < EXTRAPOLATED_SEVERITY:
+            return value
+        message = f"severity {value} does not exist; allowed is 1-5"
+        if value != EXTRAPOLATED_SEVERITY:
+            raise problem("severity", message)
+        if not info.data.get("allow_extrapolated", False):
+            raise problem("severity", f"{message}, and 6 by extrapolation with allow_extrapolated: true")
+        missing = [name for name in _names(info.data.get("name", ())) if not _reaches_six(name)]
+        if missing:
+            known = ", ".join(sorted(EXTRAPOLATED))
+            raise problem(
+                "severity", f"severity 6 of {', '.join(missing)} does not exist; it does of: {known}"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _every_option_has_an_effect(self) -> Self:
+        if self.redraw and self.name in DETERMINISTIC_CORRUPTIONS:
+            raise problem("redraw", f"{self.name} draws nothing at random; leave redraw out")
+        if self.redraw and self.where == "test":
+            raise problem(
+                "redraw", "redraw is about training images, and where: test damages none; leave it out"
+            )
+        if self.test_severity is not None and self.where != "both":
+            advice = "severity is that of the test" if self.where == "test" else "no test image is damaged"
+            raise problem("test_severity", f"where: {self.where}, so {advice}; leave test_severity out")
+        if self.allow_extrapolated and EXTRAPOLATED_SEVERITY not in (self.severity, self.test_severity):
+            raise problem(
+                "severity", "allow_extrapolated permits severity 6, and none is given; leave it out"
+            )
+        if self.test_severity == self.severity:
+            object.__setattr__(self, "test_severity", None)
+        return self
+
+    @model_validator(mode="after")
+    def _skew_is_about_training_images_and_several_corruptions(self) -> Self:
+        if self.skew is None:
+            return self
+        if isinstance(self.name, str):
+            raise problem("skew", "skew ties corruptions to classes; give a list of them as the name")
+        if self.where == "test" or self.redraw:
+            found = "where: test" if self.where == "test" else "redraw"
+            raise problem("skew", f"skew ties training images to one corruption; leave {found} out")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The corruptions that are mixed, or the one there is."""
+        return _names(self.name)
+
+    @property
+    def matched_severity(self) -> int:
+        """Severity of matched samples."""
+        return self.test_severity or self.severity
+
+
+def _names(name: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (name,) if isinstance(name, str) else name
+
+
+def _reaches_six(name: str) -> bool:
+    return name in EXTRAPOLATED or name not in CORRUPTIONS
+
+
+class Attack(Part):
+    """Adversarial training: every training batch is attacked before the step.
+
+    Values that are not given are the usual ones of the norm: 8/255 in 10 steps of 2/255 for ``linf``, 0.5 in
+    10 steps of 15/255 for ``l2``; of `fgsm_rs`, one step of 1.25 * eps; of `free`, steps of eps.
+
+    Attributes:
+        name: Attack on the training images, or adversarial training with a loss of its own: `trades`, `mart`,
+            `free`. Those are judged by `pgd`.
+        norm: Norm of the perturbation that `eps` bounds.
+        eps: Largest perturbation, in pixel units (images in [0, 1]); 0 is no perturbation.
+        step: Length of one step, in pixel units.
+        steps: Steps while training.
+        eval_steps: Steps while evaluating; of `fgsm_rs` more than one are those of `pgd`.
+        random_start: Start from a random point of the ball instead of the image; of `trades`, `mart` and
+            `free`, which have starts of their own, only while evaluating.
+        bn_mode: Mode of the model while training images are attacked. ``train`` is that of the code of Xiao et
+            al.: it normalises by the batch under attack, and moves the running statistics with every step.
+        beta: Weight of the divergence in the loss of `trades` (usual is 6) and `mart` (5).
+        replays: Steps in a row that `free` takes on a batch (usual is 8).
+    """
+
+    name: Annotated[Name, known(ATTACKS, TRAININGS)] = "pgd"
+    norm: Norm = "linf"
+    eps: Pixels
+    step: Step
+    steps: Count
+    eval_steps: Count = 20
+    random_start: StrictBool = True
+    bn_mode: Literal["eval", "train"] = "eval"
+    beta: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)] | None = None
+    replays: Count | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, given: object) -> object:
+        """Usual values, written out so that equal regimes are equal values."""
+        if not isinstance(given, dict):
+            return given
+        usual = USUAL["l2" if given.get("norm") == "l2" else "linf"]
+        eps, name = given.get("eps", usual["eps"]), given.get("name")
+        if name == "fgsm_rs":
+            usual = usual | {"steps": 1, "step": _times(1.25, eps)}
+        if name == "free":
+            usual = usual | {"steps": 1, "step": _times(1, eps)}
+        options = USUAL_OPTIONS.get(str(name), {})
+        return usual | given | {k: v for k, v in options.items() if given.get(k) is None}
+
+    @model_validator(mode="after")
+    def _fits_its_name(self) -> Self:
+        if self.name == "fgsm_rs" and (self.norm != "linf" or self.steps != 1 or not self.random_start):
+            raise problem(
+                "attack", "fgsm_rs is one step in linf from a random start; leave the others out, or use pgd"
+            )
+        if self.name == "free" and (self.steps != 1 or self.bn_mode != "eval"):
+            raise problem(
+                "attack",
+                "free attacks by the gradients of its own training steps; leave steps and bn_mode out",
+            )
+        if self.name == "pgd_divergence" and not self.random_start:
+            raise problem("attack", "pgd_divergence has no gradient at the image; leave random_start out")
+        return self
+
+    @model_validator(mode="after")
+    def _every_option_has_an_effect(self) -> Self:
+        for option in ("beta", "replays"):
+            owners = [name for name, options in USUAL_OPTIONS.items() if option in options]
+            if getattr(self, option) is not None and self.name not in owners:
+                message = f"{option} belongs to {' and '.join(owners)}; leave it out, or choose one of them"
+                raise problem(option, message)
+        return self
+
+    @property
+    def passes_per_step(self) -> float:
+        """Forward-backward passes of one training step.
+
+        One per step of the attack and one for the loss; `trades` and `mart` have the clean images in their loss
+        as well, `trades` one more forward computation (a third of a pass), `free` nothing but its loss.
+        """
+        if self.name == "free":
+            return 1
+        return self.steps + {"trades": 2 + 1 / 3, "mart": 2}.get(self.name, 1)
+
+
+def _times(factor: float, eps: object) -> float:
+    """A step, at most 1; of an eps that is none, any step, as the eps is refused anyway."""
+    try:
+        return min(1.0, factor * pixels(eps)) or 1.0
+    except PydanticCustomError:
+        return 1.0
+
+
+class Regime(Part):
+    """What makes the data hard; ``{}`` is clean. The parts apply in the order in which they are listed here.
+
+    Attributes:
+        keep: Which samples stay.
+        label_noise: Wrong labels.
+        corruption: Damaged images.
+        attack: Adversarial perturbation.
+    """
+
+    keep: Keep | None = None
+    label_noise: LabelNoise | None = None
+    corruption: Corruption | None = None
+    attack: Attack | None = None
+
+    @property
+    def needs_scores(self) -> str | None:
+        """Name of the difficulty score that every sample must have first; None where nothing is scored."""
+        scored = self.keep is not None and self.keep.by != "random" and self.keep.fraction < 1
+        return self.keep.by if self.keep is not None and scored else None
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether every sample, for training and for evaluation, is that of the data set as it is."""
+        all_kept = self.keep is None or self.keep.keeps_all
+        return all_kept and self.label_noise is None and self.corruption is None and self.attack is None
+
+    @property
+    def passes_per_step(self) -> float:
+        """Forward-backward passes of one training step."""
+        return 1 if self.attack is None else self.attack.passes_per_step

@@ -1,0 +1,1 @@
+"""Difficulty scores of samples: from logits, trajectories and gradients. Higher is harder."""

@@ -1,0 +1,81 @@
+"""What a plan needs of each budget, beside what it may spend. Pure; no torch, no ray."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hsl.planning.cluster_cost import Offers
+from hsl.planning.cost import Cost
+from hsl.planning.plan import Plan
+from hsl.results.rates import Rates
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """One budget.
+
+    Attributes:
+        budget: Its name.
+        needed: Upper bound for the whole plan, parents included; None where nothing is known.
+        limit: What may be spent; None where it is not limited.
+        spent: What the store's sessions have spent; 0 without a store.
+    """
+
+    budget: str
+    needed: float | None
+    limit: float | None
+    spent: float
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether the limit may end the sweep before everything is trained."""
+        return self.limit is not None and self.needed is not None and self.needed > self.limit
+
+
+def forecast(
+    plan: Plan, costs: Sequence[Cost], rates: Rates | None = None, offers: Offers | None = None
+) -> list[Forecast]:
+    """What the stages of `plan` need of each budget that applies.
+
+    Args:
+        plan: What would run.
+        costs: Cost of each stage.
+        rates: Measured; without them it is assumed that this machine does the work, as one node.
+        offers: What the cluster that does the work makes of the plan.
+    """
+    space = plan.space
+    seconds = None
+    if all(cost.core_seconds is not None for cost in costs):
+        seconds = sum(cost.core_seconds or 0.0 for cost in costs)
+    wall = offers.seconds if offers else _wall(plan, seconds, rates)
+    needed: dict[str, float | None] = {"epochs": float(sum(cost.epochs for cost in costs)), "wall_time": wall}
+    if space.resources.gpu:
+        needed["gpu_hours"] = None if seconds is None else seconds * space.resources.gpu / 3600
+    if offers:
+        needed["cost"] = offers.cost
+    elif space.prices:
+        hourly = _hourly(plan, rates)
+        needed["cost"] = None if wall is None or hourly is None else wall * hourly / 3600
+    limits, spent = space.budget.limits, rates.spent if rates else {}
+    names = [*needed, *(name for name in limits if name not in needed)]
+    return [Forecast(name, needed.get(name, 0.0), limits.get(name), spent.get(name, 0.0)) for name in names]
+
+
+def _wall(plan: Plan, seconds: float | None, rates: Rates | None) -> float | None:
+    """Time of the whole sweep: as parallel as it was, else as this machine's cores permit."""
+    if seconds is None:
+        return None
+    if rates and rates.parallel:
+        return seconds / rates.parallel
+    if plan.space.resources.gpu:  # how many GPUs there will be is not known here
+        return None
+    return seconds / max(1, int((os.cpu_count() or 1) / plan.space.resources.cpu))
+
+
+def _hourly(plan: Plan, rates: Rates | None) -> float | None:
+    """Money per hour: as it was, else that of the dearest node, one of them."""
+    if rates and rates.cost_per_hour:
+        return rates.cost_per_hour
+    return max(plan.space.prices.values(), default=None)

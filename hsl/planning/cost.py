@@ -1,0 +1,167 @@
+"""What a plan costs at most: epochs, passes over samples, time. Pure; no torch, no ray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hsl.hardness.registries import input_of
+from hsl.planning.plan import Cell, Plan
+from hsl.planning.scores import Scores
+from hsl.space.axes import configuration
+from hsl.training.configuration import Configuration
+from hsl.training.cost.passes import FORWARD, count_passes, evaluation_passes
+from hsl.training.data.sizes import known_size
+from hsl.training.measuring.evaluation_settings import Evaluation
+
+NOMINAL_PASSES_PER_SECOND = {
+    "mlp": 120_000.0,
+    "lenet": 12_000.0,
+    "resnet8": 900.0,
+    "resnet20": 350.0,
+    "resnet18": 25.0,
+}
+"""Order of magnitude on one CPU core, for a first estimate; a store's own record replaces it."""
+
+NOMINAL_ON_GPU = {"resnet18": 1200.0, "resnet34": 600.0, "resnet50": 500.0, "vgg16": 2100.0, "vgg19": 1700.0}
+"""The same on a whole GPU: half of what a T4 can do in single precision (8.1 TFLOPS) by the operations of a pass of
+an image of 32x32. An assumption, not a measurement; what is not listed is taken to be no faster than on a core."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Upper bound of the cost of one stage: early stopping only lowers it.
+
+    Attributes:
+        stage: ``parents``, ``search`` or ``confirm``.
+        trials: Number of trainings.
+        epochs: Sum of their epochs.
+        passes: Sum of their passes; None where the size of the data set is not known yet.
+        core_seconds: Estimated compute time in seconds of what one trial is given; None where not known.
+    """
+
+    stage: str
+    trials: int
+    epochs: int
+    passes: float | None
+    core_seconds: float | None
+
+
+def training_passes(trained: Configuration, is_evaluated: bool = True) -> float | None:
+    """Passes of one training, or None where the size of the data set is not known.
+
+    Args:
+        trained: What is trained.
+        is_evaluated: Whether it is evaluated in between, as trials are and parents are not.
+    """
+    sizes = part_sizes(trained)
+    if sizes is None:
+        return None
+    train, evaluated = sizes[0], sizes[1] if is_evaluated else 0
+    regime = trained.regime
+    exposure = train
+    if regime.keep and regime.keep.budget == "epochs":
+        exposure = min(round(train * regime.keep.fraction), regime.keep.count or train)
+    matched = round(evaluated * regime.keep.fraction) if regime.keep and regime.needs_scores else evaluated
+    return count_passes(trained, trained.training.epochs, exposure, evaluated, matched)
+
+
+def measuring_passes(trained: Configuration, evaluation: Evaluation, stage: str) -> float | None:
+    """Passes of what is measured at the end of a trial, or None where the data set's size is not known."""
+    sizes = split_sizes(trained)
+    if stage not in evaluation.stages:
+        return 0.0
+    return None if sizes is None else evaluation_passes(evaluation, trained.regime, sizes)
+
+
+def part_sizes(trained: Configuration) -> tuple[int, int] | None:
+    """Number of training samples, and of validation and test samples together; None where not known."""
+    sizes = split_sizes(trained)
+    return None if sizes is None else (sizes["train"], sizes["val"] + sizes["test"])
+
+
+def split_sizes(trained: Configuration) -> dict[str, int] | None:
+    """Number of samples of each part of the data set; None where not known."""
+    known = known_size(trained.dataset)
+    if known is None:
+        return None
+    split = trained.split
+    test = known.given_test or round(known.samples * split.test)
+    val = round((known.samples - test) * split.validation)
+    train = known.samples - test - val
+    return {"train": min(train, split.limit or train), "val": val, "test": test}
+
+
+def estimate(plan: Plan, passes_per_second: float | None = None) -> list[Cost]:
+    """Cost of each stage.
+
+    Args:
+        plan: What would run.
+        passes_per_second: Measured throughput of one trial's resources; by default a nominal one.
+    """
+    speed = passes_per_second or nominal_speed(plan.space.model.name, plan.space.resources.gpu)
+    confirm = plan.space.confirm
+    search = [(cell, cell.configurations) for cell in plan.cells]
+    confirmed = [(cell, min(confirm.top, cell.configurations) * confirm.seeds) for cell in plan.cells]
+    return [
+        _cost("parents", list(_prerequisites(plan)), speed),
+        _cost("search", [_cell_item(plan, cell, count, "search") for cell, count in search], speed),
+        _cost("confirm", [_cell_item(plan, cell, count, "confirm") for cell, count in confirmed], speed),
+    ]
+
+
+def nominal_speed(model: str, gpu: float) -> float | None:
+    """Passes per second of a trial, as an order of magnitude; None where nothing is known of the model.
+
+    Args:
+        model: Name of the model.
+        gpu: Share of a GPU that the trial has; more than one is of no use to it.
+    """
+    core = NOMINAL_PASSES_PER_SECOND.get(model)
+    if gpu and model in NOMINAL_ON_GPU:
+        return NOMINAL_ON_GPU[model] * min(1.0, gpu)
+    return core
+
+
+Item = tuple[int, int, float | None]
+"""How many trainings, epochs of each, passes of each."""
+
+
+def _prerequisites(plan: Plan) -> Iterator[Item]:
+    for parent in plan.parents:
+        yield 1, parent.training.epochs, training_passes(parent, is_evaluated=False)
+    for scores in plan.scores:
+        yield _scores_item(scores)
+
+
+def _scores_item(scores: Scores) -> Item:
+    """Nothing is evaluated while a scoring model is trained; every sample is looked at when it is scored."""
+    sizes = part_sizes(scores.configuration)
+    if sizes is None:
+        return scores.models, scores.epochs, None
+    kind = input_of(scores.score).kind
+    looks = scores.epochs if kind == "trajectory" else 1
+    look = 1.0 if kind == "gradients" else FORWARD
+    return scores.models, scores.epochs, scores.epochs * sizes[0] + looks * look * sum(sizes)
+
+
+def _cell_item(plan: Plan, cell: Cell, count: int, stage: str) -> Item:
+    method, distributions = next(iter(cell.distributions.items()))
+    example = configuration(plan.space, {**cell.levels, "method": method, "distribution": distributions[0]})
+    passes = training_passes(example)
+    measuring = measuring_passes(example, plan.space.evaluation, stage)
+    total = None if passes is None or measuring is None else passes + measuring
+    return count, example.training.epochs, total
+
+
+def _cost(stage: str, items: list[Item], speed: float | None) -> Cost:
+    passes: float | None = 0.0
+    for count, _, each in items:
+        passes = None if passes is None or each is None else passes + count * each
+    return Cost(
+        stage=stage,
+        trials=sum(count for count, _, _ in items),
+        epochs=sum(count * epochs for count, epochs, _ in items),
+        passes=passes,
+        core_seconds=passes / speed if passes is not None and speed else None,
+    )

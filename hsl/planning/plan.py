@@ -1,0 +1,261 @@
+"""SearchSpace -> Plan: cells, what is left out and why, parents, scores, number of trials. Pure; no torch, no ray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from hsl.errors import Problem, SpaceError
+from hsl.planning.scores import Scores, all_scores
+from hsl.space.axes import Values, configuration, is_sparsification, level_name, options_of, usual_sparsity
+from hsl.space.domain import Domain
+from hsl.space.objective import default_regime, metric_name
+from hsl.space.schema import SearchSpace
+from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
+from hsl.sparsity.methods.iterative import ITERATIVE, round_before
+from hsl.training.configuration import Configuration
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of levels, with a search of its own.
+
+    Attributes:
+        name: Its levels, joined by slashes.
+        levels: Level of every factor (axis -> value); a baseline has those that do not concern sparsification.
+        baseline: Whether it is the dense reference of its regime.
+        domains: What is tuned in it (axis -> domain).
+        distributions: Distributions that each method may be proposed with; the keys are the cell's methods.
+        configurations: How many configurations its search trains.
+    """
+
+    name: str
+    levels: dict[str, Any]
+    baseline: bool
+    domains: dict[str, Domain]
+    distributions: dict[str, tuple[str | None, ...]]
+    configurations: int
+
+
+@dataclass(frozen=True)
+class Omission:
+    """A combination that means nothing, and is therefore never trained."""
+
+    combination: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep would run.
+
+    Attributes:
+        space: The space it was made of.
+        cells: In the order of the factors' levels, baselines first.
+        omissions: What is left out.
+        parents: Configurations whose trained weights some method of the search starts from, once per seed.
+        scores: Difficulty scores that the regimes need.
+    """
+
+    space: SearchSpace
+    cells: tuple[Cell, ...]
+    omissions: tuple[Omission, ...]
+    parents: tuple[Configuration, ...]
+    scores: tuple[Scores, ...]
+
+    @property
+    def search_trials(self) -> int:
+        """Trials of the search stage, if none is a duplicate."""
+        return sum(cell.configurations for cell in self.cells)
+
+    @property
+    def confirm_trials(self) -> int:
+        """Trials of the confirm stage."""
+        confirm = self.space.confirm
+        return sum(min(confirm.top, cell.configurations) * confirm.seeds for cell in self.cells)
+
+
+def make_plan(space: SearchSpace) -> Plan:
+    """Cross the factors and say what each cell needs.
+
+    Raises:
+        SpaceError: If no cell is left, or the space names no method or sparsity where one is needed.
+    """
+    omissions: dict[str, Omission] = {}
+    cells = [*_baselines(space), *_sparse_cells(space, omissions)]
+    if not cells:
+        reasons = [Problem("factors", f"{o.combination}: {o.reason}") for o in omissions.values()]
+        raise SpaceError(space.name, reasons or [Problem("", "neither a method nor a baseline is given")])
+    configurations = [_example(space, cell) for cell in cells]
+    is_measured = bool(space.evaluation.stages)
+    scores = {s.id: s for c in configurations for s in all_scores(c, space, is_measured)}
+    return Plan(
+        space=space,
+        cells=tuple(cells),
+        omissions=tuple(omissions.values()),
+        parents=_unique(_parents(space, cells)),
+        scores=tuple(scores.values()),
+    )
+
+
+def _baselines(space: SearchSpace) -> Iterator[Cell]:
+    if space.baseline is None:
+        return
+    factors = {axis: levels for axis, levels in space.factors.items() if not is_sparsification(axis)}
+    domains = {axis: domain for axis, domain in space.search.items() if not is_sparsification(axis)}
+    for levels in _crossed(factors):
+        yield Cell(
+            name="/".join([*_names(levels), "dense"]),
+            levels=levels,
+            baseline=True,
+            domains=domains,
+            distributions={"dense": (None,)},
+            configurations=_count(space, domains),
+        )
+
+
+def _sparse_cells(space: SearchSpace, omissions: dict[str, Omission]) -> Iterator[Cell]:
+    methods = options_of(space, "method")
+    if not any(METHODS[name].distributions for name in methods):
+        return
+    _check_sparsity_is_given(space)
+    for levels in _crossed(space.factors):
+        if levels.get("method") == "dense":  # the baseline is this cell
+            if space.baseline is None:
+                reason = "dense has cells of its own, without a sparsity; set baseline: dense to have them"
+                omissions.setdefault(reason, Omission("dense", reason))
+            continue
+        own = (levels["method"],) if "method" in levels else methods
+        taken = {name: _distributions(space, levels, name, omissions) for name in own}
+        taken = {name: choices for name, choices in taken.items() if choices}
+        if not taken:
+            continue
+        domains = {axis: domain for axis, domain in space.search.items() if _applies(axis, taken)}
+        yield Cell(
+            name="/".join(_names(levels)) or space.name,
+            levels=levels,
+            baseline=False,
+            domains=domains,
+            distributions=taken,
+            configurations=_count(space, domains),
+        )
+
+
+def _distributions(
+    space: SearchSpace, levels: Values, method: str, omissions: dict[str, Omission]
+) -> tuple[str | None, ...]:
+    """Distributions with which `method` means something at these levels; records what is left out."""
+    offered = (levels["distribution"],) if "distribution" in levels else options_of(space, "distribution")
+    sparsity = levels.get("sparsity", usual_sparsity(space))
+    if METHODS[method].iterative and (tuned := _tuned_rounds(space)):
+        costly = f"{tuned} is tuned, so every proposal would need parents of its own; set it to one value"
+        omissions.setdefault(f"{method} {costly}", Omission(method, costly))
+        return ()
+    kept: list[str | None] = []
+    for distribution in offered or (None,):
+        reason = feasible(method, distribution, sparsity)
+        if reason is None:
+            kept.append(distribution)
+        else:
+            combination = " x ".join([method, *([distribution] if distribution else [])])
+            omissions.setdefault(reason, Omission(combination, reason))
+    return tuple(kept)
+
+
+def _tuned_rounds(space: SearchSpace) -> str | None:
+    """A tuned axis on which the parents of an iterative method depend, if there is one."""
+    axes = ("sparsity", *(f"method.{parameter.name}" for parameter in ITERATIVE))
+    return next((axis for axis in axes if axis in space.search and space.search[axis].size > 1), None)
+
+
+def _applies(axis: str, methods: dict[str, Any]) -> bool:
+    """Whether a tuned axis concerns any of these methods."""
+    group, _, name = axis.partition(".")
+    if group != "method" or not name:
+        return True
+    return any(h.name == name for method in methods for h in METHODS[method].hyperparameters)
+
+
+def _check_sparsity_is_given(space: SearchSpace) -> None:
+    if "sparsity" not in space.factors and usual_sparsity(space) is None:
+        message = "missing; a sparse method needs it: add sparsity to factors, or set sparsity: 0.9"
+        raise SpaceError(space.name, [Problem("factors.sparsity", message)])
+
+
+def _crossed(factors: dict[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
+    for levels in product(*factors.values()):
+        yield dict(zip(factors, levels, strict=True))
+
+
+def _names(levels: Values) -> list[str]:
+    return [level_name(axis, level) for axis, level in levels.items()]
+
+
+def _count(space: SearchSpace, domains: dict[str, Domain]) -> int:
+    """Configurations of a cell: the budget, or all there are."""
+    size = 1.0
+    for domain in domains.values():
+        size *= domain.size
+    return int(min(space.budget.configurations_per_cell, size))
+
+
+def _example(space: SearchSpace, cell: Cell) -> Configuration:
+    """Some configuration of the cell, for what does not depend on the tuned values."""
+    method, distributions = next(iter(cell.distributions.items()))
+    return configuration(space, {**cell.levels, "method": method, "distribution": distributions[0]})
+
+
+def parent_of(child: Configuration, space: SearchSpace) -> Configuration | None:
+    """The network whose trained weights `child` starts from, or None: dense, or pruned in one round less."""
+    method = METHODS[child.method]
+    if not method.needs_parent:
+        return None
+    dense = child.dense_twin(space.training, child.regime)
+    given = check_hyperparameters(child.method, child.hyperparameters)
+    before = round_before(child.sparsity, given) if method.iterative else None
+    if before is None:
+        return dense
+    sparsity, rounds = before
+    return Configuration(
+        **{name: getattr(dense, name) for name in ("dataset", "model", "split", "training", "regime")},
+        method="imp",
+        hyperparameters={**given, "rounds": rounds},
+        distribution=child.distribution if child.distribution in METHODS["imp"].distributions else None,
+        sparsity=sparsity,
+    )
+
+
+def ancestors(child: Configuration, space: SearchSpace) -> list[Configuration]:
+    """Parent, parent's parent, and so on, the oldest first."""
+    parent = parent_of(child, space)
+    return [*ancestors(parent, space), parent] if parent else []
+
+
+def _parents(space: SearchSpace, cells: list[Cell]) -> Iterator[Configuration]:
+    for cell in cells:
+        pinned = {
+            axis: domain.choice[0]
+            for axis, domain in cell.domains.items()
+            if domain.choice and domain.size == 1
+        }
+        for method, distributions in cell.distributions.items():
+            for distribution in distributions:
+                levels = {**pinned, **cell.levels, "method": method, "distribution": distribution}
+                child = configuration(space, levels)
+                yield from ancestors(child, space)
+
+
+def _unique(configurations: Iterator[Configuration]) -> tuple[Configuration, ...]:
+    return tuple({configuration.id: configuration for configuration in configurations}.values())
+
+
+def regime_of(cell: Cell, space: SearchSpace) -> str:
+    """Name of the regime of a cell."""
+    return str(cell.levels.get("regime") or default_regime(space.regime, space.regimes))
+
+
+def objective_of(cell: Cell, space: SearchSpace) -> str:
+    """Name of the metric that search and early stopping maximise in a cell: its regime's, else the space's."""
+    return metric_name(space.regimes[regime_of(cell, space)].objective or space.objective)

@@ -1,0 +1,122 @@
+"""Difficulty scores that a space needs: by which samples are selected, and into whose tenths they are divided.
+
+Pure; no torch, no ray.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from hsl.errors import Problem, SpaceError, close_match
+from hsl.hardness.registries import LOOKS
+from hsl.hardness.schema.keep import Keep, usual_epoch
+from hsl.hardness.schema.regimes import LabelNoise, Regime
+from hsl.space.axes import configuration, options_of
+from hsl.space.schema import SearchSpace
+from hsl.training.configuration import Configuration, digest
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Difficulty scores that a regime needs: the mean over several models, stopped early.
+
+    Attributes:
+        score: Name of the score.
+        models: Number of scoring models.
+        epochs: Epochs after which each is asked.
+        configuration: What is trained: the dense network on clean data, or with the label noise of its regime.
+    """
+
+    score: str
+    models: int
+    epochs: int
+    configuration: Configuration
+
+    @property
+    def id(self) -> str:
+        """Address of the result: the same request is never computed twice."""
+        return digest([self.score, self.models, self.epochs, self.configuration.id])
+
+    @property
+    def model_id(self) -> str:
+        """Address of what one model finds, whatever the number of models."""
+        return digest([self.score, self.epochs, self.configuration.id])
+
+
+def scores_for(child: Configuration, space: SearchSpace) -> Scores | None:
+    """The difficulty scores that `child` selects its samples by, or None."""
+    keep = child.regime.keep
+    if keep is None or child.regime.needs_scores is None:
+        return None
+    return _scores(keep, child.dense_twin(space.training, Regime()), space.name)
+
+
+def all_scores(child: Configuration, space: SearchSpace, is_measured: bool = True) -> list[Scores]:
+    """The difficulty scores that `child` is trained by and, where it is measured in the end, measured by."""
+    measured = decile_scores(child, space) if is_measured else None
+    return [scores for scores in (scores_for(child, space), measured) if scores]
+
+
+def decile_scores(child: Configuration, space: SearchSpace) -> Scores | None:
+    """The difficulty scores that make the deciles by which `child` is measured, or None."""
+    wanted = space.evaluation.deciles
+    if wanted is None:
+        return None
+    keep = Keep.model_validate({"fraction": 0.5, **wanted.model_dump(exclude_none=True)})
+    return _scores(keep, child.dense_twin(space.training, Regime()), space.name, "evaluation.deciles.epoch")
+
+
+def _scores(keep: Keep, scored: Configuration, source: str, where: str = "keep.epoch") -> Scores:
+    epochs = max(1, round((keep.epoch or usual_epoch(keep.by)) * scored.training.epochs))
+    if epochs < LOOKS.get(keep.by, 1):
+        message = (
+            f"{keep.by} compares at least {LOOKS[keep.by]} epochs, and {epochs} of {scored.training.epochs} "
+            f"is asked for; raise epoch or training.epochs, or choose another score"
+        )
+        raise SpaceError(source, [Problem(where, message)])
+    return Scores(keep.by, keep.models or 1, epochs, scored)
+
+
+def asked_scores(
+    space: SearchSpace, by: str, models: int | None, epoch: float | None, label_noise: str | None = None
+) -> Scores:
+    """The difficulty scores of a space's data set, as a regime of the space would need them.
+
+    Args:
+        space: Says what is scored, and how the scoring models are trained.
+        by: Name of the score.
+        models: Number of scoring models; as many as usual if None.
+        epoch: When to score, as a share of the training epochs in (0, 1]; the usual one if None.
+        label_noise: Regime whose wrong labels the scoring models are given, or None for right ones.
+
+    Raises:
+        SpaceError: If there is no such score or regime, a value is out of its range, the regime has no wrong
+            labels, or the space compares models.
+    """
+    networks = options_of(space, "model")
+    if len(networks) > 1:
+        message = f"has {len(networks)} values; choose one, for example model=mlp"
+        raise SpaceError(space.name, [Problem("model", message)])
+    given = {"models": models, "epoch": epoch}
+    asked = {name: value for name, value in given.items() if value is not None}
+    try:
+        keep = Keep.model_validate({"fraction": 0.5, "by": by, **asked})
+    except ValidationError as error:
+        problems = [Problem(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
+        raise SpaceError(space.name, problems) from error
+    example = configuration(space, {"model": networks[0], "method": "dense"})
+    regime = Regime(label_noise=_noise_of(space, label_noise)) if label_noise else Regime()
+    return _scores(keep, example.dense_twin(space.training, regime), space.name)
+
+
+def _noise_of(space: SearchSpace, regime: str) -> LabelNoise:
+    """The label noise of a regime of the space."""
+    noisy = {name: given.label_noise for name, given in space.regimes.items() if given.label_noise}
+    if regime in noisy:
+        return noisy[regime]
+    fault = "has no label_noise" if regime in space.regimes else f"does not exist{close_match(regime, noisy)}"
+    there = f"those with wrong labels: {', '.join(noisy)}" if noisy else "no regime has wrong labels"
+    advice = "choose one, or add a regime such as noisy: {label_noise: {rate: 0.1}}"
+    raise SpaceError(space.name, [Problem(f"regimes.{regime}", f"{fault}; {there}; {advice}")])

@@ -1,0 +1,103 @@
+"""What can only be checked with the data set and the network at hand, before anything is started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+import torch
+
+from hsl.errors import HslError, Problem, SpaceError
+from hsl.hardness.apply import check_regime
+from hsl.hardness.corruptions.constants import check_corruption
+from hsl.planning.plan import Cell, Plan
+from hsl.space.axes import configuration
+from hsl.space.schema import SearchSpace
+from hsl.sparsity.masks import prunable_layers
+from hsl.sparsity.request import chosen_distribution, make_budget
+from hsl.training.build import make_network
+from hsl.training.compiled import check_compiled
+from hsl.training.configuration import Configuration
+from hsl.training.data.datasets import load_divided
+from hsl.training.measuring.evaluation_settings import Evaluation
+from hsl.training.models import Shape
+
+
+def preflight(plan: Plan) -> None:
+    """Read the data set and try every combination of network, distribution and sparsity.
+
+    Raises:
+        DataError: If the data set is missing, empty, unreadable, or too small for its split.
+        SpaceError: With every combination that is infeasible.
+    """
+    arrays, _ = load_divided(plan.space.dataset, plan.space.split)
+    problems: dict[str, Problem] = {}
+    for cell in plan.cells:
+        for configuration_ in combinations(plan.space, cell):
+            try:
+                check_fits(configuration_, arrays.shape, arrays.classes)
+            except HslError as error:
+                problems.setdefault(str(error), Problem(f"cell {cell.name}", str(error)))
+    if not plan.space.resources.gpu:  # else the driver may be another kind of machine than the workers
+        try:
+            check_compiled(plan.space.training, "cpu")
+        except HslError as error:
+            problems["training"] = Problem("training", str(error))
+    for message in unmeasurable(plan.space.evaluation, arrays.shape):
+        problems.setdefault(message, Problem("evaluation", message))
+    if problems:
+        raise SpaceError(plan.space.name, list(problems.values()))
+
+
+def unmeasurable(evaluation: Evaluation, shape: Shape) -> Iterator[str]:
+    """What of an evaluation is not defined on images of this shape, or lacks a package."""
+    corruptions = evaluation.corruptions
+    for name in corruptions.names if corruptions else ():
+        try:
+            check_corruption(name, shape)
+        except HslError as error:
+            yield f"corruptions: {error}"
+    for name in evaluation.attacks.names if evaluation.attacks else ():
+        if name == "autoattack" and find_spec("pyautoattack") is None:
+            yield (
+                "attacks: autoattack needs the package pyautoattack, which is not installed: "
+                "pip install 'hsl[autoattack]', or choose pgd50x10"
+            )
+
+
+def combinations(space: SearchSpace, cell: Cell) -> list[Configuration]:
+    """One configuration for each method and distribution that the cell may try."""
+    return [
+        configuration(space, {**cell.levels, "method": method, "distribution": distribution})
+        for method, distributions in cell.distributions.items()
+        for distribution in distributions
+    ]
+
+
+def check_fits(checked: Configuration, shape: Shape, classes: int) -> None:
+    """Raise unless the images permit the regime, and the layers of the network the sparsity.
+
+    Args:
+        checked: What is to be trained.
+        shape: Channels, height and width of the images.
+        classes: Number of classes.
+
+    Raises:
+        HslError: If a corruption is not defined for the images, the network cannot be built for them, a glob
+            matches none of its layers, the method does not take the structure, or the distribution cannot reach
+            the sparsity. Nothing is allocated to find out.
+    """
+    check_regime(shape, checked.regime)
+    with torch.device("meta"):
+        network = make_network(checked.model, shape, classes)
+    if checked.distribution is not None:
+        layers = checked.layers
+        make_budget(
+            prunable_layers(network, layers.include, layers.exclude),
+            checked.sparsity,
+            chosen_distribution(checked.method, checked.distribution, layers.structure) or "uniform",
+            keep_dense=layers.keep_dense,
+            first_dense=layers.first_dense,
+            last_dense=layers.last_dense,
+            structure=layers.structure,
+        )

@@ -1,0 +1,83 @@
+"""The sections of a report, in the order of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hsl.results.report import (
+    compute,
+    deciles,
+    layerwise,
+    learning_curves,
+    origin,
+    parameters,
+    pareto,
+    sparsity,
+    stopping,
+    winners,
+)
+from hsl.results.report.evidence import Evidence, gather
+from hsl.results.report.significance import judge
+from hsl.results.report.structs import Report
+from hsl.results.report.style import palette
+from hsl.results.show.phrases import count, duration, listed
+
+
+def make_report(uri: str, metric: str | None = None, methods: Sequence[str] = ()) -> Report:
+    """Everything that a report of a store shows, as plain values.
+
+    Args:
+        uri: The store.
+        metric: "matched" or "clean"; by default what the sweep maximised.
+        methods: Known methods in the order of their colours.
+
+    Raises:
+        StoreError: If there is no store.
+        NothingMatchedError: If it holds no trial.
+    """
+    evidence = gather(uri, metric, methods)
+    judged = judge(evidence, evidence.winners)
+    sections = (
+        winners.section(evidence, judged),
+        sparsity.section(evidence),
+        layerwise.section(evidence),
+        pareto.section(evidence),
+        deciles.section(evidence),
+        learning_curves.section(evidence),
+        stopping.section(evidence),
+        parameters.section(evidence),
+        compute.section(evidence),
+        origin.section(evidence),
+    )
+    return Report(
+        title=str(evidence.space.get("name") or evidence.snapshot.uri),
+        finding=winners.finding(evidence, judged),
+        facts=_facts(evidence),
+        sections=sections,
+        palette=palette(
+            evidence.methods, {row["method"] for row in evidence.rows("SELECT DISTINCT method FROM labelled")}
+        ),
+    )
+
+
+_FACTS = """
+SELECT count(*) AS trials, count(*) FILTER (status = 'completed') AS completed,
+  count(*) FILTER (status = 'stopped') AS stopped, count(*) FILTER (status = 'failed') AS failed,
+  count(DISTINCT cell) AS cells, coalesce(sum(seconds), 0) AS seconds,
+  list(DISTINCT dataset ORDER BY dataset) AS datasets,
+  list(DISTINCT model ORDER BY model) AS models, max(ended_at) AS ended FROM labelled
+"""
+
+
+def _facts(evidence: Evidence) -> tuple[tuple[str, str], ...]:
+    found = evidence.rows(_FACTS)[0]
+    facts = {
+        "data set": listed(found["datasets"]),
+        "model": listed(found["models"]),
+        "cells": f"{found['cells']:,}",
+        "trials": count(found["trials"], "trial"),
+        "completed / stopped early / failed": f"{found['completed']:,} / {found['stopped']:,} / {found['failed']:,}",
+        "training time": duration(found["seconds"]),
+        "last result": f"{found['ended']:%Y-%m-%d %H:%M} UTC" if found["ended"] else "",
+    }
+    return tuple((label, value) for label, value in facts.items() if value)

@@ -1,0 +1,1 @@
+"""Answers as terminal tables and text, JSON, CSV, Parquet, Markdown."""

@@ -1,0 +1,93 @@
+"""Numbers and lists as the sentences of a report need them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hsl.results.report.structs import Cell
+from hsl.results.show.text import percent
+
+NOTHING = "–"  # noqa: RUF001 (an en dash, which is what a table shows for no value)
+INTERVAL = "95 % t interval"
+MAX_ROWS = 300
+"""Rows of a table on the page; more would make it unreadable, and a query shows them all."""
+MAX_PANELS = 12
+"""Panels of a figure, for the same reason."""
+
+
+def count(number: int, noun: str) -> str:
+    """``1 trial``, ``1,234 trials``."""
+    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def listed(names: Sequence[str], limit: int = 6) -> str:
+    """``a, b and c``; names beyond the limit are counted."""
+    if len(names) > limit:
+        names = [*names[: limit - 1], f"{len(names) - limit + 1} more"]
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+
+
+def with_interval(mean: float | None, low: float | None, high: float | None, sign: bool = False) -> str:
+    """Fractions as ``85.4 [82.0, 88.8]``, in percent; without the brackets where there is no interval."""
+    if mean is None:
+        return NOTHING
+    if low is None or high is None:
+        return percent(mean, sign=sign)
+    shown = [percent(value, high - low, sign) for value in (mean, low, high)]
+    return f"{shown[0]} [{shown[1]}, {shown[2]}]"
+
+
+def points(difference: float) -> str:
+    """A difference of fractions as ``+8.4``, in percentage points."""
+    shown = percent(difference, sign=True)
+    return shown if float(shown) else "0.0"
+
+
+def number(value: float | None, digits: int = 3, mark: str = "") -> Cell:
+    """A number to sort by, with a few significant digits."""
+    return Cell(NOTHING) if value is None else Cell(f"{value:,.{digits}g}", value, mark)
+
+
+def whole(value: int | None) -> Cell:
+    """A whole number to sort by."""
+    return Cell(NOTHING) if value is None else Cell(f"{value:,}", value)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that people would use."""
+    for size, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def shortened(rows: Sequence[tuple[Cell, ...]], rest: str) -> tuple[tuple[tuple[Cell, ...], ...], str]:
+    """The rows that fit on a page, and the sentence that says so.
+
+    Args:
+        rows: All rows.
+        rest: Where to find the others, for example a command.
+    """
+    if len(rows) <= MAX_ROWS:
+        return tuple(rows), ""
+    return tuple(rows[:MAX_ROWS]), f"The first {MAX_ROWS} of {len(rows):,} rows; all of them: {rest}"
+
+
+def first_panels(names: Sequence[str]) -> tuple[list[str], str]:
+    """The panels that fit into a figure, and the sentence that says how many did not."""
+    kept = list(dict.fromkeys(names))
+    if len(kept) <= MAX_PANELS:
+        return kept, ""
+    return kept[:MAX_PANELS], f" The first {MAX_PANELS} of {len(kept)} panels are drawn."
+
+
+def named(row: Mapping[str, Any]) -> str:
+    """Method and distribution of a row."""
+    return " ".join(part for part in (row["method"], row["distribution"]) if part)
+
+
+def scaled(fraction: float | None, digits: int = 3) -> float | None:
+    """A fraction in percent, rounded to what a drawing can show."""
+    return None if fraction is None else round(100.0 * fraction, digits)

@@ -1,0 +1,297 @@
+"""Configurations for one cell, proposed by an Optuna study of its own. Knows no Ray."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.trial import Trial, TrialState
+from pydantic import ValidationError
+
+from hsl.planning.plan import Cell
+from hsl.planning.sampling import asks, is_finite, sampler_of
+from hsl.search.dominance import Point, ranked
+from hsl.search.grid import grid_order
+from hsl.search.optuna_terms import _parameters, _suggest, build
+from hsl.space.axes import Values, configuration
+from hsl.space.samplers import CmaEs, Random, Sampler
+from hsl.space.schema import SearchSpace
+from hsl.space.sections import DIRECTIONS
+from hsl.training.configuration import Configuration, digest
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+MODEL_DRAWS = 5
+"""Draws that may be duplicates before the sampler gives way to random ones: it has converged on what was tried."""
+
+RANDOM_DRAWS = 25
+"""Random draws that may be duplicates before what is left is counted through, or the cell ends."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended, as a study is told.
+
+    Attributes:
+        status: ``completed``, ``stopped`` or ``failed``.
+        epochs: Epochs trained.
+        objective: Last value of the objective; None if there is none.
+        against: The further objectives of the space by name; empty where there are none.
+    """
+
+    status: str
+    epochs: int
+    objective: float | None
+    against: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A configuration to try.
+
+    Attributes:
+        values: Tuned values (axis -> value).
+        configuration: What they make of the cell.
+        number: Its place in the order of the cell's proposals, from 0.
+        source: Who proposed it: name of the sampler, or ``warm_start``.
+    """
+
+    values: dict[str, Any]
+    configuration: Configuration
+    number: int = 0
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A configuration that was proposed; the trial is None where it teaches the sampler nothing."""
+
+    values: dict[str, Any]
+    number: int
+    trial: Trial | None
+
+
+class CellStudy:
+    """Proposes configurations for one cell, never the same twice.
+
+    Every method is proposed once before any is proposed again: a cell compares all of them, whatever the sampler.
+    A proposal is a function of its number and of what the study knows: a sampler is made anew for each, with a seed
+    of its own, and what is accepted enters the study the same way as what is remembered. So a study that was
+    rebuilt from a store goes on as the one that was lost would have, and a number that got lost is drawn again.
+
+    Args:
+        space: The search space.
+        cell: The cell.
+    """
+
+    def __init__(self, space: SearchSpace, cell: Cell) -> None:
+        self.cell = cell
+        self.sampler = sampler_of(space, cell)
+        self._space = space
+        self._entries: dict[str, _Entry] = {}
+        self._outcomes: dict[str, Outcome] = {}
+        self._paused: set[str] = set()
+        self._numbers: set[int] = set()
+        self._lowest = 0
+        self._exhausted = False
+        self._warm: list[Values] = []
+        self._seed = int(digest([space.seed, cell.name]), 16) % 2**32
+        self.directions = ["maximize", *(DIRECTIONS[name] for name in space.against)]
+        self._study = optuna.create_study(directions=self.directions)
+        methods = tuple(cell.distributions) if "method" in cell.domains else ()
+        self._methods = [str(method) for method in np.random.default_rng(self._seed).permutation(methods)]
+        self._untried = list(self._methods)
+        self._grid = grid_order(cell, self._seed, self._methods) if is_finite(cell) else iter(())
+
+    @property
+    def issued(self) -> int:
+        """Configurations proposed so far."""
+        return len(self._entries)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing more is to be proposed."""
+        return self._exhausted or self.issued >= self.cell.configurations
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing more is to be proposed and all that was has ended, or waits at a rung."""
+        return self.is_finished and self._entries.keys() <= (self._outcomes.keys() | self._paused)
+
+    def ask(self) -> Proposal | None:
+        """The next configuration, or None if the budget is spent or nothing new can be found."""
+        number = self._free_number()
+        for source, values in () if self.is_finished else self._candidates(number):
+            made = self._configuration(values)
+            if made and made.id not in self._entries:
+                self._enter(values, made.id, number)
+                return Proposal(dict(values), made, number, source)
+        self._exhausted = True
+        return None
+
+    def tell(self, configuration_id: str, outcome: Outcome) -> None:
+        """Report how a proposed configuration ended; a second report of the same one is ignored."""
+        entry = self._entries.get(configuration_id)
+        if entry and entry.trial and configuration_id not in self._outcomes:
+            self._tell(entry.trial, outcome)
+        self._outcomes.setdefault(configuration_id, outcome)
+
+    def pause(self, configuration_id: str) -> None:
+        """A configuration waits at a rung: it may go on, so nothing is told yet."""
+        self._paused.add(configuration_id)
+
+    def resume(self, configuration_id: str) -> None:
+        """A configuration is trained again, if it was paused."""
+        self._paused.discard(configuration_id)
+
+    def remember(self, values: Values, configuration_id: str, number: int | None = None) -> None:
+        """Take over a configuration that was proposed in an earlier run; `tell` its outcome where it has one.
+
+        Args:
+            values: Its tuned values.
+            configuration_id: Its identity; where the space makes something else of the values, it has changed,
+                and the configuration counts as tried but teaches the sampler nothing.
+            number: Its place in the order of proposals; by default the first free one.
+        """
+        if configuration_id not in self._entries:
+            free = number is None or number in self._numbers
+            self._enter(values, configuration_id, self._free_number() if free else number or 0)
+
+    def begin_with(self, values: Sequence[Values], count: int) -> None:
+        """Propose these first: of those that are possible here the first `count`."""
+        made = {found.id: taken for taken in values if (found := self._taken_over(taken))}
+        self._warm = list(made.values())[:count]
+
+    def best(self, count: int | None = None) -> list[tuple[dict[str, Any], Outcome]]:
+        """Values and outcomes of the best configurations that were trained to the end, the best first."""
+        ended = sorted(
+            key
+            for key, outcome in self._outcomes.items()
+            if key in self._entries and outcome.status == "completed" and self._point(outcome)
+        )
+        order = ranked([self._point(self._outcomes[key]) or () for key in ended])[:count]
+        return [(self._entries[ended[i]].values, self._outcomes[ended[i]]) for i in order]
+
+    def frozen(self) -> dict[str, optuna.trial.FrozenTrial]:
+        """What the study knows of each configuration, in the order of the proposals."""
+        trials = self._study.get_trials(deepcopy=False)
+        entries = sorted(self._entries.items(), key=lambda item: item[1].number)
+        return {key: trials[entry.trial.number] for key, entry in entries if entry.trial}
+
+    def frozen_trial(self, configuration_id: str) -> optuna.trial.FrozenTrial | None:
+        """What the study knows of one configuration; None of one that teaches it nothing."""
+        entry = self._entries[configuration_id]
+        return self._study.get_trials(deepcopy=False)[entry.trial.number] if entry.trial else None
+
+    def _candidates(self, number: int) -> Iterator[tuple[str, Values]]:
+        yield from (("warm_start", values) for values in self._warm)
+        if self.sampler.name != "grid":
+            for sampler, draws in ((self.sampler, MODEL_DRAWS), (Random(name="random"), RANDOM_DRAWS)):
+                for attempt in range(draws):
+                    seed = int(digest([self._seed, sampler.name, number, attempt]), 16) % 2**32
+                    yield sampler.name, self._drawn(sampler, seed, self._wanted_method(number))
+        yield from (("grid", values) for values in self._grid)
+
+    def _wanted_method(self, number: int) -> str | None:
+        """The method that is to be tried under a number, the same whatever got lost; None if any will do."""
+        warm = {values.get("method") for values in self._warm}
+        methods = [method for method in self._methods if method not in warm]
+        place = number - len(self._warm)
+        if 0 <= place < len(methods):
+            return methods[place]
+        return self._untried[0] if self._untried else None
+
+    def _drawn(self, sampler: Sampler, seed: int, method: str | None) -> Values:
+        """What a sampler suggests; Optuna forgets it, for only what is accepted is to count."""
+        trial = self._next_trial({"method": method} if method else {}, sampler, seed)
+        values = self._suggested(trial)
+        self._study.tell(trial, state=TrialState.FAIL)
+        return values
+
+    def _enter(self, values: Values, configuration_id: str, number: int) -> None:
+        # Only CMA-ES marks its trials, with their generation; for all others a cheap sampler does.
+        sampler = self.sampler if isinstance(self.sampler, CmaEs) else Random(name="random")
+        trial: Trial | None = self._next_trial(_parameters(values, self.cell), sampler, self._seed)
+        made = self._configuration(self._suggested(trial))
+        if made is None or made.id != configuration_id:
+            self._study.tell(trial, state=TrialState.FAIL)
+            trial = None
+        else:
+            self._untried = [method for method in self._untried if method != made.method]
+        self._entries[configuration_id] = _Entry(dict(values), number, trial)
+        self._numbers.add(number)
+
+    def _free_number(self) -> int:
+        while self._lowest in self._numbers:
+            self._lowest += 1
+        return self._lowest
+
+    def _next_trial(self, fixed: dict[str, Any], sampler: Sampler, seed: int) -> Trial:
+        self._study.sampler = build(sampler, seed)
+        if fixed:
+            self._study.enqueue_trial(fixed)
+        return self._study.ask()
+
+    def _suggested(self, trial: Trial) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        method = next(iter(self.cell.distributions))
+        if "method" in self.cell.domains:
+            method = values["method"] = trial.suggest_categorical("method", tuple(self.cell.distributions))
+        if "distribution" in self.cell.domains:
+            choices = self.cell.distributions[method]
+            values["distribution"] = trial.suggest_categorical(f"distribution[{method}]", choices)
+        for axis, domain in self.cell.domains.items():
+            if axis not in {"method", "distribution"} and asks(method, axis):
+                values[axis] = _suggest(trial, axis, domain)
+        return values
+
+    def _configuration(self, values: Values) -> Configuration | None:
+        """What `values` make of the cell; None if, each valid by itself, they do not fit together or the cell."""
+        method = values.get("method", next(iter(self.cell.distributions)))
+        distributions = self.cell.distributions.get(method, ())
+        if not distributions or values.get("distribution", distributions[0]) not in distributions:
+            return None
+        fixed = {"method": method, "distribution": distributions[0], **self.cell.levels}
+        try:
+            return configuration(self._space, {**fixed, **values})
+        except ValidationError:
+            return None
+
+    def _taken_over(self, values: Values) -> Configuration | None:
+        """What values of another cell make here; None where they are not among what is proposed here."""
+        method = values.get("method", next(iter(self.cell.distributions)))
+        asked = {axis for axis in self.cell.domains if asks(method, axis)}
+        return self._configuration(values) if asked == values.keys() else None
+
+    def _tell(self, trial: Trial, outcome: Outcome) -> None:
+        """Early-stopped trials are told as pruned at the epoch they got to: their value is not a final one."""
+        values = self._values(outcome)
+        if values is None or outcome.status == "failed":
+            self._study.tell(trial, state=TrialState.FAIL)
+        elif outcome.status == "completed":
+            self._study.tell(trial, values)
+        elif len(values) == 1:
+            trial.report(values[0], outcome.epochs)
+            self._study.tell(trial, state=TrialState.PRUNED)
+        else:  # a front has no place for what was not trained to the end
+            self._study.tell(trial, state=TrialState.FAIL)
+
+    def _values(self, outcome: Outcome) -> list[float] | None:
+        """All objectives; None where one is missing."""
+        found = [outcome.objective, *(outcome.against.get(name) for name in self._space.against)]
+        known = [value for value in found if value is not None and not math.isnan(value)]
+        return known if len(known) == len(found) else None
+
+    def _point(self, outcome: Outcome) -> Point | None:
+        """All objectives, signed so that more is better."""
+        values = self._values(outcome)
+        if values is None:
+            return None
+        signs = [1, *(1 if DIRECTIONS[name] == "maximize" else -1 for name in self._space.against)]
+        return tuple(sign * value for sign, value in zip(signs, values, strict=True))

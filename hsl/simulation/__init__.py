@@ -1,0 +1,1 @@
+"""Early stopping, spot machines and warm starts replayed on recorded learning curves."""

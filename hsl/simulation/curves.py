@@ -1,0 +1,157 @@
+"""Learning curves of a store, as a replay needs them. No torch, no ray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from hsl.errors import NothingMatchedError
+from hsl.results.audit import objective_metrics
+from hsl.store.documents import mapping
+from hsl.store.store import Store
+
+OBJECTIVE = "objective"
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """One trial that was trained to the end.
+
+    Attributes:
+        trial_id: Its identity.
+        cell: Its cell.
+        rows: Evaluated epochs: ``epoch``, ``epochs_at_target``, ``objective``.
+        seconds: Training time up to each of them.
+        parameters: Tuned values (axis -> value).
+    """
+
+    trial_id: str
+    cell: str
+    rows: tuple[Mapping[str, Any], ...]
+    seconds: tuple[float, ...]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def final(self) -> float:
+        """Objective at the end."""
+        return float(self.rows[-1][OBJECTIVE])
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the full training."""
+        return int(self.rows[-1]["epoch"])
+
+    def stations(self, milestones: tuple[int, ...], progress: str) -> tuple[int, ...]:
+        """Indices of the rows at which it reports: the first evaluation at or after each milestone, and the end.
+
+        Args:
+            milestones: When it is judged.
+            progress: Column that they count.
+        """
+        return _stations(tuple(row[progress] for row in self.rows), milestones)
+
+    def epoch_at(self, seconds: float) -> float:
+        """Epochs trained after some training time, parts of epochs included; even between two rows."""
+        return float(np.interp(seconds, (0.0, *self.seconds), (0.0, *self._ends)))
+
+    def seconds_at(self, epoch: float) -> float:
+        """Training time of some epochs."""
+        return float(np.interp(epoch, (0.0, *self._ends), (0.0, *self.seconds)))
+
+    def station_after(self, epoch: float, stations: Sequence[int]) -> int:
+        """Which of some rows is the first beyond some epochs; the last where none is."""
+        beyond = (n for n, row in enumerate(stations) if self._ends[row] > epoch)
+        return next(beyond, len(stations) - 1)
+
+    @property
+    def _ends(self) -> tuple[float, ...]:
+        return tuple(row["epoch"] for row in self.rows)
+
+
+@lru_cache(maxsize=4096)
+def _stations(progress: tuple[int, ...], milestones: tuple[int, ...]) -> tuple[int, ...]:
+    last = len(progress) - 1
+    reached = (next((i for i, at in enumerate(progress) if at >= m), last) for m in milestones)
+    return tuple(sorted({*reached, last}))
+
+
+def read_curves(store: Store) -> tuple[list[Curve], int]:
+    """Curves of the search stage that go to the end, in the order in which the trials ended.
+
+    Returns:
+        The curves, and how many trials of the search were left out because they were stopped or failed.
+
+    Raises:
+        NothingMatchedError: If there is none.
+    """
+    trials = store.read("trials", ["sequence", "trial_id", "cell", "stage", "status", "parameters"])
+    search = trials.filter(pc.equal(trials["stage"], "search")).sort_by("sequence")
+    full = search.filter(pc.equal(search["status"], "completed"))
+    rows = _rows_by_trial(store, objective_metrics(store))
+    curves = [
+        replace(curve, parameters=mapping(trial, "trials", "parameters"))
+        for trial in full.to_pylist()
+        if (curve := _curve(trial["trial_id"], trial["cell"], rows.get(trial["trial_id"], [])))
+    ]
+    if not curves:
+        raise NothingMatchedError(
+            f"{store.uri} has no trial of the search that was trained to the end; "
+            f"record some with early_stopping=none or a larger early_stopping.exempt"
+        )
+    return curves, len(search) - len(curves)
+
+
+def _rows_by_trial(store: Store, metrics: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
+    names = ["trial_id", "epoch", "epochs_at_target", "seconds"]
+    table = store.read("epochs", [*names, *sorted(set(metrics.values()))])
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in table.sort_by([("trial_id", "ascending"), ("epoch", "ascending")]).to_pylist():
+        if metric := metrics.get(row["trial_id"]):
+            plain = {name: row[name] for name in names[1:]} | {OBJECTIVE: row[metric]}
+            rows.setdefault(row["trial_id"], []).append(plain)
+    return rows
+
+
+def _curve(trial_id: str, cell: str, rows: Sequence[dict[str, Any]]) -> Curve | None:
+    spent = np.cumsum([row["seconds"] or 0.0 for row in rows]).tolist()
+    kept = [(row, at) for row, at in zip(rows, spent, strict=True) if row[OBJECTIVE] is not None]
+    if not kept or kept[-1][0] is not rows[-1] or any(row["epochs_at_target"] is None for row, _ in kept):
+        return None
+    plain = tuple({name: row[name] for name in ("epoch", "epochs_at_target", OBJECTIVE)} for row, _ in kept)
+    return Curve(trial_id, cell, plain, tuple(at for _, at in kept))
+
+
+def by_cell(curves: Iterable[Curve]) -> dict[str, list[Curve]]:
+    """Curves of each cell, in their order."""
+    cells: dict[str, list[Curve]] = {}
+    for curve in curves:
+        cells.setdefault(curve.cell, []).append(curve)
+    return cells
+
+
+def paced(curves: Sequence[Curve], epoch_seconds: float) -> list[Curve]:
+    """The same curves of a slower or faster training: an epoch takes `epoch_seconds` on average over all."""
+    spent = sum(curve.seconds[-1] for curve in curves)
+    if not spent:
+        raise NothingMatchedError(
+            "the store does not say how long its epochs took, so their time cannot be scaled"
+        )
+    factor = epoch_seconds * sum(curve.epochs for curve in curves) / spent
+    return [replace(curve, seconds=tuple(factor * at for at in curve.seconds)) for curve in curves]
+
+
+def resampled(curves: Sequence[Curve], count: int, seed: int) -> list[Curve]:
+    """`count` curves drawn with replacement, equally many in each cell, each with an id of its own."""
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for number, (_, own) in enumerate(sorted(by_cell(curves).items())):
+        before, cells = number * count, len(by_cell(curves))
+        size = (before + count) // cells - before // cells
+        picked = rng.integers(len(own), size=size)
+        drawn += [replace(own[i], trial_id=f"{own[i].trial_id}~{n}") for n, i in enumerate(picked)]
+    return drawn

@@ -1,0 +1,240 @@
+"""What another early stopping would have cost: the judges of a sweep on recorded curves, with a virtual clock.
+
+Time is that of the recorded epochs. Not simulated: start-up, the driver's own time, workers that disturb each other.
+Nodes may be lost (`hsl.simulation.spot_nodes`): their trials go on from their last checkpoint wherever a place is free,
+before anything new starts, and report again what they have reported already.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+
+from hsl.simulation.curves import OBJECTIVE, Curve
+from hsl.simulation.spot_nodes import Nodes, Spot
+from hsl.stopping.pauses import Pauses
+from hsl.stopping.rule import Decision, Judge
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What one replay came to.
+
+    Attributes:
+        epochs: Epochs trained, each counted once.
+        seconds: When the last trial ended, on the virtual clock.
+        finished: Trials that were trained to the end.
+        best: Best final objective of every cell that has a finished trial.
+        losses: Nodes that were lost with trials on them.
+        repeated: Epochs that were trained again, parts of epochs included.
+        node_seconds: Time that nodes held trials, summed over nodes.
+    """
+
+    epochs: int
+    seconds: float
+    finished: int
+    best: Mapping[str, float]
+    losses: int = 0
+    repeated: float = 0.0
+    node_seconds: float = 0.0
+
+
+@dataclass
+class Running:
+    """A trial under way.
+
+    Attributes:
+        curve: What it will report.
+        stations: Rows at which it reports.
+        next: Which of them comes next.
+        done: Seconds of its training up to where it started or reported last.
+        since: When that was, on the virtual clock.
+        kept: Epochs that its last known checkpoint holds.
+        reported: Epochs that it has reported.
+        place: Where it runs.
+        event: Number of the event that it waits for.
+    """
+
+    curve: Curve
+    stations: tuple[int, ...]
+    next: int = 0
+    done: float = 0.0
+    since: float = 0.0
+    kept: float = 0.0
+    reported: int = 0
+    place: int = 0
+    event: int = 0
+
+    @property
+    def row(self) -> int:
+        """Index of the row that is reported next."""
+        return self.stations[self.next]
+
+    def seconds(self) -> float:
+        """How long it trains until then."""
+        return self.curve.seconds[self.row] - self.done
+
+    def fall_back(self, now: float, interval: float) -> float:
+        """Return to the last checkpoint.
+
+        Args:
+            now: When its node was lost.
+            interval: Epochs between checkpoints; 0 for no loss.
+
+        Returns:
+            Epochs that are to be trained again.
+        """
+        epoch = self.curve.epoch_at(self.done + now - self.since)
+        written = math.floor(epoch / interval) * interval if interval else epoch
+        self.kept = max(self.kept, written)
+        self.done = self.curve.seconds_at(self.kept)
+        self.next = self.curve.station_after(self.kept, self.stations)
+        return max(0.0, epoch - self.kept)
+
+
+class Replay:
+    """A sweep without training.
+
+    Args:
+        judge: Early stopping.
+        cells: Curves of every cell in the order in which they are proposed.
+        workers: How many trials run at once.
+        spot: How nodes are lost; by default none is.
+        seed: Seed of the losses.
+    """
+
+    def __init__(
+        self,
+        judge: Judge,
+        cells: Mapping[str, Sequence[Curve]],
+        workers: int,
+        spot: Spot | None = None,
+        seed: int = 0,
+    ) -> None:
+        self._judge = judge
+        self._proposed = {cell: deque(curves) for cell, curves in cells.items()}
+        self._sizes = {cell: len(curves) for cell, curves in cells.items()}
+        self._open = {cell: bool(queue) for cell, queue in self._proposed.items()}
+        self._pauses: Pauses[Running] = Pauses(judge)
+        self._turns = [(0.0, number, cell) for number, cell in enumerate(cells) if cells[cell]]
+        self._spot = spot or Spot()
+        self._nodes: Nodes[Running] = Nodes(workers, self._spot, seed)
+        self._lost: deque[Running] = deque()
+        self._events: list[tuple[float, int, Running | Loss | Arrival]] = []
+        self._numbered = 0
+        self._under_way = 0
+        self._epochs = 0
+        self._repeated = 0.0
+        self._finals: list[tuple[str, float]] = []
+
+    def run(self) -> Replayed:
+        """Run until nothing is left."""
+        now = 0.0
+        for node in range(self._nodes.count):
+            self._await_loss(node, now)
+        self._fill(now)
+        while self._under_way:
+            now, number, event = heappop(self._events)
+            if isinstance(event, Loss):
+                self._lose(event.node, now)
+            elif isinstance(event, Arrival):
+                self._nodes.replace(event.node)
+                self._await_loss(event.node, now)
+            elif event.event == number:
+                self._report(event, now)
+            else:  # its node was lost meanwhile
+                continue
+            self._fill(now)
+        best: dict[str, float] = {}
+        for cell, value in self._finals:
+            best[cell] = max(value, best.get(cell, value))
+        nodes = self._nodes
+        return Replayed(
+            self._epochs, now, len(self._finals), best, nodes.losses, self._repeated, nodes.seconds
+        )
+
+    def _fill(self, now: float) -> None:
+        """Give free workers something to do: who lost its node first, then who was promoted, then new trials."""
+        while not self._nodes.is_full:
+            if self._lost:
+                trial: Running | None = self._lost.popleft()
+            elif trial := self._pauses.take(self._open) or self._new():
+                self._under_way += 1
+                self._pauses.start(trial.curve.cell)
+            if trial is None:
+                return
+            trial.place = self._nodes.take(trial, now)
+            self._train(trial, now)
+
+    def _new(self) -> Running | None:
+        """A new trial, the cells served evenly."""
+        if not self._turns:
+            return None
+        _, number, cell = heappop(self._turns)
+        queue = self._proposed[cell]
+        curve = queue.popleft()
+        self._open[cell] = bool(queue)
+        if queue:
+            heappush(self._turns, (1 - len(queue) / self._sizes[cell], number, cell))
+        return Running(curve, curve.stations(self._judge.milestones, self._judge.progress))
+
+    def _train(self, trial: Running, now: float) -> None:
+        trial.since = now
+        trial.event = self._schedule(now + trial.seconds(), trial)
+
+    def _schedule(self, at: float, event: Running | Loss | Arrival) -> int:
+        self._numbered += 1
+        heappush(self._events, (at, self._numbered, event))
+        return self._numbered
+
+    def _await_loss(self, node: int, now: float) -> None:
+        life = self._nodes.life()
+        if life < math.inf:
+            self._schedule(now + life, Loss(node))
+
+    def _lose(self, node: int, now: float) -> None:
+        trials = self._nodes.lose(node, now)
+        if not trials:  # it was not there, and the one that will be is as likely to be lost
+            self._await_loss(node, now)
+            return
+        for trial in trials:
+            trial.event = 0
+            self._repeated += trial.fall_back(now, self._spot.checkpoint_interval)
+        self._lost.extend(trials)
+        self._schedule(now + self._spot.replacement, Arrival(node))
+
+    def _report(self, trial: Running, now: float) -> None:
+        curve, row = trial.curve, trial.curve.rows[trial.row]
+        self._epochs += max(0, row["epoch"] - trial.reported)
+        trial.reported = max(row["epoch"], trial.reported)
+        trial.done = curve.seconds[trial.row]
+        decision = self._judge.report(curve.cell, curve.trial_id, row, OBJECTIVE).decision
+        trial.next += 1
+        ended = trial.next == len(trial.stations)
+        if decision is Decision.CONTINUE and not ended:
+            self._train(trial, now)
+            return
+        if ended:
+            self._finals.append((curve.cell, curve.final))
+            self._judge.end(curve.cell, curve.trial_id, failed=False)
+        trial.kept = row["epoch"]  # a trial that waits has written a checkpoint
+        self._under_way -= 1
+        self._nodes.give(trial.place, now)
+        self._pauses.end(curve.cell, curve.trial_id, trial)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A node is taken away."""
+
+    node: int
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A node has come for one that was lost."""
+
+    node: int

@@ -1,0 +1,93 @@
+"""A warm start on recorded curves: each cell begins with what resembles the best of its neighbours.
+
+A sweep would train the very configurations that were best in a neighbouring cell. What was recorded are others, so
+the nearest of the cell's own configurations stand in for them (distance of Gower, Biometrics 27, 1971, numbers that
+are all positive by their logarithm). This understates a warm start where configurations are few.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import yaml
+
+from hsl.planning.neighbours import neighbours
+from hsl.planning.plan import make_plan
+from hsl.simulation.comparison import Cells, Order
+from hsl.simulation.curves import Curve
+from hsl.space.load import make_space
+from hsl.store.store import Store
+
+Values = Mapping[str, Any]
+
+
+def sources(store: Store) -> dict[str, tuple[str, ...]]:
+    """Names of the cells that each cell would begin from, the nearest first, by the stored space.
+
+    Raises:
+        SpaceError: If this version cannot read the space.
+        StoreError: If there is no store.
+    """
+    plan = make_plan(make_space(yaml.safe_load(store.read_space() or "") or {}, f"{store.uri}/space.yaml"))
+    return {cell.name: tuple(other.name for other in neighbours(cell, plan)) for cell in plan.cells}
+
+
+def warmed(order: Order, neighbouring: Mapping[str, Sequence[str]], count: int) -> Order:
+    """`order`, but the `count` configurations nearest to the best of the neighbours come first.
+
+    Args:
+        order: What else there is, and in which order.
+        neighbouring: Cells that each cell begins from, the nearest first.
+        count: How many configurations each cell begins with.
+    """
+
+    def warm(cells: Cells, rng: np.random.Generator) -> dict[str, list[Curve]]:
+        found = order(cells, rng)
+        return {cell: _begun(cells, found, neighbouring.get(cell, ()), cell, count) for cell in found}
+
+    return warm
+
+
+def _begun(
+    cells: Cells, found: Mapping[str, Sequence[Curve]], others: Sequence[str], cell: str, count: int
+) -> list[Curve]:
+    """As many configurations as `order` gave the cell, those that stand in for the neighbours' best first."""
+    ranks = [sorted(cells[other], key=lambda curve: -curve.final) for other in others if other in cells]
+    wanted = [rank[place] for place in range(count) for rank in ranks if place < len(rank)][:count]
+    own, first = list(cells[cell]), list[Curve]()
+    spans = _spans([curve.parameters for curve in own])
+    for best in wanted:
+        left = [curve for curve in own if curve not in first]
+        if left:
+            first.append(min(left, key=lambda curve: distance(curve.parameters, best.parameters, spans)))
+    rest = [curve for curve in found[cell] if curve not in first]
+    return [*first, *rest][: len(found[cell])]
+
+
+def distance(a: Values, b: Values, spans: Mapping[str, float]) -> float:
+    """Mean over all parameters: 1 where they differ, numbers by their distance as a share of its span."""
+    names = sorted({*a, *b})
+    return sum(_apart(a.get(name), b.get(name), spans.get(name)) for name in names) / max(1, len(names))
+
+
+def _apart(a: Any, b: Any, span: float | None) -> float:
+    if span and _is_number(a) and _is_number(b) and min(a, b) > 0:
+        return min(1.0, abs(math.log(a / b)) / span)
+    return float(a != b)
+
+
+def _spans(configurations: Sequence[Values]) -> dict[str, float]:
+    """Logarithmic range of each parameter whose values are positive numbers."""
+    values: dict[str, list[Any]] = {}
+    for configuration in configurations:
+        for name, value in configuration.items():
+            values.setdefault(name, []).append(value)
+    numeric = {n: v for n, v in values.items() if all(_is_number(x) and x > 0 for x in v)}
+    return {name: math.log(max(own) / min(own)) for name, own in numeric.items()}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

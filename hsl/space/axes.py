@@ -1,0 +1,144 @@
+"""Axes of a space: what a factor may vary and a search may tune, and how their values make a configuration.
+
+An axis is ``regime``, ``method``, ``distribution``, ``sparsity``, ``model``, ``init``, ``training.FIELD`` or
+``method.HYPERPARAMETER``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from hsl.errors import MethodError, close_match
+from hsl.space.objective import default_regime
+from hsl.space.schema import SearchSpace
+from hsl.sparsity.methods import METHODS, check_hyperparameters
+from hsl.training.configuration import (
+    Configuration,
+    DistributionName,
+    Layers,
+    MethodName,
+    Sparsity,
+    Training,
+    model_spec,
+)
+
+Values = Mapping[str, Any]
+
+
+def is_sparsification(axis: str) -> bool:
+    """Whether `axis` says how the network is made sparse, which a dense baseline has no use for."""
+    return axis in {"method", "distribution", "sparsity", "init"} or axis.startswith("method.")
+
+
+def level_name(axis: str, level: Any) -> str:
+    """A level as part of a cell's name: by itself where it speaks for itself, else with its axis."""
+    if axis in {"regime", "method", "distribution", "sparsity"}:
+        return str(level)
+    if isinstance(level, Mapping):
+        options = ",".join(f"{key}={value}" for key, value in level.items() if key != "name")
+        level = f"{level.get('name')}({options})".replace(" ", "")
+    return str(level) if axis == "model" else f"{axis}={level}"
+
+
+def axis_problem(axis: str) -> str | None:
+    """What is wrong with the name of an axis, or None."""
+    known = known_axes()
+    if axis in known:
+        return None
+    return f"unknown axis{close_match(axis, known)}; known: {', '.join(known)}"
+
+
+@cache
+def known_axes() -> tuple[str, ...]:
+    """Names of all axes."""
+    training = (f"training.{field}" for field in Training.model_fields)
+    hyperparameters = {f"method.{h.name}" for method in METHODS.values() for h in method.hyperparameters}
+    return ("regime", *_CHECKS, *training, *sorted(hyperparameters))
+
+
+def value_problem(axis: str, value: Any) -> str | None:
+    """What is wrong with a value of a known axis other than ``regime``, or None."""
+    group, _, field = axis.partition(".")
+    try:
+        if group == "training":
+            Training.model_validate({field: value})
+        elif group == "method" and field:
+            _check_hyperparameter(field, value)
+        else:
+            _CHECKS[axis](value)
+    except ValidationError as error:
+        return "; ".join(item["msg"].removeprefix("Value error, ") for item in error.errors())
+    except MethodError as error:
+        return str(error)
+    return None
+
+
+def _check_hyperparameter(name: str, value: Any) -> None:
+    """Raise unless at least one method takes this value."""
+    owners = [key for key, method in METHODS.items() if any(h.name == name for h in method.hyperparameters)]
+    errors: list[MethodError] = []
+    for owner in owners:
+        try:
+            check_hyperparameters(owner, {name: value})
+        except MethodError as error:
+            errors.append(error)
+    if len(errors) == len(owners):
+        raise errors[0]
+
+
+_CHECKS: dict[str, Callable[[Any], object]] = {
+    "method": TypeAdapter(MethodName).validate_python,
+    "distribution": TypeAdapter(DistributionName).validate_python,
+    "sparsity": TypeAdapter(Sparsity).validate_python,
+    "model": model_spec,
+    "init": TypeAdapter(Literal["sparse", "dense"]).validate_python,
+}
+
+
+def usual_sparsity(space: SearchSpace) -> float | None:
+    """The sparsity where none is chosen: that of the space, or the highest that it tunes; None if it has neither."""
+    tuned = space.search.get("sparsity")
+    if tuned is None:
+        return space.sparsity
+    return float(max(tuned.choice or tuned.bounds or ()))
+
+
+def options_of(space: SearchSpace, axis: str) -> tuple[Any, ...]:
+    """All values that `axis` can take somewhere in the space."""
+    domain = space.search.get(axis)
+    fixed = getattr(space, axis)
+    return space.factors.get(axis) or (domain.choice if domain else None) or ((fixed,) if fixed else ())
+
+
+def configuration(space: SearchSpace, values: Values) -> Configuration:
+    """The configuration that `values` (axis -> value, over the space's own defaults) describe.
+
+    Args:
+        space: The search space.
+        values: Values by axis; ``method.*`` of other methods are ignored.
+
+    Returns:
+        A validated configuration; a dense one has sparsity 0 and no distribution.
+    """
+    method = values.get("method", space.method) or "dense"
+    dense = not METHODS[method].distributions
+    training = {axis.partition(".")[2]: v for axis, v in values.items() if axis.startswith("training.")}
+    takes = {h.name for h in METHODS[method].hyperparameters}
+    given = {axis.partition(".")[2]: v for axis, v in values.items() if axis.startswith("method.")}
+    return Configuration(
+        dataset=space.dataset,
+        model=model_spec(values.get("model", space.model)),
+        split=space.split,
+        training=Training.model_validate({**space.training.model_dump(), **training}),
+        regime=space.regimes[values.get("regime") or default_regime(space.regime, space.regimes)].hardness,
+        method=method,
+        hyperparameters={name: value for name, value in given.items() if name in takes},
+        distribution=None if dense else values.get("distribution", space.distribution),
+        sparsity=0.0 if dense else values.get("sparsity", usual_sparsity(space)) or 0.0,
+        init=values.get("init", space.init),
+        layers=Layers() if dense else space.layers,
+    )

@@ -1,0 +1,161 @@
+"""YAML file + ``key=value`` overrides -> SearchSpace, with every problem at once: line, value, what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from hsl.errors import Problem, SpaceError
+from hsl.space.axes import known_axes
+from hsl.space.checks import search_problems
+from hsl.space.domain import Domain
+from hsl.space.problems import Location, _cross_problems, _schema_problems, _with_line
+from hsl.space.schema import SearchSpace
+from hsl.stopping.settings import EarlyStopping
+
+
+def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
+    """Read a search space.
+
+    Args:
+        path: A YAML file.
+        overrides: Dotted ``key=value`` pairs that replace or add values; the value is YAML.
+
+    Raises:
+        SpaceError: If the file is missing, is not YAML, or holds anything that is not a valid space.
+    """
+    raw, lines = _parse(Path(path))
+    for override in overrides:
+        _override(raw, override)
+    return make_space(raw, source=str(path), lines=lines)
+
+
+def make_space(
+    raw: dict[str, Any], source: str = "space", lines: Mapping[Location, int] | None = None
+) -> SearchSpace:
+    """Validate the content of a space file.
+
+    Args:
+        raw: The mapping that the YAML holds.
+        source: Where it comes from, for messages.
+        lines: Line of every location in the source, where known.
+
+    Raises:
+        SpaceError: With all problems.
+    """
+    problems = list(_cross_problems(raw))
+    space = None
+    try:
+        space = SearchSpace.model_validate(raw)
+        problems += search_problems(space)
+    except ValidationError as error:
+        problems = [*_schema_problems(error), *problems]
+    if problems or space is None:
+        raise SpaceError(
+            source, [_with_line(problem, location, lines or {}) for location, problem in problems]
+        )
+    return space
+
+
+def early_stopping_of(text: str) -> EarlyStopping | None:
+    """Early stopping as it stands in a space, written as YAML.
+
+    Raises:
+        SpaceError: With all problems.
+    """
+    source = f"early_stopping {text!r}"
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SpaceError(source, [Problem("", "not valid YAML")]) from error
+    least = {"name": "none", "dataset": "digits", "model": "mlp"}
+    return make_space({**least, "early_stopping": value}, source).early_stopping
+
+
+def _parse(path: Path) -> tuple[dict[str, Any], dict[Location, int]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SpaceError(str(path), [Problem("", f"cannot read the file: {reason}")]) from error
+    try:
+        raw = yaml.safe_load(text)
+        lines = dict(_node_lines(yaml.compose(text, Loader=yaml.SafeLoader), ()))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        message = f"not valid YAML: {getattr(error, 'problem', None) or error}"
+        line = mark.line + 1 if mark else None
+        raise SpaceError(str(path), [Problem("", message, line)]) from error
+    if not isinstance(raw, dict):
+        raise SpaceError(
+            str(path), [Problem("", "a search space is a mapping of keys to values; see the README")]
+        )
+    return raw, lines
+
+
+def _node_lines(node: yaml.Node | None, location: Location) -> Iterator[tuple[Location, int]]:
+    if node is None:
+        return
+    yield location, node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield (*location, key.value), key.start_mark.line + 1
+            yield from (
+                (at, line) for at, line in _node_lines(value, (*location, key.value)) if at != location
+            )
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _node_lines(value, (*location, index))
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    """Apply one ``dotted.key=value``; one that names an axis pins it, so that it is neither compared nor tuned."""
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise SpaceError(
+            f"override {override!r}", [Problem("", "write key=value, for example training.epochs=10")]
+        )
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SpaceError(f"override {override!r}", [Problem(key, f"not a YAML value: {text!r}")]) from error
+    if key in known_axes():
+        _pin(raw, key, value)
+    else:
+        target, last = _descend(raw, key.split("."))
+        target[last] = value
+
+
+def _pin(raw: dict[str, Any], axis: str, value: Any) -> None:
+    factors, search = raw.get("factors"), raw.get("search")
+    if isinstance(search, dict):
+        search.pop(axis, None)
+    if isinstance(factors, dict) and axis in factors:
+        factors[axis] = [value]
+    elif axis.startswith("method."):
+        if search is None or isinstance(search, dict):  # anything else is refused with the file
+            raw["search"] = {**(search or {}), axis: {"choice": [value]}}
+    else:
+        target, last = _descend(raw, axis.split("."))
+        target[last] = value
+
+
+def _descend(target: dict[str, Any], parts: list[str], axes: bool = False) -> tuple[dict[str, Any], str]:
+    """The mapping that holds the last part of a dotted key, and that part; the names of `axes` contain dots."""
+    whole = ".".join(parts)
+    if len(parts) == 1 or whole in target:
+        return target, whole
+    for cut in range(len(parts) - 1, 0, -1):
+        child = target.get(".".join(parts[:cut]))
+        if isinstance(child, dict):
+            return _descend(child, parts[cut:], axes=parts[:cut] in (["search"], ["factors"]))
+    if axes and parts[-1] not in Domain.model_fields:
+        return target, whole
+    cut = len(parts) - 1 if axes else 1
+    head = ".".join(parts[:cut])
+    target[head] = {"name": target[head]} if isinstance(target.get(head), str) else {}
+    return _descend(target[head], parts[cut:], axes=head in {"search", "factors"})

@@ -1,0 +1,162 @@
+"""What is wrong with the content of a space file, each problem at its place."""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from hsl.errors import Problem, close_match
+from hsl.space.axes import axis_problem, value_problem
+from hsl.space.domain import has_twins
+from hsl.space.schema import SearchSpace
+from hsl.stopping.settings import EARLY_STOPPING
+
+Location = tuple[str | int, ...]
+
+
+def _schema_problems(error: ValidationError) -> Iterator[tuple[Location, Problem]]:
+    for item in error.errors(include_url=False):
+        location, kind = _without_kind(tuple(item["loc"]))
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            known = sorted(kind.model_fields) if kind else _keys_at(location[:-1])
+            message = f"unknown key{close_match(location[-1], known)}; known: {', '.join(known)}"
+        elif item["type"] == "missing":
+            message = "missing, and it has no default"
+        elif item["type"] == "too_short":
+            message = "empty; give at least one"
+        elif not isinstance(item["input"], dict | list | tuple):
+            message = f"{item['input']!r}: {message}"
+        yield location, Problem(_dotted(location), message)
+
+
+def _without_kind(location: Location) -> tuple[Location, type[BaseModel] | None]:
+    """Where a problem of `early_stopping` stands in the file, and the model that pydantic names in between."""
+    if location[:1] != ("early_stopping",) or len(location) < 2:
+        return location, None
+    return (location[0], *location[2:]), EARLY_STOPPING.get(str(location[1]))
+
+
+def _keys_at(location: Location) -> list[str]:
+    """Keys that the schema has at `location`."""
+    annotation: Any = SearchSpace
+    for part in location:
+        annotation = _step(annotation, part)
+    models = [kind for kind in _alternatives(annotation) if _is_model(kind)]
+    return sorted({key for model in models for key in model.model_fields})
+
+
+def _step(annotation: Any, part: str | int) -> Any:
+    for kind in _alternatives(annotation):
+        if _is_model(kind) and part in kind.model_fields:
+            return kind.model_fields[part].annotation
+        if get_origin(kind) is dict:
+            return get_args(kind)[1]
+    return annotation
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    if get_origin(annotation) is Annotated:
+        return _alternatives(get_args(annotation)[0])
+    if get_origin(annotation) in {Union, types.UnionType}:
+        return [kind for part in get_args(annotation) for kind in _alternatives(part)]
+    return [annotation]
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _cross_problems(raw: Mapping[str, Any]) -> Iterator[tuple[Location, Problem]]:
+    """Problems between parts of a space, found in whatever of it has the right form."""
+    regimes = raw.get("regimes", {"clean": {}})
+    names = list(regimes) if isinstance(regimes, dict) else []
+    factors = raw.get("factors") or {}
+    search = raw.get("search") or {}
+    levels = {k: v for k, v in factors.items() if isinstance(v, list)} if isinstance(factors, dict) else {}
+    domains = {k: v for k, v in search.items() if isinstance(v, dict)} if isinstance(search, dict) else {}
+    yield from _twins(regimes if isinstance(regimes, dict) else {})
+    for axis, values in levels.items():
+        yield from _axis_problems(("factors", axis), axis, values, names)
+    for axis, domain in domains.items():
+        values = _probes(domain)
+        if axis == "regime" or (axis == "sparsity" and axis not in (raw.get("against") or ())):
+            message = f"{axis} is compared, never tuned: the search would pick the easiest; use factors"
+            yield ("search", axis), Problem(f"search.{axis}", message)
+        yield from _axis_problems(("search", axis), axis, values, names)
+        if axis in levels:
+            yield (
+                ("search", axis),
+                Problem(f"search.{axis}", "also a factor; an axis is compared or tuned, not both"),
+            )
+    regime = raw.get("regime")
+    if regime is not None and names and regime not in names:
+        yield ("regime",), Problem("regime", _unknown_regime(regime, names))
+    if regime is None and len(names) > 1 and "regime" not in levels:
+        message = (
+            f"{len(names)} are described and none is chosen; add regime to factors, or set regime: {names[0]}"
+        )
+        yield ("regimes",), Problem("regimes", message)
+
+
+def _probes(domain: Mapping[str, Any]) -> list[Any]:
+    """Values that a domain offers: its choices, or its bounds and, of a real range, a value between them."""
+    kind, values = next(((k, v) for k, v in domain.items() if isinstance(v, list)), ("", []))
+    is_range = kind in {"uniform", "loguniform"} and all(isinstance(v, int | float) for v in values)
+    if not is_range or len(values) != 2:
+        return values
+    between = values[0] + (values[1] - values[0]) / math.e  # never a whole number
+    return [*values, float(f"{between:.6g}")]
+
+
+def _axis_problems(
+    location: Location, axis: str, values: list[Any], regimes: list[str]
+) -> Iterator[tuple[Location, Problem]]:
+    where = _dotted(location)
+    if message := axis_problem(axis):
+        yield location, Problem(where, message)
+        return
+    if has_twins(values):
+        yield location, Problem(where, "a value is listed twice")
+    for index, value in enumerate(values):
+        message = _level_problem(axis, value, regimes, tuned=location[0] == "search")
+        if message:
+            yield (*location, index), Problem(where, f"{value!r}: {message}")
+
+
+def _level_problem(axis: str, value: Any, regimes: list[str], tuned: bool) -> str | None:
+    if axis == "regime":
+        return None if value in regimes else _unknown_regime(value, regimes)
+    if axis == "method" and value == "dense" and tuned:
+        return "dense is a baseline with cells of its own: leave it out here and set baseline: dense"
+    return value_problem(axis, value)
+
+
+def _unknown_regime(value: object, regimes: list[str]) -> str:
+    return f"unknown regime {value!r}{close_match(value, regimes)}; known: {', '.join(regimes)}"
+
+
+def _twins(regimes: Mapping[str, Any]) -> Iterator[tuple[Location, Problem]]:
+    seen: dict[str, str] = {}
+    for name, content in regimes.items():
+        first = seen.setdefault(repr(content), name)
+        if first != name:
+            yield (
+                ("regimes", name),
+                Problem(f"regimes.{name}", f"the same as regime {first!r}; a level is listed once"),
+            )
+
+
+def _with_line(problem: Problem, location: Location, lines: Mapping[Location, int]) -> Problem:
+    for cut in range(len(location), 0, -1):
+        if location[:cut] in lines:
+            return Problem(problem.where, problem.message, lines[location[:cut]])
+    return problem
+
+
+def _dotted(location: Location) -> str:
+    return ".".join(str(part) for part in location)

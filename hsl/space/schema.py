@@ -1,0 +1,97 @@
+"""The schema of a search space. Torch-free and ray-free."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from hsl.space.domain import Domain
+from hsl.space.objective import Objective, SpaceRegime
+from hsl.space.samplers import Sampler, Tpe
+from hsl.space.sections import Budget, Confirm, Cost, Price, WarmStart
+from hsl.stopping.settings import EarlyStopping, Stratified, _kind
+from hsl.training.configuration import (
+    DatasetName,
+    DistributionName,
+    Layers,
+    MethodName,
+    ModelSpec,
+    Sparsity,
+    Split,
+    Strict,
+    Training,
+    model_spec,
+)
+from hsl.training.measuring.evaluation_settings import Evaluation
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+class Resources(Strict):
+    """What one trial is given.
+
+    Attributes:
+        cpu: CPU cores, which are also the torch threads of the trial.
+        gpu: GPUs; a fraction packs several trials on one.
+        concurrent: Trials that run or wait for a machine at the same time; by default as many as fit on a cluster
+            when it has grown to what its file allows, without a file as many as fit on the machines that are there.
+    """
+
+    cpu: Annotated[float, Field(gt=0)] = 1
+    gpu: Annotated[float, Field(ge=0)] = 0
+    concurrent: Annotated[int, Field(ge=1)] | None = None
+
+
+def _none(value: Any) -> Any:
+    """``none`` and ``off`` (which YAML reads as false) as well as YAML's own null."""
+    return None if value in ("none", "off") or value is False else value
+
+
+Model = Annotated[ModelSpec, BeforeValidator(model_spec)]
+
+
+class SearchSpace(Strict):
+    """A search space as its YAML file describes it (README has the annotated example)."""
+
+    name: Annotated[str, Field(pattern=NAME)]
+    dataset: DatasetName
+    model: Model
+    split: Split = Split()
+    training: Training = Training()
+    regimes: Annotated[dict[Annotated[str, Field(pattern=NAME)], SpaceRegime], Field(min_length=1)] = {
+        "clean": SpaceRegime()
+    }
+    factors: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = {}
+    search: dict[str, Domain] = {}
+    regime: str | None = None
+    method: MethodName | None = None
+    distribution: DistributionName | None = None
+    sparsity: Sparsity | None = None
+    init: Literal["sparse", "dense"] = "sparse"
+    layers: Layers = Layers()
+    baseline: Literal["dense"] | None = "dense"
+    sampler: Sampler = Tpe(name="tpe")
+    priority: Literal["even", "uncertain"] = "even"
+    warm_start: Annotated[WarmStart | None, BeforeValidator(_none)] = None
+    budget: Budget = Budget()
+    early_stopping: Annotated[
+        Annotated[EarlyStopping, Field(discriminator="kind")] | None, BeforeValidator(_kind)
+    ] = Stratified()
+    confirm: Confirm = Confirm()
+    objective: Objective = "matched"
+    evaluation: Evaluation = Evaluation()
+    against: tuple[Cost, ...] = ()
+    resources: Resources = Resources()
+    trial_timeout: Annotated[float, Field(gt=0)] | None = 3600
+    """Seconds without a report after which a trial's worker is killed; the trial is tried again, then failed."""
+    prices: dict[str, Price] = {}
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _front_is_not_stopped(cls, content: Any) -> Any:
+        """Early stopping looks at the objective alone and would stop the cheap networks of a front."""
+        if isinstance(content, dict) and content.get("against") and "early_stopping" not in content:
+            return {**content, "early_stopping": None}
+        return content

@@ -1,0 +1,192 @@
+"""The search space that a store was made with, and whether another one may continue it.
+
+A changed space continues a store if it only adds, or changes how, not what.
+
+What adds, and continues the store; what is there already is not trained again:
+
+- levels of factors, regimes, and a dense baseline where there was none: new cells;
+- configurations per cell: every cell's study goes on as if it had known the new budget;
+- choices of a search, and ranges that hold the former ones: what was tried counts and teaches as before;
+- confirmation: more configurations (`top`) or seeds; a winner that changes is confirmed anew.
+
+What may change freely, because no trial's result depends on it: resources, prices, time limits, limits of the budget,
+early stopping, how and in which order is searched, further objectives, what is measured in the end.
+
+What is refused, with every difference: whatever changes what a trial is or what is compared, a new factor or a newly
+tuned parameter (stored trials have no value of it), and anything that takes away. Longer training is refused, too: the
+learning rate and the sparsity follow schedules that are fractions of the training, so a training of 10 epochs is not
+the beginning of one of 20, and the two must not be ranked together. To compare lengths make ``training.epochs`` a
+factor; adding a level to it continues a store like any other level.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from hsl.errors import SpaceError, StoreError
+from hsl.space.load import make_space
+from hsl.space.objective import default_regime
+from hsl.space.schema import SearchSpace
+from hsl.store.store import Store
+
+
+def stored_space(store: Store, without: str) -> SearchSpace:
+    """The space of a store.
+
+    Args:
+        store: Where to read.
+        without: What is unknown where there is no space, and what to do: the end of the message.
+
+    Raises:
+        StoreError: If there is none, or this version cannot read it.
+    """
+    text = store.read_space()
+    if text is None:
+        raise StoreError(f"{store.uri} has no space.yaml, so {without}")
+    with readable(store):
+        raw = yaml.safe_load(text)
+        return make_space(raw if isinstance(raw, dict) else {}, source=f"{store.uri}/space.yaml")
+
+
+@contextlib.contextmanager
+def readable(store: Store) -> Iterator[None]:
+    """Say of what this version cannot make of a stored space that it is a matter of the store."""
+    try:
+        yield
+    except (SpaceError, yaml.YAMLError) as error:
+        raise StoreError(f"{store.uri} holds a space that this version cannot read: {error}") from error
+
+
+FREE = frozenset(
+    {
+        *("resources", "prices", "trial_timeout", "early_stopping", "sampler", "priority", "warm_start"),
+        *("against", "evaluation", "regime"),
+    }
+)
+"""May change; what `regime` stands for is compared by itself."""
+
+GROWS = frozenset({"regimes", "factors", "search", "budget", "confirm"})
+
+RANGES = ("uniform", "loguniform", "int")
+
+ADVICE = {
+    "training.epochs": "trials of another length are no beginnings of these; to compare lengths use a factor",
+    "objective": "the search would be steered by another metric; ask `hsl best --metric` instead",
+    "seed": "for further seeds raise confirm.seeds",
+    "name": "a store has the name of its space",
+}
+"""What to do instead, where it is not what is said below all differences."""
+
+
+def space_text(space: SearchSpace) -> str:
+    """The space with every default spelled out, as YAML."""
+    content = space.model_dump(mode="json", exclude_none=True)
+    content |= {key: None for key in ("baseline", "early_stopping") if getattr(space, key) is None}
+    return yaml.safe_dump(content, sort_keys=False)
+
+
+def check_continues(text: str | None, space: SearchSpace, where: str) -> None:
+    """Refuse a space that means something else than the stored one.
+
+    Args:
+        text: The stored space as YAML, or None for a new store.
+        space: The space to continue with.
+        where: Name of the store, for messages.
+
+    Raises:
+        StoreError: With every difference.
+    """
+    if text is None:
+        return
+    try:
+        raw = yaml.safe_load(text)
+        stored = make_space(raw if isinstance(raw, dict) else {}, source=f"{where}/space.yaml")
+    except (SpaceError, yaml.YAMLError) as error:
+        raise StoreError(f"{where} holds a space that this version cannot read: {error}") from error
+    found = list(differences(stored.model_dump(mode="json"), space.model_dump(mode="json")))
+    if found:
+        listed = "\n".join(f"  - {difference}" for difference in found)
+        raise StoreError(
+            f"{where} belongs to another search space, nothing was started\n{listed}\n"
+            f"Added regimes, levels, choices, configurations and seeds continue a store; for anything else "
+            f"take the change back, or give the space another name or another --store"
+        )
+
+
+def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+    """What `given` changes that it may not change."""
+    for key in stored:
+        old, new = _meaning(key, stored), _meaning(key, given)
+        if key in GROWS:
+            yield from _lost(key, old, new)
+        elif key == "baseline" and old is None:
+            continue
+        elif key not in FREE and old != new:
+            yield from _changed(key, old, new)
+    if "regime" not in stored["factors"] and _first_regime(stored) != _first_regime(given):
+        yield f"the regime of all trials: stored {_first_regime(stored)}, given {_first_regime(given)}"
+
+
+def _meaning(key: str, space: Mapping[str, Any]) -> Any:
+    """The part of a space that says what is trained; the limits of a budget only say when to stop."""
+    part = space[key]
+    return {"configurations_per_cell": part["configurations_per_cell"]} if key == "budget" else part
+
+
+def _first_regime(space: Mapping[str, Any]) -> str:
+    return default_regime(space["regime"], space["regimes"])
+
+
+def _lost(path: str, old: Any, new: Any) -> Iterator[str]:
+    """What of a part that may only grow is gone or different."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        yield from _lost_keys(path, old, new)
+    elif isinstance(old, list) and isinstance(new, list):
+        yield from _lost_values(path, old, new)
+    elif _is_count(old) and _is_count(new):
+        if new < old:
+            yield f"{path}: stored {old}, now only {new}"
+    elif old != new:
+        yield f"{path}: stored {_short(old)}, given {_short(new)}"
+
+
+def _lost_keys(path: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in old.items():
+        if key not in new:
+            yield f"{path}.{key}: stored {_short(value)}, now missing"
+        elif path == "regimes":
+            yield from _changed(f"{path}.{key}", value, new[key])
+        else:
+            yield from _lost(f"{path}.{key}", value, new[key])
+    if path in {"factors", "search"}:
+        for key in sorted(set(new) - set(old)):
+            yield f"{path}.{key}: new, but stored trials have no value of it"
+
+
+def _lost_values(path: str, old: list[Any], new: list[Any]) -> Iterator[str]:
+    if path.rpartition(".")[2] in RANGES:
+        if not (new[0] <= old[0] and old[1] <= new[1]):
+            yield f"{path}: stored {_short(old)}, given {_short(new)}, which leaves out some of it"
+    elif gone := [value for value in old if value not in new]:
+        yield f"{path}: stored {_short(old)}, now without {_short(gone)}"
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _changed(path: str, old: Any, new: Any) -> Iterator[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in {**old, **new}:
+            yield from _changed(f"{path}.{key}", old.get(key), new.get(key))
+    elif old != new:
+        advice = f" ({ADVICE[path]})" if path in ADVICE else ""
+        yield f"{path}: stored {_short(old)}, given {_short(new)}{advice}"
+
+
+def _short(value: Any) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()

@@ -1,0 +1,1 @@
+"""How the non-zeros of a network are split over its layers."""

@@ -1,0 +1,94 @@
+"""The budget of one training: which layers may keep how many weights, now and at the end. Torch-free."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hsl.errors import InfeasibleError
+from hsl.sparsity.distributions.allocate import DISTRIBUTIONS, allocate, non_zeros
+from hsl.sparsity.distributions.formulas import Shape, explicit, weight_count
+from hsl.sparsity.distributions.ranked import Groups, groups_of
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a network may keep: the request that every mask of a training is cut to.
+
+    Attributes:
+        shapes: Layer names and weight shapes.
+        sparsity: Target fraction of zeros over all layers, in [0, 1).
+        distribution: Name of a distribution, or densities by layer name or glob.
+        keep_dense: Layers that are never pruned, although their weights count.
+        structure: (N, M) if N of every M inputs are kept in the layers that are not dense.
+    """
+
+    shapes: Mapping[str, Shape]
+    sparsity: float
+    distribution: str | Mapping[str, float]
+    keep_dense: frozenset[str] = frozenset()
+    structure: tuple[int, int] | None = None
+
+    @property
+    def groups(self) -> Groups:
+        """Layers that are ranked together: each by itself, or several by one ranking of their weights."""
+        return groups_of(self.distribution, list(self.shapes))
+
+    def check(self) -> None:
+        """Refuse what cannot be reached.
+
+        Raises:
+            InfeasibleError: If the layers that stay dense exceed the budget, or no weight would be left.
+        """
+        self.densities()
+        if self.total() == 0:
+            raise InfeasibleError(
+                f"sparsity {self.sparsity:g} keeps none of "
+                f"{weight_count(self.shapes)} prunable weights; lower it"
+            )
+
+    def densities(self) -> dict[str, float]:
+        """Densities per layer at the target; an estimate for layers that are ranked together."""
+        if isinstance(self.distribution, str):
+            return DISTRIBUTIONS[self.distribution](self.shapes, self.sparsity, keep_dense=self.keep_dense)
+        return explicit(self.shapes, self.sparsity, self.distribution, keep_dense=self.keep_dense)
+
+    def total(self, progress: float = 1.0) -> int:
+        """Non-zeros over all layers when `progress` (in [0, 1]) of the target sparsity is due."""
+        return non_zeros(weight_count(self.shapes), self.sparsity * progress)
+
+    def counts(self, progress: float = 1.0, ceilings: Mapping[str, int] | None = None) -> dict[str, int]:
+        """Non-zeros per layer when a part of the target sparsity is due, the same part in every layer.
+
+        Args:
+            progress: That part, in [0, 1].
+            ceilings: Most non-zeros per layer; None for no limit.
+        """
+        return self._counts({name: (name,) for name in self.shapes}, progress, ceilings)
+
+    def group_counts(
+        self, progress: float = 1.0, ceilings: Mapping[str, int] | None = None
+    ) -> dict[str, int]:
+        """As `counts`, per group of layers that are ranked together; `ceilings` are still per layer."""
+        return self._counts(self.groups, progress, ceilings)
+
+    def _counts(self, groups: Groups, progress: float, ceilings: Mapping[str, int] | None) -> dict[str, int]:
+        densities = self.densities()
+        shapes: dict[str, Shape] = {
+            group: (sum(math.prod(self.shapes[name]) for name in members),)
+            for group, members in groups.items()
+        }
+        kept = {
+            group: sum(densities[name] * math.prod(self.shapes[name]) for name in members) / shapes[group][0]
+            for group, members in groups.items()
+        }
+        final = allocate(kept, shapes, self.sparsity)
+        if progress == 1.0:
+            return final
+        limits = ceilings and {
+            group: sum(ceilings[name] for name in members) for group, members in groups.items()
+        }
+        due = {group: 1.0 - (1.0 - density) * progress for group, density in kept.items()}
+        # What is gone cannot come back: no group falls below its final count, nor rises again.
+        return allocate(due, shapes, self.sparsity * progress, floors=final, ceilings=limits)

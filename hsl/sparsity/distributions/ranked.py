@@ -1,0 +1,103 @@
+"""Distributions that no formula gives: scores of weights decide. Torch-free.
+
+`global` and `halves` rank the scores of several layers together; `from:METHOD` takes the densities that
+another method's ranking over the whole network gives. Before there are scores only sums are known, so the
+functions here return estimates, the same density for all layers that are ranked together; they serve for cost
+and to see what is feasible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from hsl.sparsity.distributions.formulas import Shape, uniform
+
+GLOBAL, HALVES, FROM = "global", "halves", "from:"
+FROM_SCORES = ("from:snip", "from:grasp", "from:synflow")
+FROM_PARENTS = ("from:omp", "from:imp")
+
+Groups = dict[str, tuple[str, ...]]
+
+
+def is_ratios(distribution: object) -> bool:
+    """Whether a distribution is the layer densities of another method."""
+    return isinstance(distribution, str) and distribution.startswith(FROM)
+
+
+def global_(
+    shapes: Mapping[str, Shape], sparsity: float, *, keep_dense: Collection[str] = ()
+) -> dict[str, float]:
+    """One ranking over all layers: the split follows from the scores of the weights.
+
+    Args:
+        shapes: Layer names and weight shapes.
+        sparsity: Fraction of zeros over all layers, in [0, 1).
+        keep_dense: Layers with density 1.
+
+    Returns:
+        Layer names and estimated densities in [0, 1].
+
+    Raises:
+        InfeasibleError: If the dense layers alone hold more than the budget.
+    """
+    return uniform(shapes, sparsity, keep_dense=keep_dense)
+
+
+def halves(
+    shapes: Mapping[str, Shape], sparsity: float, *, keep_dense: Collection[str] = ()
+) -> dict[str, float]:
+    """One ranking over the shallow half of the layers and one over the deep half, each of the same sparsity.
+
+    Args:
+        shapes: Layer names and weight shapes; of an odd number of layers the middle one counts as shallow.
+        sparsity: Fraction of zeros over all layers, in [0, 1).
+        keep_dense: Layers with density 1; the others of their half make up for them.
+
+    Returns:
+        Layer names and estimated densities in [0, 1].
+
+    Raises:
+        InfeasibleError: If the dense layers of a half hold more than its budget.
+    """
+    if len(shapes) < 2:
+        return uniform(shapes, sparsity, keep_dense=keep_dense)
+    found: dict[str, float] = {}
+    for names in half_groups(list(shapes)).values():
+        half = {name: shapes[name] for name in names}
+        found |= uniform(half, sparsity, keep_dense=[name for name in keep_dense if name in half])
+    return found
+
+
+def from_ratios(
+    shapes: Mapping[str, Shape], sparsity: float, *, keep_dense: Collection[str] = ()
+) -> dict[str, float]:
+    """The layer densities that another method's scores give, ranked over the whole network before training.
+
+    Args:
+        shapes: Layer names and weight shapes.
+        sparsity: Fraction of zeros over all layers, in [0, 1).
+        keep_dense: Layers with density 1.
+
+    Returns:
+        Layer names and estimated densities in [0, 1].
+
+    Raises:
+        InfeasibleError: If the dense layers alone hold more than the budget.
+    """
+    return uniform(shapes, sparsity, keep_dense=keep_dense)
+
+
+def half_groups(names: Sequence[str]) -> Groups:
+    """The shallow and the deep half of layers given in order; of an odd number the shallow one has more."""
+    middle = (len(names) + 1) // 2
+    groups = {"shallow": tuple(names[:middle]), "deep": tuple(names[middle:])}
+    return {group: members for group, members in groups.items() if members}
+
+
+def groups_of(distribution: object, names: Sequence[str]) -> Groups:
+    """Which layers are ranked together; each layer by itself unless the distribution ranks several."""
+    if distribution == GLOBAL or is_ratios(distribution):
+        return {"all": tuple(names)}
+    if distribution == HALVES:
+        return half_groups(names)
+    return {name: (name,) for name in names}

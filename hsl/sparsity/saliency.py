@@ -1,0 +1,263 @@
+"""Scores of an untrained network, and the masks and layer densities that they give."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from hsl.errors import MethodError
+from hsl.sparsity.criteria import CRITERIA, Signals
+from hsl.sparsity.distributions.budget import Budget
+from hsl.sparsity.distributions.ranked import FROM, FROM_PARENTS, GLOBAL
+from hsl.sparsity.masks import weight_of
+from hsl.sparsity.methods import METHODS, check_hyperparameters
+from hsl.sparsity.network import Loss, Network, Parent, all_finite, complete, keep_top, load_parent_
+from hsl.sparsity.schedules import round_progress
+
+Hyperparameters = Mapping[str, float]
+
+
+def first_masks(
+    network: Network, criterion: str, loss: Loss | None, hyperparameters: Hyperparameters
+) -> dict[str, Tensor]:
+    """Masks of the weights that score highest before the first step.
+
+    Args:
+        network: What is scored.
+        criterion: Name of a criterion.
+        loss: Loss of one batch, for criteria that read gradients; synflow reads the shape of its input only.
+        hyperparameters: ``temperature`` of grasp, ``rounds`` of synflow.
+
+    Returns:
+        Layer names and masks that fit the budget.
+
+    Raises:
+        MethodError: If the loss is missing, does not depend on a layer, or has gradients that are not finite.
+    """
+    if criterion == "synflow":
+        return _synflow_masks(network, _given(loss, criterion), int(hyperparameters["rounds"]))
+    gradients: dict[str, Tensor] = {}
+    if criterion in _GRADIENTS:
+        gradients = _GRADIENTS[criterion](network, _given(loss, criterion), hyperparameters)
+        if not all_finite(gradients):
+            raise MethodError("the loss that weights are scored by has gradients that are not finite")
+    score = CRITERIA[criterion]
+    scores = {name: score(network.signals(name, gradients.get(name))) for name in network.layers}
+    return keep_top(scores, network.budget)
+
+
+def ratio_budget(network: Network, distribution: str, loss: Loss | None, parent: Parent | None) -> Budget:
+    """The budget whose layer densities are those that another method's scores give.
+
+    Args:
+        network: Before anything is pruned.
+        distribution: ``from:METHOD``.
+        loss: As of `first_masks`.
+        parent: The trained dense network, for ``from:omp`` and ``from:imp``.
+
+    Returns:
+        The network's budget with densities in place of the name.
+
+    Raises:
+        MethodError: If loss or parent are missing, or as `first_masks`.
+    """
+    method = distribution.removeprefix(FROM)
+    whole = replace(network, budget=replace(network.budget, distribution=GLOBAL))
+    if distribution in FROM_PARENTS:
+        if parent is None:
+            raise MethodError(
+                f"distribution {distribution!r} reads a trained dense network: give parent=Parent(...)"
+            )
+        with _weights_of(network.model, parent):
+            masks = first_masks(whole, "magnitude", None, {})
+    else:
+        masks = first_masks(whole, method, loss, check_hyperparameters(METHODS[method].name, {}))
+    return replace(network.budget, distribution=layer_densities(masks))
+
+
+def loss_gradients(network: Network, loss: Loss, _: Hyperparameters | None = None) -> dict[str, Tensor]:
+    """Gradients of a loss, per layer, averaged over all processes of a distributed training.
+
+    Gradients, buffers and random state of the model stay as they are.
+
+    Raises:
+        MethodError: If the loss does not depend on a layer.
+    """
+    weights = [weight_of(layer) for layer in network.layers.values()]
+    with undisturbed(network.model) as model:
+        gradients = torch.autograd.grad(loss(model), weights, allow_unused=True)
+    return _averaged(complete(dict(zip(network.layers, gradients, strict=True))))
+
+
+def hessian_gradients(network: Network, loss: Loss, hyperparameters: Hyperparameters) -> dict[str, Tensor]:
+    """H g, the gradient of half the squared norm of the gradient, per layer (Wang et al. 2020).
+
+    What the model returns is divided by ``temperature`` on the way to the loss.
+
+    Raises:
+        MethodError: If the loss does not depend on a layer.
+    """
+    weights = [weight_of(layer) for layer in network.layers.values()]
+    with undisturbed(network.model) as model, _cooled(model, hyperparameters["temperature"]):
+        found = torch.autograd.grad(loss(model), weights, allow_unused=True, create_graph=True)
+        gradients = complete(dict(zip(network.layers, found, strict=True)))
+        product = torch.stack([(g.detach() * g).sum() for g in gradients.values()]).sum()
+        products = torch.autograd.grad(product, weights, materialize_grads=True)
+    return _averaged(dict(zip(network.layers, products, strict=True)))
+
+
+_GRADIENTS: dict[str, Callable[..., dict[str, Tensor]]] = {
+    "snip": loss_gradients,
+    "grasp": hessian_gradients,
+}
+
+
+def _synflow_masks(network: Network, loss: Loss, rounds: int) -> dict[str, Tensor]:
+    """Masks of iterative SynFlow: after round k of n the density is d^(k / n)."""
+    shape = _input_shape(network.model, loss)
+    twin, weights = _linear_twin(network)
+    ones = torch.ones(1, *shape[1:], dtype=torch.float64, device=next(iter(weights.values())).device)
+    dense = {name: weight.detach().clone() for name, weight in weights.items()}
+    masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in dense.items()}
+    sparsity = network.budget.sparsity
+    for k in range(1, rounds + 1):
+        with torch.no_grad():
+            for name, weight in weights.items():
+                weight.copy_(dense[name] * masks[name])
+        scores = _synflow_scores(twin, weights, ones, network.generator)
+        progress = round_progress(sparsity, k, rounds)
+        ceilings = {name: int(mask.sum()) for name, mask in masks.items()}
+        scores = {name: score.masked_fill(~masks[name], -torch.inf) for name, score in scores.items()}
+        masks = keep_top(scores, network.budget, progress, ceilings)
+    return masks
+
+
+def _synflow_scores(
+    twin: nn.Module, weights: Mapping[str, Tensor], ones: Tensor, generator: torch.Generator
+) -> dict[str, Tensor]:
+    with torch.enable_grad():
+        flow = twin(ones).sum()
+        gradients = torch.autograd.grad(flow, list(weights.values()), materialize_grads=True)
+    if not all_finite(dict(zip(weights, gradients, strict=True))):
+        raise MethodError("the flow of synflow exceeds double precision: the network is too deep for it")
+    score = CRITERIA["synflow"]
+    return {
+        name: score(Signals(weight, gradient, generator))
+        for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
+    }
+
+
+def _linear_twin(network: Network) -> tuple[nn.Module, dict[str, nn.Parameter]]:
+    """A copy in double precision and eval mode, weights absolute, biases zero; and its prunable weights."""
+    memo: dict[int, Any] = {}
+    model = unwrapped(network.model)
+    twin = copy.deepcopy(model, memo).double().eval()
+    copies = {
+        name: _twin_parameter(layer.module, layer.parameter, memo) for name, layer in network.layers.items()
+    }
+    with torch.no_grad():
+        for name, parameter in twin.named_parameters():
+            parameter.zero_() if name.endswith("bias") else parameter.abs_()
+    return twin, copies
+
+
+def _twin_parameter(module: nn.Module, parameter: str, memo: Mapping[int, Any]) -> nn.Parameter:
+    found = memo[id(module)]._parameters[parameter]
+    assert isinstance(found, nn.Parameter)
+    return found
+
+
+def _input_shape(model: nn.Module, loss: Loss) -> torch.Size:
+    """Shape of what the loss gives to the model first."""
+    shapes: list[torch.Size] = []
+
+    def note(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        shapes.extend(value.shape for value in inputs[:1] if isinstance(value, Tensor))
+
+    with undisturbed(model) as inner:
+        handle = inner.register_forward_pre_hook(note)
+        try:
+            loss(inner)
+        finally:
+            handle.remove()
+    if not shapes:
+        raise MethodError(
+            "synflow needs a model whose first argument is a tensor, and a loss that calls the model"
+        )
+    return shapes[0]
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside DistributedDataParallel, which autograd.grad cannot pass; else the model itself."""
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[nn.Module]:
+    """Within this context, whatever runs leaves buffers and random state of the model as they were."""
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    devices = [parameter.device for parameter in model.parameters() if parameter.is_cuda][:1]
+    try:
+        with torch.random.fork_rng(devices=devices), torch.enable_grad():
+            yield unwrapped(model)
+    finally:
+        for name, buffer in model.named_buffers():
+            buffer.copy_(buffers[name])
+
+
+@contextmanager
+def _cooled(model: nn.Module, temperature: float) -> Iterator[None]:
+    """Within this context, what the model returns is divided by a temperature."""
+
+    def divide(_: nn.Module, __: object, output: object) -> Tensor:
+        if not isinstance(output, Tensor):
+            raise MethodError("grasp needs a model that returns one tensor of logits")
+        return output / temperature
+
+    handle = model.register_forward_hook(divide)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def _weights_of(model: nn.Module, parent: Parent) -> Iterator[None]:
+    """Within this context, the model has the parent's trained weights."""
+    own = {name: value.clone() for name, value in model.state_dict().items()}
+    try:
+        load_parent_(model, parent.trained, "trained")
+        yield
+    finally:
+        model.load_state_dict(own)
+
+
+def _averaged(gradients: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The mean over all processes, so that each of them makes the same mask."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return gradients
+    for gradient in gradients.values():
+        distributed.all_reduce(gradient)
+        gradient.div_(distributed.get_world_size())
+    return gradients
+
+
+def _given(loss: Loss | None, criterion: str) -> Loss:
+    if loss is None:
+        raise MethodError(
+            f"{criterion} scores the weights before the first step: give loss=, a function of the model that "
+            "returns the loss of one batch"
+        )
+    return loss
+
+
+def layer_densities(masks: Mapping[str, Tensor]) -> dict[str, float]:
+    """Fraction of active weights per layer: what another network may take as its distribution."""
+    return {name: int(mask.sum()) / mask.numel() for name, mask in masks.items()}

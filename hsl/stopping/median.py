@@ -1,0 +1,69 @@
+"""The median stopping rule within cells.
+
+A trial stops when its best value so far is below the median of the running means of the others at the same epoch
+(Golovin et al. 2017, Google Vizier, section 3.2.1). As in `hsl.stopping.rule`, only epochs since the target sparsity
+was reached count, and only trials that reached it after as many epochs are compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hsl.stopping.rule import GOES_ON, Decision, Judge, Pool, Verdict, every_epoch, first_rung
+from hsl.stopping.settings import Median
+
+
+@dataclass
+class Course:
+    """What a trial has reported since it reached its target sparsity.
+
+    Attributes:
+        epoch: Last epoch that counted.
+        total: Sum of its values.
+        count: Number of its values.
+        best: Best of its values.
+    """
+
+    epoch: int = 0
+    total: float = 0.0
+    count: int = 0
+    best: float = float("-inf")
+
+
+class MedianRule(Judge):
+    """Judges a trial in every epoch that was evaluated, from the grace on.
+
+    Args:
+        settings: Grace and tolerance.
+        epochs: Epochs of a full training.
+        seed: Seed of the choice of exempt trials.
+    """
+
+    def __init__(self, settings: Median, epochs: int, seed: int) -> None:
+        super().__init__(every_epoch(settings.grace, epochs), settings.exempt, seed)
+        self.settings = settings
+        self._grace = first_rung(settings.grace, epochs)
+        self._epochs = epochs
+        self._courses: dict[str, Course] = {}
+        self._pools: dict[str, Pool] = {}
+        self._verdicts: dict[str, dict[int, Verdict]] = {}
+
+    def _judge(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
+        known = self._verdicts.setdefault(trial_id, {})
+        course = self._courses.setdefault(trial_id, Course())
+        if epoch <= course.epoch or at_target < 1:
+            return known.get(epoch, GOES_ON)
+        course.epoch, course.total, course.count = epoch, course.total + value, course.count + 1
+        course.best = max(course.best, value)
+        if at_target < self._grace or epoch >= self._epochs:
+            return GOES_ON
+        known[epoch] = self._compared(f"{cell} @ {at_target} of {epoch}", trial_id, at_target, course)
+        return known[epoch]
+
+    def _compared(self, name: str, trial_id: str, at_target: int, course: Course) -> Verdict:
+        pool = self._pools.setdefault(name, Pool())
+        others = len(pool.entries)
+        cutoff = pool.quantile(0.5) - self.settings.tolerance if others >= self.settings.min_entries else None
+        pool.add(trial_id, course.total / course.count)
+        stops = cutoff is not None and course.best < cutoff and not self.is_exempt(trial_id)
+        return Verdict(Decision.STOP if stops else Decision.CONTINUE, at_target, cutoff)

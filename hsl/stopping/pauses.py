@@ -1,0 +1,62 @@
+"""Trials that wait at a rung, and the moment when their cell is closed. Pure; a sweep and a replay drive it."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+
+from hsl.stopping.rule import Judge
+
+Job = TypeVar("Job")
+
+
+class Pauses(Generic[Job]):
+    """Keeps whatever is needed to continue a paused trial until it is promoted.
+
+    Args:
+        judge: Decides who is promoted.
+        waiting: What waits already, by trial.
+    """
+
+    def __init__(self, judge: Judge, waiting: Mapping[str, Job] | None = None) -> None:
+        self.judge = judge
+        self._waiting = dict(waiting or {})
+        self._resumed: deque[Job] = deque()
+        self._running: Counter[str] = Counter()
+        self._closed: set[str] = set()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing that runs could still promote a trial."""
+        return not (self.judge.can_pause and self._running.total())
+
+    def start(self, cell: str) -> None:
+        """A trial of a cell runs."""
+        self._running[cell] += 1
+        self._closed.discard(cell)
+
+    def end(self, cell: str, trial_id: str, job: Job) -> bool:
+        """A trial runs no more; whether that is because it was paused."""
+        self._running[cell] -= 1
+        if self.judge.is_paused(trial_id):
+            self._waiting[trial_id] = job
+        return trial_id in self._waiting
+
+    def left(self) -> list[Job]:
+        """What waits and was not promoted."""
+        return list(self._waiting.values())
+
+    def take(self, is_open: Mapping[str, bool]) -> Job | None:
+        """The next trial that was promoted, if there is one.
+
+        Args:
+            is_open: For every cell, whether something new comes in it; it is closed when nothing runs either.
+        """
+        for cell in [cell for cell, is_more in is_open.items() if not is_more and cell not in self._closed]:
+            if not self._running[cell]:
+                self._closed.add(cell)
+                self.judge.close(cell)
+        promoted = (self._waiting.pop(name, None) for name in self.judge.promoted())
+        self._resumed.extend(job for job in promoted if job is not None)
+        return self._resumed.popleft() if self._resumed else None

@@ -1,0 +1,157 @@
+"""ASHA by promotion: every trial waits at its rung until it is among the best of its pool.
+
+The original form of ASHA (Li et al. 2020, arXiv 1810.05934, algorithm 2): no free pass for the first that arrive, so
+it spends less where a cell has few or expensive trials, at the price of a checkpoint at every rung. Pools are those
+of `hsl.stopping.rule`. When a cell is closed, each pool lets at least its best trial go on, so that every cell ends
+with one that was trained to the end.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hsl.stopping.rule import GOES_ON, Decision, Judge, Verdict, milestones
+from hsl.stopping.settings import Promotion
+
+Entry = tuple[float, int, str]
+"""The objective with its sign changed, the number of arrival, the trial: sorted, the best comes first."""
+
+
+@dataclass
+class Queue:
+    """Trials of one cell that reached one rung after as many epochs.
+
+    Attributes:
+        cell: The cell.
+        rung: The rung, in epochs at target sparsity.
+        epoch: Epochs that they had trained.
+        ranked: Entries, the best first; of equals the first to come.
+        quota: How many of the best have been looked at for promotion.
+    """
+
+    cell: str
+    rung: int
+    epoch: int
+    ranked: list[Entry] = field(default_factory=list)
+    quota: int = 0
+
+
+class PromotionRungs(Judge):
+    """Pauses trials at rungs and promotes one in `reduction_factor`.
+
+    Args:
+        settings: Rung positions.
+        epochs: Epochs of a full training.
+        seed: Seed of the choice of exempt trials, which never wait.
+    """
+
+    can_pause = True
+
+    def __init__(self, settings: Promotion, epochs: int, seed: int) -> None:
+        rungs = milestones(settings.grace, settings.reduction_factor, epochs)
+        super().__init__(rungs, settings.exempt, seed)
+        self.settings = settings
+        self._epochs = epochs
+        self._queues: dict[str, Queue] = {}
+        self._passed: dict[str, int] = {}
+        self._judged: dict[str, dict[int, int]] = {}
+        self._waiting: dict[str, int] = {}
+        self._ready: dict[str, None] = {}
+        self._failed: set[str] = set()
+
+    def _judge(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
+        if epoch > self._waiting.get(trial_id, epoch):  # it was promoted before a restart
+            self._release(trial_id)
+        known = self._judged.get(trial_id, {})
+        if epoch in known:
+            return self._verdict(trial_id, epoch, known[epoch])
+        passed = self._passed.get(trial_id, 0)
+        reached = [rung for rung in self.milestones[passed:] if at_target >= rung]
+        if not reached or epoch >= self._epochs:
+            return GOES_ON
+        self._passed[trial_id] = passed + len(reached)
+        self._judged.setdefault(trial_id, {})[epoch] = reached[-1]
+        self._enter(cell, trial_id, reached[-1], epoch, value)
+        return self._verdict(trial_id, epoch, reached[-1])
+
+    def _verdict(self, trial_id: str, epoch: int, rung: int) -> Verdict:
+        waits = self._waiting.get(trial_id) == epoch and trial_id not in self._ready
+        return Verdict(Decision.PAUSE if waits else Decision.CONTINUE, rung)
+
+    def _enter(self, cell: str, trial_id: str, rung: int, epoch: int, value: float) -> None:
+        queue = self._queues.setdefault(f"{cell} @ {rung} of {epoch}", Queue(cell, rung, epoch))
+        entry = (-value, len(queue.ranked), trial_id)
+        insort(queue.ranked, entry)
+        count = len(queue.ranked)
+        before = queue.quota
+        queue.quota = (
+            count // self.settings.reduction_factor if count >= self.settings.min_entries else before
+        )
+        if not self.is_exempt(trial_id):
+            self._waiting[trial_id] = epoch
+        if bisect_left(queue.ranked, entry) < queue.quota:
+            self._release(trial_id)
+        self._promote(queue.epoch, queue.ranked[before : queue.quota])
+
+    def _promote(self, epoch: int, entries: list[Entry]) -> None:
+        """Those of the entries that still wait at this rung, not at a later one."""
+        self._ready |= {name: None for _, _, name in entries if self._waiting.get(name) == epoch}
+
+    def _release(self, trial_id: str) -> None:
+        self._waiting.pop(trial_id, None)
+        self._ready.pop(trial_id, None)
+
+    def end(self, cell: str, trial_id: str, failed: bool) -> None:
+        """A trial was trained to its end, or failed: then it takes no place among the best."""
+        if failed:
+            self._failed.add(trial_id)
+            self._release(trial_id)
+
+    def promoted(self) -> list[str]:
+        """Paused trials that are to go on now, each of them named once."""
+        names = list(self._ready)
+        for name in names:
+            self._release(name)
+        return names
+
+    def close(self, cell: str) -> None:
+        """In the lowest rung where somebody worthy still waits, the best go on; whoever is left waits in vain."""
+        queues = [queue for queue in self._queues.values() if queue.cell == cell]
+        for rung in sorted({queue.rung for queue in queues}):
+            for queue in (queue for queue in queues if queue.rung == rung):
+                alive = [entry for entry in queue.ranked if entry[2] not in self._failed]
+                self._promote(queue.epoch, alive[: max(1, len(alive) // self.settings.reduction_factor)])
+            if self._ready:
+                return
+
+    def is_paused(self, trial_id: str) -> bool:
+        """Whether a trial waits for its promotion."""
+        return trial_id in self._waiting
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON-able state."""
+        return {
+            "queues": {
+                name: [q.cell, q.rung, q.epoch, q.ranked, q.quota] for name, q in self._queues.items()
+            },
+            "passed": self._passed,
+            "judged": {trial: list(at.items()) for trial, at in self._judged.items()},
+            "waiting": self._waiting,
+            "ready": list(self._ready),
+            "failed": sorted(self._failed),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a state of `state_dict`."""
+        self._queues = {
+            name: Queue(cell, rung, epoch, [(value, number, trial) for value, number, trial in ranked], quota)
+            for name, (cell, rung, epoch, ranked, quota) in state["queues"].items()
+        }
+        self._passed = dict(state["passed"])
+        self._judged = {trial: dict(map(tuple, at)) for trial, at in state["judged"].items()}
+        self._waiting = dict(state["waiting"])
+        self._ready = dict.fromkeys(state["ready"])
+        self._failed = set(state["failed"])

@@ -1,0 +1,186 @@
+"""Ray Tune's own schedulers behind the same interface, one per cell, for comparison.
+
+They see stand-ins of trials and count epochs of training, as they do in Ray, not epochs at target sparsity. A trial
+that they pause ends for Tune, and starts again from its checkpoint when they take it up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray.tune.schedulers import (
+    AsyncHyperBandScheduler,
+    HyperBandScheduler,
+    MedianStoppingRule,
+    TrialScheduler,
+)
+
+from hsl.stopping.rule import GOES_ON, Decision, Judge, Verdict, every_epoch, first_rung
+from hsl.stopping.settings import RayAsha, RayHyperband, RayMedian
+
+RaySettings = RayAsha | RayHyperband | RayMedian
+
+DECISIONS = {
+    TrialScheduler.CONTINUE: Decision.CONTINUE,
+    TrialScheduler.NOOP: Decision.CONTINUE,
+    TrialScheduler.STOP: Decision.STOP,
+    TrialScheduler.PAUSE: Decision.PAUSE,
+}
+
+
+@dataclass(eq=False)
+class StandIn:
+    """What Ray's schedulers look at in a trial.
+
+    Attributes:
+        trial_id: Identity of the trial.
+        status: One of the states of Ray's trials.
+        epoch: Last epoch that was reported.
+        value: Its objective.
+        judged: Decisions by epoch.
+        is_saving: Whether a checkpoint is being written; never, here.
+    """
+
+    trial_id: str
+    status: str = "RUNNING"
+    epoch: int = 0
+    value: float = 0.0
+    judged: dict[int, Decision] = field(default_factory=dict)
+    is_saving: bool = False
+
+
+class CellScheduler:
+    """One scheduler of Ray with the trials of one cell; stands in for Tune's controller as well.
+
+    Args:
+        scheduler: The scheduler.
+    """
+
+    def __init__(self, scheduler: Any) -> None:
+        self._scheduler = scheduler
+        self._trials: dict[str, StandIn] = {}
+
+    def report(self, trial_id: str, epoch: int, value: float) -> Decision:
+        """One epoch of a trial; what was reported before is answered as before."""
+        trial = self._trials.get(trial_id) or self._add(trial_id)
+        if epoch <= trial.epoch:
+            known = trial.judged.get(epoch, Decision.CONTINUE)
+            return Decision.CONTINUE if known is Decision.PAUSE and trial.status == "RUNNING" else known
+        if trial.status != "TERMINATED":
+            trial.status = "RUNNING"
+            result = {"epoch": epoch, "objective": value}
+            decision = DECISIONS[self._scheduler.on_trial_result(self, trial, result)]
+            self._follow(trial, decision, result)
+            trial.judged[epoch] = decision
+        trial.epoch, trial.value = epoch, value
+        return trial.judged.get(epoch, Decision.CONTINUE)
+
+    def _add(self, trial_id: str) -> StandIn:
+        trial = self._trials[trial_id] = StandIn(trial_id)
+        self._scheduler.on_trial_add(self, trial)
+        return trial
+
+    def _follow(self, trial: StandIn, decision: Decision, result: dict[str, Any]) -> None:
+        if decision is Decision.PAUSE:
+            trial.status = "PAUSED"
+        elif decision is Decision.STOP:
+            self._scheduler.on_trial_complete(self, trial, result)
+            trial.status = "TERMINATED"
+
+    def end(self, trial_id: str, failed: bool) -> None:
+        """A trial was trained to its end, or failed."""
+        trial = self._trials.get(trial_id)
+        if trial is None or trial.status == "TERMINATED":
+            return
+        trial.status = "RUNNING"  # whatever is told of its end
+        if failed:
+            self._scheduler.on_trial_error(self, trial)
+        else:
+            self._scheduler.on_trial_complete(self, trial, {"epoch": trial.epoch, "objective": trial.value})
+        trial.status = "TERMINATED"
+
+    def promoted(self) -> list[str]:
+        """Paused trials that the scheduler takes up again."""
+        names = []
+        while (trial := self._scheduler.choose_trial_to_run(self)) is not None:
+            trial.status = "RUNNING"
+            names.append(trial.trial_id)
+        return names
+
+    def is_paused(self, trial_id: str) -> bool:
+        """Whether a trial waits, for ever if the scheduler has dropped it meanwhile."""
+        trial = self._trials.get(trial_id)
+        return (
+            trial is not None
+            and trial.judged.get(trial.epoch) is Decision.PAUSE
+            and trial.status != "RUNNING"
+        )
+
+    def stop_trial(self, trial: StandIn) -> None:
+        """Called by the scheduler: a paused trial is dropped."""
+        self._scheduler.on_trial_remove(self, trial)
+        trial.status = "TERMINATED"
+
+    def get_live_trials(self) -> set[StandIn]:
+        """Called by the scheduler."""
+        return {trial for trial in self._trials.values() if trial.status != "TERMINATED"}
+
+    def get_trials(self) -> list[StandIn]:
+        """Called by the scheduler."""
+        return list(self._trials.values())
+
+
+class RayRules(Judge):
+    """Early stopping as Ray Tune does it, within cells.
+
+    Args:
+        settings: Which scheduler, and its arguments.
+        epochs: Epochs of a full training.
+    """
+
+    progress = "epoch"
+
+    def __init__(self, settings: RaySettings, epochs: int) -> None:
+        super().__init__(every_epoch(1, epochs), share=0.0)
+        self.can_pause = isinstance(settings, RayHyperband)
+        self._make = scheduler_maker(settings, epochs)
+        self._epochs = epochs
+        self._cells: dict[str, CellScheduler] = {}
+        self._cell_of: dict[str, str] = {}
+
+    def _judge(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
+        self._cell_of[trial_id] = cell
+        if cell not in self._cells:
+            self._cells[cell] = CellScheduler(self._make())
+        decision = self._cells[cell].report(trial_id, epoch, value)
+        return GOES_ON if epoch >= self._epochs else Verdict(decision)
+
+    def end(self, cell: str, trial_id: str, failed: bool) -> None:
+        """A trial was trained to its end, or failed."""
+        if cell in self._cells:
+            self._cells[cell].end(trial_id, failed)
+
+    def promoted(self) -> list[str]:
+        """Paused trials that are to go on now, each of them named once."""
+        return [name for cell in self._cells.values() for name in cell.promoted()]
+
+    def is_paused(self, trial_id: str) -> bool:
+        """Whether a trial waits for its promotion."""
+        cell = self._cell_of.get(trial_id)
+        return cell is not None and self._cells[cell].is_paused(trial_id)
+
+
+def scheduler_maker(settings: RaySettings, epochs: int) -> Callable[[], Any]:
+    """Makes schedulers of Ray that maximise ``objective`` over ``epoch``."""
+    common = {"time_attr": "epoch", "metric": "objective", "mode": "max"}
+    if isinstance(settings, RayHyperband):
+        return lambda: HyperBandScheduler(max_t=epochs, reduction_factor=settings.reduction_factor, **common)
+    grace = first_rung(settings.grace, epochs)
+    if isinstance(settings, RayAsha):
+        factor = settings.reduction_factor
+        return lambda: AsyncHyperBandScheduler(
+            max_t=epochs, grace_period=min(grace, epochs), reduction_factor=factor, **common
+        )
+    return lambda: MedianStoppingRule(grace_period=grace, min_samples_required=settings.min_entries, **common)

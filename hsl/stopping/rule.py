@@ -1,0 +1,166 @@
+"""Early stopping as pure, seeded, JSON-able state: asynchronous successive halving within each cell.
+
+Follows ASHA's stopping rule (Li et al. 2020, arXiv 1810.05934) with four changes for sparse training. Rungs count
+epochs since the target sparsity was reached. A rung compares only trials of one cell that got there after as many
+epochs: a gradually pruned network reaches its target late, with most of its training behind it, and would otherwise
+set the bar for networks that were sparse from the start. A rung judges nobody before it holds enough entries, and a
+difference within seed noise stops nobody. A random share of trials is exempt, so that false stops can be estimated;
+a rung whose order has nothing to do with the final one, by these trials, judges nobody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from bisect import insort
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+
+class Decision(StrEnum):
+    """What a trial does after a report."""
+
+    CONTINUE = "continue"
+    STOP = "stop"
+    PAUSE = "pause"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What early stopping makes of one epoch of a trial.
+
+    Attributes:
+        decision: What the trial does now.
+        rung: Rung that it reached, in epochs at target sparsity; None if none.
+        cutoff: Objective below which the rung stops a trial; None where it judged nobody.
+    """
+
+    decision: Decision = Decision.CONTINUE
+    rung: int | None = None
+    cutoff: float | None = None
+
+
+GOES_ON = Verdict()
+STOPS = Verdict(Decision.STOP)
+
+
+class Judge:
+    """Stops nobody but trials that are no numbers; the base of every kind of early stopping.
+
+    Whatever is reported again, after a restart for example, changes nothing and gets the same answer.
+
+    Attributes:
+        milestones: When a trial is judged, so that it reports there.
+        progress: What milestones count: ``epochs_at_target``, or ``epoch``.
+        can_pause: Whether it ever lets a trial wait.
+    """
+
+    progress: Literal["epochs_at_target", "epoch"] = "epochs_at_target"
+    can_pause: bool = False
+
+    def __init__(self, milestones: Sequence[int] = (), share: float = 1.0, seed: int = 0) -> None:
+        self.milestones = tuple(milestones)
+        self._share = share
+        self._seed = seed
+
+    def report(self, cell: str, trial_id: str, row: Mapping[str, Any], objective: str) -> Verdict:
+        """Enter one epoch of a trial.
+
+        Args:
+            cell: Cell of the trial.
+            trial_id: Identity of the trial.
+            row: Has ``epoch``, ``epochs_at_target`` and, where it was evaluated, the objective.
+            objective: Name of the metric that is maximised.
+
+        Returns:
+            What the trial does now; a trial that is no number any more stops, exempt or not.
+        """
+        value = row.get(objective)
+        if value is None:
+            return GOES_ON
+        if math.isnan(value):
+            return STOPS
+        return self._judge(cell, trial_id, row["epoch"], row["epochs_at_target"], value)
+
+    def _judge(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
+        return GOES_ON
+
+    def end(self, cell: str, trial_id: str, failed: bool) -> None:
+        """A trial was trained to its end, or failed."""
+
+    def promoted(self) -> list[str]:
+        """Paused trials that are to go on now, each of them named once."""
+        return []
+
+    def close(self, cell: str) -> None:
+        """Nothing of a cell runs and nothing new will come: who is to go on is decided with what there is."""
+
+    def is_paused(self, trial_id: str) -> bool:
+        """Whether a trial waits for its promotion."""
+        return False
+
+    def is_exempt(self, trial_id: str) -> bool:
+        """Whether a trial is never stopped; a function of the seed and its identity alone."""
+        return draw("exempt", self._seed, trial_id) < self._share
+
+
+class Pool:
+    """Values of the trials that reached one rung in one cell after as many epochs."""
+
+    def __init__(self, entries: Mapping[str, float] | None = None) -> None:
+        self.entries = dict(entries or {})
+        self._sorted = sorted(self.entries.values())
+
+    def add(self, trial_id: str, value: float) -> None:
+        """Enter a trial."""
+        self.entries[trial_id] = value
+        insort(self._sorted, value)
+
+    def quantile(self, share: float) -> float:
+        """Quantile by linear interpolation, as numpy's, without sorting again."""
+        place = share * (len(self._sorted) - 1)
+        below = math.floor(place)
+        low, high = self._sorted[below], self._sorted[min(below + 1, len(self._sorted) - 1)]
+        part = place - below
+        return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)
+
+
+def draw(what: str, seed: int, name: str) -> float:
+    """A number in [0, 1) that depends on nothing but the arguments."""
+    digest = hashlib.blake2b(f"{what} {seed} {name}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") / 2**64
+
+
+def first_rung(grace: float, epochs: int) -> int:
+    """Epochs at target sparsity before the first trial is judged; `grace` below 1 is a fraction of all epochs."""
+    return int(grace) if grace >= 1 else max(1, round(grace * epochs))
+
+
+def milestones(grace: float, factor: int, epochs: int) -> tuple[int, ...]:
+    """Epochs at target sparsity at which trials are judged; none at the end, where nothing is left to save."""
+    rungs = []
+    rung = first_rung(grace, epochs)
+    while rung < epochs:
+        rungs.append(rung)
+        rung *= factor
+    return tuple(rungs)
+
+
+def every_epoch(grace: float, epochs: int) -> tuple[int, ...]:
+    """Milestones of what judges a trial after each epoch from the grace on."""
+    return tuple(range(first_rung(grace, epochs), epochs))
+
+
+def judge_rows(
+    judge: Judge, cell: str, trial_id: str, rows: Iterable[MutableMapping[str, Any]], objective: str
+) -> Decision:
+    """Report epochs of a trial until one of them ends or pauses it; rung and cut-off are noted in the rows."""
+    for row in rows:
+        verdict = judge.report(cell, trial_id, row, objective)
+        if verdict.rung is not None:
+            row.update(rung=verdict.rung, cutoff=verdict.cutoff)
+        if verdict.decision is not Decision.CONTINUE:
+            return verdict.decision
+    return Decision.CONTINUE

@@ -1,0 +1,110 @@
+"""Stratified early stopping: rungs within each cell, as epochs at target sparsity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hsl.stopping.rule import GOES_ON, Decision, Judge, Pool, Verdict, draw, milestones
+from hsl.stopping.rung_audit import RungAudit
+from hsl.stopping.settings import (
+    Stratified,
+)
+
+
+class Rungs(Judge):
+    """Stratified ASHA: at a rung, whoever is behind the best of its pool by more than the tolerance stops.
+
+    Args:
+        settings: Rung positions and tolerances.
+        epochs: Epochs of a full training.
+        seed: Seed of the choice of exempt trials and of brackets.
+    """
+
+    def __init__(self, settings: Stratified, epochs: int, seed: int) -> None:
+        rungs = milestones(settings.grace, settings.reduction_factor, epochs)
+        super().__init__(rungs, settings.exempt, seed)
+        self.settings = settings
+        self._epochs = epochs
+        self._brackets = _bracket_weights(len(rungs), settings)
+        self._pools: dict[str, Pool] = {}
+        self._passed: dict[str, int] = {}
+        self._verdicts: dict[str, dict[int, Verdict]] = {}
+        self._audit = RungAudit(settings.min_correlation)
+
+    def _judge(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
+        if epoch >= self._epochs:
+            if self.is_exempt(trial_id):
+                self._audit.final(trial_id, value)
+            return GOES_ON
+        known = self._verdicts.get(trial_id, {})
+        if epoch in known:
+            return known[epoch]
+        rung = self._reached(cell, trial_id, at_target)
+        if rung is None:
+            return GOES_ON
+        verdict = self._judge_at(rung, cell, trial_id, epoch, value)
+        self._verdicts.setdefault(trial_id, {})[epoch] = verdict
+        return verdict
+
+    def _reached(self, cell: str, trial_id: str, at_target: int) -> int | None:
+        """The last rung that the trial has reached since it was last judged."""
+        passed = self._passed.get(trial_id, self.bracket(cell, trial_id))
+        reached = [rung for rung in self.milestones[passed:] if at_target >= rung]
+        if not reached:
+            return None
+        self._passed[trial_id] = passed + len(reached)
+        return reached[-1]
+
+    def _judge_at(self, rung: int, cell: str, trial_id: str, epoch: int, value: float) -> Verdict:
+        bracket = self.bracket(cell, trial_id)
+        suffix = f" in bracket {bracket}" if bracket else ""
+        pool = self._pools.setdefault(f"{cell} @ {rung} of {epoch}{suffix}", Pool())
+        pool.add(trial_id, value)
+        exempt = self.is_exempt(trial_id)
+        if exempt:
+            self._audit.enter((rung, epoch), cell, trial_id, value)
+        if len(pool.entries) < self.settings.min_entries or self._audit.is_off((rung, epoch)):
+            return Verdict(rung=rung)
+        cutoff = pool.quantile(1 - 1 / self.settings.reduction_factor) - self.settings.tolerance
+        stops = value < cutoff and not exempt
+        return Verdict(Decision.STOP if stops else Decision.CONTINUE, rung, cutoff)
+
+    def bracket(self, cell: str, trial_id: str) -> int:
+        """How many of the first rungs a trial leaves out; by the seed, the cell and its identity alone."""
+        if len(self._brackets) < 2:
+            return 0
+        left = draw("bracket", self._seed, f"{cell} {trial_id}") * sum(self._brackets)
+        for bracket, weight in enumerate(self._brackets):
+            left -= weight
+            if left < 0:
+                return bracket
+        return len(self._brackets) - 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON-able state."""
+        return {
+            "entries": {name: pool.entries for name, pool in self._pools.items()},
+            "passed": self._passed,
+            "verdicts": {
+                trial: [[epoch, v.decision, v.rung, v.cutoff] for epoch, v in verdicts.items()]
+                for trial, verdicts in self._verdicts.items()
+            },
+            "audit": self._audit.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a state of `state_dict`."""
+        self._pools = {name: Pool(entries) for name, entries in state["entries"].items()}
+        self._passed = dict(state["passed"])
+        self._verdicts = {
+            trial: {epoch: Verdict(Decision(told), rung, cutoff) for epoch, told, rung, cutoff in verdicts}
+            for trial, verdicts in state["verdicts"].items()
+        }
+        self._audit.load_state_dict(state["audit"])
+
+
+def _bracket_weights(rungs: int, settings: Stratified) -> list[float]:
+    """Share of trials of each bracket as in Hyperband (Li et al. 2018, arXiv 1603.06560): the longer, the fewer."""
+    halvings = [rungs - bracket for bracket in range(min(settings.brackets, rungs + 1))]
+    return [settings.reduction_factor**count / (count + 1) for count in halvings]

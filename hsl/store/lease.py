@@ -1,0 +1,270 @@
+"""One driver per store: a lease that its holder renews and that others see expire.
+
+The lease is a small JSON file in the store, so that it works wherever a store does. On a local path reading,
+judging and writing it happens under a file lock, so that of two drivers exactly one gets it. Object stores give
+pyarrow no conditional put: a driver writes, waits until what was written at the same time must be visible, and
+holds the lease only if it then still finds itself in it. Two drivers can therefore both believe to hold a lease
+only if one of them stood still for longer than that wait between reading and writing; every renewal reads first,
+so that one of them finds out within `RENEW_SECONDS`, and before that nobody writes over the other's rows: parts of
+a store have names of their own, and the same trial gives the same numbers.
+
+Clocks are not trusted: a lease that seems to have expired (or to last longer than any does) is watched for a while
+and taken over only if nobody renews it. A holder on this machine whose process is gone is not waited for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from filelock import FileLock
+from pyarrow import fs
+
+from hsl.errors import LeaseError, StoreError
+from hsl.filesystems import UNREACHABLE, open_filesystem
+from hsl.provenance import redact
+from hsl.store.files import replace, reported
+
+FILE = "lease.json"
+
+FILE_BYTES = 512
+"""Always the same: an object store tells the size first and the content then, which may be new meanwhile."""
+
+LEASE_SECONDS = 60.0
+"""How long a lease lasts unless it is renewed."""
+
+RENEW_SECONDS = 15.0
+
+SETTLE_SECONDS = 3.0
+"""How long a lease on an object store is left to settle before it counts."""
+
+LOCK_SECONDS = 30.0
+"""How long another driver may read and write the lease of a local store."""
+
+_HELD_HERE: set[str] = set()
+"""Owners of the leases that this process holds."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a store.
+
+    Attributes:
+        owner: Identity of the run, new for every start.
+        host: Its machine.
+        pid: Its process there.
+        since: When it took the store, in seconds since 1970.
+        expires: Until when it holds the store unless it renews, in seconds since 1970.
+    """
+
+    owner: str
+    host: str
+    pid: int
+    since: float
+    expires: float
+
+    def __str__(self) -> str:
+        until = datetime.fromtimestamp(self.expires, UTC)
+        return f"process {self.pid} on {self.host}, until {until:%Y-%m-%d %H:%M:%S} UTC unless it renews"
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether its process was on this machine and is no more."""
+        if self.host != platform.node():
+            return False
+        if self.pid == os.getpid():
+            return self.owner not in _HELD_HERE  # an earlier process had the same number
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return False
+
+    def is_current(self, now: float) -> bool:
+        """Whether the lease runs, by a clock that shows `now`."""
+        return now < self.expires <= now + 2 * LEASE_SECONDS
+
+
+class LeaseFile:
+    """The file of a lease.
+
+    Args:
+        uri: Path or URI of the store.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.where = redact(uri)
+        self._filesystem, self._root = open_filesystem(uri)
+        self._path = f"{self._root}/{FILE}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether a file lock protects it."""
+        return isinstance(self._filesystem, fs.LocalFileSystem)
+
+    def read(self) -> Holder | None:
+        """Who is in the lease, expired or not; None where nobody is, or the file cannot be understood.
+
+        Raises:
+            StoreError: If it cannot be reached.
+        """
+        try:
+            with self._filesystem.open_input_file(self._path) as file:
+                return Holder(**json.loads(file.read()))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError):
+            return None
+        except UNREACHABLE as error:
+            raise StoreError(
+                f"{self.where}/{FILE}: cannot be read: {redact(str(error))}; try again"
+            ) from error
+
+    def write(self, holder: Holder) -> None:
+        """Put `holder` into the lease."""
+        content = json.dumps(asdict(holder)).encode().ljust(FILE_BYTES)
+        with reported(f"{self.where}: cannot be written"):
+            if self.is_local:
+                replace(Path(self._path), content)
+            else:
+                with self._filesystem.open_output_stream(self._path) as stream:
+                    stream.write(content)
+
+    def remove(self) -> None:
+        """Free the store."""
+        with contextlib.suppress(FileNotFoundError), reported(f"{self.where}: cannot be tidied up"):
+            self._filesystem.delete_file(self._path)
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """No other driver reads and writes meanwhile; on an object store this is not to be had."""
+        if not self.is_local:
+            yield
+            return
+        with reported(f"{self.where}: cannot be written"):
+            Path(self._root).mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{self._root}/.lease.lock", timeout=LOCK_SECONDS):
+                yield
+
+
+class Lease:
+    """The right to write to a store, kept by a thread that renews it.
+
+    Args:
+        uri: Path or URI of the store.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._file = LeaseFile(uri)
+        self._owner = uuid4().hex
+        self._since = time.time()
+        self._renewed = time.monotonic()
+        self._lost: LeaseError | None = None
+        self._stopped = threading.Event()
+
+    def acquire(self) -> None:
+        """Take the lease.
+
+        Raises:
+            LeaseError: If another driver holds it: who, and until when.
+        """
+        stale = self._unrenewed()
+        with self._file.exclusive():
+            found = self._file.read()
+            if found and not found.is_gone and found != stale:
+                raise self._refusal(found)
+            self._write()
+        if not self._file.is_local:
+            time.sleep(SETTLE_SECONDS)
+            if not self._is_mine(found := self._file.read()):
+                raise self._refusal(found)
+        _HELD_HERE.add(self._owner)
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Call before writing.
+
+        Raises:
+            LeaseError: If another driver has taken the store over, for example because this one stood still.
+            StoreError: If it is time to renew and the store cannot be reached.
+        """
+        if self._lost is None and time.monotonic() - self._renewed > LEASE_SECONDS:
+            self._renew()
+        if self._lost is not None:
+            raise self._lost
+
+    def release(self) -> None:
+        """Free the store for others."""
+        self._stopped.set()
+        self._thread.join()
+        _HELD_HERE.discard(self._owner)
+        with contextlib.suppress(StoreError):  # it expires by itself
+            if self._is_mine(self._file.read()):
+                self._file.remove()
+
+    def _unrenewed(self) -> Holder | None:
+        """Who is in the lease and has not renewed it though it was time; watches as long as that takes."""
+        found = self._file.read()
+        if found is None or found.is_gone or found.is_current(time.time()):
+            return None
+        until = time.monotonic() + 2 * RENEW_SECONDS
+        while time.monotonic() < until and self._file.read() == found:
+            time.sleep(RENEW_SECONDS / 10)
+        return found
+
+    def _write(self) -> None:
+        began, expires = time.monotonic(), time.time() + LEASE_SECONDS
+        self._file.write(Holder(self._owner, platform.node(), os.getpid(), self._since, expires))
+        self._renewed = began
+
+    def _is_mine(self, found: Holder | None) -> bool:
+        return found is not None and found.owner == self._owner
+
+    def _renew(self) -> None:
+        with self._file.exclusive():
+            found = self._file.read()
+            if self._is_mine(found):
+                self._write()
+            else:
+                self._lost = self._refusal(found)
+
+    def _keep(self) -> None:
+        while not self._stopped.wait(RENEW_SECONDS) and self._lost is None:
+            with contextlib.suppress(StoreError):  # unreachable for a while: there is time until it expires
+                self._renew()
+
+    def _refusal(self, found: Holder | None) -> LeaseError:
+        who = f"{found}" if found else "somebody who removed the lease"
+        return LeaseError(
+            f"another sweep is writing to {self._file.where}: {who}; wait for it, or use another --store"
+        )
+
+
+@contextlib.contextmanager
+def lease(uri: str) -> Iterator[Callable[[], None]]:
+    """Hold the lease of a store.
+
+    Yields:
+        A function to be called before anything is written; it raises a LeaseError once the lease is lost.
+
+    Raises:
+        LeaseError: If another driver holds it.
+    """
+    held = Lease(uri)
+    held.acquire()
+    try:
+        yield held.check
+    finally:
+        held.release()

@@ -1,0 +1,218 @@
+"""Several stores as one: every trial once, in one order of arrival, with the networks that were kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import yaml
+
+from hsl.errors import StoreError, UnknownNameError
+from hsl.store import union
+from hsl.store.columns import TABLES
+from hsl.store.database import run, sandbox
+from hsl.store.layout import LOG_SUFFIX, LOGS
+from hsl.store.store import Store
+
+NETWORKS = "checkpoints"
+
+POLICIES = ("refuse", "first")
+
+_SHOWN = 5
+
+
+class Merged(NamedTuple):
+    """What a merge did.
+
+    Attributes:
+        stores: One row per store: store, trials, taken (of these), networks (of confirmed trials that were
+            taken: copied, or there already), networks_missing.
+        renamed: Cells and regimes that have another name than in their store.
+        conflicts: Trials whose completed rows have different numbers; those of the first store were taken.
+        space: Whether the stores share one space, so that a sweep can continue the merged one.
+        changed: Whether anything was written.
+    """
+
+    stores: pa.Table
+    renamed: list[union.Renaming]
+    conflicts: list[str]
+    space: bool
+    changed: bool
+
+    def narration(self) -> list[str]:
+        """What a person should know, line by line."""
+        lines = [f"{item.kind} {item.old} is now {item.new}" for item in self.renamed]
+        if self.conflicts:
+            shown = ", ".join(self.conflicts[:_SHOWN])
+            lines.append(
+                f"{len(self.conflicts)} trials had different numbers, the first store's count: {shown}"
+            )
+        if missing := sum(self.stores["networks_missing"].to_pylist()):
+            lines.append(f"{missing} networks of confirmed trials are left")
+        if not self.space:
+            lines.append(
+                "the stores have different spaces: the merged one answers, but no sweep continues it"
+            )
+        return lines if self.changed else [*lines, "nothing to do: everything was there"]
+
+
+def merge(
+    sources: Sequence[Store],
+    into: Store,
+    on_conflict: str = "refuse",
+    networks: bool = True,
+    logs: bool = True,
+) -> Merged:
+    """Write the trials of several stores to another one.
+
+    A trial that several stores have is taken once, with its epochs: completed before stopped before failed,
+    then from the first store. Sequence numbers are given anew, store by store. A cell or regime whose name
+    means different things in different stores (another data set, model, regime, other levels) gets the name
+    of its space before it. The space is kept if all stores have the same; otherwise the merged store answers
+    questions, and no sweep continues it. Parents, scores and checkpoints of trials under way are left.
+
+    The sources stay as they are. Merging again changes nothing; an interrupted merge is completed by
+    another one.
+
+    Args:
+        sources: Stores to read, on any file system.
+        into: Where to write: empty, or what an earlier merge of these stores wrote.
+        on_conflict: Of a trial with different numbers in two stores: "refuse" it, or take the "first".
+        networks: Copy the checkpoints of completed confirming trials.
+        logs: Copy the logs of all trials.
+
+    Returns:
+        What was done.
+
+    Raises:
+        StoreError: If there is nothing to read, a conflict, or `into` holds something else. Nothing is
+            written then.
+        UnknownNameError: If `on_conflict` is no policy.
+    """
+    if on_conflict not in POLICIES:
+        raise UnknownNameError("policy", on_conflict, POLICIES)
+    _check_places(sources, into)
+    tables = [{table: source.read(table) for table in TABLES} for source in sources]
+    with sandbox(union.together(tables)) as connection:
+        conflicts = union.conflicts(connection)
+        if conflicts and on_conflict == "refuse":
+            raise StoreError(_refusal(conflicts, sources))
+        renamed = union.renamings(connection, _prefixes(sources))
+        union.rename(connection, renamed)
+        merged = union.united(connection)
+        chosen = run(connection, "SELECT source, trial_id, stage, status FROM chosen").to_pylist()
+    space = _common_space(sources)
+    changed = _write(into, merged, space)
+    copied = [
+        _networks(source, into, _kept(chosen, i)) if networks else 0 for i, source in enumerate(sources)
+    ]
+    for i, source in enumerate(sources if logs else ()):
+        taken = (row["trial_id"] for row in chosen if row["source"] == i)
+        _copy(source, into, LOGS, [f"{trial}{LOG_SUFFIX}" for trial in taken])
+    rows = [
+        {
+            "store": source.uri,
+            "trials": len(tables[i]["trials"]),
+            "taken": sum(row["source"] == i for row in chosen),
+            "networks": copied[i],
+            "networks_missing": len(_kept(chosen, i)) - copied[i],
+        }
+        for i, source in enumerate(sources)
+    ]
+    conflicting = [conflict.trial_id for conflict in conflicts]
+    return Merged(pa.Table.from_pylist(rows), renamed, conflicting, space is not None, changed)
+
+
+def _check_places(sources: Sequence[Store], into: Store) -> None:
+    if not sources:
+        raise StoreError("no store to merge; name at least one")
+    if missing := [source.uri for source in sources if not source.exists()]:
+        raise StoreError(f"{', '.join(missing)}: no result store here; nothing was merged")
+    places = [source.place for source in sources]
+    if into.place in places:
+        raise StoreError(f"{into.uri} is itself one of the stores to merge; choose another place")
+    if len(set(places)) < len(places):
+        raise StoreError("one store is named twice; name every store once")
+
+
+def _refusal(conflicts: Sequence[union.Conflict], sources: Sequence[Store]) -> str:
+    shown = "; ".join(
+        f"{conflict.trial_id} in {' and '.join(sources[number].uri for number in conflict.sources)}"
+        for conflict in conflicts[:_SHOWN]
+    )
+    return (
+        f"{len(conflicts)} trials have different numbers in different stores: {shown}; nothing was merged; "
+        "take those of the first store with --on-conflict first, or leave a store out"
+    )
+
+
+def _prefixes(sources: Sequence[Store]) -> list[str]:
+    """The name of each store's space, or of its folder; numbered where it is not unique."""
+    names: list[str] = []
+    for source in sources:
+        name = _space_name(source.read_space()) or source.place.rpartition("/")[2]
+        count = sum(other.partition("#")[0] == name for other in names)
+        names.append(f"{name}#{count + 1}" if count else name)
+    return names
+
+
+def _space_name(text: str | None) -> str:
+    try:
+        space = yaml.safe_load(text or "")
+    except yaml.YAMLError:
+        return ""
+    return str(space.get("name", "")) if isinstance(space, dict) else ""
+
+
+def _common_space(sources: Sequence[Store]) -> str | None:
+    """The space that all stores have."""
+    spaces = {source.read_space() for source in sources}
+    return spaces.pop() if len(spaces) == 1 else None
+
+
+def _write(into: Store, merged: Mapping[str, pa.Table], space: str | None) -> bool:
+    """Write what `into` lacks, trials last: a trial whose row is there has everything else."""
+    there = {table: into.read(table) for table in merged} if into.exists() else {}
+    _check_contained(into, there, merged)
+    lacking = [table for table, rows in merged.items() if there.get(table, rows.slice(0, 0)) != rows]
+    for table in lacking:
+        into.replace_table(table, merged[table])
+    if space is None or (into.exists() and into.read_space() == space):
+        return bool(lacking)
+    into.write_space(space)
+    return True
+
+
+def _check_contained(into: Store, there: Mapping[str, pa.Table], merged: Mapping[str, pa.Table]) -> None:
+    """Refuse to replace what does not come from the merged stores."""
+    for table, key in (("trials", "trial_id"), ("epochs", "trial_id"), ("cells", "cell")):
+        found = set(there[table][key].to_pylist()) if there else set()
+        if foreign := sorted(found - set(merged[table][key].to_pylist())):
+            raise StoreError(
+                f"{into.uri} holds {len(foreign)} {key}s that none of the stores has ({', '.join(foreign[:_SHOWN])}); "
+                "choose an empty place, or merge that store as well"
+            )
+
+
+def _kept(chosen: Sequence[Mapping[str, Any]], number: int) -> list[str]:
+    """Trials of a store whose networks sweeps keep."""
+    return [
+        row["trial_id"]
+        for row in chosen
+        if (row["source"], row["stage"], row["status"]) == (number, "confirm", "completed")
+    ]
+
+
+def _networks(source: Store, into: Store, trials: Sequence[str]) -> int:
+    """Copy the networks of some trials, as far as `source` has them; how many are there now."""
+    return _copy(source, into, NETWORKS, [f"{trial}.safetensors" for trial in trials])
+
+
+def _copy(source: Store, into: Store, folder: str, names: Sequence[str]) -> int:
+    found, there = source.files(folder), into.files(folder)
+    wanted = [name for name in names if name in found]
+    for name in wanted:
+        if there.get(name) != found[name]:
+            into.write_file(f"{folder}/{name}", source.read_file(f"{folder}/{name}"))
+    return len(wanted)

@@ -1,0 +1,204 @@
+"""The tables of several stores as those of one: SQL over all their rows, each with the number of its store."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import duckdb
+import pyarrow as pa
+
+from hsl.store.columns import KEYS, TABLES
+from hsl.store.database import run
+from hsl.store.rows import columns_of, conform
+
+NUMBERS = (
+    "epochs",
+    "objective",
+    "val_clean_accuracy",
+    "val_matched_accuracy",
+    "test_clean_accuracy",
+    "test_matched_accuracy",
+    "realised_sparsity",
+    "nonzeros",
+)
+"""Columns in which two completed rows of one trial must agree; time and place may differ."""
+
+# The more a trial has ended, the more it says; of equals that of the first store is taken.
+_TRIALS = """
+CREATE TABLE chosen AS SELECT * FROM all_trials QUALIFY row_number() OVER (
+  PARTITION BY trial_id ORDER BY list_position(['completed', 'stopped', 'failed'], status), source) = 1
+"""
+
+# Epochs belong to the row of their trial; those of a trial under way are from where it has come farthest.
+_EPOCHS = """
+CREATE TABLE owners AS
+SELECT trial_id, source FROM chosen UNION ALL (
+  SELECT trial_id, source FROM all_epochs ANTI JOIN chosen USING (trial_id)
+  GROUP BY trial_id, source
+  QUALIFY row_number() OVER (PARTITION BY trial_id ORDER BY max(epoch) DESC, source) = 1);
+CREATE TABLE chosen_epochs AS SELECT all_epochs.* FROM all_epochs SEMI JOIN owners USING (trial_id, source);
+CREATE TABLE numbered AS
+SELECT *, row_number() OVER (ORDER BY source, sequence, kind, trial_id) - 1 AS number FROM (
+  SELECT source, sequence, 'trial' AS kind, trial_id FROM chosen
+  UNION ALL SELECT source, sequence, 'epoch' AS kind, trial_id FROM chosen_epochs)
+"""
+
+_RENUMBERED = """
+SELECT rows.* REPLACE (number AS sequence) FROM {rows} AS rows
+JOIN numbered USING (source, sequence, trial_id) WHERE kind = '{kind}' ORDER BY number
+"""
+
+# What was measured on a network comes from where its row comes from, and from anywhere if it is only there.
+_EVALUATIONS = """
+SELECT rows.* FROM all_evaluations AS rows LEFT JOIN owners USING (trial_id)
+QUALIFY row_number() OVER (PARTITION BY {keys}
+  ORDER BY (owners.source = rows.source) DESC NULLS LAST, rows.source) = 1
+ORDER BY rows.source, {keys}
+"""
+
+_CELLS = """
+SELECT * FROM all_cells QUALIFY row_number() OVER (PARTITION BY cell ORDER BY source) = 1
+ORDER BY source, cell
+"""
+
+_SESSIONS = """
+SELECT * FROM all_sessions QUALIFY row_number() OVER (PARTITION BY session ORDER BY updated_at DESC, source) = 1
+ORDER BY source, started_at, session
+"""
+
+_CONFLICTS = """
+SELECT trial_id, list(source ORDER BY source) AS sources FROM all_trials WHERE status = 'completed'
+GROUP BY trial_id HAVING count(DISTINCT {numbers}) > 1 ORDER BY trial_id
+"""
+
+_MEANINGS = """
+SELECT source, cell, regime, dataset, model,
+  coalesce(json_extract(configuration, '$.regime')::VARCHAR, '{}') AS regime_key
+FROM all_trials WHERE json_valid(configuration) GROUP BY ALL ORDER BY ALL
+"""
+
+
+class Conflict(NamedTuple):
+    """A trial with different numbers in different stores.
+
+    Attributes:
+        trial_id: The trial.
+        sources: Numbers of the stores.
+    """
+
+    trial_id: str
+    sources: list[int]
+
+
+class Renaming(NamedTuple):
+    """A name that means something else in another store.
+
+    Attributes:
+        source: Number of the store.
+        kind: "cell" or "regime".
+        old: Name in that store.
+        new: Name in the merged one.
+    """
+
+    source: int
+    kind: str
+    old: str
+    new: str
+
+
+def together(tables: Sequence[Mapping[str, pa.Table]]) -> dict[str, pa.Table]:
+    """All rows of every table, as `all_trials` and so on, with the number of their store in `source`."""
+    return {
+        f"all_{table}": pa.concat_tables(_numbered(store[table], i) for i, store in enumerate(tables))
+        for table in TABLES
+    }
+
+
+def _numbered(rows: pa.Table, number: int) -> pa.Table:
+    return rows.append_column("source", pa.array([number] * len(rows), pa.int64()))
+
+
+def conflicts(connection: duckdb.DuckDBPyConnection) -> list[Conflict]:
+    """Trials whose completed rows differ in their numbers."""
+    numbers = "{" + ", ".join(f"'{name}': {name}" for name in NUMBERS) + "}"
+    found = run(connection, _CONFLICTS.format(numbers=numbers)).to_pylist()
+    return [Conflict(row["trial_id"], row["sources"]) for row in found]
+
+
+def renamings(connection: duckdb.DuckDBPyConnection, prefixes: Sequence[str]) -> list[Renaming]:
+    """New names for cells and regimes that mean different things under one name.
+
+    Args:
+        connection: With the tables of `together`.
+        prefixes: What goes before the names of each store.
+    """
+    trials = run(connection, _MEANINGS).to_pylist()
+    planned = run(connection, "SELECT source, cell, regime, levels, baseline FROM all_cells").to_pylist()
+    trained = ((row["source"], row["cell"], _meaning(row)) for row in trials)
+    levels = ((row["source"], row["cell"], (row["levels"], row["baseline"])) for row in planned)
+    clashing = {
+        "cell": _clashes(trained) | _clashes(levels),
+        "regime": _clashes((row["source"], row["regime"], row["regime_key"]) for row in trials),
+    }
+    return [
+        Renaming(source, kind, old, f"{prefixes[source]}:{old}")
+        for kind, names in clashing.items()
+        for source, old in sorted(
+            {(row["source"], row[kind]) for row in (*trials, *planned) if row[kind] in names}
+        )
+    ]
+
+
+def _meaning(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (row["dataset"], row["model"], row["regime_key"])
+
+
+def _clashes(meanings: Iterable[tuple[int, str, Any]]) -> set[str]:
+    """Names of which two stores share no meaning."""
+    found: dict[str, dict[int, set[Any]]] = defaultdict(lambda: defaultdict(set))
+    for source, name, meaning in meanings:
+        if name is not None:  # as in files of versions that had no such column
+            found[name][source].add(meaning)
+    return {
+        name for name, by in found.items() if any(a.isdisjoint(b) for a in by.values() for b in by.values())
+    }
+
+
+def rename(connection: duckdb.DuckDBPyConnection, renamed: Sequence[Renaming]) -> None:
+    """Replace the tables by tables with the new names."""
+    if not renamed:
+        return
+    connection.register("renamed", pa.Table.from_pylist([item._asdict() for item in renamed]))
+    for table in [name for name in TABLES if name != "sessions"]:  # which name no cell
+        changed = run(connection, _renamed_sql(table))
+        connection.unregister(f"all_{table}")
+        connection.register(f"all_{table}", changed)
+
+
+def _renamed_sql(table: str) -> str:
+    names = {column.name for column in columns_of(table)}
+    replaced = ["coalesce(c.new, t.cell) AS cell"]
+    joins = "LEFT JOIN renamed c ON c.kind = 'cell' AND c.source = t.source AND c.old = t.cell"
+    if "regime" in names:
+        replaced.append("coalesce(r.new, t.regime) AS regime")
+        joins += " LEFT JOIN renamed r ON r.kind = 'regime' AND r.source = t.source AND r.old = t.regime"
+    if "levels" in names:
+        named = "json_merge_patch(t.levels, json_object('regime', r.new))::VARCHAR"
+        replaced.append(f"CASE WHEN r.new IS NULL THEN t.levels ELSE {named} END AS levels")
+    return f"SELECT t.* REPLACE ({', '.join(replaced)}) FROM all_{table} t {joins}"
+
+
+def united(connection: duckdb.DuckDBPyConnection) -> dict[str, pa.Table]:
+    """The tables of the merged store; the table `chosen` has its trials with their `source`."""
+    connection.execute(_TRIALS)
+    connection.execute(_EPOCHS)
+    found = {
+        "cells": run(connection, _CELLS),
+        "epochs": run(connection, _RENUMBERED.format(rows="chosen_epochs", kind="epoch")),
+        "sessions": run(connection, _SESSIONS),
+        "evaluations": run(connection, _EVALUATIONS.format(keys=", ".join(KEYS["evaluations"]))),
+        "trials": run(connection, _RENUMBERED.format(rows="chosen", kind="trial")),
+    }
+    return {table: conform(table, rows) for table, rows in found.items()}

@@ -1,0 +1,1 @@
+"""Operations and passes that a training takes."""

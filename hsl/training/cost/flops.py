@@ -1,0 +1,166 @@
+"""What a sparse training costs beside the dense one, in multiply-accumulates of prunable layers. Torch-free.
+
+A step costs three times its forward pass: the pass itself, the gradients of the activations, and those of the
+weights. A method that reads gradients of pruned weights pays for dense weight gradients (Evci et al. 2020,
+arXiv:1911.11134, appendix). `hsl.sparsity.layer_macs` measures the operations of a network's layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hsl.sparsity.distributions.ranked import FROM, is_ratios
+from hsl.sparsity.methods import (
+    METHODS,
+    DropAndGrow,
+    ForwardTop,
+    GradualDropAndGrow,
+    check_hyperparameters,
+)
+from hsl.sparsity.schedules import DropAndGrowSchedule
+
+
+def forward_macs(macs: Mapping[str, int], densities: Mapping[str, float]) -> float:
+    """Operations of one sample's forward pass.
+
+    Args:
+        macs: Layer names and operations with all weights active.
+        densities: Layer names and fractions of active weights; a layer that is missing is dense.
+    """
+    return sum(count * densities.get(name, 1.0) for name, count in macs.items())
+
+
+def relative_forward(macs: Mapping[str, int], densities: Mapping[str, float]) -> float:
+    """`forward_macs` over those of the dense network, in [0, 1]: the cost of inference."""
+    return forward_macs(macs, densities) / sum(macs.values())
+
+
+def step_macs(forward: float, weight_gradients: float) -> float:
+    """Operations of a training step from those of a forward pass and of the weights' gradients."""
+    return 2.0 * forward + weight_gradients
+
+
+def rigl_step_macs(sparse: float, dense: float, interval: int) -> float:
+    """Mean operations of a RigL step, one update following `interval` others (arXiv:1911.11134).
+
+    Args:
+        sparse: Operations of the sparse forward pass.
+        dense: Operations of the dense forward pass.
+        interval: Steps between updates.
+    """
+    update = step_macs(sparse, dense)
+    return (step_macs(sparse, sparse) * interval + update) / (interval + 1)
+
+
+def dense_gradient_steps(
+    method: str, hyperparameters: Mapping[str, float], total_steps: int, first: int, last: int
+) -> int:
+    """How many of some steps compute the gradients of pruned weights as well.
+
+    Args:
+        method: Registry name of the method.
+        hyperparameters: Of the method; the rest keep their defaults.
+        total_steps: Steps of the whole training.
+        first: First of the steps, counted from 0.
+        last: End of the steps, exclusive.
+    """
+    moment = METHODS[method].moment
+    values = check_hyperparameters(method, hyperparameters)
+    if isinstance(moment, DropAndGrow) and moment.redistribute:
+        return last - first
+    # MEST reads gradients of active weights only.
+    if not isinstance(moment, DropAndGrow | GradualDropAndGrow) or moment.grow != "gradient":
+        return 0
+    schedule = DropAndGrowSchedule.from_fractions(
+        values["drop_fraction"], values["interval"], values.get("until", 1.0), total_steps
+    )
+    return sum(schedule.updates_at(step) for step in range(first, last))
+
+
+def scoring_steps(
+    method: str, distribution: str | None, hyperparameters: Mapping[str, float], batch_size: int
+) -> float:
+    """Cost of the scores that are computed before training, in dense steps on a batch.
+
+    SNIP takes one, GraSP two (a gradient of a gradient), SynFlow one sample in each of its rounds.
+
+    Args:
+        method: Registry name of the method.
+        distribution: Registry name of the distribution; ``from:METHOD`` adds that method's scores.
+        hyperparameters: Of the method; the rest keep their defaults.
+        batch_size: Samples of a training step.
+    """
+    total = _scores_of(method, hyperparameters, batch_size)
+    if distribution is not None and is_ratios(distribution):
+        total += _scores_of(distribution.removeprefix(FROM), {}, batch_size)
+    return total
+
+
+def _scores_of(method: str, hyperparameters: Mapping[str, float], batch_size: int) -> float:
+    if method == "synflow":
+        return check_hyperparameters(method, hyperparameters)["rounds"] / batch_size
+    return {"snip": 1.0, "grasp": 2.0}.get(method, 0.0)
+
+
+@dataclass
+class TrainingMeter:
+    """Adds up the operations of a training from its layers' densities over time.
+
+    Attributes:
+        macs: Layer names and operations of one sample's forward pass with all weights active.
+        method: Registry name of the method.
+        hyperparameters: Of the method; the rest keep their defaults.
+        total_steps: Steps of the whole training.
+        steps: Steps added so far.
+        extra_steps: Dense steps before the first one: a parent's, and those of `scoring_steps`.
+        spent: Operations per sample of the steps added so far.
+    """
+
+    macs: Mapping[str, int]
+    method: str
+    hyperparameters: Mapping[str, float]
+    total_steps: int
+    extra_steps: float = 0.0
+    steps: int = 0
+    spent: float = 0.0
+
+    def add(self, densities: Mapping[str, float], steps: int) -> None:
+        """Count steps that were taken with these densities; call it as often as densities may change.
+
+        Args:
+            densities: Layer names and fractions of active weights.
+            steps: How many steps.
+        """
+        dense, sparse = float(sum(self.macs.values())), forward_macs(self.macs, densities)
+        last = self.steps + steps
+        updates = dense_gradient_steps(self.method, self.hyperparameters, self.total_steps, self.steps, last)
+        self.spent += updates * step_macs(sparse, dense)
+        self.spent += (steps - updates) * step_macs(sparse, self._trained(densities))
+        self.steps = last
+
+    @property
+    def relative(self) -> float:
+        """Operations so far, extra ones included, over those of as many dense steps; 0 before the first."""
+        if self.steps == 0:
+            return 0.0
+        dense = step_macs(*[float(sum(self.macs.values()))] * 2)
+        return (self.spent + self.extra_steps * dense) / (self.steps * dense)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint needs, JSON-able."""
+        return {"steps": self.steps, "spent": self.spent}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self.steps, self.spent = int(state["steps"]), float(state["spent"])
+
+    def _trained(self, densities: Mapping[str, float]) -> float:
+        """Operations of the gradients of the weights that are trained: more than are used by topkast."""
+        if not isinstance(METHODS[self.method].moment, ForwardTop):
+            return forward_macs(self.macs, densities)
+        more = 1.0 + check_hyperparameters(self.method, self.hyperparameters)["exploration"]
+        return forward_macs(
+            self.macs, {name: min(1.0, more * density) for name, density in densities.items()}
+        )

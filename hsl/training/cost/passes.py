@@ -1,0 +1,57 @@
+"""How much computing a training takes, in passes: one forward and backward computation of one sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from hsl.hardness.schema.regimes import Regime
+from hsl.training.configuration import Configuration
+from hsl.training.measuring.evaluation_settings import Evaluation
+
+FORWARD = 1 / 3
+"""A forward computation alone, as a share of a pass."""
+
+ROBUST_PASSES = {"autoattack": 3_600.0, "fgsm": 1.0, "margin": 50.0, "pgd20": 20.0, "pgd50x10": 500.0}
+"""Passes per sample of each measure of robustness, if the sample stays right to the end. AutoAttack: 100 steps of
+APGD, 9 x 100 each of targeted APGD and FAB, 5,000 forward computations of Square."""
+
+
+def evaluation_passes(evaluation: Evaluation, regime: Regime, samples: Mapping[str, int]) -> float:
+    """Passes of measuring one trained network, at most.
+
+    Args:
+        evaluation: What is measured; a measure of robustness that is not known counts as much as PGD-20.
+        regime: Of the network.
+        samples: Number of samples of ``val`` and of ``test``.
+    """
+    steps = regime.attack.eval_steps if regime.attack else 0
+    corruptions, attacks = evaluation.corruptions, evaluation.attacks
+    costly = FORWARD * len(corruptions.names) * len(corruptions.severities) if corruptions else 0.0
+    for name in attacks.names if attacks else ():
+        costly += ROBUST_PASSES.get(name, ROBUST_PASSES["pgd20"])
+    total = 0.0
+    for split in evaluation.splits:
+        count = samples[split]
+        total += count * (2 * FORWARD + steps) + min(count, evaluation.samples or count) * costly
+    return total * len(evaluation.checkpoints)
+
+
+def count_passes(trained: Configuration, epochs: int, exposure: int, clean: int, matched: int) -> float:
+    """Passes of the first epochs of a training, its evaluations included.
+
+    Args:
+        trained: What is trained.
+        epochs: How many epochs.
+        exposure: Number of samples that an epoch presents.
+        clean: Number of clean validation and test samples; 0 where nothing is evaluated.
+        matched: Number of matched validation and test samples; 0 where nothing is evaluated.
+    """
+    regime = trained.regime
+    per_evaluation = clean * FORWARD
+    if regime.attack:
+        per_evaluation += matched * (regime.attack.eval_steps + FORWARD)
+    elif regime.needs_scores is not None or (regime.corruption and regime.corruption.where != "train"):
+        per_evaluation += matched * FORWARD
+    evaluations = math.ceil(epochs / trained.training.evaluate_every)
+    return epochs * exposure * regime.passes_per_step + evaluations * per_evaluation

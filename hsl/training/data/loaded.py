@@ -1,0 +1,82 @@
+"""A data set on the device, and what a regime makes of it; kept per process, so that trials share it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hsl.hardness.apply import Samples
+from hsl.training.configuration import Split
+from hsl.training.data.arrays import Arrays
+from hsl.training.data.datasets import load_divided
+
+STATISTICS_CHUNK = 10_000
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set, divided, on one device.
+
+    Attributes:
+        train: Training samples as they are.
+        val: Validation samples.
+        test: Test samples.
+        shape: Channels, height, width.
+        classes: Number of classes.
+        mean: Mean of each channel of the training images, in [0, 1].
+        std: Standard deviation of each channel.
+    """
+
+    train: Samples
+    val: Samples
+    test: Samples
+    shape: tuple[int, int, int]
+    classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@lru_cache(maxsize=2)
+def load_data(dataset: str, split: Split, device: str) -> Data:
+    """The data set on the device; loaded once per process.
+
+    Args:
+        dataset: Name, for example ``digits`` or ``parquet:PATH``.
+        split: How it is divided.
+        device: Torch device.
+    """
+    arrays, division = load_divided(dataset, split)
+    train = _samples(arrays, division.train, device)
+    mean, std = _statistics(train.images)
+    return Data(
+        train=train,
+        val=_samples(arrays, division.val, device),
+        test=_samples(arrays, division.test, device),
+        shape=arrays.shape,
+        classes=arrays.classes,
+        mean=mean,
+        std=std,
+    )
+
+
+def _samples(arrays: Arrays, ids: np.ndarray, device: str) -> Samples:
+    images, labels = torch.from_numpy(arrays.images[ids]), torch.from_numpy(arrays.labels[ids])
+    return Samples(images.to(device), labels.to(device), torch.from_numpy(ids).to(device))
+
+
+def _statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel; exact sums, so the same whatever the chunk."""
+    total = torch.zeros(images.shape[1], dtype=torch.int64, device=images.device)
+    squares = torch.zeros_like(total)
+    for chunk in images.split(STATISTICS_CHUNK):
+        values = chunk.long()
+        total += values.sum((0, 2, 3))
+        squares += values.square().sum((0, 2, 3))
+    count = images.numel() / images.shape[1]
+    mean = total.double() / count
+    std = (squares.double() / count - mean.square()).clamp(min=1e-6).sqrt()
+    return tuple((mean / 255).tolist()), tuple((std / 255).tolist())

@@ -1,0 +1,122 @@
+"""Data sets that torchvision knows, from its own layout on disk or from their publishers."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsl.errors import DataError
+from hsl.training.data.arrays import Arrays, cache_folder
+from hsl.training.data.downloads import Archive, fetch
+
+TRAIN_AND_TEST: Sequence[dict[str, Any]] = ({"train": True}, {"train": False})
+Located = tuple[Path, Archive]
+"""A folder and the file that torchvision looks for in it."""
+
+
+def cifar10(path: str) -> Arrays:
+    """CIFAR-10: 60,000 colour images of 32x32 pixels, 10 classes (Krizhevsky 2009)."""
+    from torchvision.datasets import CIFAR10  # noqa: PLC0415  imports torch
+
+    return _read(CIFAR10, _root(path), TRAIN_AND_TEST, _of_cifar)
+
+
+def cifar100(path: str) -> Arrays:
+    """CIFAR-100: 60,000 colour images of 32x32 pixels, 100 classes (Krizhevsky 2009)."""
+    from torchvision.datasets import CIFAR100  # noqa: PLC0415  imports torch
+
+    return _read(CIFAR100, _root(path), TRAIN_AND_TEST, _of_cifar)
+
+
+def mnist(path: str) -> Arrays:
+    """MNIST: 70,000 grey images of 28x28 pixels, 10 digits (LeCun et al. 1998)."""
+    from torchvision.datasets import MNIST  # noqa: PLC0415  imports torch
+
+    return _read(MNIST, _root(path), TRAIN_AND_TEST, _of_mnist)
+
+
+def fashion_mnist(path: str) -> Arrays:
+    """Fashion-MNIST: 70,000 grey images of 28x28 pixels, 10 classes (Xiao et al. 2017, arXiv 1708.07747)."""
+    from torchvision.datasets import FashionMNIST  # noqa: PLC0415  imports torch
+
+    return _read(FashionMNIST, _root(path), TRAIN_AND_TEST, _of_mnist)
+
+
+def svhn(path: str) -> Arrays:
+    """SVHN: 99,289 colour images of house numbers, 32x32 pixels, 10 digits (Netzer et al. 2011)."""
+    from torchvision.datasets import SVHN  # noqa: PLC0415  imports torch
+
+    return _read(SVHN, _root(path), ({"split": "train"}, {"split": "test"}), _of_svhn)
+
+
+def _root(path: str) -> Path:
+    """The folder that the user gave, or the one of the cache that holds downloads."""
+    return Path(path).expanduser() if path else cache_folder() / "downloads"
+
+
+def _of_cifar(kind: Any, root: Path) -> Iterator[Located]:
+    yield root, Archive(kind.filename, kind.tgz_md5, (kind.url,))
+
+
+def _of_mnist(kind: Any, root: Path) -> Iterator[Located]:
+    folder = root / kind.__name__ / "raw"
+    for name, md5 in kind.resources:
+        yield folder, Archive(name, md5, tuple(f"{mirror}{name}" for mirror in kind.mirrors))
+
+
+def _of_svhn(kind: Any, root: Path) -> Iterator[Located]:
+    for split in ("train", "test"):
+        url, name, md5 = kind.split_list[split]
+        yield root, Archive(name, md5, (url,))
+
+
+def _read(
+    kind: Any, root: Path, parts: Sequence[dict[str, Any]], files: Callable[[Any, Path], Iterator[Located]]
+) -> Arrays:
+    """Both parts of a data set, after the download of whatever is missing.
+
+    Args:
+        kind: The class of torchvision.
+        root: Folder that torchvision reads.
+        parts: Arguments that choose the training and the test samples.
+        files: Says which files belong where.
+    """
+    try:
+        found = [kind(root, **part) for part in parts]
+    except RuntimeError:  # it is not there, or not whole
+        for folder, archive in files(kind, root):
+            fetch(archive, folder)
+        found = _unpacked(kind, root, parts)
+    images = [_images(part.data) for part in found]
+    labels = [np.asarray(_labels(part), np.int64) for part in found]
+    is_test = np.repeat([False, True], [len(part) for part in images])
+    return Arrays(np.concatenate(images), np.concatenate(labels), is_test)
+
+
+def _unpacked(kind: Any, root: Path, parts: Sequence[dict[str, Any]]) -> list[Any]:
+    """Let torchvision find the verified files, and unpack them; what it prints is narration."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            return [kind(root, **part, download=True) for part in parts]
+    except (OSError, RuntimeError, EOFError) as error:
+        raise DataError(
+            f"{kind.__name__} in {root} cannot be unpacked ({error}); "
+            f"look whether there is room, and delete what is half unpacked"
+        ) from error
+
+
+def _images(data: Any) -> np.ndarray:
+    """Images uint8 as [N, C, H, W] from [N, H, W] or [N, H, W, C]."""
+    images = np.asarray(data)
+    if images.ndim == 3:
+        return images[:, None]
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if images.shape[-1] == 3 else images
+
+
+def _labels(part: Any) -> Any:
+    return part.labels if hasattr(part, "labels") else part.targets

@@ -1,0 +1,77 @@
+"""Files of a data set that lie in object storage. Torch-free."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from pyarrow import fs
+
+from hsl.errors import DataError, StoreError
+from hsl.filesystems import UNREACHABLE, open_filesystem
+from hsl.provenance import redact
+from hsl.training.data.arrays import cache_folder
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is a URI, such as ``s3://bucket/folder``."""
+    return "://" in path
+
+
+@contextlib.contextmanager
+def reached(uri: str) -> Iterator[tuple[fs.FileSystem, str]]:
+    """The file system that `uri` names, and the path on it.
+
+    Raises:
+        DataError: If either is not to be reached, here or in what is done with them.
+    """
+    try:
+        yield open_filesystem(uri)
+    except (StoreError, *UNREACHABLE) as error:
+        raise DataError(
+            f"{redact(uri)}: {redact(str(error))}; check the address, the network and the credentials in the "
+            f"environment"
+        ) from error
+
+
+def remote_files(uri: str) -> list[fs.FileInfo]:
+    """What lies at or below `uri`, in the order of paths.
+
+    Raises:
+        DataError: If there is nothing, or it cannot be listed.
+    """
+    with reached(uri) as (filesystem, root):
+        there = filesystem.get_file_info(root)
+        found = (
+            [there]
+            if there.is_file
+            else filesystem.get_file_info(fs.FileSelector(root, True, recursive=True))
+        )
+    files = sorted((info for info in found if info.is_file), key=lambda info: PurePosixPath(info.path))
+    if not files:
+        raise DataError(f"nothing lies at {redact(uri)}; check the address")
+    return files
+
+
+@contextlib.contextmanager
+def local_copy(uri: str) -> Iterator[Path]:
+    """A copy of what lies at or below `uri` on this node, removed in the end.
+
+    Raises:
+        DataError: If it cannot be fetched; also whatever is wrong with the copy, under the name of the original.
+    """
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="fetching-", dir=cache_folder()) as scratch:
+        copy = Path(scratch, PurePosixPath(uri.partition("?")[0]).name)
+        files = remote_files(uri)
+        with reached(uri) as (filesystem, root):
+            for info in files:
+                target = copy / PurePosixPath(info.path).relative_to(root)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                fs.copy_files(info.path, str(target), source_filesystem=filesystem)
+        try:
+            yield copy
+        except DataError as error:
+            raise DataError(str(error).replace(str(copy), redact(uri))) from error

@@ -1,0 +1,85 @@
+"""Networks that a trial keeps, at its end and at its best, measured one after the other."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hsl.training.measuring.measures import Bench, Item, Row
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A network that a training has kept.
+
+    Attributes:
+        checkpoint: ``final`` or ``best``.
+        epoch: Epoch after which it is as it is.
+        state: State of the model.
+    """
+
+    checkpoint: str
+    epoch: int
+    state: Mapping[str, Tensor]
+
+
+def kept_networks(state: Mapping[str, Any], checkpoints: Iterable[str]) -> list[Kept]:
+    """The networks in the state of a trainer, of those `checkpoints` that it has."""
+    best = state.get("best") or {}
+    there = {"final": Kept("final", state["epoch"], state["model"])}
+    if best.get("network") is not None:
+        there["best"] = Kept("best", best["epoch"], best["network"])
+    return [there[name] for name in checkpoints if name in there]
+
+
+def evaluate_kept(
+    kept: Iterable[Kept],
+    wanted: Iterable[Item],
+    bench_of: Callable[[Mapping[str, Tensor]], Bench],
+    is_done: Callable[[str, Item], bool] = lambda checkpoint, item: False,
+    states: Path | None = None,
+) -> Iterator[list[Row]]:
+    """Measure networks, one item after the other; the best network that is the final one is measured once.
+
+    Args:
+        kept: The networks.
+        wanted: What to measure.
+        bench_of: Makes a network of its state.
+        is_done: Whether an item of ``final`` or ``best`` is there already.
+        states: Folder for what interrupted robustness measures have done; emptied network by network, when the
+            rows are taken.
+
+    Yields:
+        Rows of one item of one network, with checkpoint and epoch; no rows where a costly item goes on.
+    """
+    wanted = list(wanted)
+    found: dict[tuple[int, int], list[Row]] = {}
+    for network in kept:
+        bench: Bench | None = None
+        own = states and states / _fingerprint(network.state)
+        for number, item in enumerate(wanted):
+            if is_done(network.checkpoint, item):
+                continue
+            at, done = (network.epoch, number), own and own / item.key
+            if at not in found:
+                bench = bench or bench_of(network.state)
+                found[at] = yield from bench.measuring(item, done)
+            yield [{"checkpoint": network.checkpoint, "epoch": network.epoch, **row} for row in found[at]]
+        if own:
+            shutil.rmtree(own, ignore_errors=True)
+
+
+def _fingerprint(state: Mapping[str, Tensor]) -> str:
+    """What identifies a network: one that was trained again on a GPU need not be the same."""
+    text = hashlib.blake2b(digest_size=8)
+    for name, tensor in sorted(state.items()):
+        text.update(name.encode())
+        text.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return text.hexdigest()

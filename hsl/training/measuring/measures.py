@@ -1,0 +1,287 @@
+"""Measures of a trained network: by class, by difficulty, under corruption, under attack.
+
+Clean measures are taken on all samples of a part of the data set, never on selected ones; ``matched`` alone is on
+samples as hard as those of the regime.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hsl.hardness import keyed
+from hsl.hardness.apply import EVALUATION, Samples
+from hsl.hardness.attacks.robustness import BLOCK, still_right
+from hsl.hardness.corruptions.corrupt import corrupt
+from hsl.training.configuration import digest
+from hsl.training.data.corrupted import CorruptedTestSet
+from hsl.training.measuring.evaluation import EvaluationSets, Judged, judge
+from hsl.training.measuring.evaluation_settings import Corruptions, Deciles, Evaluation
+
+Row = dict[str, Any]
+Work = Generator[list[Row], None, list[Row]]
+"""Work in pieces, no rows after each of them, and the rows it results in."""
+
+DECILES = 10
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to measure on one part of the data set.
+
+    Attributes:
+        measure: ``clean``, ``matched``, ``class``, ``decile``, ``corruption``, or a measure of robustness.
+        split: ``val`` or ``test``.
+        parameters: How it is measured, JSON-able; equal parameters give equal results.
+    """
+
+    measure: str
+    split: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Measures of its rows: its own, and the one that sums it up."""
+        return tuple(dict.fromkeys((self.measure, self.sign[0])))
+
+    @property
+    def key(self) -> str:
+        """Identity of the item, as part of the name of a file."""
+        return f"{self.split}-{self.measure}-{digest(self.parameters)}"
+
+    @property
+    def sign(self) -> tuple[str, str]:
+        """Measure and detail of the row that only this item, when it is complete, has."""
+        if self.measure in _SUMMARIES:
+            return _SUMMARIES[self.measure]
+        if "norm" in self.parameters:
+            return self.measure, _ball(self.parameters["norm"], self.parameters["eps"])
+        return self.measure, ""
+
+
+_SUMMARIES = {"class": ("worst_class", ""), "corruption": ("corruption_mean", ""), "decile": ("decile", "0")}
+
+
+def items(evaluation: Evaluation) -> Iterator[Item]:
+    """What `evaluation` asks for, the cheapest first."""
+    for split in evaluation.splits:
+        yield Item("clean", split)
+        yield Item("matched", split)
+        if evaluation.per_class:
+            yield Item("class", split)
+        if evaluation.deciles:
+            yield Item("decile", split, _given(evaluation.deciles))
+    limit = {} if evaluation.samples is None else {"samples": evaluation.samples}
+    for split in evaluation.splits:
+        if evaluation.corruptions and (split == "test" or not evaluation.corruptions.published):
+            yield Item("corruption", split, _given(evaluation.corruptions) | limit)
+        if attacks := evaluation.attacks:
+            for name in attacks.names:
+                yield Item(name, split, {"norm": attacks.norm, "eps": attacks.eps, **limit})
+
+
+def _given(settings: Deciles | Corruptions) -> dict[str, Any]:
+    return settings.model_dump(mode="json", exclude_none=True)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A network, and what it is measured on.
+
+    Attributes:
+        model: Maps images in [0, 1] to logits.
+        sets: Clean and matched samples.
+        difficulty: Score of every sample by its id, float32; None where no deciles are asked for.
+    """
+
+    model: nn.Module
+    sets: EvaluationSets
+    difficulty: Tensor | None = None
+    _judged: dict[str, tuple[Judged, Judged]] = field(default_factory=dict)
+
+    def measure(self, item: Item) -> list[Row]:
+        """Rows of the table of evaluations, without what says which network it is."""
+        work = self.measuring(item)
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                rows: list[Row] = end.value
+                return rows
+
+    def measuring(self, item: Item, states: Path | None = None) -> Work:
+        """The same as work in pieces, so that whoever waits for it can be told that it goes on.
+
+        Args:
+            item: What to measure.
+            states: Folder in which the finished pieces of a robustness measure outlive an interruption.
+        """
+        began = time.perf_counter()
+        if item.measure in _AT_ONCE:
+            rows = _AT_ONCE[item.measure](self, item)
+        elif item.measure == "corruption":
+            rows = yield from _corruption_rows(self, item)
+        else:
+            rows = yield from _robust_rows(self, item, states)
+        seconds = time.perf_counter() - began
+        return [
+            {
+                "split": item.split,
+                "loss": None,
+                "parameters": dict(item.parameters),
+                "seconds": seconds,
+                **row,
+            }
+            for row in rows
+        ]
+
+    def samples(self, split: str) -> Samples:
+        """Clean samples of a part of the data set."""
+        clean: Samples = getattr(self.sets, f"{split}_clean")
+        return clean
+
+    def judged(self, split: str) -> tuple[Judged, Judged]:
+        """Clean and matched samples, judged once."""
+        if split not in self._judged:
+            self._judged[split] = self.sets.judged(self.model, split)
+        return self._judged[split]
+
+    def subset(self, item: Item) -> Samples:
+        """The clean samples that costly measures take: as many as are asked for, the same for every network."""
+        samples, wanted = self.samples(item.split), item.parameters.get("samples")
+        if wanted is None or wanted >= len(samples):
+            return samples
+        order = keyed.permutation(keyed.key(EVALUATION, "samples", item.split), len(samples))
+        chosen = torch.zeros(len(samples), dtype=torch.bool)
+        chosen[order[:wanted]] = True
+        return samples.where(chosen.to(samples.ids.device))
+
+
+def _row(measure: str, detail: str, judged: Judged) -> Row:
+    metrics = judged.metrics
+    return {
+        "measure": measure,
+        "detail": detail,
+        "accuracy": metrics.accuracy,
+        "loss": metrics.loss,
+        "samples": len(judged.correct),
+    }
+
+
+def _clean_rows(bench: Bench, item: Item) -> list[Row]:
+    return [_row("clean", "", bench.judged(item.split)[0])]
+
+
+def _matched_rows(bench: Bench, item: Item) -> list[Row]:
+    return [_row("matched", "", bench.judged(item.split)[1])]
+
+
+def _class_rows(bench: Bench, item: Item) -> list[Row]:
+    """Each class, and the one with the lowest accuracy; of equal ones the first."""
+    judged, labels = bench.judged(item.split)[0], bench.samples(item.split).labels
+    rows = [_row("class", str(label), judged.where(labels == label)) for label in labels.unique().tolist()]
+    worst = min(rows, key=lambda row: row["accuracy"])
+    return [*rows, {**worst, "measure": "worst_class", "detail": ""}]
+
+
+def _decile_rows(bench: Bench, item: Item) -> list[Row]:
+    assert bench.difficulty is not None
+    judged, ids = bench.judged(item.split)[0], bench.samples(item.split).ids
+    tenth = deciles(bench.difficulty[ids], ids)
+    there = [number for number in range(DECILES) if bool((tenth == number).any())]
+    return [_row("decile", str(number), judged.where(tenth == number)) for number in there]
+
+
+def deciles(scores: Tensor, ids: Tensor) -> Tensor:
+    """Which tenth of some samples each belongs to.
+
+    Args:
+        scores: Difficulty float32 [N], higher is harder.
+        ids: int64 [N]; of equally hard samples the one with the lower id counts as easier.
+
+    Returns:
+        int64 [N], 0 (easiest) to 9; the sizes differ by one sample at most.
+    """
+    by_id = ids.argsort()
+    order = by_id[scores[by_id].argsort(stable=True)]
+    tenth = torch.empty_like(order)
+    tenth[order] = torch.arange(len(order), device=order.device) * DECILES // len(order)
+    return tenth
+
+
+def _corruption_rows(bench: Bench, item: Item) -> Work:
+    """Each kind and severity as of matched samples, whose draws are not those of training; and the mean."""
+    samples, rows, damaged = bench.subset(item), [], _damage(bench, item)
+    for name in item.parameters["names"]:
+        for severity in item.parameters["severities"]:
+            judged = judge(bench.model, damaged(samples, name, severity))
+            rows.append(_row("corruption", f"{name} {severity}", judged))
+            yield []
+    mean = {name: fmean(row[name] for row in rows) for name in ("accuracy", "loss")}
+    return [*rows, {"measure": "corruption_mean", "detail": "", **mean, "samples": len(rows) * len(samples)}]
+
+
+def _damage(bench: Bench, item: Item) -> Callable[[Samples, str, int], Samples]:
+    """Damage of our own, or the published images of the same samples."""
+    folder = item.parameters.get("published")
+    if folder is None:
+        return lambda samples, name, severity: _damaged(samples, name, severity, item.split)
+    test = bench.sets.test_clean  # in the order of the ids, which is that of the publisher
+    copies = CorruptedTestSet(folder, test.labels.cpu().numpy())
+
+    def published(samples: Samples, name: str, severity: int) -> Samples:
+        images = torch.from_numpy(copies.images(name.removesuffix("_procedural"), severity))
+        place = torch.searchsorted(test.ids, samples.ids)
+        return replace(samples, images=images.to(place.device)[place])
+
+    return published
+
+
+def _damaged(samples: Samples, name: str, severity: int, split: str) -> Samples:
+    key = keyed.key(keyed.key(EVALUATION, "corruption", split), name, severity)
+    return replace(samples, images=corrupt(samples.images, samples.ids, name, severity, key))
+
+
+def _robust_rows(bench: Bench, item: Item, states: Path | None) -> Work:
+    """Block by block; a block that is in `states` is not attacked again."""
+    samples, norm, eps = bench.subset(item), item.parameters["norm"], item.parameters["eps"]
+    right = 0
+    for first in range(0, len(samples), BLOCK):
+        part = slice(first, first + BLOCK)
+        found = still_right(
+            item.measure,
+            bench.model,
+            samples.images[part],
+            samples.labels[part],
+            samples.ids[part],
+            eps=eps,
+            norm=norm,
+            state_path=states and states / f"{first}.json",
+        )
+        right += int(found.sum())
+        yield []
+    detail, count = _ball(norm, eps), len(samples)
+    return [{"measure": item.measure, "detail": detail, "accuracy": right / count, "samples": count}]
+
+
+def _ball(norm: str, eps: float) -> str:
+    """``linf 8/255``, ``l2 0.5``."""
+    levels = Fraction(eps * 255).limit_denominator(100)
+    shown = f"{levels}/255" if norm == "linf" and levels.denominator == 1 else f"{eps:.6g}"
+    return f"{norm} {shown}"
+
+
+_AT_ONCE: dict[str, Callable[[Bench, Item], list[Row]]] = {
+    "clean": _clean_rows,
+    "matched": _matched_rows,
+    "class": _class_rows,
+    "decile": _decile_rows,
+}

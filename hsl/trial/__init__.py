@@ -1,0 +1,1 @@
+"""One trial on a worker or in this process: run, log, watchdog, evaluation."""

@@ -1,0 +1,109 @@
+"""One configuration of a space, trained in this process without Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from hsl.errors import Problem, SpaceError
+from hsl.planning.plan import make_plan
+from hsl.prepare.inputs import Needs
+from hsl.prepare.parents import make_here, missing
+from hsl.space.axes import configuration
+from hsl.space.schema import SearchSpace
+from hsl.sparsity.methods import METHODS, feasible
+from hsl.store.layout import Library
+from hsl.training.configuration import Configuration
+from hsl.training.data.arrays import cache_folder
+
+
+def only_configuration(space: SearchSpace) -> Configuration:
+    """The configuration that is left when every axis is pinned.
+
+    A tuned number that is not pinned has the space's own default (``training.*``) or its method's, a tuned
+    distribution is the method's default, or else the first of the choices that it takes.
+
+    Raises:
+        SpaceError: With every axis that has several values left, or if the values do not fit together.
+    """
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for axis, options, is_compared in _options(space):
+        if len(options) == 1:
+            values[axis] = options[0]
+        elif is_compared or not axis.startswith(("training.", "method.", "distribution")):
+            listed = ", ".join(str(option) for option in options)
+            problems.append(
+                Problem(
+                    axis, f"has {len(options)} values ({listed}); choose one, for example {axis}={options[0]}"
+                )
+            )
+    if problems:
+        raise SpaceError(space.name, problems)
+    if taken := _first_taken(space, values.get("method", space.method) or "dense"):
+        values.setdefault("distribution", taken)
+    try:
+        return configuration(space, values)
+    except ValidationError as error:
+        reasons = [item["msg"].removeprefix("Value error, ") for item in error.errors()]
+        raise SpaceError(space.name, [Problem("", reason) for reason in reasons]) from error
+
+
+def _first_taken(space: SearchSpace, method: str) -> str | None:
+    """Of the distributions to choose from, the method's default, else the first that it takes."""
+    domain = space.search.get("distribution")
+    offered = domain.choice if domain and domain.choice else ()
+    taken = [name for name in offered if feasible(method, name) is None]
+    default = next(iter(METHODS[method].distributions), None)
+    return default if default in taken else next(iter(taken), None)
+
+
+def _options(space: SearchSpace) -> Iterator[tuple[str, tuple[Any, ...], bool]]:
+    """Every axis, the values it may have (none for a range), and whether it is compared."""
+    for axis, levels in space.factors.items():
+        yield axis, levels, True
+    for axis, domain in space.search.items():
+        yield axis, domain.choice or (), False
+
+
+def train_once(
+    space: SearchSpace,
+    chosen: Configuration,
+    seed: int,
+    device: str,
+    on_epoch: Callable[[Mapping[str, Any]], None],
+) -> Any:
+    """Train one configuration to the end; its parent and scores are made first and kept in the cache.
+
+    Args:
+        space: Whose defaults the parent is trained with.
+        chosen: What to train.
+        seed: Seed.
+        device: Torch device.
+        on_epoch: Called with the row of every epoch.
+
+    Returns:
+        The trainer.
+    """
+    from hsl.prepare.preflight import check_fits  # noqa: PLC0415  imports torch
+    from hsl.prepare.selections import try_selections  # noqa: PLC0415
+    from hsl.training.build import build_trainer  # noqa: PLC0415
+    from hsl.training.data.datasets import load_divided  # noqa: PLC0415
+
+    arrays, _ = load_divided(chosen.dataset, chosen.split)
+    check_fits(chosen, arrays.shape, arrays.classes)
+    library = Library(str(cache_folder() / "prerequisites"))
+    needs = Needs(make_plan(space), library)
+    tasks = list(needs.of(chosen, seed))
+    name = next((name for name, regime in space.regimes.items() if regime == chosen.regime), "")
+    try_selections(space, {name: chosen}, library, seed)
+    make_here(missing(tasks), device)
+    try_selections(space, {name: chosen}, library, seed)
+    trainer = build_trainer(
+        chosen, seed, parent=needs.parent(chosen, seed), scores=needs.scores(chosen), device=device
+    )
+    while not trainer.is_done:
+        on_epoch(trainer.train_epoch())
+    return trainer

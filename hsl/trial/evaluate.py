@@ -1,0 +1,247 @@
+"""Measures of the confirmed networks of a store, after the fact: without Ray, and nothing twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+from pydantic import ValidationError
+
+from hsl.errors import HslError, NothingMatchedError, StoreError
+from hsl.filesystems import absolute
+from hsl.planning.plan import make_plan
+from hsl.planning.scores import all_scores
+from hsl.prepare.inputs import Needs
+from hsl.prepare.parents import make_here, missing, scores_task
+from hsl.prepare.preflight import unmeasurable
+from hsl.results.stats import mean_interval
+from hsl.space.stored import stored_space
+from hsl.store.layout import Library
+from hsl.store.store import Store
+from hsl.training import generations
+from hsl.training.build import build_bench
+from hsl.training.configuration import Configuration, digest
+from hsl.training.data.arrays import cache_folder
+from hsl.training.data.datasets import load_divided
+from hsl.training.measuring.evaluation_settings import Evaluation
+from hsl.training.measuring.kept import Kept, evaluate_kept, kept_networks
+from hsl.training.measuring.measures import Item, items
+
+Row = Mapping[str, Any]
+Say = Callable[[str], None]
+
+SUMMED_UP = frozenset({"class", "corruption"})
+"""Measures that have a row for each of many details, and another that sums them up."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A confirmed trial whose network is kept.
+
+    Attributes:
+        row: Of the table of trials.
+        configuration: What was trained.
+        checkpoints: What there is of it, of the checkpoints that are asked for.
+    """
+
+    row: Row
+    configuration: Configuration
+    checkpoints: tuple[str, ...]
+
+
+class StoredEvaluation:
+    """Measures confirmed networks of a store; what the store has is skipped, what is new is durable at once.
+
+    Args:
+        uri: Path or URI of the store.
+        cells: Names of cells; all if there are none.
+        evaluation: What to measure; by default what the space of the store says.
+        device: Torch device.
+        say: Is told what is done.
+
+    Raises:
+        NothingMatchedError: If there is no such cell, or nothing is confirmed in them.
+        StoreError: If the store or networks are gone, or this version cannot read them.
+        HslError: If something is not defined on these images, or lacks a package.
+    """
+
+    def __init__(
+        self, uri: str, cells: Sequence[str], evaluation: Evaluation | None, device: str, say: Say
+    ) -> None:
+        self._store = Store(uri)
+        self._device, self._say = device, say
+        rows = _confirmed(self._store, cells)
+        space = stored_space(self._store, "its regimes are unknown; restore it")
+        self._evaluation = evaluation or space.evaluation
+        self._space = space.model_copy(update={"evaluation": self._evaluation})
+        self._library = Library(absolute(uri))
+        self._needs = Needs(make_plan(self._space), self._library)
+        self._check_measurable()
+        self._networks = self._found(rows)
+        stored = self._store.read("evaluations").to_pylist()
+        self._there = {_key(row): _parameters(row["parameters"]) for row in stored}
+
+    def _check_measurable(self) -> None:
+        arrays, _ = load_divided(self._space.dataset, self._space.split)
+        if problems := list(unmeasurable(self._evaluation, arrays.shape)):
+            raise HslError("\n".join(problems))
+
+    def _found(self, rows: Sequence[Row]) -> list[Network]:
+        """The networks of some trials; all that are gone are named at once."""
+        networks, gone = [], []
+        for row in rows:
+            try:
+                configuration = Configuration.model_validate_json(row["configuration"])
+            except ValidationError as error:
+                raise StoreError(
+                    f"configuration {row['configuration_id']} cannot be read by this version: {error}"
+                ) from error
+            there = self._kept(row, generations.read_json(self._library.checkpoint(row["trial_id"])))
+            networks.append(Network(row, configuration, tuple(kept.checkpoint for kept in there)))
+            missed = [name for name in self._evaluation.checkpoints if name not in networks[-1].checkpoints]
+            gone += [f"{row['trial_id']} ({name})" for name in missed]
+        if gone and len(gone) == len(rows) * len(self._evaluation.checkpoints):
+            raise StoreError(f"none of the networks is there: {_gone(gone, self._store)}")
+        if gone:
+            self._say(f"left out, as they are not there: {_gone(gone, self._store)}")
+        return networks
+
+    def _kept(self, row: Row, state: Mapping[str, Any] | None) -> list[Kept]:
+        """The networks in the checkpoint of a trial, if it is that of its end."""
+        if state is None or state["trainer"]["epoch"] != row["epochs"]:
+            return []
+        return kept_networks(state["trainer"], self._evaluation.checkpoints)
+
+    def run(self) -> pa.Table:
+        """Measure what is not there yet.
+
+        Returns:
+            The rows that were asked for, as the table of evaluations has them.
+        """
+        for number, network in enumerate(self._networks, 1):
+            head = f"{number} of {len(self._networks)}, {network.row['cell']} seed {network.row['seed']}"
+            for rows in filter(None, self._measured(network)):
+                self._store.append("evaluations", rows)
+                first, last = rows[0], rows[-1]
+                self._say(
+                    f"{head}: {first['checkpoint']} {last['measure']} {last['detail']}".rstrip()
+                    + f" {100 * last['accuracy']:.1f} % in {last['seconds']:.1f} s"
+                )
+        return self._answer()
+
+    def _measured(self, network: Network) -> Iterator[list[dict[str, Any]]]:
+        trial_id, configuration, seed = network.row["trial_id"], network.configuration, network.row["seed"]
+        wanted = list(items(self._evaluation))
+        if all(self._is_done(trial_id, name, item) for name in network.checkpoints for item in wanted):
+            return
+        kept = self._kept(network.row, generations.read(self._library.checkpoint(trial_id)))
+        tasks = [scores_task(scores, self._library) for scores in all_scores(configuration, self._space)]
+        make_here(missing(tasks), self._device)
+        bench_of = partial(
+            build_bench,
+            configuration,
+            seed,
+            scores=self._needs.scores(configuration),
+            difficulty=self._needs.deciles(configuration),
+            device=self._device,
+        )
+        states = cache_folder() / "evaluations" / digest([self._library.root, trial_id])
+        is_done = partial(self._is_done, trial_id)
+        for rows in evaluate_kept(kept, wanted, bench_of, is_done, states):
+            yield [{"trial_id": trial_id, "cell": network.row["cell"], **row} for row in rows]
+
+    def _is_done(self, trial_id: str, checkpoint: str, item: Item) -> bool:
+        key = (trial_id, checkpoint, item.split, *item.sign)
+        return self._there.get(key) == _parameters(item.parameters)
+
+    def _answer(self) -> pa.Table:
+        """The stored rows that were asked for: network by network, in the order of what was asked."""
+        stored = self._store.read("evaluations")
+        trials = {network.row["trial_id"]: place for place, network in enumerate(self._networks)}
+        checkpoints = {name: place for place, name in enumerate(self._evaluation.checkpoints)}
+        measures = {
+            (item.split, name, _parameters(item.parameters)): place
+            for place, item in enumerate(items(self._evaluation))
+            for name in item.rows
+        }
+        placed = []
+        for number, row in enumerate(stored.to_pylist()):
+            measure = measures.get((row["split"], row["measure"], _parameters(row["parameters"])))
+            if row["trial_id"] in trials and row["checkpoint"] in checkpoints and measure is not None:
+                place = (trials[row["trial_id"]], checkpoints[row["checkpoint"]], measure)
+                placed.append((*place, number))
+        return stored.take(pa.array([number for *_, number in sorted(placed)], pa.int64()))
+
+
+def _parameters(given: Mapping[str, Any] | str | None) -> str:
+    """Parameters, or the JSON of a stored row's, so that equal ones are equal text."""
+    values = json.loads(given) if isinstance(given, str) else given
+    return json.dumps(dict(values or {}), sort_keys=True)
+
+
+def _gone(names: Sequence[str], store: Store) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return (
+        f"{', '.join(names[:5])}{more}; {store.uri}/checkpoints has the networks of confirmed trials, the best of a "
+        "training only if the space said so when it was trained: copy them there, or sweep into a new store"
+    )
+
+
+def _confirmed(store: Store, cells: Sequence[str]) -> list[dict[str, Any]]:
+    known = store.read("cells", ["cell"])["cell"].to_pylist()
+    if unknown := [cell for cell in cells if cell not in known]:
+        raise NothingMatchedError(
+            f"no cell is called {', '.join(unknown)}; cells: {', '.join(sorted(known))}"
+        )
+    rows = [
+        row
+        for row in store.read("trials").to_pylist()
+        if row["stage"] == "confirm" and row["status"] == "completed" and (not cells or row["cell"] in cells)
+    ]
+    if not rows:
+        raise NothingMatchedError(
+            f"{store.uri} has no confirmed network there; sweep with confirm.seeds above 0 first"
+        )
+    return sorted(rows, key=lambda row: (known.index(row["cell"]), row["configuration_id"], row["seed"]))
+
+
+def _key(row: Row) -> tuple[str, ...]:
+    return tuple(row[name] for name in ("trial_id", "checkpoint", "split", "measure", "detail"))
+
+
+def summed_up(rows: pa.Table, is_brief: bool) -> pa.Table:
+    """Means over the networks of each cell.
+
+    Args:
+        rows: Of the table of evaluations.
+        is_brief: Leave out single classes and corruptions, which other rows sum up.
+
+    Returns:
+        Columns cell, checkpoint, split, measure, detail, networks, samples (of each), mean_accuracy, and
+        low_accuracy and high_accuracy, a 95 % interval (null for a single network).
+    """
+    names = ("cell", "checkpoint", "split", "measure", "detail")
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows.to_pylist():
+        if not (is_brief and row["measure"] in SUMMED_UP):
+            groups.setdefault(tuple(row[name] for name in names), []).append(row)
+    summary = []
+    for key, group in groups.items():
+        mean, low, high, _ = mean_interval([row["accuracy"] for row in group])
+        interval = {"mean_accuracy": mean, "low_accuracy": low, "high_accuracy": high}
+        counts = {"networks": len(group), "samples": group[0]["samples"]}
+        summary.append({**dict(zip(names, key, strict=True)), **counts, **interval})
+    return pa.Table.from_pylist(summary, schema=_SUMMARY)
+
+
+_SUMMARY = pa.schema(
+    [
+        *((name, pa.string()) for name in ("cell", "checkpoint", "split", "measure", "detail")),
+        *((name, pa.int64()) for name in ("networks", "samples")),
+        *((f"{name}_accuracy", pa.float64()) for name in ("mean", "low", "high")),
+    ]
+)

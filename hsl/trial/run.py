@@ -1,0 +1,262 @@
+"""One trial on a worker: a job becomes a Trainer that reports. The only seam between Ray and training."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import torch
+
+from hsl.filesystems import UNREACHABLE
+from hsl.planning.job import Job
+from hsl.provenance import redact_known
+from hsl.space.sections import COST_COLUMNS
+from hsl.training import generations
+from hsl.training.build import build_bench, build_trainer
+from hsl.training.configuration import digest
+from hsl.training.cost.flops import relative_forward
+from hsl.training.cost.passes import count_passes
+from hsl.training.data.arrays import cache_folder
+from hsl.training.measuring.kept import evaluate_kept, kept_networks
+from hsl.training.measuring.measures import items
+from hsl.training.models import INNER
+from hsl.training.trainer import Trainer
+from hsl.trial.log import TrialLog
+
+REPORT_SECONDS = 2.0
+"""A trial reports at least this often (and at every rung): every report costs the driver a round trip."""
+
+
+class TrialRun:
+    """Trains one job, from its checkpoint if there is one, and sums it up.
+
+    Args:
+        job: What to train.
+        device: Torch device.
+        log: Told what happens; by default nobody is.
+    """
+
+    def __init__(self, job: Job, device: str, log: TrialLog | None = None) -> None:
+        self._job = job
+        self._device = device
+        self._log = log or TrialLog()
+        self._started_at = datetime.now(UTC)
+        self._trainer = build_trainer(
+            job.configuration,
+            job.seed,
+            parent=job.parent,
+            scores=job.scores,
+            device=device,
+            objective=job.objective,
+            keep_best=job.evaluation is not None and job.evaluation.keeps_best(job.stage),
+        )
+        state = generations.read(job.checkpoint)
+        if state is not None:
+            self._trainer.load_state_dict(state["trainer"])
+            self._started_at = datetime.fromisoformat(state["started_at"])
+        self._began = self._trainer.epoch
+        self._unreported = list(self._trainer.history)
+        self._passed = max(map(self._rungs_at, self._unreported), default=0)
+        self._measured = self._measure()
+        self._is_measured = False
+        self._note: str | None = None
+        self._log.note(beginning(job, device, None if state is None else self._began))
+        self._log.write()
+
+    def advance(self) -> dict[str, Any]:
+        """Train until the next rung, or for `REPORT_SECONDS`; a continued trial first tells how far it is.
+
+        In the end the network is measured.
+
+        Returns:
+            ``rows`` of the epochs table, ``evaluations`` for the table of that name, ``summary`` for the trials
+            table, and what searcher and scheduler read. The last epochs are reported with the end of the trial, so
+            that nobody stops it while it is measured.
+        """
+        if not self._unreported:
+            self._train()
+        if not self._trainer.is_done:
+            return self._report(self._taken(), "running", [])
+        measured = self._measure_until(time.monotonic() + REPORT_SECONDS)
+        if not self._is_measured:
+            return self._report([], "running", measured)
+        return self._report(self._taken(), "completed", measured)
+
+    def _taken(self) -> list[dict[str, Any]]:
+        """Rows of epochs that were not reported before."""
+        rows, self._unreported = self._unreported, []
+        return rows
+
+    def _report(
+        self, rows: list[dict[str, Any]], status: str, measured: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        note, self._note = self._note, None
+        own = {"note": note, "began": self._began}
+        return {**report(rows, self._summary(), status, evaluations=measured), **own}
+
+    def _measure_until(self, until: float) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        for found in self._measured:
+            rows += found
+            if time.monotonic() > until:
+                return rows
+        self._is_measured = True
+        return rows
+
+    def _measure(self) -> Iterator[list[dict[str, Any]]]:
+        """Rows of the table of evaluations, one measure after the other; none while a costly one goes on."""
+        job, evaluation = self._job, self._job.evaluation
+        if evaluation is None:
+            return
+        bench_of = partial(
+            build_bench,
+            job.configuration,
+            job.seed,
+            scores=job.scores,
+            difficulty=job.deciles,
+            device=self._device,
+        )
+        kept = kept_networks(self._trainer.state_dict(), evaluation.checkpoints)
+        states = cache_folder() / "evaluations" / digest([job.checkpoint])
+        yield from evaluate_kept(kept, items(evaluation), bench_of, states=states)
+
+    def _train(self) -> None:
+        until = time.monotonic() + REPORT_SECONDS
+        while not self._trainer.is_done:
+            row = self._trainer.train_epoch()
+            self._unreported.append(row)
+            self._log.note(epoch_in_words(row, self._job.objective))
+            at_rung = self._rungs_at(row) > self._passed
+            self._passed = max(self._passed, self._rungs_at(row))
+            due = self._trainer.epoch % self._trainer.training.checkpoint_every == 0
+            if due or self._trainer.is_done or (at_rung and self._job.can_pause):
+                self._save()
+            if at_rung or time.monotonic() >= until:
+                break
+
+    def _rungs_at(self, row: Mapping[str, Any]) -> int:
+        """Rungs that are passed at an epoch, if it was evaluated: only then can the trial be judged."""
+        if self._job.objective not in row:
+            return 0
+        return sum(row[self._job.progress] >= rung for rung in self._job.milestones)
+
+    def _save(self) -> None:
+        job = self._job.model_dump(mode="json", exclude_defaults=True)
+        state = {
+            "job": job,
+            "started_at": self._started_at.isoformat(),
+            "trainer": self._trainer.state_dict(),
+        }
+        try:
+            generations.write(self._job.checkpoint, state)
+            self._log.note(f"checkpoint after epoch {self._trainer.epoch}")
+        except UNREACHABLE as error:  # a full disk costs what a checkpoint protects, not the trial
+            self._note = (
+                f"checkpoints cannot be written ({redact_known(str(error))}); trials go on, but one that is "
+                f"interrupted starts again from its last checkpoint, and confirmed networks may be missing; free space"
+            )
+            self._log.note(self._note)
+        self._log.write()
+
+    def _summary(self) -> dict[str, Any]:
+        """Columns of the trials table that only the worker knows."""
+        trainer = self._trainer
+        layers = trainer.sparsifier.report()
+        evaluated = [row for row in trainer.history if "val_clean_accuracy" in row]
+        metrics = {
+            name: value
+            for name, value in (evaluated[-1] if evaluated else {}).items()
+            if name.startswith(("val_", "test_"))
+        }
+        return {
+            **metrics,
+            "objective": metrics.get(self._job.objective),
+            **best_metrics(trainer, self._job.objective),
+            "train_loss": trainer.history[-1]["train_loss"] if trainer.history else None,
+            "epochs": trainer.epoch,
+            "realised_sparsity": trainer.sparsifier.sparsity(),
+            "parameters_total": sum(layer.weights for layer in layers),
+            "nonzeros": sum(layer.non_zeros for layer in layers),
+            # As text, because objects are stored in the order of their names instead of that of the network.
+            "layer_densities": json.dumps(
+                {layer.name.removeprefix(INNER): layer.density for layer in layers}
+            ),
+            "training_flops": trainer.meter.relative,
+            "inference_flops": relative_forward(trainer.meter.macs, trainer.sparsifier.layer_densities()),
+            "seconds": trainer.seconds,
+            "passes": passes_so_far(self._job, trainer),
+            "device": device_name(self._device),
+            "node": platform.node(),
+            "started_at": self._started_at,
+        }
+
+
+def beginning(job: Job, device: str, epoch: int | None) -> str:
+    """First line of an attempt; `epoch` is that of the checkpoint from which it goes on, if there is one."""
+    what = "starts" if epoch is None else f"continues after epoch {epoch}"
+    return (
+        f"trial {job.trial_id} of {job.cell} ({job.stage}, seed {job.seed}) {what} "
+        f"on {platform.node()}, {device_name(device)}"
+    )
+
+
+def epoch_in_words(row: Mapping[str, Any], objective: str) -> str:
+    """One line about an epoch."""
+    measured = f", {objective} {row[objective]:.4f}" if row.get(objective) is not None else ""
+    return (
+        f"epoch {row['epoch']}: train_loss {row['train_loss']:.4f}{measured}, "
+        f"sparsity {row['sparsity']:.4f}, {row['seconds']:.2f} s"
+    )
+
+
+def best_metrics(trainer: Trainer, objective: str) -> dict[str, Any]:
+    """Columns of the trials table about the epoch of the best objective, if there is one yet."""
+    epoch = trainer.best.epoch
+    if epoch is None:
+        return {}
+    row = trainer.history[epoch - 1]
+    return {
+        "best_epoch": epoch,
+        "best_objective": row[objective],
+        "best_test_clean_accuracy": row["test_clean_accuracy"],
+        "best_test_matched_accuracy": row["test_matched_accuracy"],
+    }
+
+
+def passes_so_far(job: Job, trainer: Trainer) -> float:
+    """Forward-backward passes of single samples that a trainer has spent."""
+    exposure = trainer.train_samples.exposure
+    return count_passes(job.configuration, trainer.epoch, exposure, *trainer.sets.sizes)
+
+
+def device_name(device: str) -> str:
+    """Name of the GPU, or the kind of CPU."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name()
+    return f"cpu {platform.machine()}"
+
+
+def report(
+    rows: list[dict[str, Any]],
+    summary: Mapping[str, Any],
+    status: str,
+    reason: str | None = None,
+    evaluations: Sequence[dict[str, Any]] = (),
+) -> dict[str, Any]:
+    """What a trial tells the driver; ``status`` is ``running``, ``completed`` or ``failed``."""
+    return {
+        "rows": rows,
+        "evaluations": list(evaluations),
+        "summary": summary,
+        "epoch": summary.get("epochs", 0),
+        "objective": summary.get("objective"),
+        **{name: summary.get(column) for name, column in COST_COLUMNS.items()},
+        "status": status,
+        "reason": reason,
+        "done": status != "running",
+    }

@@ -1,0 +1,250 @@
+"""The winner of a cell to take away: its configuration as a runnable space, its network as safetensors."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from hsl.errors import NothingMatchedError, StoreError
+from hsl.filesystems import join, open_filesystem
+from hsl.results.inspect import inspect
+from hsl.space.load import make_space
+from hsl.space.schema import SearchSpace
+from hsl.space.stored import readable, stored_space
+from hsl.store.documents import document
+from hsl.store.files import replace, reported
+from hsl.store.store import Store
+from hsl.training.configuration import Configuration
+from hsl.training.names import unescaped
+from hsl.trial.alone import only_configuration
+
+Row = Mapping[str, Any]
+
+_WEIGHTS = {"final": "trainer/model/", "best": "trainer/best/network/"}
+"""Where a checkpoint keeps the state of the model, as it was at the end and at the best validation objective."""
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The best configuration of a cell.
+
+    Attributes:
+        configuration: What was trained.
+        regime: Name of its regime.
+        trials: Rows of its completed confirming trials, best on validation first; empty if unconfirmed.
+    """
+
+    configuration: Configuration
+    regime: str
+    trials: tuple[Row, ...]
+
+
+def find_winner(store: Store, cell: str) -> Winner:
+    """The winner of a cell, as `hsl best` chooses it.
+
+    Raises:
+        NothingMatchedError: If there is no such cell, or no trial of it has completed.
+        StoreError: If this version cannot read the configuration.
+    """
+    found = inspect(store, cell)
+    rows = [row for row in found.to_pylist() if row.get("role") == "winner"]
+    if not rows:
+        raise NothingMatchedError(
+            f"{cell!r} has no winner: name a cell of which a trial has completed (hsl best {store.uri} --by cell)"
+        )
+    try:
+        configuration = Configuration.model_validate_json(rows[0]["configuration"])
+    except ValidationError as error:
+        raise StoreError(
+            f"configuration {rows[0]['configuration_id']} cannot be read by this version: {error}"
+        ) from error
+    confirmed = [row for row in rows if row["stage"] == "confirm" and row["status"] == "completed"]
+    ranked = sorted(
+        (row for row in confirmed if row["objective"] is not None), key=lambda row: -row["objective"]
+    )
+    return Winner(configuration, rows[0]["regime"], tuple(ranked))
+
+
+def pinned_space(store: Store, cell: str) -> str:
+    """The winner of a cell as a search space with every axis pinned, as YAML.
+
+    The training of the store's space is kept and what differs from it is pinned as a tuned axis, because
+    parents and difficulty scores are trained with the former.
+
+    Args:
+        store: Where to read.
+        cell: Name of the cell.
+
+    Returns:
+        Text that `hsl train` and `hsl sweep` accept, and that describes a single configuration: the winner.
+
+    Raises:
+        NothingMatchedError: If the cell has no winner.
+        StoreError: If the store has no space, or this version cannot describe the configuration.
+    """
+    space = stored_space(store, "the winner's defaults are unknown; restore it")
+    winner = find_winner(store, cell)
+    with readable(store):
+        content = _content(space, winner, cell)
+        described = only_configuration(make_space(content, source=cell))
+    if described != winner.configuration:
+        raise StoreError(
+            f"{cell}: configuration {winner.configuration.id} does not come from the space in {store.uri}; "
+            "restore the space.yaml with which it was trained"
+        )
+    return yaml.safe_dump(content, sort_keys=False)
+
+
+def _content(space: SearchSpace, winner: Winner, cell: str) -> dict[str, Any]:
+    """The space of `winner` as its YAML holds it."""
+    raw = space.model_dump(mode="json", exclude_none=True)
+    chosen = winner.configuration.model_dump(mode="json", exclude_none=True)
+    dense = winner.configuration.method == "dense"
+    own = () if dense else ("method", "distribution", "sparsity")
+    kept = ("split", "training", "confirm", "sampler", "objective", "evaluation", "resources", "seed")
+    return {
+        "name": _file_name(f"{space.name}-{cell}"),
+        "dataset": chosen["dataset"],
+        "model": chosen["model"],
+        "regimes": {winner.regime: chosen["regime"] | _objective(space, winner.regime)},
+        "regime": winner.regime,
+        **{name: chosen[name] for name in own if name in chosen},
+        "init": chosen["init"],
+        "search": {axis: {"choice": [value]} for axis, value in _tuned(raw, chosen).items()},
+        "baseline": "dense" if dense else None,
+        **{name: raw[name] for name in kept},
+    }
+
+
+def _objective(space: SearchSpace, regime: str) -> dict[str, Any]:
+    """The objective that a regime has of its own."""
+    described = space.regimes.get(regime)
+    return {"objective": described.objective} if described and described.objective else {}
+
+
+def _tuned(space: Row, chosen: Row) -> dict[str, Any]:
+    """Training and hyperparameters in which a configuration differs from the defaults, by axis."""
+    training = {
+        f"training.{name}": value
+        for name, value in chosen["training"].items()
+        if value != space["training"].get(name)
+    }
+    return {**training, **{f"method.{name}": value for name, value in chosen["hyperparameters"].items()}}
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)
+
+
+def network(store: Store, uri: str, cell: str, checkpoint: str = "final") -> bytes:
+    """The confirmed network of a cell's winner, of the seed that is best on validation, as safetensors.
+
+    Args:
+        store: Where to read.
+        uri: The store's path or URI.
+        cell: Name of the cell.
+        checkpoint: ``final``, as it was at the end, or ``best``, as it was at its best validation objective.
+
+    Returns:
+        A safetensors file with the model's state by the names of its state dict, a boolean ``NAME_mask``
+        beside every prunable weight, and a header whose entry ``hsl`` is JSON: trial_id, seed,
+        configuration_id, configuration, cell, regime, checkpoint, epoch, metrics, provenance, and of the final
+        network layer_densities.
+
+    Raises:
+        NothingMatchedError: If the winner is not confirmed, or this network of it is not in the store.
+        StoreError: If the network is damaged or cannot be read.
+    """
+    from safetensors import SafetensorError  # noqa: PLC0415  only this function needs it
+    from safetensors.numpy import load, save  # noqa: PLC0415
+
+    winner = find_winner(store, cell)
+    if not winner.trials:
+        raise NothingMatchedError(
+            f"{cell}: the winner is not confirmed, so no network was kept; run the sweep with confirm.seeds above 0"
+        )
+    row = winner.trials[0]
+    where = f"checkpoints/{row['trial_id']}.safetensors"
+    try:
+        tensors = load(_read(uri, where))
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise StoreError(f"{store.uri}/{where} is damaged: {error}; train it again with hsl train") from error
+    weights = {
+        unescaped(name.removeprefix(_WEIGHTS[checkpoint])): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(_WEIGHTS[checkpoint])
+    }
+    if not weights:
+        raise NothingMatchedError(
+            f"{store.uri}/{where} has no {checkpoint} network; a sweep keeps the best one where the section "
+            "evaluation of its space lists it under checkpoints. Take the final one"
+        )
+    return bytes(save(weights, metadata={"hsl": json.dumps(_header(row, checkpoint), sort_keys=True)}))
+
+
+def _read(uri: str, where: str) -> bytes:
+    filesystem, path = open_filesystem(join(uri, where))
+    try:
+        with reported(where), filesystem.open_input_stream(path) as stream:
+            return bytes(stream.read())
+    except StoreError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise NothingMatchedError(
+                f"the store has no {where}, the confirmed network; copy it into the store, "
+                "or train it again: hsl export without -o, then hsl train"
+            ) from error
+        raise
+
+
+def _header(row: Row, checkpoint: str) -> dict[str, Any]:
+    is_best = checkpoint == "best"
+    names = ("trial_id", "seed", "configuration_id", "cell", "regime", "sparsity", "realised_sparsity")
+    documents = ("configuration", "provenance", *(() if is_best else ("layer_densities",)))
+    measured = {
+        name: value for name, value in row.items() if name.endswith("_accuracy") and value is not None
+    }
+    return {
+        **{name: row[name] for name in names},
+        "checkpoint": checkpoint,
+        "epoch": row["best_epoch" if is_best else "epochs"],
+        "metrics": {
+            name.removeprefix("best_"): value
+            for name, value in measured.items()
+            if name.startswith("best_") is is_best
+        },
+        **{name: document(row, "trials", name) for name in documents},
+    }
+
+
+def export(uri: str, cell: str, folder: str | Path, checkpoint: str = "final") -> tuple[Path, Path]:
+    """Write the winner of a cell as ``space.yaml`` and ``network.safetensors``.
+
+    Args:
+        uri: The store's path or URI.
+        cell: Name of the cell.
+        folder: Where to; nothing in it is replaced.
+        checkpoint: ``final`` or ``best``, as of `network`.
+
+    Returns:
+        The two files.
+
+    Raises:
+        NothingMatchedError: If there is no winner, or no confirmed network. Nothing is written then.
+        StoreError: If a file exists, or the store or the folder cannot be used.
+    """
+    store = Store(uri)
+    space, file = Path(folder) / "space.yaml", Path(folder) / "network.safetensors"
+    if existing := [str(path) for path in (space, file) if path.exists()]:
+        raise StoreError(f"{', '.join(existing)} exists and is not replaced; choose another folder")
+    text, content = pinned_space(store, cell), network(store, uri, cell, checkpoint)
+    with reported(str(folder)):
+        replace(space, text.encode())
+        replace(file, content)
+    return space, file

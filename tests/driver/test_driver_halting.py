@@ -1,0 +1,139 @@
+"""Sweeps whose trials run in this process, as Tune would drive them: halted by a budget, continued, confirmed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import ray
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
+from rich.console import Console
+
+from hsl.driver import sweep
+from hsl.driver.session import spent_before
+from hsl.driver.tune import tuner
+from hsl.planning.job import Job
+from hsl.prepare import workers
+from hsl.prepare.parents import make_here
+from hsl.space.load import make_space
+from hsl.store.store import Store
+from hsl.trial import run as trial_run
+
+SPACE: dict[str, Any] = {
+    "name": "t",
+    "dataset": "digits",
+    "model": {"name": "mlp", "widths": [8]},
+    "training": {"epochs": 20, "batch_size": 256, "checkpoint_every": 8, "evaluate_every": 10},
+    "factors": {"sparsity": [0.5, 0.8]},
+    "method": "static",
+    "search": {"training.lr": {"loguniform": [0.02, 0.2]}},
+    "sampler": "random",
+    "budget": {"configurations_per_cell": 2},
+    "early_stopping": "none",
+    "confirm": {"seeds": 1},
+}
+Run = Callable[..., sweep.SweepReport]
+
+
+def tune(searcher: Any, scheduler: Any, callbacks: list[Any], stopper: Any, _: Any) -> None:
+    """What Tune does, with two trials at a time."""
+    running: dict[str, trial_run.TrialRun] = {}
+    names, finished = map("trial {}".format, count()), False
+    while running or not finished:
+        while len(running) < 2 and not finished:
+            name = next(names)
+            answer = searcher.suggest(name)
+            finished = answer == Searcher.FINISHED
+            if not isinstance(answer, dict):
+                break
+            running[name] = trial_run.TrialRun(Job.model_validate_json(answer["job"]), "cpu")
+            for callback in callbacks:
+                callback.on_trial_start(
+                    0, [], SimpleNamespace(trial_id=name, temporary_state=SimpleNamespace(ray_actor=None))
+                )
+        assert running or finished, "the search waits although nothing runs"
+        for name in list(running):
+            own, result = SimpleNamespace(trial_id=name), running[name].advance()
+            stops = (
+                stopper(name, result) or scheduler.on_trial_result(None, own, result) == TrialScheduler.STOP
+            )
+            result["done"] = result["done"] or stops
+            for callback in callbacks:
+                callback.on_trial_result(0, [], own, result)
+                callback.on_step_end(0, [])
+            if result["done"]:
+                del running[name]
+                searcher.on_trial_complete(name, result)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Runs a sweep in this process."""
+    monkeypatch.setenv("HSL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(trial_run, "REPORT_SECONDS", 0.01)
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray, "cluster_resources", dict)
+    monkeypatch.setattr(ray, "nodes", list)
+    monkeypatch.setattr(tuner, "home", lambda: "here")
+    monkeypatch.setattr(sweep, "ray_session", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(sweep, "slots", lambda *_: 2)
+    monkeypatch.setattr(workers, "make_all", lambda tasks, *_: make_here(tasks, "cpu"))
+    monkeypatch.setattr(tuner, "run", tune)
+
+    def start(store: str, **changes: Any) -> sweep.SweepReport:
+        space = make_space({**SPACE, **changes})
+        return sweep.Sweep(space, str(tmp_path / store), Console(file=io.StringIO())).run()
+
+    return start
+
+
+NAMES = ("objective", "test_matched_accuracy", "train_loss", "nonzeros", "epochs", "proposal", "status")
+
+
+def results(store: Path) -> dict[str, list[Any]]:
+    return {row["trial_id"]: [row[n] for n in NAMES] for row in Store(store).read("trials").to_pylist()}
+
+
+def test_a_halted_sweep_continues_to_the_same_results_and_the_same_account(run: Run, tmp_path: Path) -> None:
+    whole = run("whole")
+    assert (whole.trained, whole.left) == (6 + 3, None)
+    trained = 0
+    for limit in (5, 45, 100):
+        halted = run("halted", budget={"configurations_per_cell": 2, "epochs": limit})
+        trained += halted.trained
+        assert f"of {limit}" in str(halted.left)
+        assert limit <= spent_before(Store(tmp_path / "halted")).epochs < 180
+    assert 0 < trained < whole.trained
+    last = run("halted")
+    assert last.left is None
+    assert trained + last.trained == whole.trained
+    assert results(tmp_path / "halted") == results(tmp_path / "whole")
+    spent = [spent_before(Store(tmp_path / name)).epochs for name in ("halted", "whole")]
+    assert spent == [180, 180]
+    checkpoints = tmp_path / "whole" / "checkpoints"
+    kept = {file.name for file in checkpoints.iterdir()}
+    assert len(kept) == 3, "the confirmed networks"
+    searched = next(name for name in results(tmp_path / "whole") if f"{name}.safetensors" not in kept)
+    (checkpoints / f"{searched}.safetensors").touch()  # what a driver that is killed may leave
+    assert run("whole").trained == 0
+    assert {file.name for file in checkpoints.iterdir()} == kept
+
+
+def test_warm_cells_wait_and_seeds_are_added_until_it_is_clear(run: Run, tmp_path: Path) -> None:
+    confirm = {"seeds": 5, "min_seeds": 3, "stop": {"width": 0.9}}
+    report = run("warm", warm_start={"configurations": 1}, confirm=confirm)
+    rows = Store(tmp_path / "warm").read("trials").to_pylist()
+    assert (report.trained, report.left) == (6 + 3 * 3, None)
+    proposed = {(row["cell"], row["proposal"]): row for row in rows if row["stage"] == "search"}
+    assert proposed["0.8", 0]["proposed_by"] == "warm_start"
+    best = max((proposed["0.5", n] for n in (0, 1)), key=lambda row: row["objective"])
+    assert proposed["0.8", 0]["parameters"] == best["parameters"]
+    assert sorted({row["seed"] for row in rows if row["stage"] == "confirm"}) == [1, 2, 3]
+    assert run("warm", warm_start={"configurations": 1}, confirm=confirm).trained == 0

@@ -1,0 +1,177 @@
+"""What the ledger does when its store cannot be written: rows wait, nothing is lost, in the end it says so."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hsl.driver import ledger as module
+from hsl.driver.ledger import Ledger
+from hsl.driver.watch.progress import CellTally, Tally
+from hsl.errors import LeaseError, StoreError
+from hsl.planning.job import Job
+from hsl.store.store import Store
+from hsl.training.configuration import Configuration
+
+JOB = Job(
+    trial_id="t",
+    configuration=Configuration.model_validate(
+        {"dataset": "digits", "model": {"name": "mlp"}, "method": "dense"}
+    ),
+    seed=0,
+    cell="c",
+    regime="clean",
+    stage="search",
+    checkpoint="nowhere",
+)
+
+
+def make(
+    store: Store, forgotten: list[str] | None = None, check: Callable[[], None] = lambda: None
+) -> Ledger:
+    tally = Tally("search", {"c": CellTally(planned=1)})
+    forget = (forgotten if forgotten is not None else []).append
+    return Ledger(store, 0, lambda _: False, lambda job: forget(job.trial_id), tally, check)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every row is due at once, and so is every further attempt."""
+    for name in ("FLUSH_SECONDS", "MAX_FLUSH_SECONDS", "RETRY_SECONDS"):
+        monkeypatch.setattr(module, name, 0.0)
+
+
+def broken(*_: Any) -> None:
+    raise StoreError("store/epochs: cannot be written: [Errno 28] No space left on device")
+
+
+def test_rows_wait_while_the_store_is_full_and_arrive_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, forgotten = Store(tmp_path / "store"), []
+    ledger = make(store, forgotten)
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
+        patch.setattr(store, "append", broken)
+        for epoch in (1, 2):
+            ledger.epochs(JOB, [{"epoch": epoch}])
+        ledger.end(JOB, {"epochs": 2, "objective": 0.5}, "completed", None)
+    assert forgotten == []
+    assert caplog.text.count("nothing is lost, trials go on") == 1
+    ledger.flush_if_due()
+    assert forgotten == ["t"]
+    assert "can be written again" in caplog.text
+    assert [row["epoch"] for row in store.read("epochs").to_pylist()] == [1, 2]
+    assert [row["sequence"] for row in store.read("trials").to_pylist()] == [2]
+
+
+def test_an_outage_that_lasts_ends_the_sweep_with_what_was_not_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "store")
+    ledger = make(store)
+    monkeypatch.setattr(store, "append", broken)
+    ledger.epochs(JOB, [{"epoch": 1}])
+    monkeypatch.setattr(module, "OUTAGE_SECONDS", -1.0)
+    with pytest.raises(StoreError, match="No space left"):
+        ledger.flush_if_due()
+    with pytest.raises(StoreError, match="1 rows were not stored") as caught:
+        ledger.close()
+    assert "run the same command again" in str(caught.value)
+
+
+def test_without_the_lease_nothing_is_written(tmp_path: Path) -> None:
+    def lost() -> None:
+        raise LeaseError("another sweep is writing")
+
+    store = Store(tmp_path / "store")
+    ledger = make(store, check=lost)
+    with pytest.raises(LeaseError):
+        ledger.epochs(JOB, [{"epoch": 1}])
+    with pytest.raises(LeaseError):
+        ledger.close()
+    assert not store.exists()
+
+
+def test_parts_are_compacted_from_time_to_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FLUSHES_PER_COMPACTION", 5)
+    store = Store(tmp_path / "store")
+    ledger = make(store)
+    for epoch in range(1, 14):
+        ledger.epochs(JOB, [{"epoch": epoch}])
+    ledger.close()
+    assert len(list((tmp_path / "store/epochs").glob("*.parquet"))) == 4
+    assert [row["epoch"] for row in store.read("epochs").to_pylist()] == list(range(1, 14))
+
+
+FULL_DISK = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_search_ledger import JOB, make, module
+from hsl.store.store import Store
+
+module.FLUSH_SECONDS = module.MAX_FLUSH_SECONDS = module.RETRY_SECONDS = 0.0
+disk = Path(sys.argv[2])
+store = Store(disk / "store")
+ledger = make(store)
+ledger.epochs(JOB, [{"epoch": 1}])
+filler = disk / "filler"
+with filler.open("wb", buffering=0) as file:
+    try:
+        while True:
+            file.write(b"0" * 4096)
+    except OSError as error:
+        print(error)
+for epoch in range(2, 9):
+    ledger.epochs(JOB, [{"epoch": epoch}])
+print("stored while full:", len(store.read("epochs")))
+filler.unlink()
+ledger.end(JOB, {"epochs": 8, "objective": 0.5}, "completed", None)
+ledger.close()
+print("stored in the end:", len(store.read("epochs")), len(store.read("trials")))
+print("scratch files:", len(list(disk.rglob(".tmp-*"))))
+"""
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+    """On a real file system that is full: a small one in memory, in a name space of its own."""
+    script = 'mount -t tmpfs -o size=256k none $0 && exec $1 -c "$2" $3 $0'
+    command = ["unshare", "-rm", "sh", "-c", script, str(tmp_path), sys.executable, FULL_DISK]
+    try:
+        done = subprocess.run(
+            [*command, str(Path(__file__).parent)], capture_output=True, text=True, timeout=120, check=False
+        )
+    except FileNotFoundError:
+        pytest.skip("no unshare on this machine")
+    if "mount" in done.stderr or "unshare" in done.stderr:
+        pytest.skip(f"no file system of its own to be had: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+    assert "No space left on device" in done.stdout
+    assert "stored while full: 1\n" in done.stdout
+    assert "stored in the end: 8 1\n" in done.stdout
+    assert "scratch files: 0" in done.stdout
+    assert done.stderr.count("nothing is lost") == 1
+
+
+def test_what_cannot_be_deleted_waits_and_loses_no_row(tmp_path: Path) -> None:
+    store, asked = Store(tmp_path / "store"), []
+
+    def forget(job: Job) -> None:
+        asked.append(job.trial_id)
+        if len(asked) == 1:
+            raise StoreError("unreachable")
+
+    tally = Tally("search", {"c": CellTally(planned=2)})
+    ledger = Ledger(store, 0, lambda _: False, forget, tally)
+    for name in ("t", "u"):
+        job = JOB.model_copy(update={"trial_id": name})
+        ledger.start(job)
+        ledger.end(job, {}, "failed", "a bug")
+    assert sorted(asked) == ["t", "t", "u"]
+    assert len(store.read("trials")) == 2

@@ -1,0 +1,220 @@
+"""What a driver makes of machines that come and go and of workers that end, as Ray Tune calls it, without Ray."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray.tune.experiment import Trial
+
+from hsl.driver.interruptions import MAX_CRASHES, Losses, MemoryLosses
+from hsl.driver.ledger import Ledger
+from hsl.driver.resume import read_past
+from hsl.driver.session import Session
+from hsl.driver.tune import surveyor as module
+from hsl.driver.tune.accountant import Accountant
+from hsl.driver.tune.recorder import Recorder
+from hsl.driver.tune.scheduler import StratifiedASHA
+from hsl.driver.tune.surveyor import Surveyor
+from hsl.driver.watch.progress import CellTally, Progress, Tally
+from hsl.planning.job import Job
+from hsl.space.load import make_space
+from hsl.stopping.pauses import Pauses
+from hsl.stopping.rule import Judge
+from hsl.store.layout import Library
+from hsl.store.store import Store
+from hsl.training.configuration import Configuration
+
+SPACE = make_space(
+    {
+        "name": "t",
+        "dataset": "digits",
+        "model": "mlp",
+        "factors": {"sparsity": [0.9]},
+        "method": "set",
+        "resources": {"gpu": 0.5},
+        "prices": {"spot": 3.6, "default": 0.0},
+    }
+)
+
+
+def job(name: str) -> Job:
+    made = {"dataset": "digits", "model": {"name": "mlp"}, "method": "set", "sparsity": 0.9}
+    return Job(
+        trial_id=name,
+        configuration=Configuration.model_validate(made),
+        seed=0,
+        cell="c",
+        regime="clean",
+        stage="search",
+        checkpoint="nowhere",
+    )
+
+
+class Driver:
+    """One driver, and the cluster that it sees."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, *trials: str) -> None:
+        monkeypatch.setattr(module, "LOOK_SECONDS", -1.0)
+        monkeypatch.setattr(module, "ANXIOUS_SECONDS", -1.0)
+        self.now = 0.0
+        self.nodes = [node("home", Resources={"CPU": 4.0}), spot("a"), spot("b")]
+        self.store = Store(folder)
+        self.store.write_space("name: t")
+        self.session = Session(self.store, {}, lambda: self.now)
+        self.losses = Losses("home", lambda: self.now)
+        self.jobs = {f"tune {name}": job(name) for name in trials}
+        tally = Tally("search", {"c": CellTally(planned=len(trials))})
+        judge = Judge()
+        surveyor = Surveyor(self.session, SPACE, self.jobs, self.losses, lambda: self.nodes)
+        self.accountant = Accountant(self.session, SPACE, self.jobs, self.losses)
+        self.ledger = Ledger(self.store, 0, lambda _: False, lambda _: None, tally)
+        progress = Progress(SimpleNamespace(is_terminal=False), dict)  # type: ignore[arg-type]
+        monkeypatch.setattr(progress, "refresh", lambda: None)
+        recorder = Recorder(
+            self.ledger,
+            progress,
+            self.jobs,
+            Pauses(judge),
+            self.losses,
+            MemoryLosses(),
+            self.session.account.reached,
+        )
+        self.callbacks = [surveyor, recorder, self.accountant]
+        self.scheduler = StratifiedASHA(judge, self.jobs, self.losses.gives_up)
+        self.trials = {name: tune_trial(name) for name in trials}
+
+    def tell(self, event: str, name: str, **info: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, f"on_trial_{event}")(0, [], self.trials[name], **info)
+
+    def report(self, name: str, node: str, began: int, *epochs: int, status: str = "running") -> None:
+        rows = [{"epoch": n, "epochs_at_target": n, "val_matched_accuracy": 0.5} for n in epochs]
+        result = {
+            "rows": rows,
+            "summary": {"epochs": max(epochs)},
+            "evaluations": [],
+            "epoch": max(epochs),
+            "status": status,
+            "reason": None,
+            "done": status != "running",
+            "node": node,
+            "began": began,
+        }
+        self.tell("result", name, result=result)
+        if status != "running":
+            self.tell("complete", name)
+
+    def step(self) -> None:
+        for callback in self.callbacks:
+            callback.on_step_end(0, [])
+
+    def lose_worker(self, name: str) -> bool:
+        """Whether the trial is tried again."""
+        trial = self.trials[name]
+        self.scheduler.on_trial_add(None, trial)
+        self.tell("recover", name)
+        self.step()
+        return self.scheduler.choose_trial_to_run(self) is trial
+
+    def stop_trial(self, trial: Any) -> None:
+        """Tune's."""
+        trial.status = Trial.TERMINATED
+        self.tell("complete", trial.trial_id.removeprefix("tune "))
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        self.ledger.close()
+        return {row["trial_id"]: row for row in self.store.read("trials").to_pylist()}
+
+    def row(self) -> dict[str, Any]:
+        self.accountant.close()
+        return self.store.read("sessions").to_pylist()[-1]
+
+
+def node(name: str, **more: Any) -> dict[str, Any]:
+    return {"NodeID": name, "Alive": True, **more}
+
+
+def spot(name: str, **more: Any) -> dict[str, Any]:
+    resources = {"CPU": 8.0, "GPU": 1.0}
+    return node(name, Resources=resources, Labels={"ray.io/node-group": "spot"}, **more)
+
+
+def tune_trial(name: str) -> Any:
+    return SimpleNamespace(
+        trial_id=f"tune {name}",
+        status=Trial.PENDING,
+        get_error=lambda: "it died",
+        get_pickled_error=lambda: RuntimeError("it died"),
+        temporary_state=SimpleNamespace(ray_actor=None),
+    )
+
+
+def test_the_row_of_the_session_shows_who_works_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = Driver(tmp_path / "s", monkeypatch, "x", "y", "z")
+    for name in "xy":
+        driver.tell("start", name)
+    driver.report("x", "a", 0, 1)
+    driver.report("y", "a", 0, 1)
+    driver.step()
+    row = driver.row()
+    assert json.loads(row["nodes"]) == {
+        "CPU": {"nodes": 1, "cpus": 4.0, "gpus": 0, "gpus_held": 0},
+        "spot": {"nodes": 2, "cpus": 16.0, "gpus": 2.0, "gpus_held": 1.0},
+    }
+    assert (row["running"], row["pending"], row["lost_nodes"]) == (2, 1, 0)
+    assert driver.session.price == pytest.approx(7.2)
+    driver.now = 3600.0
+    driver.nodes[1] = spot("a", Alive=False, DeathReason=2) | {"Alive": False}
+    assert driver.lose_worker("x")
+    row = driver.row()
+    assert json.loads(row["nodes"])["spot"] == {"nodes": 1, "cpus": 8.0, "gpus": 1.0, "gpus_held": 0}
+    assert (row["running"], row["pending"], row["lost_nodes"]) == (1, 2, 1)
+    assert driver.session.price == pytest.approx(3.6)
+    assert row["gpu_hours"] == pytest.approx(1.0)
+    driver.now = 7200.0
+    assert driver.row()["gpu_hours"] == pytest.approx(1.5), "what waits for a machine holds no GPU"
+
+
+def test_losses_are_counted_and_never_end_a_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver(tmp_path / "s", monkeypatch, "x")
+    for number in range(2 * MAX_CRASHES):
+        name = f"n{number}"
+        driver.nodes = [node("home"), spot(name)]
+        driver.step()
+        driver.tell("start", "x")
+        driver.report("x", name, number, *range(1, number + 3))
+        driver.nodes = [node("home"), spot(name) | {"Alive": False, "DeathReason": 2}]
+        assert driver.lose_worker("x")
+        driver.now += 100
+    driver.row()
+    (under_way,) = read_past(driver.store, Library(str(tmp_path / "s"))).under_way
+    assert under_way.losses == 2 * MAX_CRASHES
+    driver.tell("start", "x")
+    driver.report("x", "home", 12, *range(1, 13), status="completed")
+    row = driver.rows()["x"]
+    assert (row["status"], row["losses"], row["attempts"]) == ("completed", 6, 7)
+    # each attempt began one epoch before what the one before it had told
+    assert row["repeated_epochs"] == 2 * MAX_CRASHES - 1
+
+
+def test_crashes_end_a_trial_that_is_then_told_to_everybody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = Driver(tmp_path / "s", monkeypatch, "x")
+    for number in range(MAX_CRASHES + 1):
+        driver.step()
+        driver.tell("start", "x")
+        driver.report("x", "home", 0, 1)
+        assert driver.lose_worker("x") == (number < MAX_CRASHES)
+    assert not driver.jobs
+    assert not driver.accountant.under_way
+    row = driver.rows()["x"]
+    assert (row["status"], row["losses"]) == ("failed", 0)
+    assert row["reason"] == "lost its worker each time it was tried: it died"
+    assert driver.row()["running"] == 0

@@ -1,0 +1,143 @@
+"""Selections are tried before any trial: stale scores and classes without a sample are found in time."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from hsl.driver.sweep import Sweep
+from hsl.errors import DataError, SpaceError
+from hsl.planning.plan import make_plan
+from hsl.planning.scores import scores_for
+from hsl.prepare.parents import scores_task
+from hsl.prepare.selections import of_plan, try_selections
+from hsl.space.load import make_space
+from hsl.space.schema import SearchSpace
+from hsl.store.layout import Library
+from hsl.trial.alone import only_configuration, train_once
+
+BASE: dict[str, Any] = {
+    "name": "t",
+    "dataset": "digits",
+    "model": {"name": "mlp", "widths": [8]},
+    "split": {"limit": 60},
+    "training": {"epochs": 2},
+    "sparsity": 0.5,
+    "method": "static",
+}
+HARD = {"fraction": 0.5, "by": "el2n", "models": 2}
+
+
+def space_of(**keep: Any) -> SearchSpace:
+    return make_space({**BASE, "regimes": {"hard": {"keep": keep}}})
+
+
+def tried(space: SearchSpace, folder: Path) -> list[str]:
+    return try_selections(space, of_plan(make_plan(space)), Library(str(folder)), 0)
+
+
+def score_files(space: SearchSpace, folder: Path) -> list[Path]:
+    """The files of the scores that the regime needs, made as a sweep makes them: the mean comes last."""
+    needed = scores_for(next(iter(of_plan(make_plan(space)).values())), space)
+    assert needed is not None
+    task = scores_task(needed, Library(str(folder)))
+    task.run("cpu")
+    return [Path(part.target) for part in task.parts] + [Path(task.target)]
+
+
+def spoil(file: Path, column: str, value: Any) -> None:
+    table = pq.read_table(file)
+    spoilt = pa.array([value] * len(table), table.schema.field(column).type)
+    pq.write_table(table.set_column(table.column_names.index(column), column, spoilt), file)
+
+
+@pytest.mark.filterwarnings("ignore:keep.fraction")
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [("label", 0, "other labels"), ("id", 3, "other samples"), ("split", "val", "another division")],
+)
+@pytest.mark.parametrize("which", [0, -1])
+def test_scores_of_something_else_are_found_before_any_trial(
+    column: str, value: Any, message: str, which: int, tmp_path: Path
+) -> None:
+    space = space_of(**HARD)
+    files = score_files(space, tmp_path)
+    assert all("hard, " in warning for warning in tried(space, tmp_path))
+    spoil(files[which], column, value)
+    with pytest.raises(DataError, match=rf"are of {message}.*delete the folder"):
+        tried(space, tmp_path)
+    with pytest.raises(DataError, match=message):
+        Sweep(space, str(tmp_path), Console(file=io.StringIO())).run()
+    assert not (tmp_path / "trials").exists() and not (tmp_path / "checkpoints").exists()
+
+
+@pytest.mark.filterwarnings("ignore:keep.fraction")
+def test_hsl_train_finds_them_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HSL_CACHE", str(tmp_path))
+    space = space_of(**HARD)
+    chosen = only_configuration(space)
+    train_once(space, chosen, 0, "cpu", lambda row: None)
+    for file in (tmp_path / "prerequisites" / "scores").glob("*.parquet"):
+        spoil(file, "label", 1)
+    rows: list[Any] = []
+    with pytest.raises(DataError, match="other labels"):
+        train_once(space, chosen, 0, "cpu", rows.append)
+    assert rows == []
+
+
+def test_a_class_without_a_sample_is_warned_of(tmp_path: Path) -> None:
+    (warning,) = tried(space_of(fraction=0.1), tmp_path)
+    assert warning.startswith("regime hard, train data: keep.fraction 0.1 leaves no sample of class ")
+    assert tried(space_of(fraction=0.9), tmp_path) == []
+    assert tried(space_of(fraction=0.1, by="el2n", models=1), tmp_path) == []  # nothing is known yet
+    console = Console(file=io.StringIO(), width=200)
+    sweep = Sweep(space_of(fraction=0.1), str(tmp_path), console)
+    for _ in range(2):
+        sweep._try_selections()
+    assert console.file.getvalue().count("leaves no sample of class") == 1
+
+
+def test_matched_samples_are_tried_as_soon_as_there_are_scores(tmp_path: Path) -> None:
+    space = space_of(fraction=0.02, by="el2n", models=1)
+    score_files(space, tmp_path)
+    starts = {warning.partition(" data: ")[0] for warning in tried(space, tmp_path)}
+    assert starts == {"regime hard, train", "regime hard, val", "regime hard, test"}
+
+
+@pytest.mark.parametrize(
+    ("keep", "message"),
+    [
+        ({"fraction": 0.1, "class_balanced": True}, "leaves no sample of class .* although class_balanced"),
+        (
+            {"fraction": 0.1, "class_balanced": True, "by": "el2n"},
+            "keeps 6 samples of 10 classes, although class_balanced; keep more",
+        ),
+        ({"count": 61}, "keep.count 61 of 60 samples is not possible"),
+        ({"fraction": 0.001}, "of 60 samples is none"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(keep: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(SpaceError, match=message) as caught:
+        tried(space_of(**keep), tmp_path)
+    assert [problem.where for problem in caught.value.problems] == ["regimes.hard"]
+
+
+def test_every_regime_that_cannot_be_is_listed(tmp_path: Path) -> None:
+    regimes = {"many": {"keep": {"count": 100}}, "clean": {}, "few": {"keep": {"fraction": 0.001}}}
+    space = make_space({**BASE, "regimes": regimes, "factors": {"regime": ["many", "clean", "few"]}})
+    with pytest.raises(SpaceError) as caught:
+        tried(space, tmp_path)
+    assert [problem.where for problem in caught.value.problems] == ["regimes.many", "regimes.few"]
+
+
+def test_a_corruption_that_is_undefined_on_digits_is_refused_before_anything(tmp_path: Path) -> None:
+    space = make_space({**BASE, "regimes": {"fog": {"corruption": {"name": "fog", "severity": 3}}}})
+    with pytest.raises(SpaceError, match=r"fog is not defined on images of 8 x 8.* there are: brightness"):
+        Sweep(space, str(tmp_path / "store"), Console(file=io.StringIO())).run()
+    assert not (tmp_path / "store").exists()

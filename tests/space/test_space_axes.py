@@ -1,0 +1,134 @@
+"""Axes: their names, their values, and the configuration that values make."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hsl.space.axes import axis_problem, configuration, is_sparsification, known_axes, value_problem
+from hsl.space.load import make_space
+from hsl.sparsity.methods import METHODS
+from hsl.training.configuration import Training
+
+SPACE = make_space(
+    {
+        "name": "t",
+        "dataset": "digits",
+        "model": "mlp",
+        "training": {"epochs": 7, "lr": 0.3},
+        "regimes": {"clean": {}, "few": {"keep": {"fraction": 0.5}}},
+        "regime": "clean",
+        "init": "dense",
+        "split": {"seed": 4},
+    }
+)
+
+
+def test_there_is_an_axis_for_everything_that_may_vary() -> None:
+    assert {"regime", "method", "distribution", "sparsity", "model", "init"} <= set(known_axes())
+    assert {f"training.{field}" for field in Training.model_fields} <= set(known_axes())
+    for method in METHODS.values():
+        assert {f"method.{h.name}" for h in method.hyperparameters} <= set(known_axes())
+
+
+def test_a_misspelt_axis_is_named_with_a_close_match() -> None:
+    assert axis_problem("sparsity") is None
+    assert "unknown axis (did you mean 'sparsity'?); known: regime," in str(axis_problem("sparsty"))
+
+
+@pytest.mark.parametrize("axis", ["method", "distribution", "sparsity", "method.drop_fraction"])
+def test_what_a_dense_baseline_has_no_use_for(axis: str) -> None:
+    assert is_sparsification(axis)
+
+
+@pytest.mark.parametrize("axis", ["regime", "model", "training.lr"])
+def test_what_a_dense_baseline_is_crossed_with(axis: str) -> None:
+    assert not is_sparsification(axis)
+
+
+@pytest.mark.parametrize(
+    ("axis", "value"),
+    [
+        ("method", "rigl"),
+        ("distribution", "erk"),
+        ("sparsity", 0),
+        ("model", "lenet"),
+        ("model", {"name": "mlp", "widths": [3]}),
+        ("init", "dense"),
+        ("training.lr", 0.1),
+        ("training.schedule", "step"),
+        ("method.drop_fraction", 0.5),
+        ("method.end", 0.5),
+    ],
+)
+def test_a_valid_value_has_no_problem(axis: str, value: Any) -> None:
+    assert value_problem(axis, value) is None
+
+
+@pytest.mark.parametrize(
+    ("axis", "value", "message"),
+    [
+        ("method", "rgl", "did you mean 'rigl'"),
+        ("distribution", "erkk", "did you mean 'erk'"),
+        ("sparsity", 1.0, "a number in [0, 1)"),
+        ("model", "mpl", "did you mean 'mlp'"),
+        ("init", "sparce", "'sparse' or 'dense'"),
+        ("training.lr", -1, "greater than 0"),
+        ("method.drop_fraction", 1.5, "it must be in [0, 1]"),
+        ("method.drop_fraction", "much", "must be a number"),
+    ],
+)
+def test_a_bad_value_is_told_with_what_is_allowed(axis: str, value: Any, message: str) -> None:
+    assert message in str(value_problem(axis, value))
+
+
+def test_values_override_the_space() -> None:
+    made = configuration(
+        SPACE,
+        {
+            "regime": "few",
+            "method": "rigl",
+            "distribution": "uniform",
+            "sparsity": 0.8,
+            "training.lr": 0.01,
+            "method.drop_fraction": 0.4,
+            "model": {"name": "mlp", "widths": [5]},
+            "init": "sparse",
+        },
+    )
+    assert made.regime == SPACE.regimes["few"].hardness
+    assert (made.method, made.distribution, made.sparsity, made.init) == ("rigl", "uniform", 0.8, "sparse")
+    assert (made.training.lr, made.training.epochs, made.split.seed) == (0.01, 7, 4)
+    assert made.hyperparameters == {"drop_fraction": 0.4}
+    assert made.model.options == {"widths": [5]}
+
+
+def test_without_values_the_space_speaks() -> None:
+    made = configuration(SPACE, {})
+    assert (made.method, made.sparsity, made.distribution) == ("dense", 0.0, None)
+    assert made.training == SPACE.training
+    assert made.init == "dense"
+
+
+def test_a_dense_configuration_ignores_what_makes_networks_sparse() -> None:
+    values = {"method": "dense", "sparsity": 0.9, "distribution": "erk", "method.drop_fraction": 0.3}
+    assert configuration(SPACE, values).id == configuration(SPACE, {}).id
+
+
+def test_hyperparameters_of_other_methods_are_left_out() -> None:
+    values = {"method": "static", "sparsity": 0.9}
+    assert configuration(SPACE, {**values, "method.drop_fraction": 0.4}).id == configuration(SPACE, values).id
+
+
+@pytest.mark.parametrize(
+    ("axis", "one", "other"),
+    [
+        ("training.lr", 1, 1.0),
+        ("training.epochs", 10.0, 10),
+        ("training.milestones", [0.5, 0.75], (0.5, 0.75)),
+    ],
+)
+def test_two_ways_to_write_a_value_make_one_configuration(axis: str, one: Any, other: Any) -> None:
+    assert configuration(SPACE, {axis: one}).id == configuration(SPACE, {axis: other}).id
+    assert isinstance(configuration(SPACE, {"training.epochs": 10.0}).training.epochs, int)

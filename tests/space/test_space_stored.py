@@ -1,0 +1,168 @@
+"""Which spaces continue a store: growth is allowed, another meaning is refused."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import yaml
+
+from hsl.errors import StoreError
+from hsl.space.load import make_space
+from hsl.space.schema import SearchSpace
+from hsl.space.stored import check_continues, differences, space_text
+
+STORED: dict[str, Any] = {
+    "name": "t",
+    "dataset": "digits",
+    "model": {"name": "mlp", "widths": [32]},
+    "training": {"epochs": 10},
+    "regimes": {"clean": {}, "few": {"keep": {"fraction": 0.5}}},
+    "factors": {"regime": ["clean", "few"], "sparsity": [0.5, 0.9]},
+    "search": {"method": {"choice": ["set", "rigl"]}, "training.lr": {"loguniform": [0.01, 0.1]}},
+    "budget": {"configurations_per_cell": 4},
+    "confirm": {"top": 1, "seeds": 3},
+}
+
+
+def changed(path: str, value: Any) -> SearchSpace:
+    """The stored space with one value replaced; dots of axis names are written as ``:``."""
+    raw = copy.deepcopy(STORED)
+    *parents, last = (part.replace(":", ".") for part in path.split("."))
+    target = raw
+    for part in parents:
+        target = target.setdefault(part, {})
+    if value is KeyError:
+        del target[last]
+    else:
+        target[last] = value
+    return make_space(raw)
+
+
+def check(space: SearchSpace) -> None:
+    check_continues(space_text(make_space(STORED)), space, "runs/t")
+
+
+def test_a_new_store_takes_any_space() -> None:
+    check_continues(None, make_space(STORED), "runs/t")
+
+
+def test_the_same_space_continues() -> None:
+    check(make_space(STORED))
+
+
+def test_the_stored_text_is_the_space() -> None:
+    space = make_space(STORED)
+    assert make_space(yaml.safe_load(space_text(space))) == space
+
+
+GROWTH = [
+    ("regimes.noisy", {"label_noise": {"rate": 0.1}}),
+    ("factors.regime", ["few", "clean"]),
+    ("factors.sparsity", [0.5, 0.7, 0.9, 0.95]),
+    ("search.method.choice", ["set", "rigl", "gmp"]),
+    ("budget.configurations_per_cell", 9),
+    ("confirm.seeds", 5),
+    ("confirm.top", 2),
+    ("resources", {"cpu": 2}),
+    ("early_stopping", {"grace": 2}),
+    ("early_stopping", "none"),
+    ("trial_timeout", 60),
+    ("search.training:lr", {"loguniform": [0.01, 1]}),
+    ("search.training:lr", {"loguniform": [0.001, 0.1]}),
+    ("sampler", "random"),
+]
+
+
+@pytest.mark.parametrize(("path", "value"), GROWTH)
+def test_growth_continues(path: str, value: Any) -> None:
+    check(changed(path, value))
+
+
+def test_a_baseline_may_be_added() -> None:
+    without = make_space(STORED | {"baseline": None})
+    check_continues(space_text(without), make_space(STORED), "runs/t")
+
+
+def test_lengths_of_training_are_compared_as_a_factor() -> None:
+    longer = changed("training.epochs", 20)
+    with pytest.raises(StoreError, match="to compare lengths use a factor"):
+        check(longer)
+    factors: dict[str, Any] = STORED["factors"]
+    stored = make_space(STORED | {"factors": {**factors, "training.epochs": [10]}})
+    given = make_space(STORED | {"factors": {**factors, "training.epochs": [10, 20]}})
+    check_continues(space_text(stored), given, "runs/t")
+
+
+def test_all_growth_at_once_continues() -> None:
+    raw = copy.deepcopy(STORED)
+    raw["regimes"]["noisy"] = {"label_noise": {"rate": 0.1}}
+    raw["factors"]["regime"].append("noisy")
+    raw["budget"]["configurations_per_cell"] = 100
+    check(make_space(raw))
+
+
+CHANGES = [
+    ("name", "other", "name: stored t, given other"),
+    ("dataset", "cifar10", "dataset: stored digits, given cifar10"),
+    ("model.widths", [64], "model.widths: stored [32], given [64]"),
+    ("training.epochs", 20, "training.epochs: stored 10, given 20"),
+    ("split", {"seed": 3}, "split.seed: stored 0, given 3"),
+    ("regimes.few", {"keep": {"fraction": 0.4}}, "regimes.few.keep.fraction: stored 0.5, given 0.4"),
+    ("factors.sparsity", [0.5], "factors.sparsity: stored [0.5, 0.9], now without [0.9]"),
+    ("factors.init", ["dense", "sparse"], "factors.init: new, but stored trials have no value of it"),
+    ("factors.sparsity", KeyError, "factors.sparsity: stored [0.5, 0.9], now missing"),
+    ("search.method.choice", ["rigl"], "search.method.choice: stored [set, rigl], now without [set]"),
+    ("search.training:lr", {"loguniform": [0.02, 1]}, "search.training.lr.loguniform: stored [0.01, 0.1]"),
+    ("search.training:lr", {"loguniform": [0.1, 0.11]}, "search.training.lr.loguniform: stored [0.01, 0.1]"),
+    ("search.training:lr", {"choice": [0.01, 0.1]}, "search.training.lr"),
+    ("search.training:lr", KeyError, "search.training.lr: stored"),
+    ("search.training:momentum", {"uniform": [0.1, 0.9]}, "search.training.momentum: new, but stored"),
+    ("budget.configurations_per_cell", 3, "budget.configurations_per_cell: stored 4, now only 3"),
+    ("confirm.seeds", 2, "confirm.seeds: stored 3, now only 2"),
+    ("baseline", None, "baseline: stored dense, given null"),
+    ("objective", "clean", "objective: stored matched, given clean"),
+    ("seed", 1, "seed: stored 0, given 1"),
+    ("init", "dense", "init: stored sparse, given dense"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), CHANGES)
+def test_another_meaning_is_refused_with_the_difference(path: str, value: Any, message: str) -> None:
+    with pytest.raises(StoreError) as caught:
+        check(changed(path, value))
+    assert message in str(caught.value)
+    assert "runs/t belongs to another search space, nothing was started" in str(caught.value)
+
+
+def test_a_new_regime_may_not_take_the_place_of_the_only_one() -> None:
+    """Without a regime factor all trials have the first regime."""
+    fixed = {key: value for key, value in STORED.items() if key not in {"regimes", "factors"}}
+    stored = make_space({**fixed, "factors": {"sparsity": [0.5]}, "regimes": {"clean": {}}})
+    few = {"keep": {"fraction": 0.5}}
+    before, after = ({"few": few, "clean": {}}, {"clean": {}, "few": few})
+    check_continues(space_text(stored), stored.model_copy(update={"regimes": _regimes(after)}), "runs/t")
+    with pytest.raises(StoreError, match="the regime of all trials: stored clean, given few"):
+        check_continues(space_text(stored), stored.model_copy(update={"regimes": _regimes(before)}), "runs/t")
+
+
+def _regimes(content: dict[str, Any]) -> dict[str, Any]:
+    return make_space({**STORED, "regimes": content, "factors": {}, "regime": "clean"}).regimes
+
+
+def test_all_differences_are_listed() -> None:
+    stored, given = make_space(STORED).model_dump(mode="json"), make_space({**STORED, "seed": 1, "name": "u"})
+    assert len(list(differences(stored, given.model_dump(mode="json")))) == 2
+
+
+@pytest.mark.parametrize("text", ["[1", "name: 3", "{}", "[1, 2]", "null", "name: t\nmethod: gone"])
+def test_a_stored_space_that_cannot_be_read_is_told(text: str) -> None:
+    with pytest.raises(StoreError, match="runs/t holds a space that this version cannot read"):
+        check_continues(text, make_space(STORED), "runs/t")
+
+
+def test_a_space_without_baseline_and_early_stopping_continues_its_store() -> None:
+    space = make_space(STORED | {"baseline": None, "early_stopping": None})
+    assert make_space(yaml.safe_load(space_text(space))) == space
+    check_continues(space_text(space), space, "store")

@@ -1,0 +1,302 @@
+"""Promotion, the median rule, Ray's own schedulers: against literal implementations and against Ray itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hsl.errors import SpaceError
+from hsl.space.load import early_stopping_of
+from hsl.stopping.kinds import can_pause, counts, make_judge, milestones_of
+from hsl.stopping.median import MedianRule
+from hsl.stopping.promotion import PromotionRungs
+from hsl.stopping.rule import Decision, Judge, judge_rows
+from hsl.stopping.settings import Median, Promotion, RayAsha, RayHyperband, RayMedian, Stratified
+
+METRIC = "val"
+EPOCHS = 12
+KINDS = (Stratified(), Promotion(), Median(), RayAsha(), RayHyperband(), RayMedian())
+
+Report = tuple[str, int, int, float]
+"""Cell, number of the trial, epoch, value."""
+
+
+def report(judge: Judge, cell: str, number: int, epoch: int, value: float) -> Decision:
+    row = {"epoch": epoch, "epochs_at_target": epoch, METRIC: value}
+    return judge.report(cell, f"{cell}{number}", row, METRIC).decision
+
+
+REPORTS = st.lists(
+    st.tuples(st.sampled_from("ab"), st.integers(0, 7), st.integers(1, EPOCHS), st.sampled_from(range(6))),
+    max_size=60,
+).map(lambda reports: [(cell, number, epoch, value / 10) for cell, number, epoch, value in reports])
+
+
+def promotion(**changes: Any) -> PromotionRungs:
+    plain = {"grace": 2, "reduction_factor": 2, "min_entries": 2, "exempt": 0.0}
+    return PromotionRungs(Promotion(**{**plain, **changes}), EPOCHS, 0)
+
+
+def best(pool: list[tuple[str, float]], count: int) -> set[str]:
+    """The first `count` of a pool by value; of equals those that came first."""
+    return {name for name, _ in sorted(pool, key=lambda entry: -entry[1])[:count]}
+
+
+class LiteralPromotion:
+    """Algorithm 2 of the ASHA paper, everything looked up anew after each report."""
+
+    def __init__(self, factor: int, least: int) -> None:
+        self.factor, self.least = factor, least
+        self.pools: dict[tuple[str, int, int], list[tuple[str, float]]] = {}
+        self.waiting: dict[str, int] = {}
+        self.passed: dict[str, int] = {}
+        self.seen: set[tuple[str, int]] = set()
+
+    def report(self, cell: str, number: int, epoch: int, value: float) -> None:
+        name = f"{cell}{number}"
+        if epoch > self.waiting.get(name, epoch):
+            del self.waiting[name]
+        reached = [m for m in (2, 4, 8) if self.passed.get(name, 0) < m <= epoch]
+        if (name, epoch) in self.seen or not reached or epoch >= EPOCHS:
+            return
+        self.seen.add((name, epoch))
+        self.passed[name] = reached[-1]
+        pool = self.pools.setdefault((cell, reached[-1], epoch), [])
+        pool.append((name, value))
+        self.waiting[name] = epoch
+        if len(pool) >= self.least:
+            for chosen in best(pool, len(pool) // self.factor):
+                if self.waiting.get(chosen) == epoch:
+                    del self.waiting[chosen]
+
+
+@given(REPORTS)
+@settings(deadline=None, max_examples=50)
+def test_promotion_waits_and_promotes_as_a_literal_implementation(reports: list[Report]) -> None:
+    judge, literal = promotion(), LiteralPromotion(factor=2, least=2)
+    promoted: list[str] = []
+    for each in reports:
+        decision = report(judge, *each)
+        literal.report(*each)
+        promoted += judge.promoted()
+        name = f"{each[0]}{each[1]}"
+        if decision is Decision.PAUSE:
+            assert name in literal.waiting or name in promoted
+        assert {n for n in {f"{r[0]}{r[1]}" for r in reports} if judge.is_paused(n)} == set(literal.waiting)
+
+
+@given(REPORTS, st.integers(0, 60))
+@settings(deadline=None, max_examples=50)
+def test_promotion_continues_from_its_state(reports: list[Report], cut: int) -> None:
+    whole, first, second = promotion(), promotion(), promotion()
+    expected = [(report(whole, *each), whole.promoted()) for each in reports]
+    before = [(report(first, *each), first.promoted()) for each in reports[:cut]]
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    assert before + [(report(second, *each), second.promoted()) for each in reports[cut:]] == expected
+
+
+def test_who_is_among_the_best_at_once_does_not_wait() -> None:
+    judge = promotion()
+    assert [report(judge, "a", n, 2, v) for n, v in enumerate([0.5, 0.6, 0.1, 0.7])] == [
+        Decision.PAUSE,
+        Decision.CONTINUE,
+        Decision.PAUSE,
+        Decision.CONTINUE,
+    ]
+    assert judge.promoted() == []
+    assert report(judge, "a", 4, 2, 0.2) is Decision.PAUSE
+    assert report(judge, "a", 5, 2, 0.1) is Decision.PAUSE
+    assert judge.promoted() == ["a0"], "the third place of six"
+    assert judge.promoted() == []
+
+
+def test_a_closed_cell_ends_with_a_trial_at_every_rung() -> None:
+    judge = promotion(reduction_factor=3, grace=1)
+    assert [report(judge, "a", n, 1, v) for n, v in enumerate([0.5, 0.6])] == [Decision.PAUSE] * 2
+    for epoch in (1, 3, 9):
+        judge.close("b")
+        assert judge.promoted() == []
+        judge.close("a")
+        assert judge.promoted() == ["a1"], f"promoted from rung {epoch}"
+        judge.close("a")
+        assert judge.promoted() == []
+        decision = report(judge, "a", 1, min(3 * epoch, EPOCHS), 0.6)
+        assert decision is (Decision.PAUSE if epoch < 9 else Decision.CONTINUE)
+    assert judge.is_paused("a0")
+
+
+def test_a_trial_that_failed_leaves_its_place_to_the_next() -> None:
+    judge = promotion()
+    for n, value in enumerate([0.5, 0.6]):
+        report(judge, "a", n, 2, value)
+    judge.end("a", "a1", failed=True)
+    judge.close("a")
+    assert judge.promoted() == ["a0"]
+
+
+def test_exempt_trials_never_wait() -> None:
+    judge = promotion(exempt=0.5)
+    decisions = {f"a{n}": report(judge, "a", n, 2, -n) for n in range(60)}
+    assert {n for n, decision in decisions.items() if judge.is_exempt(n)} <= {
+        n for n, decision in decisions.items() if decision is Decision.CONTINUE
+    }
+    assert Decision.PAUSE in decisions.values()
+
+
+def literal_median(reports: Iterable[Report], grace: int, least: int, tolerance: float) -> list[Decision]:
+    curves: dict[tuple[str, int], dict[int, float]] = {}
+    out, answers = [], {}
+    for cell, number, epoch, value in reports:
+        key, own = (cell, number), curves.setdefault((cell, number), {})
+        if epoch > max(own, default=0):
+            own[epoch] = value
+            others = [
+                np.mean([v for e, v in curve.items() if e <= epoch])
+                for (other, n), curve in curves.items()
+                if other == cell and n != number and epoch in curve
+            ]
+            late = grace <= epoch < EPOCHS and len(others) >= least
+            behind = late and max(own.values()) < np.median(others) - tolerance
+            answers[key, epoch] = Decision.STOP if behind else Decision.CONTINUE
+        out.append(answers.get((key, epoch), Decision.CONTINUE))
+    return out
+
+
+@given(REPORTS, st.integers(1, 5), st.integers(1, 3))
+@settings(deadline=None, max_examples=50)
+def test_the_median_rule_is_that_of_a_literal_implementation(
+    reports: list[Report], grace: int, least: int
+) -> None:
+    judge = MedianRule(Median(grace=grace, min_entries=least, tolerance=0.013, exempt=0.0), EPOCHS, 0)
+    expected = literal_median(reports, grace, least, 0.013)
+    assert [report(judge, *each) for each in reports] == expected
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_workers_know_when_they_are_judged_without_ray(kind: Any) -> None:
+    judge = make_judge(kind, 30, 0)
+    assert milestones_of(kind, 30) == judge.milestones
+    assert counts(kind) == judge.progress
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_only_what_pauses_needs_checkpoints_at_rungs(kind: Any) -> None:
+    judge, rng = make_judge(kind, EPOCHS, 0), np.random.default_rng(0)
+    values = rng.random(30).tolist()
+    told = {report(judge, "a", n, epoch, values[n]) for epoch in range(1, EPOCHS) for n in range(30)}
+    assert (Decision.PAUSE in told) is can_pause(kind) is judge.can_pause
+    assert len(told) > 1
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+@given(reports=REPORTS)
+@settings(deadline=None, max_examples=15)
+def test_what_is_reported_again_has_the_same_answer(kind: Any, reports: list[Report]) -> None:
+    """Each trial in the order of its epochs, as a restart repeats them."""
+    once, twice = make_judge(kind, EPOCHS, 0), make_judge(kind, EPOCHS, 0)
+    stopped, last = set(), {}
+    for cell, number, epoch, value in sorted(reports, key=lambda each: each[2]):
+        name = f"{cell}{number}"
+        if name in stopped or epoch <= last.get(name, 0):
+            continue
+        last[name] = epoch
+        first = report(once, cell, number, epoch, value)
+        assert report(twice, cell, number, epoch, value) is first
+        assert report(twice, cell, number, epoch, value) is first
+        if first is not Decision.CONTINUE:
+            stopped.add(name)
+
+
+def test_rays_asha_in_each_cell_decides_as_ray_does() -> None:
+    from ray.tune.schedulers import AsyncHyperBandScheduler  # noqa: PLC0415
+
+    class OfRay:
+        def __init__(self, trial_id: str) -> None:
+            self.trial_id = trial_id
+
+    rng = np.random.default_rng(1)
+    judge = make_judge(RayAsha(grace=2, reduction_factor=3), EPOCHS, 0)
+    for cell in "ab":
+        plain = AsyncHyperBandScheduler(
+            time_attr="t", metric="m", mode="max", max_t=EPOCHS, grace_period=2, reduction_factor=3
+        )
+        told = set()
+        for number in range(20):
+            trial = OfRay(f"{cell}{number}")
+            plain.on_trial_add(None, trial)
+            for epoch in range(1, EPOCHS):
+                value = float(rng.random())
+                expected = plain.on_trial_result(None, trial, {"t": epoch, "m": value})
+                decision = report(judge, cell, number, epoch, value)
+                told.add(decision)
+                assert decision.name == expected
+                if expected == "STOP":
+                    break
+        assert told == {Decision.CONTINUE, Decision.STOP}
+
+
+def test_rays_hyperband_pauses_and_takes_up_again() -> None:
+    """With all trials at once it fills its brackets: 3 trials of 9 epochs, then 5 of which one third go on after 3."""
+    judge = make_judge(RayHyperband(), 9, 0)
+    paused = set()
+    for epoch in range(1, 9):
+        for number in range(8):
+            if (
+                number not in paused
+                and report(judge, "a", number, epoch, number / 10) is not Decision.CONTINUE
+            ):
+                paused.add(number)
+        again = judge.promoted()
+        paused -= {int(name[1:]) for name in again}
+    assert paused == {3, 4, 5} or paused == {3, 4, 5, 6}
+    assert judge.is_paused("a3")
+
+
+def test_rows_are_noted_with_rung_and_cutoff_and_none_after_the_decision_is_judged() -> None:
+    judge = make_judge(
+        Stratified(grace=1, reduction_factor=2, min_entries=2, exempt=0, tolerance=0), EPOCHS, 0
+    )
+    for n in range(3):
+        judge_rows(judge, "a", f"a{n}", [{"epoch": 1, "epochs_at_target": 1, METRIC: 0.5}], METRIC)
+    rows = [{"epoch": e, "epochs_at_target": e, METRIC: 0.1} for e in (1, 2)]
+    assert judge_rows(judge, "a", "b", rows, METRIC) is Decision.STOP
+    assert rows[0] == {"epoch": 1, "epochs_at_target": 1, METRIC: 0.1, "rung": 1, "cutoff": 0.5}
+    assert "rung" not in rows[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("none", None),
+        ("{kind: none}", None),
+        ("promotion", Promotion()),
+        ("{grace: 0.25}", Stratified(grace=0.25)),
+        ("{kind: ray_median, min_entries: 5}", RayMedian(min_entries=5)),
+    ],
+)
+def test_early_stopping_as_text(text: str, expected: Any) -> None:
+    assert early_stopping_of(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("asha", "unknown kind 'asha' (did you mean 'ray_asha'?)"),
+        ("{kind: median, brackets: 2}", "known: exempt, grace, kind, min_entries, tolerance"),
+        ("{grace: 2.5}", "early_stopping.grace: 2.5: give whole epochs"),
+        ("{kind: none, grace: 2}", "kind none takes no other key"),
+        ("{grace: 0, reduction_factor: 1}", "2 problems"),
+        ("{kind: [", "not valid YAML"),
+        ("7", "early_stopping: 7"),
+    ],
+)
+def test_early_stopping_that_is_refused(text: str, message: str) -> None:
+    with pytest.raises(SpaceError) as caught:
+        early_stopping_of(text)
+    assert message in str(caught.value)

@@ -1,0 +1,210 @@
+"""One driver per store, decided by a lease that expires."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hsl.errors import LeaseError, StoreError
+from hsl.store import lease as module
+from hsl.store.lease import FILE, Holder, Lease, LeaseFile, lease
+
+ELSEWHERE = {"owner": "a", "host": "elsewhere", "pid": 7, "since": 0.0}
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds in place of a minute."""
+    monkeypatch.setattr(module, "LEASE_SECONDS", 5.0)
+    monkeypatch.setattr(module, "RENEW_SECONDS", 0.1)
+
+
+def put(folder: Path, **holder: Any) -> None:
+    (folder / FILE).write_text(json.dumps({**ELSEWHERE, **holder}))
+
+
+def test_the_holder_stands_in_the_store_and_is_gone_afterwards(tmp_path: Path) -> None:
+    store = tmp_path / "new" / "store"
+    with lease(str(store)) as check:
+        found = LeaseFile(str(store)).read()
+        assert found is not None
+        assert (found.host, found.pid) == (platform.node(), os.getpid())
+        assert time.time() < found.expires <= time.time() + 5
+        check()
+    assert LeaseFile(str(store)).read() is None
+
+
+def test_a_second_one_is_refused_with_who_and_until_when(tmp_path: Path) -> None:
+    with lease(str(tmp_path)), pytest.raises(LeaseError) as caught:
+        Lease(str(tmp_path)).acquire()
+    assert f"process {os.getpid()} on {platform.node()}, until 20" in str(caught.value)
+    assert "use another --store" in str(caught.value)
+
+
+def test_it_is_renewed_as_long_as_it_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LEASE_SECONDS", 0.6)
+    with lease(str(tmp_path)) as check:
+        time.sleep(1.0)
+        with pytest.raises(LeaseError):
+            Lease(str(tmp_path)).acquire()
+        check()
+
+
+def test_one_that_runs_elsewhere_is_respected_and_one_that_expired_is_taken_over(tmp_path: Path) -> None:
+    put(tmp_path, expires=time.time() + 5)
+    with pytest.raises(LeaseError, match="process 7 on elsewhere"):
+        Lease(str(tmp_path)).acquire()
+    put(tmp_path, expires=time.time() - 1)
+    with lease(str(tmp_path)):
+        found = LeaseFile(str(tmp_path)).read()
+        assert found is not None
+        assert found.host == platform.node()
+
+
+@pytest.mark.parametrize("shift", [-3600.0, 3600.0], ids=["behind", "ahead"])
+def test_a_holder_whose_clock_is_wrong_is_not_taken_over_while_it_renews(
+    tmp_path: Path, shift: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RENEW_SECONDS", 0.2)
+    code = (
+        "import json,sys,time\n"
+        "while True:\n"
+        f"    open(sys.argv[1], 'w').write(json.dumps({ELSEWHERE!r} | {{'expires': time.time() + {shift}}}))\n"
+        "    time.sleep(0.15)\n"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / FILE)])
+    try:
+        while not (tmp_path / FILE).exists():
+            time.sleep(0.05)
+        with pytest.raises(LeaseError, match="elsewhere"):
+            Lease(str(tmp_path)).acquire()
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_a_dead_holder_on_this_machine_is_not_waited_for(tmp_path: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    put(tmp_path, host=platform.node(), pid=gone.pid, expires=time.time() + 5)
+    with lease(str(tmp_path)):
+        pass
+    put(tmp_path, host=platform.node(), pid=os.getpid(), expires=time.time() + 5)  # a number used again
+    with lease(str(tmp_path)):
+        pass
+    put(tmp_path, host=platform.node(), pid=os.getppid(), expires=time.time() + 5)
+    with pytest.raises(LeaseError):
+        Lease(str(tmp_path)).acquire()
+
+
+def test_whoever_was_taken_over_may_not_write_any_more(tmp_path: Path) -> None:
+    with lease(str(tmp_path)) as check:
+        put(tmp_path, expires=time.time() + 60)
+        time.sleep(0.3)
+        with pytest.raises(LeaseError, match="process 7 on elsewhere"):
+            check()
+    assert json.loads((tmp_path / FILE).read_text())["host"] == "elsewhere"
+
+
+def test_one_that_stood_still_looks_before_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RENEW_SECONDS", 1000.0)
+    monkeypatch.setattr(module, "LEASE_SECONDS", 0.6)
+    with lease(str(tmp_path)) as check:
+        time.sleep(0.7)
+        check()  # nobody came: renewed
+        found = LeaseFile(str(tmp_path)).read()
+        assert found is not None
+        assert found.expires > time.time()
+        time.sleep(0.7)
+        put(tmp_path, expires=time.time() + 60)
+        with pytest.raises(LeaseError):
+            check()
+
+
+def test_a_store_out_of_reach_is_no_lost_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: object) -> None:
+        raise StoreError("unreachable")
+
+    monkeypatch.setattr(module, "LEASE_SECONDS", 0.6)
+    with lease(str(tmp_path)) as check:
+        with monkeypatch.context() as patch:
+            patch.setattr(LeaseFile, "read", unreachable)
+            time.sleep(0.7)
+            with pytest.raises(StoreError, match="unreachable"):
+                check()
+        check()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"owner": 1}'])
+def test_a_file_that_is_no_lease_holds_nobody_off(tmp_path: Path, content: str) -> None:
+    (tmp_path / FILE).write_text(content)
+    with lease(str(tmp_path)):
+        pass
+
+
+def test_the_text_of_a_holder() -> None:
+    assert str(Holder("a", "here", 3, 0.0, 1e9)) == (
+        "process 3 on here, until 2001-09-09 01:46:40 UTC unless it renews"
+    )
+
+
+CONTENDER = """
+import sys, time
+from hsl.errors import LeaseError
+from hsl.search import lease
+lease.SETTLE_SECONDS = 1.0
+while time.time() < float(sys.argv[2]):
+    pass
+try:
+    with lease.lease(sys.argv[1]):
+        print("held", flush=True)
+        time.sleep(float(sys.argv[3]))
+except LeaseError as error:
+    print("refused", error)
+"""
+
+
+def contend(uri: str, drivers: int, hold: float, ready: float) -> list[str]:
+    """What drivers say that all start at the same moment."""
+    start = str(time.time() + ready)
+    command = [sys.executable, "-c", CONTENDER, uri, start, str(hold)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(drivers)]
+    return sorted(process.communicate(timeout=60)[0].split()[0] for process in running)
+
+
+def test_of_drivers_that_start_at_once_exactly_one_runs(tmp_path: Path) -> None:
+    assert contend(str(tmp_path), drivers=4, hold=1.0, ready=2.0) == ["held", "refused", "refused", "refused"]
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An empty bucket of an S3 server on this machine."""
+    server_module = pytest.importorskip("moto.server")
+    for name, value in (("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")):
+        monkeypatch.setenv(name, value)
+    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    try:
+        yield f"s3://sweeps/store?scheme=http&endpoint_override={host}:{port}&allow_bucket_creation=true"
+    finally:
+        server.stop()
+
+
+@pytest.mark.slow
+def test_of_drivers_on_an_object_store_exactly_one_runs(bucket: str) -> None:
+    from pyarrow import fs  # noqa: PLC0415
+
+    filesystem, _ = fs.FileSystem.from_uri(bucket)
+    filesystem.create_dir("sweeps")
+    assert contend(bucket, drivers=3, hold=4.0, ready=4.0) == ["held", "refused", "refused"]
+    assert LeaseFile(bucket).read() is None
