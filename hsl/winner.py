@@ -13,13 +13,13 @@ import yaml
 from pydantic import ValidationError
 
 from hsl.errors import NothingMatchedError, StoreError
-from hsl.filesystems import join, open_filesystem
+from hsl.filesystems import join, open_filesystem, place
 from hsl.results.inspect import inspect
 from hsl.space.load import make_space
 from hsl.space.schema import SearchSpace
 from hsl.space.stored import readable, stored_space
 from hsl.store.documents import document
-from hsl.store.files import replace, reported
+from hsl.store.files import reported
 from hsl.store.store import Store
 from hsl.training.configuration import Configuration
 from hsl.training.names import unescaped
@@ -245,6 +245,6 @@ def export(uri: str, cell: str, folder: str | Path, checkpoint: str = "final") -
         raise StoreError(f"{', '.join(existing)} exists and is not replaced; choose another folder")
     text, content = pinned_space(store, cell), network(store, uri, cell, checkpoint)
     with reported(str(folder)):
-        replace(space, text.encode())
-        replace(file, content)
+        place(str(space), text.encode())
+        place(str(file), content)
     return space, file

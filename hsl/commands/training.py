@@ -84,7 +84,7 @@ def score(
     scores = make_scores(asked, store, device or default_device(), lambda line: typer.echo(line, err=True))
     shown = extremes(scores, str(split), top)
     if out:
-        from hsl.training.data.score_files import write_table  # noqa: PLC0415
+        from hsl.training.data.score_tables import write_table  # noqa: PLC0415
 
         write_table(out, scores)
     if sheet:

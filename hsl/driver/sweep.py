@@ -39,11 +39,11 @@ from hsl.search.turns import Turns
 from hsl.space.checks import check_priced
 from hsl.space.schema import SearchSpace
 from hsl.space.stored import check_continues, space_text
+from hsl.store import checkpoints
 from hsl.store.files import reported
-from hsl.store.layout import Library
+from hsl.store.layout import CHECKPOINTS, Library
 from hsl.store.lease import lease
 from hsl.store.store import Store
-from hsl.training import generations
 
 if TYPE_CHECKING:
     from hsl.driver.tune.searcher import CellSearcher
@@ -283,11 +283,11 @@ class Sweep:
 
     def _forget(self, job: Job) -> None:
         """A search trial needs no checkpoint once it is recorded; confirmed networks are kept."""
-        with reported(f"{self.store.uri}/checkpoints: cannot be tidied up"):
+        with reported(f"{self.store.uri}/{CHECKPOINTS}: cannot be tidied up"):
             if job.stage == "search":
-                generations.remove(job.checkpoint)
+                checkpoints.remove(job.checkpoint)
             else:
-                generations.remove_previous(job.checkpoint)
+                checkpoints.remove_previous(job.checkpoint)
 
     def _say(self, line: str) -> None:
         self._console.print(redact_known(line), highlight=False, markup=False, soft_wrap=True)

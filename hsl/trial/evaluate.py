@@ -20,9 +20,10 @@ from hsl.prepare.parents import make_here, missing, scores_task
 from hsl.prepare.preflight import unmeasurable
 from hsl.results.stats import mean_interval
 from hsl.space.stored import stored_space
+from hsl.store import checkpoints
 from hsl.store.layout import Library
 from hsl.store.store import Store
-from hsl.training import generations
+from hsl.training import checkpoint
 from hsl.training.build import build_bench
 from hsl.training.configuration import Configuration, digest
 from hsl.training.data.arrays import cache_folder
@@ -100,7 +101,7 @@ class StoredEvaluation:
                 raise StoreError(
                     f"configuration {row['configuration_id']} cannot be read by this version: {error}"
                 ) from error
-            there = self._kept(row, generations.read_json(self._library.checkpoint(row["trial_id"])))
+            there = self._kept(row, checkpoints.read_json(self._library.checkpoint(row["trial_id"])))
             networks.append(Network(row, configuration, tuple(kept.checkpoint for kept in there)))
             missed = [name for name in self._evaluation.checkpoints if name not in networks[-1].checkpoints]
             gone += [f"{row['trial_id']} ({name})" for name in missed]
@@ -138,7 +139,9 @@ class StoredEvaluation:
         wanted = list(items(self._evaluation))
         if all(self._is_done(trial_id, name, item) for name in network.checkpoints for item in wanted):
             return
-        kept = self._kept(network.row, generations.read(self._library.checkpoint(trial_id)))
+        kept = self._kept(
+            network.row, checkpoints.read(self._library.checkpoint(trial_id), checkpoint.from_bytes)
+        )
         tasks = [scores_task(scores, self._library) for scores in all_scores(configuration, self._space)]
         make_here(missing(tasks), self._device)
         bench_of = partial(

@@ -25,9 +25,9 @@ from hsl.prepare.parents import ParentTask, ScoresTask, make_here, missing
 from hsl.search.study import CellStudy
 from hsl.space.load import load_space
 from hsl.stopping.stratified import Rungs
+from hsl.store import checkpoints
 from hsl.store.layout import Library
 from hsl.store.store import Store
-from hsl.training import checkpoint, generations
 from hsl.trial import run as trial_module
 from hsl.trial.run import TrialRun
 from hsl.wording import duration
@@ -100,7 +100,7 @@ def test_a_trial_reports_in_time_even_far_from_a_rung(
 def test_a_resumed_trial_reports_what_was_lost_and_ends_the_same(plan: Plan, needs: Needs) -> None:
     job = dense_job(plan, needs)
     expected, last = run_to_end(job)
-    checkpoint.remove(job.checkpoint)
+    checkpoints.remove(job.checkpoint)
     interrupted = TrialRun(job, "cpu")
     interrupted.advance()
     started_at = interrupted.advance()["summary"]["started_at"]
@@ -117,12 +117,12 @@ def test_a_full_disk_costs_a_trial_its_checkpoints_only(
 ) -> None:
     job = dense_job(plan, needs)
     expected, _ = run_to_end(job)
-    generations.remove(job.checkpoint)
+    checkpoints.remove(job.checkpoint)
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(generations, "write", full)
+    monkeypatch.setattr(checkpoints, "write", full)
     first = TrialRun(job, "cpu").advance()
     assert "No space left on device" in first["note"]
     rows, result = run_to_end(job)

@@ -24,10 +24,11 @@ from hsl.prepare.inputs import Needs
 from hsl.search.study import CellStudy
 from hsl.space.load import load_space
 from hsl.space.stored import space_text
+from hsl.store import checkpoints
 from hsl.store.layout import Library
 from hsl.store.lease import lease
 from hsl.store.store import Store
-from hsl.training import generations
+from hsl.training import checkpoint
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def store(space_file: Callable[..., Path], tmp_path: Path) -> str:
     result.write_space(space_text(space))
     result.append("trials", [ended(jobs[0], 0, "completed", objective=0.9), ended(jobs[1], 1, "failed")])
     state = {"job": jobs[2].model_dump(mode="json"), "trainer": {"history": [{"epoch": 1}, {"epoch": 2}]}}
-    generations.write(jobs[2].checkpoint, state)
+    checkpoints.write(jobs[2].checkpoint, checkpoint.to_bytes(state))
     return uri
 
 

@@ -16,7 +16,8 @@ import pytest
 
 from hsl.errors import LeaseError, StoreError
 from hsl.store import lease as module
-from hsl.store.lease import FILE, Holder, Lease, LeaseFile, lease
+from hsl.store.layout import LEASE
+from hsl.store.lease import Holder, Lease, LeaseFile, lease
 
 ELSEWHERE = {"owner": "a", "host": "elsewhere", "pid": 7, "since": 0.0}
 
@@ -29,7 +30,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def put(folder: Path, **holder: Any) -> None:
-    (folder / FILE).write_text(json.dumps({**ELSEWHERE, **holder}))
+    (folder / LEASE).write_text(json.dumps({**ELSEWHERE, **holder}))
 
 
 def test_the_holder_stands_in_the_store_and_is_gone_afterwards(tmp_path: Path) -> None:
@@ -81,9 +82,9 @@ def test_a_holder_whose_clock_is_wrong_is_not_taken_over_while_it_renews(
         f"    open(sys.argv[1], 'w').write(json.dumps({ELSEWHERE!r} | {{'expires': time.time() + {shift}}}))\n"
         "    time.sleep(0.15)\n"
     )
-    holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / FILE)])
+    holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / LEASE)])
     try:
-        while not (tmp_path / FILE).exists():
+        while not (tmp_path / LEASE).exists():
             time.sleep(0.05)
         with pytest.raises(LeaseError, match="elsewhere"):
             Lease(str(tmp_path)).acquire()
@@ -112,7 +113,7 @@ def test_whoever_was_taken_over_may_not_write_any_more(tmp_path: Path) -> None:
         time.sleep(0.3)
         with pytest.raises(LeaseError, match="process 7 on elsewhere"):
             check()
-    assert json.loads((tmp_path / FILE).read_text())["host"] == "elsewhere"
+    assert json.loads((tmp_path / LEASE).read_text())["host"] == "elsewhere"
 
 
 def test_one_that_stood_still_looks_before_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +147,7 @@ def test_a_store_out_of_reach_is_no_lost_lease(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", '{"owner": 1}'])
 def test_a_file_that_is_no_lease_holds_nobody_off(tmp_path: Path, content: str) -> None:
-    (tmp_path / FILE).write_text(content)
+    (tmp_path / LEASE).write_text(content)
     with lease(str(tmp_path)):
         pass
 
@@ -160,7 +161,7 @@ def test_the_text_of_a_holder() -> None:
 CONTENDER = """
 import sys, time
 from hsl.errors import LeaseError
-from hsl.search import lease
+from hsl.store import lease
 lease.SETTLE_SECONDS = 1.0
 while time.time() < float(sys.argv[2]):
     pass

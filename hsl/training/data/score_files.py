@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,16 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
 from hsl.errors import DataError
-from hsl.filesystems import open_filesystem
 from hsl.hardness.apply import Samples, mislabelled
 from hsl.hardness.schema.regimes import LabelNoise
 from hsl.hardness.scores.logits import mean_over_models
-from hsl.training import checkpoint
+from hsl.training.data.score_tables import read_table, write_table
 
 if TYPE_CHECKING:
     from hsl.training.data.arrays import Arrays
@@ -73,19 +70,6 @@ def write_scores(
         identity["is_wrong"] = pa.array(is_wrong.numpy(), pa.bool_())
     table = pa.table({**identity, "score": pa.array(scores.cpu().numpy(), pa.float32())})
     write_table(uri, table.sort_by("id").replace_schema_metadata({"hsl": json.dumps(about)}))
-
-
-def write_table(uri: str, table: pa.Table) -> None:
-    """Place `table` as one Parquet file, atomically."""
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer)
-    checkpoint.place(uri, buffer.getvalue())
-
-
-def read_table(uri: str) -> pa.Table:
-    """Columns ``id``, ``split``, ``label``, ``score``, in the order of the ids; ``is_wrong`` where labels were."""
-    filesystem, path = open_filesystem(uri)
-    return pq.read_table(path, filesystem=filesystem)
 
 
 def read_scores(uri: str, data: Data) -> Tensor:

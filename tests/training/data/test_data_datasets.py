@@ -133,7 +133,7 @@ def test_two_processes_fill_the_cache_once(tmp_path: Path) -> None:
     """Both want the data set at the same moment; a read is made slow, and each leaves a line of it."""
     code = f"""
 import time, sys
-from hsl.training import datasets, sources
+from hsl.training.data import datasets, sources
 def slow(path):
     with open({str(tmp_path / "reads")!r}, "a") as file:
         file.write("read\\n")
