@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -33,7 +34,7 @@ from hsl.prepare.preflight import preflight
 from hsl.prepare.selections import of_plan, try_selections
 from hsl.prepare.workers import prepare
 from hsl.provenance import redact_known
-from hsl.reasons import causes, out_of_memory
+from hsl.reasons import causes, in_one_line, out_of_memory
 from hsl.search.study import CellStudy, Proposal
 from hsl.search.turns import Turns
 from hsl.space.checks import check_priced
@@ -59,14 +60,18 @@ class SweepReport:
     Attributes:
         trained: Trials that ended in this run.
         failed: Failed trials in the store, those of earlier runs included.
-        ended: Trials in the store.
         left: Which budget was spent and what it left, in words; None if everything was trained.
+        ended: Trials in the store.
+        completed: Those of them that were trained to the end.
+        reasons: Why trials failed, in one line each -> how many for it, the most frequent first.
     """
 
     trained: int
     failed: int
     left: str | None = None
     ended: int = 0
+    completed: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
 
 
 class Sweep:
@@ -134,8 +139,14 @@ class Sweep:
             if self._left is None:
                 collect_garbage(self.store, self.library)
             ledger.compact(self.store)
+        return self._report()
+
+    def _report(self) -> SweepReport:
+        rows = self.store.read("trials", ["status", "reason"]).to_pylist()
+        completed = sum(row["status"] == "completed" for row in rows)
+        reasons = Counter(in_one_line(row["reason"] or "") for row in rows if row["status"] == "failed")
         return SweepReport(
-            self._trained, self._failed, self._left, len(self.store.read("trials", ["trial_id"]))
+            self._trained, self._failed, self._left, len(rows), completed, dict(reasons.most_common())
         )
 
     def _describe(self) -> None:

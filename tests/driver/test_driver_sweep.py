@@ -210,3 +210,38 @@ def test_killed_workers_lose_nothing(
     assert killed
     assert_complete(store)
     assert results(store).items() <= results(undisturbed).items()
+
+
+def test_a_store_whose_parents_and_scores_were_emptied_ends_as_the_undisturbed_one(
+    undisturbed: Path, sweep: Run, space_file: SpaceFile, tmp_path: Path
+) -> None:
+    store = tmp_path / "emptied"
+    begun = sweep(space_file(budget={"configurations_per_cell": 1}, confirm={"seeds": 0}), store)
+    assert begun.returncode == 0, begun.stderr
+    derived = [*(store / "parents").iterdir(), *(store / "scores").rglob("*.parquet")]
+    for file in derived:
+        file.write_bytes(b"")
+    done = sweep(space_file(), store)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("made again") >= len(derived)
+    assert_complete(store)
+    assert results(store) == results(undisturbed)
+
+
+def test_a_sweep_in_which_every_trial_fails_says_why(
+    sweep: Run, space_file: SpaceFile, tmp_path: Path
+) -> None:
+    space = space_file(
+        regimes={"clean": {}},
+        factors={"sparsity": [0.8]},
+        search={"training.lr": {"choice": [1e30]}},
+        method="static",
+        baseline=None,
+        confirm={"seeds": 0},
+    )
+    done = sweep(space, tmp_path / "store")
+    assert done.returncode == 3, done.stderr
+    assert "1 trials failed, and none was completed:" in done.stderr
+    assert "\n  1 x " in done.stderr
+    assert "not a finite number" in done.stderr
+    assert done.stdout == ""
