@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hsl.driver.jobs import Jobs
 from hsl.planning.job import Job
 from hsl.planning.plan import Cell, Plan
-from hsl.prepare.inputs import Needs
 from hsl.results.sequential import confidence_of_looks, is_decided
 from hsl.results.stats import mean_interval
 from hsl.search.dominance import ranked
@@ -56,13 +56,13 @@ def confirm_seeds(space: SearchSpace) -> list[int]:
     return [space.seed + 1 + index for index in range(space.confirm.seeds)]
 
 
-def confirm_jobs(plan: Plan, rows: Sequence[Row], needs: Needs, confirmed: Sequence[Row] = ()) -> list[Job]:
+def confirm_jobs(plan: Plan, rows: Sequence[Row], jobs: Jobs, confirmed: Sequence[Row] = ()) -> list[Job]:
     """Jobs of the confirm stage, cell by cell: those that have ended and those that are known to be needed.
 
     Args:
         plan: The cells, how many configurations and seeds.
         rows: Ended trials of the search.
-        needs: Makes the jobs.
+        jobs: Makes the jobs.
         confirmed: Ended trials of the confirm stage.
     """
     chosen = [
@@ -72,7 +72,7 @@ def confirm_jobs(plan: Plan, rows: Sequence[Row], needs: Needs, confirmed: Seque
     ]
     counts = seeds_needed(plan.space, chosen, confirmed)
     return [
-        needs.job(
+        jobs.make(
             candidate.cell, "confirm", configuration, seed, mapping(candidate.row, "trials", "parameters")
         )
         for candidate, count in zip(chosen, counts, strict=True)

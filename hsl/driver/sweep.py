@@ -18,6 +18,7 @@ from hsl.cluster.fleet import Fleet
 from hsl.driver import ledger
 from hsl.driver.garbage import collect_garbage
 from hsl.driver.interruptions import MemoryLosses
+from hsl.driver.jobs import Jobs
 from hsl.driver.session import Session
 from hsl.driver.stages import Stage, Stages
 from hsl.driver.tune.ray import check_interrupted, is_connected, on_fleet, ray_session, slots
@@ -28,7 +29,6 @@ from hsl.errors import HslError
 from hsl.filesystems import absolute
 from hsl.planning.job import Job
 from hsl.planning.plan import make_plan
-from hsl.prepare.inputs import Needs
 from hsl.prepare.parents import Task
 from hsl.prepare.preflight import preflight
 from hsl.prepare.selections import of_plan, try_selections
@@ -107,12 +107,12 @@ class Sweep:
         self.plan = make_plan(space)
         self.store = Store(uri)
         self.library = Library(absolute(uri))
-        self.needs = Needs(self.plan, self.library)
+        self.jobs = Jobs(self.plan, self.library)
         self._console = console
         self._address = address
         self._trackers = dict.fromkeys(trackers)
         self._mirror = Mirror(optuna_storage, space, self.library.root) if optuna_storage else None
-        self.stages = Stages(self.plan, self.store, self.library, self.needs, self._mirror, retry_failed)
+        self.stages = Stages(self.plan, self.store, self.library, self.jobs, self._mirror, retry_failed)
         self._trained = 0
         self._failed = 0
         self._left: str | None = None
@@ -223,7 +223,7 @@ class Sweep:
             self._left = f"{session.account.in_words()}; {stage.name} has {left} trials left{later}"
 
     def _make(self, stage: Stage, session: Session) -> None:
-        needed = self.needs.of_search() if stage.studies else self._needs_of(stage.queue)
+        needed = self.jobs.inputs.of_search() if stage.studies else self._needs_of(stage.queue)
         resources, account = self._there.resources, session.account
         prepare(needed, resources, lambda: slots(resources), self._say, session.tick, account.count)
         self._try_selections()
@@ -247,7 +247,7 @@ class Sweep:
         self._warned |= set(found)
 
     def _needs_of(self, queue: list[Job]) -> list[Task]:
-        return [task for job in queue for task in self.needs.of(job.configuration, job.seed, job.stage)]
+        return [task for job in queue for task in self.jobs.inputs.of(job.configuration, job.seed, job.stage)]
 
     def _connect(self, stack: contextlib.ExitStack, session: Session) -> None:
         if not is_connected():
@@ -289,7 +289,7 @@ class Sweep:
 
     def _proposed(self, study: CellStudy, proposal: Proposal) -> Job:
         configuration, seed = proposal.configuration, self.space.seed
-        job = self.needs.job(study.cell, "search", configuration, seed, proposal.values)
+        job = self.jobs.make(study.cell, "search", configuration, seed, proposal.values)
         return job.model_copy(update={"proposal": proposal.number, "proposed_by": proposal.source})
 
     def _forget(self, job: Job) -> None:

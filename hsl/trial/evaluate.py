@@ -15,7 +15,7 @@ from hsl.errors import HslError, NothingMatchedError, StoreError
 from hsl.filesystems import absolute
 from hsl.planning.plan import make_plan
 from hsl.planning.scores import all_scores
-from hsl.prepare.inputs import Needs
+from hsl.prepare.inputs import Inputs
 from hsl.prepare.parents import make_here, missing, scores_task
 from hsl.prepare.preflight import unmeasurable
 from hsl.results.stats import mean_interval
@@ -80,7 +80,7 @@ class StoredEvaluation:
         self._evaluation = evaluation or space.evaluation
         self._space = space.model_copy(update={"evaluation": self._evaluation})
         self._library = Library(absolute(uri))
-        self._needs = Needs(make_plan(self._space), self._library)
+        self._inputs = Inputs(make_plan(self._space), self._library)
         self._check_measurable()
         self._networks = self._found(rows)
         stored = self._store.read("evaluations").to_pylist()
@@ -148,8 +148,8 @@ class StoredEvaluation:
             build_bench,
             configuration,
             seed,
-            scores=self._needs.scores(configuration),
-            difficulty=self._needs.deciles(configuration),
+            scores=self._inputs.scores(configuration),
+            difficulty=self._inputs.deciles(configuration),
             device=self._device,
         )
         states = cache_folder() / "evaluations" / digest([self._library.root, trial_id])

@@ -15,12 +15,12 @@ import pytest
 from typer.testing import CliRunner
 
 from hsl.cli import app
+from hsl.driver.jobs import Jobs
 from hsl.driver.ledger import trial_row
 from hsl.driver.watch.status import read_status
 from hsl.errors import StoreError
 from hsl.planning.job import Job
 from hsl.planning.plan import make_plan
-from hsl.prepare.inputs import Needs
 from hsl.search.study import CellStudy
 from hsl.space.load import load_space
 from hsl.space.stored import space_text
@@ -36,11 +36,11 @@ def store(space_file: Callable[..., Path], tmp_path: Path) -> str:
     """A sweep of four cells of three configurations, interrupted in one of them."""
     space = load_space(space_file())
     plan, uri = make_plan(space), str(tmp_path / "store")
-    needs = Needs(plan, Library(uri))
+    jobs = Jobs(plan, Library(uri))
     (cell,) = (cell for cell in plan.cells if cell.name == "hard/0.8")
     study = CellStudy(space, cell)
     jobs = [
-        needs.job(cell, "search", proposal.configuration, 0, proposal.values)
+        jobs.make(cell, "search", proposal.configuration, 0, proposal.values)
         for proposal in (study.ask(), study.ask(), study.ask())
         if proposal
     ]

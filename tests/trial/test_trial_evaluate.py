@@ -15,11 +15,11 @@ import pytest
 from typer.testing import CliRunner
 
 from hsl.cli import app
+from hsl.driver.jobs import Jobs
 from hsl.driver.ledger import Ledger, cell_row
 from hsl.driver.watch.progress import CellTally, Tally
 from hsl.errors import HslError, NothingMatchedError, StoreError
 from hsl.planning.plan import make_plan
-from hsl.prepare.inputs import Needs
 from hsl.prepare.parents import make_here, missing
 from hsl.space.load import make_space
 from hsl.space.stored import space_text
@@ -57,7 +57,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "store"
     space, store = make_space(SPACE), Store(folder)
     plan = make_plan(space)
-    needs = Needs(plan, Library(str(folder)))
+    jobs = Jobs(plan, Library(str(folder)))
     store.write_space(space_text(space))
     store.append("cells", [cell_row(cell, space) for cell in plan.cells])
     tally = Tally("confirm", {cell.name: CellTally(2) for cell in plan.cells})
@@ -69,8 +69,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             {**{name: SPACE[name] for name in ("dataset", "model", "training")}, **values}
         )
         for seed in (1, 2):
-            make_here(missing(needs.of(chosen, seed, "confirm")), "cpu")
-            job = needs.job(cell, "confirm", chosen, seed, {})
+            make_here(missing(jobs.inputs.of(chosen, seed, "confirm")), "cpu")
+            job = jobs.make(cell, "confirm", chosen, seed, {})
             result = TrialRun(job, "cpu").advance()
             ledger.evaluations(job, result["evaluations"])
             ledger.end(job, result["summary"], "completed", None)
