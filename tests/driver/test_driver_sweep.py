@@ -241,7 +241,7 @@ def test_a_sweep_in_which_every_trial_fails_says_why(
     )
     done = sweep(space, tmp_path / "store")
     assert done.returncode == 3, done.stderr
-    assert "1 trials failed, and none was completed:" in done.stderr
+    assert "1 trial failed, and none was completed:" in done.stderr
     assert "\n  1 x " in done.stderr
-    assert "not a finite number" in done.stderr
+    assert "try a smaller training.lr" in done.stderr
     assert done.stdout == ""

@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from hsl.errors import DataError
+from hsl.errors import DamagedError, DataError
 from hsl.hardness.apply import Samples, mislabelled
 from hsl.hardness.schema.regimes import LabelNoise
 from hsl.hardness.scores.logits import mean_over_models
@@ -83,9 +83,15 @@ def read_scores(uri: str, data: Data) -> Tensor:
         float32 [highest id + 1] on the device of `data`; NaN for ids that are in no part of it.
 
     Raises:
-        DataError: If the scores are of other samples, another division or other labels.
+        DataError: If they are gone, damaged, or of other samples, another division or other labels.
     """
-    table = read_table(uri).sort_by("id")
+    try:
+        table = read_table(uri).sort_by("id")
+    except (FileNotFoundError, DamagedError) as error:
+        raise DataError(
+            f"the scores {uri} cannot be used: {error}; the same command makes them again, with --retry-failed also "
+            f"trials that failed for them"
+        ) from error
     _check_same(uri, table, pa.table(_identity(data)).sort_by("id"))
     return by_id(table).to(data.train.labels.device)
 
