@@ -9,7 +9,8 @@ from typing import Any
 
 from hsl.errors import Problem, SpaceError
 from hsl.planning.scores import Scores, all_scores
-from hsl.space.axes import Values, configuration, is_sparsification, level_name, options_of, usual_sparsity
+from hsl.results.dense import shared_axes
+from hsl.space.axes import Values, configuration, level_name, options_of, usual_sparsity
 from hsl.space.domain import Domain
 from hsl.space.objective import default_regime, metric_name
 from hsl.space.schema import SearchSpace
@@ -103,8 +104,8 @@ def make_plan(space: SearchSpace) -> Plan:
 def _baselines(space: SearchSpace) -> Iterator[Cell]:
     if space.baseline is None:
         return
-    factors = {axis: levels for axis, levels in space.factors.items() if not is_sparsification(axis)}
-    domains = {axis: domain for axis, domain in space.search.items() if not is_sparsification(axis)}
+    factors = shared_axes(space.factors)
+    domains = shared_axes(space.search)
     for levels in _crossed(factors):
         yield Cell(
             name="/".join([*_names(levels), "dense"]),

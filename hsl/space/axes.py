@@ -29,11 +29,6 @@ from hsl.training.configuration import (
 Values = Mapping[str, Any]
 
 
-def is_sparsification(axis: str) -> bool:
-    """Whether `axis` says how the network is made sparse, which a dense baseline has no use for."""
-    return axis in {"method", "distribution", "sparsity", "init"} or axis.startswith("method.")
-
-
 def level_name(axis: str, level: Any) -> str:
     """A level as part of a cell's name: by itself where it speaks for itself, else with its axis."""
     if axis in {"regime", "method", "distribution", "sparsity"}:
