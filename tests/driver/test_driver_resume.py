@@ -30,7 +30,6 @@ from hsl.store.layout import Library
 from hsl.store.store import Store
 from hsl.trial import run as trial_module
 from hsl.trial.run import TrialRun
-from hsl.wording import duration
 
 OBJECTIVE = "val_matched_accuracy"
 
@@ -263,13 +262,6 @@ def test_parents_and_scores_are_made_once(plan: Plan, jobs: Jobs, library: Libra
 def test_a_parent_belongs_to_a_seed_and_a_regime(plan: Plan, library: Library) -> None:
     clean, hard = plan.parents
     assert len({library.parent(parent.trial_id(seed)) for parent in (clean, hard) for seed in (0, 1)}) == 4
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(5, "5 s"), (89, "89 s"), (600, "10 min"), (7200, "2.0 h")], ids=str
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 def test_progress_in_plain_lines(plan: Plan, jobs: Jobs) -> None:
