@@ -100,9 +100,8 @@ def estimate(plan: Plan, passes_per_second: float | None = None) -> list[Cost]:
         passes_per_second: Measured throughput of one trial's resources; by default a nominal one.
     """
     speed = passes_per_second or nominal_speed(plan.space.model.name, plan.space.resources.gpu)
-    confirm = plan.space.confirm
     search = [(cell, cell.configurations) for cell in plan.cells]
-    confirmed = [(cell, min(confirm.top, cell.configurations) * confirm.seeds) for cell in plan.cells]
+    confirmed = [(cell, plan.space.confirm.trials(cell.configurations)) for cell in plan.cells]
     return [
         _cost("parents", list(_prerequisites(plan)), speed),
         _cost("search", [_cell_item(plan, cell, count, "search") for cell, count in search], speed),

@@ -154,9 +154,7 @@ def _cell_rows(plan: Plan, trials: Sequence[Row], under_way: Sequence[Row]) -> l
     confirm = plan.space.confirm
     planned = {("search", cell.name): cell.configurations for cell in plan.cells}
     planned |= {
-        ("confirm", cell.name): min(confirm.top, cell.configurations) * confirm.seeds
-        for cell in plan.cells
-        if confirm.seeds
+        ("confirm", cell.name): confirm.trials(cell.configurations) for cell in plan.cells if confirm.seeds
     }
     return [
         _cell_row(stage, name, count, _of(trials, stage, name), _of(under_way, stage, name))
