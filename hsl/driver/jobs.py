@@ -7,7 +7,7 @@ from typing import Any, Literal
 from hsl.planning.job import Job
 from hsl.planning.plan import Cell, Plan, objective_of, regime_of
 from hsl.prepare.inputs import Inputs
-from hsl.stopping.kinds import can_pause, counts, milestones_of
+from hsl.stopping.settings import Kind
 from hsl.store.layout import Library
 from hsl.training.configuration import Configuration
 
@@ -27,10 +27,9 @@ class Jobs:
         self._space = plan.space
         self.inputs = Inputs(plan, library)
         self._library = library
-        settings = plan.space.early_stopping
-        self._milestones = milestones_of(settings, plan.space.training.epochs)
-        self._progress = counts(settings)
-        self._can_pause = can_pause(settings)
+        stopping = plan.space.early_stopping or Kind()
+        self._milestones = stopping.milestones(plan.space.training.epochs)
+        self._progress, self._can_pause = stopping.progress, stopping.can_pause
 
     def make(
         self,

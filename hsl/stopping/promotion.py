@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hsl.stopping.rule import GOES_ON, Decision, Judge, Verdict, milestones
+from hsl.stopping.rule import GOES_ON, Decision, Judge, Verdict
 from hsl.stopping.settings import Promotion
 
 Entry = tuple[float, int, str]
@@ -48,11 +48,10 @@ class PromotionRungs(Judge):
         seed: Seed of the choice of exempt trials, which never wait.
     """
 
-    can_pause = True
+    can_pause = Promotion.can_pause
 
     def __init__(self, settings: Promotion, epochs: int, seed: int) -> None:
-        rungs = milestones(settings.grace, settings.reduction_factor, epochs)
-        super().__init__(rungs, settings.exempt, seed)
+        super().__init__(settings.milestones(epochs), settings.exempt, seed)
         self.settings = settings
         self._epochs = epochs
         self._queues: dict[str, Queue] = {}

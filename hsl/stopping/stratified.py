@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hsl.stopping.rule import GOES_ON, Decision, Judge, Pool, Verdict, draw, milestones
+from hsl.stopping.rule import GOES_ON, Decision, Judge, Pool, Verdict, draw
 from hsl.stopping.rung_audit import RungAudit
 from hsl.stopping.settings import (
     Stratified,
@@ -22,11 +22,10 @@ class Rungs(Judge):
     """
 
     def __init__(self, settings: Stratified, epochs: int, seed: int) -> None:
-        rungs = milestones(settings.grace, settings.reduction_factor, epochs)
-        super().__init__(rungs, settings.exempt, seed)
+        super().__init__(settings.milestones(epochs), settings.exempt, seed)
         self.settings = settings
         self._epochs = epochs
-        self._brackets = _bracket_weights(len(rungs), settings)
+        self._brackets = _bracket_weights(len(self.milestones), settings)
         self._pools: dict[str, Pool] = {}
         self._passed: dict[str, int] = {}
         self._verdicts: dict[str, dict[int, Verdict]] = {}
