@@ -27,7 +27,7 @@ from hsl.store.columns import TABLES
 from hsl.store.files import open_source, reported
 from hsl.store.layout import SPACE
 from hsl.store.parts import Part, decode, newest, parse
-from hsl.store.rows import arrow_schema, check_names, check_row, columns_of, conform, to_arrow
+from hsl.store.rows import arrow_schema, check_names, check_row, checked_table, columns_of, conform, to_arrow
 
 _LOG = logging.getLogger("hsl.store.store")
 _READ_ATTEMPTS = 5
@@ -269,7 +269,7 @@ class Store:
 class Writer:
     """Collects rows and appends them in few files.
 
-    Rows are checked when they are added. They are written when there are enough of them, when they are old
+    Rows are checked once, when they are added. They are written when there are enough of them, when they are old
     enough (seen at the next `add` or `flush_if_due`), by `flush`, and on leaving the context. Epochs go
     before trials, so that no stored trial lacks its epochs.
 
@@ -326,7 +326,7 @@ class Writer:
             StoreError: If the store cannot be written; what was not written keeps waiting.
         """
         for table, rows in self._waiting.items():
-            self._store.append(table, rows)
+            self._store.append_table(table, checked_table(table, rows))
             rows.clear()
 
     @property

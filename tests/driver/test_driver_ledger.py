@@ -57,7 +57,7 @@ def test_rows_wait_while_the_store_is_full_and_arrive_afterwards(
     store, forgotten = Store(tmp_path / "store"), []
     ledger = make(store, forgotten)
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
-        patch.setattr(store, "append", broken)
+        patch.setattr(store, "append_table", broken)
         for epoch in (1, 2):
             ledger.epochs(JOB, [{"epoch": epoch}])
         ledger.end(JOB, {"epochs": 2, "objective": 0.5}, "completed", None)
@@ -75,7 +75,7 @@ def test_an_outage_that_lasts_ends_the_sweep_with_what_was_not_stored(
 ) -> None:
     store = Store(tmp_path / "store")
     ledger = make(store)
-    monkeypatch.setattr(store, "append", broken)
+    monkeypatch.setattr(store, "append_table", broken)
     ledger.epochs(JOB, [{"epoch": 1}])
     monkeypatch.setattr(module, "OUTAGE_SECONDS", -1.0)
     with pytest.raises(StoreError, match="No space left"):
