@@ -91,7 +91,7 @@ def pinned_space(store: Store, cell: str) -> str:
     """
     space = stored_space(store, "the winner's defaults are unknown; restore it")
     winner = find_winner(store, cell)
-    with readable(store):
+    with readable(store.uri):
         content = _content(space, winner, cell)
         described = only_configuration(make_space(content, source=cell))
     if described != winner.configuration:

@@ -141,7 +141,7 @@ def read_status(uri: str) -> Status:
 
 def _plan_of(store: Store) -> Plan:
     space = stored_space(store, "what was planned is unknown; run hsl sweep with this store")
-    with readable(store):
+    with readable(store.uri):
         return make_plan(space)
 
 
