@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from hsl.hardness.registries import input_of
 from hsl.planning.plan import Cell, Plan
 from hsl.planning.scores import Scores
-from hsl.space.axes import configuration
 from hsl.training.configuration import Configuration
 from hsl.training.cost.passes import FORWARD, count_passes, evaluation_passes
 from hsl.training.data.sizes import known_size
@@ -145,12 +144,10 @@ def _scores_item(scores: Scores) -> Item:
 
 
 def _cell_item(plan: Plan, cell: Cell, count: int, stage: str) -> Item:
-    method, distributions = next(iter(cell.distributions.items()))
-    example = configuration(plan.space, {**cell.levels, "method": method, "distribution": distributions[0]})
-    passes = training_passes(example)
-    measuring = measuring_passes(example, plan.space.evaluation, stage)
+    passes = training_passes(cell.example)
+    measuring = measuring_passes(cell.example, plan.space.evaluation, stage)
     total = None if passes is None or measuring is None else passes + measuring
-    return count, example.training.epochs, total
+    return count, cell.example.training.epochs, total
 
 
 def _cost(stage: str, items: list[Item], speed: float | None) -> Cost:
