@@ -77,8 +77,9 @@ def best(
     confirmed configuration it is the best completed trial of the search, which is marked (`confirmed` is
     false) and has no interval, because the same number selected it. Test metrics choose nothing. Stopped and
     failed trials are counted and never averaged. Dense baselines have rows of their own and are what
-    `difference` refers to: the baseline with the same regime, data set, model and other factors. Where seeds
-    were added until it was clear, intervals are as wide as it takes to hold at 95 % all the same.
+    `difference` refers to: the baseline with the same regime, data set, model and other factors, of several that
+    of the same space (`hsl.results.dense`). Where seeds were added until it was clear, intervals are as wide as
+    it takes to hold at 95 % all the same.
 
     Args:
         store: Where to read.

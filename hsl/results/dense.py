@@ -85,7 +85,7 @@ class _Cell:
 
 
 def counterparts(cells: pa.Table, trials: pa.Table) -> dict[str, str]:
-    """The dense cell that each sparse cell is compared to; a cell that has none is left out.
+    """The dense cell that each cell is compared to, dense cells to themselves; a cell that has none is left out.
 
     Of several, as in a merged store, it is one with a completed trial, then one that the same space has planned
     (it was tuned under the same budget), then the first.
@@ -96,14 +96,14 @@ def counterparts(cells: pa.Table, trials: pa.Table) -> dict[str, str]:
             dense by their method.
 
     Returns:
-        Name of the sparse cell -> name of the dense cell.
+        Name of the cell -> name of the dense cell.
     """
     known = _described(cells, trials)
     dense: dict[str, list[_Cell]] = {}
     for cell in known:
         for regime in cell.regimes if cell.baseline else ():
             dense.setdefault(regime, []).append(cell)
-    chosen = {cell.name: _nearest(cell, dense) for cell in known if not cell.baseline}
+    chosen = {cell.name: cell if cell.baseline else _nearest(cell, dense) for cell in known}
     return {name: other.name for name, other in chosen.items() if other}
 
 

@@ -62,7 +62,7 @@ def inspect(store: Store, name: str) -> pa.Table:
             f"neither a trial nor a cell is called {name!r}{close_match(name, known)}; "
             f"cells: {', '.join(sorted(names)[:20])}; trials: hsl query {store.uri} 'SELECT trial_id FROM trials'"
         )
-    dense = counterparts(cells, trials).get(name)
+    dense = counterparts(cells, trials).get(name)  # of a dense cell itself
     return _cell({"trials": trials, "cells": cells}, name, None if dense == name else dense)
 
 

@@ -70,14 +70,15 @@ def gain_of(cell: str) -> float:
 def test_all_answers_have_the_same_counterpart(two_inits: Store) -> None:
     wanted = expected()
     assert len(wanted) == 8
-    assert counterparts(two_inits.read("cells"), two_inits.read("trials")) == wanted
+    dense = {f"{regime}/dense": f"{regime}/dense" for regime in ("clean", "few")}
+    assert counterparts(two_inits.read("cells"), two_inits.read("trials")) == wanted | dense
     found = {row["cell"]: row for row in best(two_inits, by=("cell",)).to_pylist() if not row["baseline"]}
     assert {cell: row["difference"] for cell, row in found.items()} == pytest.approx(
         {cell: gain_of(cell) for cell in wanted}, abs=1e-4
     )
-    for cell, dense in wanted.items():
+    for cell, its in wanted.items():
         roles = {row["role"]: row["cell"] for row in inspect(two_inits, cell).to_pylist()}
-        assert roles == {"winner": cell, "dense": dense}
+        assert roles == {"winner": cell, "dense": its}
         (row,) = compare(two_inits, f"cell = '{cell}'", "baseline").to_pylist()
         assert row["difference"] == pytest.approx(found[cell]["difference"])
 
@@ -133,6 +134,16 @@ def test_of_two_dense_cells_that_of_the_same_space_counts(tmp_path: Path) -> Non
         assert dense == {cell.replace("0.9", "dense")}
 
 
+def test_a_dense_row_names_its_own_mean(tmp_path: Path) -> None:
+    dense = {row["cell"]: row for row in best(merged(tmp_path), by=("cell",)).to_pylist() if row["baseline"]}
+    assert {
+        cell: (row["difference"], row["dense_mean"] - row["test_mean"]) for cell, row in dense.items()
+    } == {
+        "first/dense": (None, 0.0),
+        "second/dense": (None, 0.0),
+    }
+
+
 def test_compare_goes_on_where_no_counterpart_is_asked_for(tmp_path: Path) -> None:
     store = merged(tmp_path)
     (row,) = compare(store, "cell = 'first/0.9'", "cell = 'second/dense'").to_pylist()
@@ -181,16 +192,16 @@ def test_one_with_a_trial_goes_before_one_of_the_same_space() -> None:
         {"cell": "s", "space_hash": "2"},
     )
     both = trial_table(("a", "completed"), ("b", "completed"), ("s", "completed"))
-    assert counterparts(cells, both) == {"s": "b"}
-    assert counterparts(cells, trial_table(("a", "completed"), ("b", "failed"))) == {"s": "a"}
-    assert counterparts(cells, trial_table()) == {"s": "b"}
+    assert counterparts(cells, both)["s"] == "b"
+    assert counterparts(cells, trial_table(("a", "completed"), ("b", "failed")))["s"] == "a"
+    assert counterparts(cells, trial_table())["s"] == "b"
 
 
 def test_cells_that_are_not_stored_are_known_by_their_trials() -> None:
     trials = trial_table(("dense", "completed"), ("s", "completed"))
     method = pa.array(["dense", "set"])
     trials = trials.set_column(trials.column_names.index("method"), "method", method)
-    assert counterparts(cell_table(), trials) == {"s": "dense"}
+    assert counterparts(cell_table(), trials) == {"s": "dense", "dense": "dense"}
 
 
 @pytest.mark.parametrize("axis", ["method", "distribution", "sparsity", "init", "method.drop_fraction"])

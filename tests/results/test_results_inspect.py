@@ -70,6 +70,8 @@ def test_unknown_name_lists_what_is_there(store: Store) -> None:
         inspect(store, "a/0.8")
 
 
-@pytest.mark.parametrize(("cell", "dense"), [("a/0.9", "a/dense"), (HOSTILE, "b/dense"), ("a/dense", None)])
+@pytest.mark.parametrize(
+    ("cell", "dense"), [("a/0.9", "a/dense"), (HOSTILE, "b/dense"), ("a/dense", "a/dense")]
+)
 def test_dense_cell_has_the_same_regime(cell: str, dense: str | None, store: Store) -> None:
     assert counterparts(store.read("cells"), store.read("trials")).get(cell) == dense
