@@ -192,7 +192,7 @@ def test_the_past_of_a_store(
 
     rungs = Rungs(plan.space.early_stopping, plan.space.training.epochs, 0)
     refill(rungs, past, {cell.name: OBJECTIVE for cell in plan.cells})
-    assert {name for pool in rungs.state_dict()["entries"].values() for name in pool} == {ended.trial_id}
+    assert {name for pool in rungs._pools.values() for name in pool.entries} == {ended.trial_id}
 
 
 def test_failed_trials_are_trained_again_on_demand_and_once(
