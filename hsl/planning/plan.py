@@ -70,12 +70,6 @@ class Plan:
         """Trials of the search stage, if none is a duplicate."""
         return sum(cell.configurations for cell in self.cells)
 
-    @property
-    def confirm_trials(self) -> int:
-        """Trials of the confirm stage."""
-        confirm = self.space.confirm
-        return sum(min(confirm.top, cell.configurations) * confirm.seeds for cell in self.cells)
-
 
 def make_plan(space: SearchSpace) -> Plan:
     """Cross the factors and say what each cell needs.

@@ -160,7 +160,6 @@ def test_the_ledger_numbers_what_arrives_and_forgets_only_what_is_durable(
     assert row["status"] == "completed"
     assert row["objective"] == rows[-1][OBJECTIVE]
     assert [epoch["sequence"] for epoch in store.read("epochs").to_pylist()] == list(range(len(rows)))
-    assert store.next_sequence() == len(rows) + 1
 
 
 def test_the_past_of_a_store(

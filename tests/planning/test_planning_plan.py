@@ -44,7 +44,6 @@ class TestDigits:
 
     def test_trials_are_counted(self) -> None:
         assert self.plan.search_trials == 16 * 8
-        assert self.plan.confirm_trials == 16 * 5
 
     def test_each_regime_has_one_dense_parent(self) -> None:
         assert len(self.plan.parents) == 4
@@ -135,11 +134,9 @@ def test_a_cell_has_no_more_configurations_than_there_are(budget: int, expected:
         sparsity=0.5,
         search={"method": {"choice": ["set", "rigl"]}, "training.lr": {"choice": [0.1, 0.2, 0.3]}},
         budget={"configurations_per_cell": budget},
-        confirm={"top": 4, "seeds": 3},
     )
     dense, sparse = plan.cells
     assert (dense.configurations, sparse.configurations) == (min(3, budget), expected)
-    assert plan.confirm_trials == 3 * (min(4, dense.configurations) + min(4, expected))
 
 
 def test_cells_that_differ_in_the_regime_alone_have_their_own_parents_and_share_scores() -> None:
