@@ -16,7 +16,7 @@ from hsl import __version__
 from hsl.commands.answers import ANSWERS
 from hsl.commands.cluster import cluster as cluster_
 from hsl.commands.edge import print_traceback
-from hsl.commands.evaluate import evaluate
+from hsl.commands.evaluate import EvaluateCommand, evaluate
 from hsl.commands.logs import logs
 from hsl.commands.options import Format, OutFormat
 from hsl.commands.preview import preview
@@ -65,7 +65,7 @@ def _options(
 
 
 for _command in (plan, sweep, train, score, *ANSWERS, evaluate, logs, preview, replay, report, status):
-    app.command()(_command)
+    app.command(cls=EvaluateCommand if _command is evaluate else None)(_command)
 app.command("cluster")(cluster_)
 
 
