@@ -23,7 +23,7 @@ from hsl.commands.preview import preview
 from hsl.commands.replay import replay
 from hsl.commands.report import report
 from hsl.commands.rows import show_rows
-from hsl.commands.startup import ANSWERING, spare_pandas
+from hsl.commands.startup import ANSWERING, TRAINING, spare_pandas
 from hsl.commands.status import status
 from hsl.commands.sweep import plan, sweep
 from hsl.commands.training import score, train
@@ -62,6 +62,10 @@ def _options(
         raise typer.Exit
     if context.invoked_subcommand in ANSWERING:
         spare_pandas()
+    if context.invoked_subcommand in TRAINING:
+        from hsl.training.allocator import keep_freed_memory  # noqa: PLC0415  imports ctypes
+
+        keep_freed_memory()
 
 
 for _command in (plan, sweep, train, score, *ANSWERS, evaluate, logs, preview, replay, report, status):
