@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from hsl.commands.options import Format, OutFormat, StoreUri
+from hsl.commands.options import Device, Format, OutFormat, StoreUri
 
 KEYS = {
     "--measure": "evaluation.attacks, or per_class, deciles, corruptions",
@@ -49,9 +49,7 @@ def evaluate(
             show_default="all cells, and what the space says",
         ),
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Torch device.", show_default="cuda if there is one")
-    ] = None,
+    device: Device = None,
     format: OutFormat = Format.TABLE,
 ) -> None:
     """Measure confirmed networks: classes, deciles of difficulty, corruptions, attacks. Run it again to continue.
