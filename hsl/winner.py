@@ -110,7 +110,7 @@ def _content(space: SearchSpace, winner: Winner, cell: str) -> dict[str, Any]:
     own = () if dense else ("method", "distribution", "sparsity")
     kept = ("split", "training", "confirm", "sampler", "objective", "evaluation", "resources", "seed")
     return {
-        "name": _file_name(f"{space.name}-{cell}"),
+        "name": re.sub(r"[^A-Za-z0-9._-]+", "-", f"{space.name}-{cell}"),
         "dataset": chosen["dataset"],
         "model": chosen["model"],
         "regimes": {winner.regime: chosen["regime"] | _objective(space, winner.regime)},
@@ -137,10 +137,6 @@ def _tuned(space: Row, chosen: Row) -> dict[str, Any]:
         if value != space["training"].get(name)
     }
     return {**training, **{f"method.{name}": value for name, value in chosen["hyperparameters"].items()}}
-
-
-def _file_name(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)
 
 
 def network(store: Store, uri: str, cell: str, checkpoint: str = "final") -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -40,6 +41,11 @@ class Cell:
     distributions: dict[str, tuple[str | None, ...]]
     configurations: int
     example: Configuration
+
+    @property
+    def combinations(self) -> float:
+        """Combinations of its tuned values; infinite where one is a range of real numbers."""
+        return math.prod(domain.size for domain in self.domains.values())
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ def make_plan(space: SearchSpace) -> Plan:
         space=space,
         cells=tuple(cells),
         omissions=tuple(omissions.values()),
-        parents=_unique(_parents(space, cells)),
+        parents=tuple({parent.id: parent for parent in _parents(space, cells)}.values()),
         scores=tuple(scores.values()),
     )
 
@@ -213,10 +219,7 @@ def _names(levels: Values) -> list[str]:
 
 def _count(space: SearchSpace, domains: dict[str, Domain]) -> int:
     """Configurations of a cell: the budget, or all there are."""
-    size = 1.0
-    for domain in domains.values():
-        size *= domain.size
-    return int(min(space.budget.configurations_per_cell, size))
+    return int(min(space.budget.configurations_per_cell, math.prod(d.size for d in domains.values())))
 
 
 def _example(
@@ -263,10 +266,6 @@ def _parents(space: SearchSpace, cells: list[Cell]) -> Iterator[Configuration]:
                 levels = {**pinned, **cell.levels, "method": method, "distribution": distribution}
                 child = configuration(space, levels)
                 yield from ancestors(child, space)
-
-
-def _unique(configurations: Iterator[Configuration]) -> tuple[Configuration, ...]:
-    return tuple({configuration.id: configuration for configuration in configurations}.values())
 
 
 def regime_of(cell: Cell, space: SearchSpace) -> str:

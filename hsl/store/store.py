@@ -16,7 +16,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
@@ -113,13 +112,6 @@ class Store:
         """
         check_names(table, columns or ())
         return newest(table, self._read_parts(table, columns).values(), columns)
-
-    def next_sequence(self) -> int:
-        """The sequence number that follows all stored ones; 0 for a store without rows, or for no store."""
-        if not self.exists():
-            return 0
-        last = [pc.max(self.read(table, ["sequence"])["sequence"]).as_py() for table in ("trials", "epochs")]
-        return max((number + 1 for number in last if number is not None), default=0)
 
     def compact(self, table: str) -> None:
         """Replace the files of `table` by one with the same rows; what is appended meanwhile is kept.

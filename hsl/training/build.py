@@ -16,7 +16,6 @@ from hsl.hardness.attacks.adversarial import training_loss
 from hsl.sparsity import Parent, Sparsifier, layer_macs
 from hsl.sparsity.methods import METHODS, check_hyperparameters
 from hsl.training import checkpoint
-from hsl.training.allocator import keep_freed_memory
 from hsl.training.available import model_builder
 from hsl.training.compiled import check_compiled, compiled
 from hsl.training.configuration import Configuration, ModelSpec, Training
@@ -157,7 +156,6 @@ def _meter(
 
 
 def _model(configuration: Configuration, data: Data, seed: int, device: str) -> nn.Module:
-    keep_freed_memory()
     torch.manual_seed(keyed.key(seed, "initial weights") >> 1)
     network = make_network(configuration.model, data.shape, data.classes)
     model = Normalized(network, data.mean, data.std).to(device)

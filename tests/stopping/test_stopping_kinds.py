@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -89,16 +88,6 @@ def test_promotion_waits_and_promotes_as_a_literal_implementation(reports: list[
         if decision is Decision.PAUSE:
             assert name in literal.waiting or name in promoted
         assert {n for n in {f"{r[0]}{r[1]}" for r in reports} if judge.is_paused(n)} == set(literal.waiting)
-
-
-@given(REPORTS, st.integers(0, 60))
-@settings(deadline=None, max_examples=50)
-def test_promotion_continues_from_its_state(reports: list[Report], cut: int) -> None:
-    whole, first, second = promotion(), promotion(), promotion()
-    expected = [(report(whole, *each), whole.promoted()) for each in reports]
-    before = [(report(first, *each), first.promoted()) for each in reports[:cut]]
-    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
-    assert before + [(report(second, *each), second.promoted()) for each in reports[cut:]] == expected
 
 
 def test_who_is_among_the_best_at_once_does_not_wait() -> None:

@@ -32,7 +32,6 @@ def rows(store, *names):
 
 def test_missing_store_says_what_to_do(store):
     assert not store.exists()
-    assert store.next_sequence() == 0
     assert store.read_space() is None
     for act in (lambda: store.read("trials"), lambda: store.compact("trials")):
         with pytest.raises(StoreError, match=r"no result store here.*hsl sweep"):
@@ -73,13 +72,6 @@ def test_last_file_wins_where_nothing_is_counted(store):
     for budget in (8, 16, 12):
         store.append("cells", [cell_row(configurations=budget)])
     assert store.read("cells")["configurations"].to_pylist() == [12]
-
-
-def test_next_sequence_counts_both_tables(store):
-    store.append("trials", [trial_row(sequence=3)])
-    assert store.next_sequence() == 4
-    store.append("epochs", [epoch_row(sequence=7)])
-    assert store.next_sequence() == 8
 
 
 def test_a_bad_row_stores_nothing_of_its_batch(store):

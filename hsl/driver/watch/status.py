@@ -80,7 +80,7 @@ class Status:
     def lines(self) -> list[str]:
         """The whole in a few sentences."""
         return [
-            *(_stage_line(self.cells, stage) for stage in _stages(self.cells)),
+            *(_stage_line(self.cells, stage) for stage in dict.fromkeys(row["stage"] for row in self.cells)),
             self._driver(),
             *self._rest(),
         ]
@@ -218,10 +218,6 @@ def _mean_epochs(row: Row, epochs: int) -> float:
 
 def _ended(row: Row) -> int:
     return int(row["completed"] + row["stopped"] + row["failed"])
-
-
-def _stages(cells: Iterable[Row]) -> list[str]:
-    return list(dict.fromkeys(row["stage"] for row in cells))
 
 
 def _stage_line(cells: Sequence[Row], stage: str) -> str:

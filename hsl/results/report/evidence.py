@@ -199,7 +199,7 @@ def gather(uri: str, metric: str | None = None, methods: Sequence[str] = ()) -> 
         space=space,
         metric=metric or (str(space["objective"]) if space.get("objective") in METRICS else METRICS[0]),
         settings=(*several, "regime"),
-        methods=_in_order(methods, tables["trials"]["method"].unique().to_pylist()),
+        methods=(*methods, *sorted(set(tables["trials"]["method"].unique().to_pylist()) - set(methods))),
     )
 
 
@@ -210,7 +210,3 @@ def _space(store: Store) -> Mapping[str, Any]:
     except yaml.YAMLError:
         return {}
     return found if isinstance(found, Mapping) else {}
-
-
-def _in_order(known: Sequence[str], stored: Iterable[str]) -> tuple[str, ...]:
-    return (*known, *sorted(set(stored) - set(known)))
