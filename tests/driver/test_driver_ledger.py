@@ -113,7 +113,7 @@ FULL_DISK = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from test_search_ledger import JOB, make, module
+from test_driver_ledger import JOB, make, module
 from hsl.store.store import Store
 
 module.FLUSH_SECONDS = module.MAX_FLUSH_SECONDS = module.RETRY_SECONDS = 0.0

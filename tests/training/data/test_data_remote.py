@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
 from pyarrow import fs
-from test_training_sources import encoded, pixels, write_images, write_parquet
+from test_data_sources import encoded, pixels, write_images, write_parquet
 
 from hsl.errors import DataError
 from hsl.training.data.datasets import load
