@@ -5,9 +5,8 @@ import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
-# Tests start hundreds of processes; none of them is to compile hsl anew, nor pytest the tests.
+# Tests start many processes; none of them is to compile hsl anew, nor pytest the tests.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-sys.dont_write_bytecode = False
 
 from collections.abc import Iterator
 
@@ -15,6 +14,7 @@ import pytest
 
 from hsl.registry import PLUGINS
 
+sys.dont_write_bytecode = False
 pytest_plugins = ["sweeps", "tiers"]
 
 

@@ -52,7 +52,7 @@ def run(folder: Path, arguments: list[str]) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "HSL_CACHE": str(folder / "cache")}
     command = [sys.executable, "-m", "hsl.cli", *arguments]
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=150, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
 
 

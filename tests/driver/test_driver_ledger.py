@@ -145,7 +145,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     command = ["unshare", "-rm", "sh", "-c", script, str(tmp_path), sys.executable, FULL_DISK]
     try:
         done = subprocess.run(
-            [*command, str(Path(__file__).parent)], capture_output=True, text=True, timeout=120, check=False
+            [*command, str(Path(__file__).parent)], capture_output=True, text=True, timeout=600, check=False
         )
     except FileNotFoundError:
         pytest.skip("no unshare on this machine")

@@ -1,4 +1,4 @@
-"""The tiers of the tests as a plug-in of pytest: which modules come first, how long a test may take, which skips are allowed."""
+"""The tiers of the tests, as a plug-in of pytest: what comes first, how long a test may take, which skips may be."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With ``-k METHOD``, leave out the modules that can have no test of that name, as importing them all takes long."""
+    """With ``-k METHOD``, import no module that can have no test of that name: importing all takes long."""
     name = config.getoption("keyword")
     if name not in METHODS or collection_path.suffix != ".py" or name in str(collection_path):
         return None

@@ -23,7 +23,7 @@ print(faults())
 
 def page_faults(how: str) -> int:
     done = subprocess.run(
-        [sys.executable, "-c", FAULTS, how], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", FAULTS, how], capture_output=True, text=True, timeout=600, check=False
     )
     if "another allocator" in done.stderr:
         pytest.skip("not the GNU C library")

@@ -106,7 +106,7 @@ def loaded_by_processes(uri: str, cache: Path, count: int) -> list[object]:
     environment = {**os.environ, "HSL_CACHE": str(cache)}
     command = [sys.executable, "-c", LOAD, f"parquet:{uri}"]
     started = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) for _ in range(count)]
-    return [json.loads(process.communicate(timeout=120)[0]) for process in started]
+    return [json.loads(process.communicate(timeout=600)[0]) for process in started]
 
 
 class Fetched:
