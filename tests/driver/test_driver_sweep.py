@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -125,12 +126,15 @@ def test_killed_driver_continues_to_the_same_numbers(
     assert results(store) == results(undisturbed)
 
 
-def test_a_grown_space_trains_only_what_is_new(undisturbed: Path, sweep: Run, space_file: SpaceFile) -> None:
-    before = results(undisturbed)
-    done = sweep(space_file(confirm={"top": 1, "seeds": 3}), undisturbed)
+def test_a_grown_space_trains_only_what_is_new(
+    undisturbed: Path, sweep: Run, space_file: SpaceFile, tmp_path: Path
+) -> None:
+    before, grown = results(undisturbed), tmp_path / "grown"
+    shutil.copytree(undisturbed, grown)
+    done = sweep(space_file(confirm={"top": 1, "seeds": 3}), grown)
     assert done.returncode == 0, done.stderr
     assert "4 trials trained" in done.stderr
-    after = results(undisturbed)
+    after = results(grown)
     assert {name: after[name] for name in before} == before
     assert len(after) == len(before) + 4
 
