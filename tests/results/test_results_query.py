@@ -130,7 +130,9 @@ def test_missing_store(tmp_path):
         query(Store(tmp_path / "none"), "SELECT 1 FROM trials")
 
 
-@pytest.mark.parametrize("module", ["query", "output", "store", "schema", "stats"])
+@pytest.mark.parametrize(
+    "module", ["results.query", "results.show.output", "results.stats", "store.store", "store.rows"]
+)
 def test_start_up_imports_nothing_heavy(module):
     heavy = {
         "torch",
@@ -140,10 +142,11 @@ def test_start_up_imports_nothing_heavy(module):
         "scipy",
         "sklearn",
         "hsl.search",
+        "hsl.driver",
         "hsl.training",
         "hsl.sparsity",
     }
-    code = f"import sys, hsl.results.{module}; print(*sorted({heavy!r} & set(sys.modules)))"
+    code = f"import sys, hsl.{module}; print(*sorted({heavy!r} & set(sys.modules)))"
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
     assert done.stdout.strip() == ""
