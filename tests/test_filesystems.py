@@ -180,7 +180,7 @@ from hsl.filesystems import place
 Path.replace = lambda *_: os._exit(9)
 place({str(file)!r}, b"new")
 """
-    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 9
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=600).returncode == 9
     assert file.read_bytes() == b"old"
 
 

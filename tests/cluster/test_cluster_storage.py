@@ -30,7 +30,7 @@ from hsl.store.lease import Lease, LeaseFile
 from hsl.store.store import Store
 from hsl.training.checkpoint import from_bytes, to_bytes
 
-LIMIT_SECONDS = 280
+LIMIT_SECONDS = 1200
 OUTAGE_SECONDS = 20.0
 
 SPACE: dict[str, Any] = {

@@ -60,7 +60,7 @@ def page_faults(before: str) -> int:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     if "another allocator" in done.stderr:

@@ -233,7 +233,7 @@ def test_the_command_needs_no_ray(bare: Path) -> None:
         env={**os.environ},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr
