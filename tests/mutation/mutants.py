@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import random
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,8 +42,8 @@ MUTABLE = {
 }
 """Nodes that the operators change; to ask all of them about every name takes a while."""
 
-TALK = ("LOG", "warnings")
-"""Calls of these names say something to a person."""
+SAYING = re.compile(r"(LOG|warnings)\.\w+|alt\.value|.*\.(mark_\w+|properties|configure\w*)", re.DOTALL)
+"""Calls that say something to a person, or that only make a chart look well."""
 
 SEALED = {"fstring", "raise_stmt", "decorator", "import_from", "import_name"}
 """Nodes in which nothing is changed: prose, and what stands beside it."""
@@ -112,7 +113,7 @@ def is_sealed(node: NodeOrLeaf) -> bool:
     """Whether a node is part of an annotation, a message, a decorator or an import."""
     child, parent = node, node.parent
     while parent is not None:
-        if parent.type in SEALED or _is_annotation(child, parent) or _is_talk(parent):
+        if parent.type in SEALED or _is_annotation(child, parent) or _is_saying(parent):
             return True
         child, parent = parent, parent.parent
     return False
@@ -125,8 +126,12 @@ def _is_annotation(child: NodeOrLeaf, parent: NodeOrLeaf) -> bool:
     return parent.type == "funcdef" and before is not None and before.get_code().strip() == "->"
 
 
-def _is_talk(node: NodeOrLeaf) -> bool:
-    return node.type in ("atom_expr", "power") and node.children[0].get_code().strip() in TALK
+def _is_saying(node: NodeOrLeaf) -> bool:
+    if node.type != "trailer" or node.children[0] != "(":
+        return False
+    siblings = node.parent.children
+    called = "".join(sibling.get_code() for sibling in siblings[: siblings.index(node)])
+    return SAYING.fullmatch(called.strip()) is not None
 
 
 def mutant(root: Path, file: Path, line: int, change: Change) -> Mutant | None:
@@ -136,7 +141,10 @@ def mutant(root: Path, file: Path, line: int, change: Change) -> Mutant | None:
         The mutant; None if Python cannot read it, or if nothing changes.
     """
     before = file.read_text()
-    after = mutate_code(before, _operator(change.operator), change.occurrence)
+    try:
+        after = mutate_code(before, _operator(change.operator), change.occurrence)
+    except AttributeError:  # Cosmic Ray's at `except package.Error`
+        return None
     if after is None or not _compiles(after):
         return None
     pairs = [(old, new) for old, new in _lines_changed(before, after) if old != new]
