@@ -36,9 +36,10 @@ def dotted(file: Path, root: Path) -> str:
 def own_tests(file: Path, root: Path) -> tuple[Path, ...]:
     """The test files of a module.
 
-    Those in its room that bear its name (`hsl/sparsity/criteria.py`: `tests/sparsity/test_sparsity_criteria.py`). Where there
-    is none, those that import it or have the shortest chain of imports to it, in its room or, if none there has one,
-    anywhere; of several, those in whose text a public name of the module stands.
+    Those in its room that bear its name (`hsl/sparsity/criteria.py`: `tests/sparsity/test_sparsity_criteria.py`), else its
+    folder's (`hsl/results/claims/view.py`: `tests/results/test_results_claims.py`). Where there is none, those that import
+    it or have the shortest chain of imports to it, in its room or, if none there has one, anywhere; of several, those in
+    whose text a public name of the module stands.
 
     Args:
         file: A module of `hsl`, in the tree below `root`.
@@ -50,9 +51,10 @@ def own_tests(file: Path, root: Path) -> tuple[Path, ...]:
     name = dotted(file, root)
     *folders, stem = name.split(".")[1:]
     room = sorted((root / "tests" / (folders or [stem])[0]).rglob("test_*.py"))
-    names = {f"test_{folder}_{stem}" for folder in folders}
-    if named := [test for test in room if test.stem in names]:
-        return tuple(named)
+    for above, own in ((folders, stem), (folders[:-1], (folders or [""])[-1])):
+        names = {f"test_{folder}_{own}" for folder in above}
+        if named := [test for test in room if test.stem in names]:
+            return tuple(named)
     nearest = _nearest(file, room, root) or _nearest(file, sorted((root / "tests").rglob("test_*.py")), root)
     words = re.compile(rf"\b({'|'.join([stem, *public(file)])})\b")
     return tuple(test for test in nearest if words.search(test.read_text())) or nearest
