@@ -177,12 +177,12 @@ def sample(root: Path, files: Sequence[Path], seed: int) -> Iterator[Mutant]:
     A line is drawn first so that tables of numbers do not drown the rest. Cut anywhere, it is a sample of the whole.
     """
     generator = random.Random(seed)
-    lines = [(file, line) for file in files for line in sorted(changes(file))]
+    lines = [(file, line + 1) for file in files for line in range(len(file.read_text().splitlines()))]
     generator.shuffle(lines)
     for file, line in lines:
-        place = generator.choice(changes(file)[line])
-        found = mutant(root, file, line, generator.choice(place))
-        if found is not None:
+        places = changes(file).get(line)
+        found = places and mutant(root, file, line, generator.choice(generator.choice(places)))
+        if found:
             yield found
 
 

@@ -25,7 +25,7 @@ def imports(file: Path) -> frozenset[str]:
             found.update(f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Constant) and (match := REFERENCE.match(str(node.value))):
             found.add(match[0])
-    return frozenset(name for name in found if name.startswith("hsl."))
+    return frozenset(name for name in found if f"{name}.".startswith("hsl."))
 
 
 def dotted(file: Path, root: Path) -> str:
@@ -88,6 +88,7 @@ def _reached(test: Path, root: Path) -> Mapping[Path, int]:
 
 @cache
 def _imported(file: Path, root: Path) -> tuple[Path, ...]:
+    """What a file imports: modules, and the packages of names that are no modules."""
     paths = [root.joinpath(*name.split(".")) for name in sorted(imports(file))]
-    files = (file for path in paths for file in (path.with_suffix(".py"), path / "__init__.py"))
-    return tuple(file for file in files if file.is_file())
+    places = ((path.with_suffix(".py"), path / "__init__.py", path.parent / "__init__.py") for path in paths)
+    return tuple(dict.fromkeys(found for each in places if (found := next(filter(Path.is_file, each), None))))
