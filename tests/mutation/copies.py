@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 import signal
 import sys
 import time
@@ -19,9 +18,7 @@ import pytest
 TEST_SECONDS = 150.0
 """A test that takes longer has failed: a mutant may loop for ever."""
 
-FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+?)(?: - .*)?$", re.MULTILINE)
-
-OPTIONS = ("-x", "-q", "-rfE", "-p", "no:cacheprovider", "-p", "no:randomly", "--tb=no")
+OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--tb=no")
 
 
 class Outcome(Enum):
@@ -33,8 +30,27 @@ class Outcome(Enum):
     EQUIVALENT = "equivalent"
 
 
-class Impatient:
-    """A plug-in that ends a test that takes too long."""
+class Watch:
+    """A plug-in of pytest that ends a test that takes too long, and writes down what fails.
+
+    Args:
+        file: Where to.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """A part of a test has ended."""
+        self._note(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A file was read."""
+        self._note(report)
+
+    def _note(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        if report.failed:
+            self._file.write_text(report.nodeid)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Any:
@@ -59,6 +75,7 @@ class Copy:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._failed = root / ".mutation.failed"
         self._passes: dict[str, bool] = {}
 
     def judge(self, file: str, code: str, tests: Sequence[Path], limit: float) -> tuple[Outcome, str]:
@@ -82,12 +99,11 @@ class Copy:
             return Outcome.TOO_LONG, f"longer than {limit:.0f} s"
         if status == 0:
             return Outcome.ALIVE, " ".join(test.name for test in tests)
-        failed = FAILED.search(output)
-        if failed is None and status == pytest.ExitCode.USAGE_ERROR:
+        if status == pytest.ExitCode.USAGE_ERROR:
             raise SystemExit(f"pytest cannot be run:\n{output}")
-        if failed is None:
-            return Outcome.ALIVE, f"pytest ended with {status} and named no test"
-        name = failed[1]
+        name = self._failed.read_text() if self._failed.exists() else ""
+        if not name:
+            return Outcome.ALIVE, f"pytest ended with {status} and no test had failed"
         if not self._passes_unchanged(name, limit):
             return Outcome.ALIVE, f"{name} fails without the change as well"
         return Outcome.DEAD, name
@@ -113,6 +129,7 @@ class Copy:
 
     def _pytest(self, names: Sequence[str], limit: float) -> tuple[int | None, str]:
         log = self.root / ".mutation.log"
+        self._failed.unlink(missing_ok=True)
         child = os.fork()
         if child == 0:
             self._become_pytest(names, log)
@@ -130,7 +147,7 @@ class Copy:
             os.chdir(self.root)
             os.environ["PYTHONPATH"] = str(self.root)
             sys.path[:] = [str(self.root), *(path for path in sys.path if path != str(Path(__file__).parent))]
-            status = int(pytest.main([*OPTIONS, *names], plugins=[Impatient()]))
+            status = int(pytest.main([*OPTIONS, *names], plugins=[Watch(self._failed)]))
             sys.stdout.flush()
         finally:
             os._exit(status)
