@@ -226,7 +226,9 @@ def test_rows_are_written_when_they_have_waited(tmp_path: Path, clock: Clock) ->
 
 
 @pytest.mark.parametrize(("run", "wait"), [(100.0, 2.0), (1000.0, 10.0), (9000.0, 30.0)])
-def test_the_longer_the_sweep_the_longer_rows_wait(tmp_path: Path, clock: Clock, run: float, wait: float) -> None:
+def test_the_longer_the_sweep_the_longer_rows_wait(
+    tmp_path: Path, clock: Clock, run: float, wait: float
+) -> None:
     """A hundredth of the run so far, within bounds."""
     store = Store(tmp_path / "store")
     ledger = make(store)

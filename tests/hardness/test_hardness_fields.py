@@ -33,7 +33,15 @@ def refused(kind: Any, value: object) -> str:
 
 @pytest.mark.parametrize(
     ("value", "number"),
-    [("8/255", 8 / 255), (" 8 / 255 ", 8 / 255), (0.25, 0.25), (0, 0.0), (1, 1.0), ("1/2/2", 0.25), ("255/255", 1.0)],
+    [
+        ("8/255", 8 / 255),
+        (" 8 / 255 ", 8 / 255),
+        (0.25, 0.25),
+        (0, 0.0),
+        (1, 1.0),
+        ("1/2/2", 0.25),
+        ("255/255", 1.0),
+    ],
 )
 def test_pixels(value: object, number: float) -> None:
     assert made(Pixels, value) == number

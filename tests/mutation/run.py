@@ -38,7 +38,17 @@ ROOMS = ("space", "planning", "stopping", "search", "sparsity", "hardness", "res
 
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 
-HEAVY = ("numpy", "torch", "torchvision", "scipy.stats", "pyarrow.parquet", "duckdb", "optuna", "sklearn.datasets", "ray")
+HEAVY = (
+    "numpy",
+    "torch",
+    "torchvision",
+    "scipy.stats",
+    "pyarrow.parquet",
+    "duckdb",
+    "optuna",
+    "sklearn.datasets",
+    "ray",
+)
 """Imported once, before the processes that run the tests are forked off."""
 
 
@@ -70,10 +80,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="seed of the sample (0)")
     parser.add_argument("--minutes", type=float, default=30.0, help="begin no mutant after this time (30)")
     parser.add_argument("--mutants", type=int, help="how many at most")
-    parser.add_argument("--skip", type=int, default=0, help="leave out the first of the sample, to go on with it")
+    parser.add_argument(
+        "--skip", type=int, default=0, help="leave out the first of the sample, to go on with it"
+    )
     parser.add_argument("--rooms", nargs="+", default=ROOMS, metavar="ROOM", help=f"({' '.join(ROOMS)})")
-    parser.add_argument("--at", nargs="+", metavar="FILE[:LINE]", help="every mutant of these lines, no sample")
-    parser.add_argument("--limit", type=float, default=300.0, help="seconds for the tests of one mutant (300)")
+    parser.add_argument(
+        "--at", nargs="+", metavar="FILE[:LINE]", help="every mutant of these lines, no sample"
+    )
+    parser.add_argument(
+        "--limit", type=float, default=300.0, help="seconds for the tests of one mutant (300)"
+    )
     parser.add_argument("--at-least", type=float, default=85.0, help="percent that must die (85)")
     return parser.parse_args()
 

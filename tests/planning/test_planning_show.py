@@ -41,7 +41,10 @@ OFFERS = Offers(
 
 
 def shown(
-    budgets: list[Forecast] | None = None, measured: bool = False, offers: Offers | None = None, **content: Any
+    budgets: list[Forecast] | None = None,
+    measured: bool = False,
+    offers: Offers | None = None,
+    **content: Any,
 ) -> str:
     out = StringIO()
     plan = make_plan(make_space({**SPACE, **content}))

@@ -323,7 +323,11 @@ def test_the_caption_explains_what_is_there_and_nothing_else(answer):
     assert said(regime="noisy-quarter", baseline=False) == [chosen, paired, lost]
     assert said(regime="hardest-half", baseline=False) == [chosen, single]
     front = said(("accuracy", "flops"), regime="pgd", baseline=False)
-    assert front == ["No configuration has better accuracy without worse flops; accuracy is validation %.", chosen, welch]
+    assert front == [
+        "No configuration has better accuracy without worse flops; accuracy is validation %.",
+        chosen,
+        welch,
+    ]
     assert caption(answer.slice(0, 0)).startswith("Chosen on validation;  test accuracy")
 
 
@@ -393,7 +397,9 @@ def claim(name, **given):
 def test_claims_in_few_columns():
     exact = {"interval": "range", "direction": "within", "p_value": None, "p_adjusted": None}
     open_ = {"verdict": "not enough data", "reason": "why", "claim_verdict": "not enough data"}
-    answer = pa.Table.from_pylist([claim("A"), claim("B", direction="below"), claim("C", **exact), claim("D", **open_)])
+    answer = pa.Table.from_pylist(
+        [claim("A"), claim("B", direction="below"), claim("C", **exact), claim("D", **open_)]
+    )
     a, b, c, d = claimed(answer).to_pylist()
     assert list(a) == ["claim", "statement", "bound", "effect", "n", "p", "verdict"]
     assert (a["bound"], a["effect"], a["n"], a["p"]) == ("> 2", "+5.0 [+3.0, +7.0]", "5", "0.02")
@@ -414,9 +420,15 @@ def test_claims_say_what_they_are_of_where_that_differs():
 @pytest.mark.parametrize("format", ["table", "markdown"])
 def test_people_get_the_short_forms(answer, format):
     for show_it, columns in (
-        (lambda stream: show_best(answer, format, stream), ("configuration", "dense %", "Chosen on validation")),
+        (
+            lambda stream: show_best(answer, format, stream),
+            ("configuration", "dense %", "Chosen on validation"),
+        ),
         (lambda stream: show_compared(COMPARED, "x", "y", format, stream), ("p corrected", "a: x; b: y;")),
-        (lambda stream: show_claims(pa.Table.from_pylist([claim("A")]), format, stream), ("bound", "supported: A")),
+        (
+            lambda stream: show_claims(pa.Table.from_pylist([claim("A")]), format, stream),
+            ("bound", "supported: A"),
+        ),
     ):
         stream = Stream()
         show_it(stream)

@@ -60,7 +60,13 @@ def test_intervals(values, sign, text):
 
 
 def test_points():
-    assert [points(value) for value in (0.084, -0.02, 0.0, 0.0004, -0.0004)] == ["+8.4", "-2.0", "0.0", "0.0", "0.0"]
+    assert [points(value) for value in (0.084, -0.02, 0.0, 0.0004, -0.0004)] == [
+        "+8.4",
+        "-2.0",
+        "0.0",
+        "0.0",
+        "0.0",
+    ]
 
 
 def test_numbers_to_sort_by():

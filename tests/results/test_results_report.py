@@ -439,7 +439,15 @@ def t_interval(values: np.ndarray) -> tuple[float, float]:
 def test_the_headline_table_is_the_known_truth(report: Report) -> None:
     """Accuracies are 80 and 84 % plus noise; sparse noise is 8 and 9 % larger, so intervals pass half a percent."""
     (table,) = report.sections[0].tables
-    sparse = ("set erk", "+4.00 [+3.98, +4.02]", "▲ better than dense", "84.0 [83.7, 84.3]", "5", "80.0", "1.8e-10")
+    sparse = (
+        "set erk",
+        "+4.00 [+3.98, +4.02]",
+        "▲ better than dense",
+        "84.0 [83.7, 84.3]",
+        "5",
+        "80.0",
+        "1.8e-10",
+    )
     assert texts(table, "hard") == [
         ("0", "dense", "", "baseline", "80.00 [79.76, 80.24]", "5", "", "", "lr=0.1", "2.0 s", "hard/dense"),
         ("0.8", *sparse, "lr=0.1", "2.0 s", "hard/0.8"),
@@ -449,7 +457,10 @@ def test_the_headline_table_is_the_known_truth(report: Report) -> None:
     assert texts(heat.table, "easy") == [
         (sparsity, "+0.00 [-0.02, +0.02]", "5", "= no difference shown") for sparsity in ("0.8", "0.9")
     ]
-    assert heat.title == "Sparse is better than dense in 2 and worse in 0 of 4 judged pairs of regime and sparsity"
+    assert (
+        heat.title
+        == "Sparse is better than dense in 2 and worse in 0 of 4 judged pairs of regime and sparsity"
+    )
     assert [(row["kind"], row["strength"], row["frame"]) for row in rows(heat)] == [
         ("gain", 0.06, "none"),
         ("gain", 0.06, "none"),
@@ -463,7 +474,11 @@ def test_half_a_gain_is_half_as_strong_and_a_loss_is_one(tmp_path: Path) -> None
     """In the last regime set is better at 0.8 by 4 points and worse at 0.9 by 2."""
     store = known_store(tmp_path / "store", regimes=("hard",))
     lower = [
-        {**row, "sequence": 10_000 + row["sequence"], "test_matched_accuracy": row["test_matched_accuracy"] - 0.06}
+        {
+            **row,
+            "sequence": 10_000 + row["sequence"],
+            "test_matched_accuracy": row["test_matched_accuracy"] - 0.06,
+        }
         for row in store.read("trials").to_pylist()
         if row["cell"] == "hard/0.9" and row["test_matched_accuracy"]
     ]
@@ -522,7 +537,10 @@ def test_layers_denser_or_sparser_than_erk_are_counted(tmp_path: Path) -> None:
             own["layer_densities"] = json.dumps({"first": density, "second": 0.5})
             trials.append(trial_row(**own, test_matched_accuracy=value))
     found = figure(make_report(filled(tmp_path / "store", trials).uri), "layers")
-    assert found.title == "The first layer is denser than under ERK in 1, as dense in 2 and sparser in 1 of 4 winners"
+    assert (
+        found.title
+        == "The first layer is denser than under ERK in 1, as dense in 2 and sparser in 1 of 4 winners"
+    )
     assert [next(iter(panel.rows))["erk"] for panel in found.panels] == [10.0, 19.231, 30.0, 20.1]
     uniform = [{**row, "distribution": "uniform"} if row["distribution"] == "erk" else row for row in trials]
     found = figure(make_report(filled(tmp_path / "other", uniform).uri), "layers")
@@ -558,7 +576,9 @@ def test_deciles_are_the_known_truth(report: Report) -> None:
     assert [row["mean"] for row in sparse] == pytest.approx([84.0 - 3 * n for n in range(10)])
     assert [row["mean"] for row in dense] == pytest.approx([80.0 - 3 * n for n in range(10)])
     assert {row["method"] for row in dense} == {"dense"}
-    assert [round(a["place"] + b["place"], 6) for a, b in zip(sparse, dense, strict=True)] == list(range(0, 20, 2))
+    assert [round(a["place"] + b["place"], 6) for a, b in zip(sparse, dense, strict=True)] == list(
+        range(0, 20, 2)
+    )
     assert all(a["place"] > b["place"] for a, b in zip(sparse, dense, strict=True))
     assert texts(found.table, "hard")[0] == (
         *("0", "84.00 [83.76, 84.24]", "80.00 [79.76, 80.24]"),
@@ -576,7 +596,17 @@ def test_the_audit_is_shown(report: Report) -> None:
     """18 of 60 exempt trials are behind; Wilson's upper bound of none of 18 is 17.6 %."""
     found = figure(report, "stopping")
     (line,) = texts(found.table)
-    assert line == ("rung 4, epoch 4", "84", "24", "60", "1.00 [1.00, 1.00]", "0 of 18", "0.0 [0.0, 17.6]", "0.00", "no")
+    assert line == (
+        "rung 4, epoch 4",
+        "84",
+        "24",
+        "60",
+        "1.00 [1.00, 1.00]",
+        "0 of 18",
+        "0.0 [0.0, 17.6]",
+        "0.00",
+        "no",
+    )
     (bar,) = rows(found)
     assert bar["rung"] == "rung 4, epoch 4 (n=60)"
     assert bar["tip"] == "1.00 [1.00, 1.00], 60 exempt trials"
@@ -585,7 +615,10 @@ def test_the_audit_is_shown(report: Report) -> None:
 def test_cost_is_summed_by_kind(report: Report) -> None:
     """Every trial took 2 s: per regime 30 were completed, 12 stopped, 15 confirm."""
     found = figure(report, "cost")
-    assert found.title == "3.8 min of training, early stopping left out 19 % of the search's epochs; no trial failed"
+    assert (
+        found.title
+        == "3.8 min of training, early stopping left out 19 % of the search's epochs; no trial failed"
+    )
     assert texts(found.table, "easy") == [
         ("confirm", "15", "0", "30.0 s", "180 of 180"),
         ("search, completed", "30", "0", "1.0 min", "360 of 360"),
@@ -663,10 +696,19 @@ def test_curves_are_the_known_truth(report: Report) -> None:
     assert "80 trials of the search, of 84" in found.subtitle
     first = [row for row in found.panels[0].rows if row["kind"] != "rung" and row["trial"] == 0]
     assert [row["epoch"] for row in first] == [1, 2, 3, 4]
-    assert [row["value"] for row in first] == pytest.approx([69 / 2, 69 * 3 / 4, 69 * 7 / 8, 69 * 15 / 16], abs=0.06)
+    assert [row["value"] for row in first] == pytest.approx(
+        [69 / 2, 69 * 3 / 4, 69 * 7 / 8, 69 * 15 / 16], abs=0.06
+    )
     assert [row["kind"] for row in first] == ["on"] * 3 + ["stopped"]
     assert first[-1]["tip"] == "rigl erk at 0.8, stopped after 4 epochs"
-    assert texts(found.table, "easy")[0] == ("0.8", "rigl erk", "stopped", "4 of 12", "69.0", "easy/0.8/rigl/0")
+    assert texts(found.table, "easy")[0] == (
+        "0.8",
+        "rigl erk",
+        "stopped",
+        "4 of 12",
+        "69.0",
+        "easy/0.8/rigl/0",
+    )
     assert len(found.table.rows) == 80
 
 

@@ -334,5 +334,7 @@ def test_numbers_that_are_taken_are_not_given_twice() -> None:
     source.remember(others[1].values, others[1].configuration.id, 3)
     assert source.issued == 2
     rest = proposals(source, None)
-    assert [proposal.number for proposal in rest] == [1, 3], "2 was given, and 0 to the one that wanted 2 as well"
+    assert [proposal.number for proposal in rest] == [1, 3], (
+        "2 was given, and 0 to the one that wanted 2 as well"
+    )
     assert list(source.frozen())[0] == others[1].configuration.id

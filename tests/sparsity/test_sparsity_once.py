@@ -68,7 +68,9 @@ def test_weights_are_scaled_for_their_live_inputs_where_asked():
     made = network(scale_init=True)
     made.model.weight.data[0, 2] = 9.0
     OnceDriver(made, "magnitude", False, None, {}).start()
-    assert made.model.weight.flatten().tolist() == pytest.approx([0, 0, 9 * 3**0.5, 0, 5 * 1.5**0.5, -6 * 1.5**0.5])
+    assert made.model.weight.flatten().tolist() == pytest.approx(
+        [0, 0, 9 * 3**0.5, 0, 5 * 1.5**0.5, -6 * 1.5**0.5]
+    )
 
 
 @pytest.mark.parametrize("start", ["trained", "rewound"])

@@ -95,7 +95,9 @@ def test_the_mutation_of_mest_is_halved_and_ends():
 
 
 def test_a_cosine_ends_where_it_is_told_to():
-    assert [cosine_drop_fraction(step, 0.5, 8, 0.1) for step in (0, 4, 8, 9)] == pytest.approx([0.5, 0.3, 0.1, 0.1])
+    assert [cosine_drop_fraction(step, 0.5, 8, 0.1) for step in (0, 4, 8, 9)] == pytest.approx(
+        [0.5, 0.3, 0.1, 0.1]
+    )
     assert cosine_drop_fraction(9, 0.5, 8) == 0.0
 
 
