@@ -17,18 +17,18 @@ from cosmic_ray.operators.operator import Operator
 from cosmic_ray.plugins import get_operator
 from parso.tree import NodeOrLeaf
 
-ARITHMETIC = {
-    **{"Add": ("Sub", "Mul"), "Sub": ("Add",), "Mul": ("Div", "Add"), "Div": ("Mul", "FloorDiv")},
-    **{"FloorDiv": ("Div", "Mul"), "Mod": ("FloorDiv",), "Pow": ("Mul",), "RShift": ("LShift",)},
-    **{"LShift": ("RShift",), "BitOr": ("BitAnd",), "BitAnd": ("BitOr",), "BitXor": ("BitOr",)},
-}
-COMPARISONS = {
-    **{"Eq": ("NotEq",), "NotEq": ("Eq",), "Is": ("IsNot",), "IsNot": ("Is",)},
-    **{"Lt": ("LtE", "GtE"), "LtE": ("Lt", "Gt"), "Gt": ("GtE", "LtE"), "GtE": ("Gt", "Lt")},
-}
+ARITHMETIC = (
+    *("Add_Sub", "Add_Mul", "Sub_Add", "Mul_Div", "Mul_Add", "Div_Mul", "Div_FloorDiv", "FloorDiv_Div"),
+    *("FloorDiv_Mul", "Mod_FloorDiv", "Pow_Mul", "RShift_LShift", "LShift_RShift", "BitOr_BitAnd"),
+    *("BitAnd_BitOr", "BitXor_BitOr"),
+)
+COMPARISONS = (
+    *("Eq_NotEq", "NotEq_Eq", "Is_IsNot", "IsNot_Is", "Lt_LtE", "Lt_GtE", "LtE_Lt", "LtE_Gt"),
+    *("Gt_GtE", "Gt_LtE", "GtE_Gt", "GtE_Lt"),
+)
 OPERATORS = (
-    *(f"ReplaceBinaryOperator_{old}_{new}" for old, news in ARITHMETIC.items() for new in news),
-    *(f"ReplaceComparisonOperator_{old}_{new}" for old, news in COMPARISONS.items() for new in news),
+    *(f"ReplaceBinaryOperator_{pair}" for pair in ARITHMETIC),
+    *(f"ReplaceComparisonOperator_{pair}" for pair in COMPARISONS),
     *("ReplaceUnaryOperator_Delete_USub", "ReplaceUnaryOperator_Delete_Invert"),
     *("ReplaceUnaryOperator_Delete_Not", "AddNot", "ReplaceAndWithOr", "ReplaceOrWithAnd"),
     *("ReplaceTrueWithFalse", "ReplaceFalseWithTrue", "NumberReplacer", "ExceptionReplacer"),

@@ -36,10 +36,10 @@ def dotted(file: Path, root: Path) -> str:
 def own_tests(file: Path, root: Path) -> tuple[Path, ...]:
     """The test files of a module.
 
-    Those in its room that bear its name (`hsl/sparsity/criteria.py`: `tests/sparsity/test_sparsity_criteria.py`), else its
-    folder's (`hsl/results/claims/view.py`: `tests/results/test_results_claims.py`). Where there is none, those that import
-    it or have the shortest chain of imports to it, in its room or, if none there has one, anywhere; of several, those in
-    whose text a public name of the module stands.
+    Those in its room that bear its name (`hsl/sparsity/criteria.py`: `tests/sparsity/test_sparsity_criteria.py`),
+    else its folder's (`hsl/results/claims/view.py`: `tests/results/test_results_claims.py`). Where there is none,
+    those that import it or have the shortest chain of imports to it, in its room or, if none there has one,
+    anywhere; of several, those in whose text a public name of the module stands.
 
     Args:
         file: A module of `hsl`, in the tree below `root`.

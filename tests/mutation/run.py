@@ -1,12 +1,12 @@
-"""Mutation run over the rooms without Ray: change one thing in the code, and see whether the module's own tests notice.
+"""Mutation run over the rooms without Ray: change one thing in the code, and see whether the module's tests notice.
 
     python tests/mutation/run.py                            a random sample, for half an hour
     python tests/mutation/run.py --seed 7 --minutes 5       another one, shorter
     python tests/mutation/run.py --at hsl/sparsity/masks.py:40    everything that can be changed on one line
 
-Works in a copy of the tracked files, so the checkout is never touched. A mutant is dead if one of its module's own test
-files (`own_tests.py` says which those are) fails with it, and the test that fails passes without it. A mutant whose tests
-take too long is counted as alive. Mutants that mean the same as the original are named in `equivalent.toml`, each with its
+Works in a copy of the checkout, which is never touched itself. A mutant is dead if one of its module's own test files
+(`own_tests.py` says which those are) fails with it, and the test that failed passes without it. One whose tests take
+too long is counted as alive. Mutants that mean the same as the original are named in `equivalent.toml`, each with the
 reason; they are listed and not counted. Ends with exit code 1 if fewer than `--at-least` percent died.
 
 Needs Cosmic Ray, whose operators it uses: `pip install -e '.[mutation]'`.

@@ -100,5 +100,7 @@ def test_numbers_that_every_proposal_has() -> None:
 
 
 def test_methods_are_asked_for_what_they_have() -> None:
-    assert asks("static", "training.lr") and asks("static", "method")
-    assert asks("set", "method.drop_fraction") and not asks("static", "method.drop_fraction")
+    assert asks("static", "training.lr")
+    assert asks("static", "method")
+    assert asks("set", "method.drop_fraction")
+    assert not asks("static", "method.drop_fraction")

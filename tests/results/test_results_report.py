@@ -30,6 +30,7 @@ from hsl.results.report.charts import DRAWINGS, draw
 from hsl.results.report.contents import make_report
 from hsl.results.report.page import as_json, page
 from hsl.results.report.structs import Figure, Report, Table
+from hsl.results.show.phrases import NOTHING
 from hsl.sparsity.methods import METHODS
 from hsl.store.store import Store
 
@@ -195,7 +196,9 @@ def test_every_figure_has_a_table_and_says_how_to_read_it(report: Report) -> Non
     for found in report.figures:
         assert found.table.rows
         assert all(len(line) == len(found.table.columns) for line in found.table.rows)
-        assert found.title and found.subtitle and found.caption
+        assert found.title
+        assert found.subtitle
+        assert found.caption
         assert all(panel.rows for panel in found.panels)
         assert set(found.methods) <= report.palette.keys()
 
@@ -357,7 +360,8 @@ def test_curves_are_thinned_and_keep_their_end(tmp_path: Path) -> None:
     store.append("epochs", [epoch_row(epoch=n, val_matched_accuracy=n / 400) for n in range(1, 201)])
     found = [row for row in rows(figure(make_report(store.uri), "curves")) if row["kind"] != "rung"]
     assert 30 <= len(found) <= 41
-    assert found[-1]["kind"] == "ended" and found[-1]["epoch"] == 200
+    assert found[-1]["kind"] == "ended"
+    assert found[-1]["epoch"] == 200
 
 
 def test_images_are_images(tmp_path: Path, report: Report) -> None:
@@ -366,7 +370,8 @@ def test_images_are_images(tmp_path: Path, report: Report) -> None:
     assert [path.name for path in written] == ["difference.svg", "difference.png", "slices.svg", "slices.png"]
     assert written[1].read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     drawn = ElementTree.parse(written[2]).getroot()
-    assert drawn.tag.endswith("svg") and len(drawn.findall(".//{*}path")) > 50
+    assert drawn.tag.endswith("svg")
+    assert len(drawn.findall(".//{*}path")) > 50
     assert "var(" not in written[2].read_text()
 
 
@@ -520,9 +525,9 @@ def test_sparsity_points_are_the_known_truth(report: Report) -> None:
 def test_layers_have_a_row_each_with_what_erk_gives_them(report: Report) -> None:
     found = figure(report, "layers")
     assert texts(found.table, "easy")[:3] == [
-        ("0.8", "set erk", "conv1", "20.00 [20.00, 20.00]", "5", "20.0", "–"),
-        ("0.8", "set erk", "block.conv2", "8.00 [8.00, 8.00]", "5", "8.0", "–"),
-        ("0.8", "set erk", "fc", "2.00 [2.00, 2.00]", "5", "2.0", "–"),
+        ("0.8", "set erk", "conv1", "20.00 [20.00, 20.00]", "5", "20.0", NOTHING),
+        ("0.8", "set erk", "block.conv2", "8.00 [8.00, 8.00]", "5", "8.0", NOTHING),
+        ("0.8", "set erk", "fc", "2.00 [2.00, 2.00]", "5", "2.0", NOTHING),
     ]
     assert [row["erk"] for row in found.panels[1].rows] == [10.0, 4.0, 1.0], "that of its own sparsity"
     assert len(found.table.rows) == 2 * 2 * 3
@@ -562,7 +567,8 @@ def test_the_front_is_the_known_truth(report: Report) -> None:
         ("front", "static 0.9", 0.1),
         ("front", "set 0.9", 0.2),
     ]
-    assert len(panel) == 30 and sum(row["confirmed"] for row in panel) == 3
+    assert len(panel) == 30
+    assert sum(row["confirmed"] for row in panel) == 3
     assert all(row["low"] is None for row in panel if row["kind"] == "dominated")
     low, high = t_interval(0.84 + np.array(NOISE) * 1.09)
     assert (panel[1]["low"], panel[1]["high"]) == (low, high)
@@ -659,7 +665,7 @@ def test_reasons_beyond_thirty_are_counted(tmp_path: Path) -> None:
 def test_provenance_is_that_of_the_trials(tmp_path: Path, report: Report) -> None:
     (section,) = (section for section in report.sections if section.name == "provenance")
     assert section.text == ("Seeds by stage: search: 0; confirm: 1, 2, 3, 4 and 5.",)
-    assert texts(section.tables[0]) == [("114", "abc123", "hsl 0.1.0", "–", "–", "–")]
+    assert texts(section.tables[0]) == [("114", "abc123", "hsl 0.1.0", NOTHING, NOTHING, NOTHING)]
     commands = dict(section.listings)["Run it again"].splitlines()
     assert commands[0] == "git checkout abc123"
     assert [line.split()[-3:] for line in commands if line.startswith("hsl export")] == [
@@ -673,8 +679,8 @@ def test_provenance_is_that_of_the_trials(tmp_path: Path, report: Report) -> Non
     other = make_report(filled(tmp_path / "store", trials).uri)
     (section,) = (section for section in other.sections if section.name == "provenance")
     assert texts(section.tables[0]) == [
-        ("2", "a" * 12 + "+", "python 3.11, torch 2", "cpu", "–", "–"),
-        ("1", "–", "–", "–", "h", "p"),
+        ("2", "a" * 12 + "+", "python 3.11, torch 2", "cpu", NOTHING, NOTHING),
+        ("1", NOTHING, NOTHING, NOTHING, "h", "p"),
     ]
     assert section.text[1:] == (
         "Trials come from more than one commit; the table says which.",

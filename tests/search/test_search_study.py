@@ -286,7 +286,9 @@ def test_what_another_cell_found_comes_first_where_it_is_whole_and_possible_here
     ]
     source.begin_with(offers, 2)
     first, second, third = (source.ask() for _ in range(3))
-    assert first and second and third
+    assert first
+    assert second
+    assert third
     assert (first.values, first.source, first.number) == (offers[2], "warm_start", 0)
     assert (second.values, second.source, second.number) == (offers[4], "warm_start", 1)
     assert third.source != "warm_start"
@@ -315,7 +317,8 @@ def test_the_best_are_those_that_were_trained_to_the_end() -> None:
 def test_a_study_is_settled_when_all_have_ended_or_wait() -> None:
     source = study({"training.lr": {"choice": [0.1, 0.2]}}, method="set")
     first, second = proposals(source, None)
-    assert source.is_finished and not source.is_settled
+    assert source.is_finished
+    assert not source.is_settled
     source.tell(first.configuration.id, DONE)
     assert not source.is_settled
     source.pause(second.configuration.id)
@@ -337,4 +340,4 @@ def test_numbers_that_are_taken_are_not_given_twice() -> None:
     assert [proposal.number for proposal in rest] == [1, 3], (
         "2 was given, and 0 to the one that wanted 2 as well"
     )
-    assert list(source.frozen())[0] == others[1].configuration.id
+    assert next(iter(source.frozen())) == others[1].configuration.id

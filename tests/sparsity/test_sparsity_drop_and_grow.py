@@ -45,7 +45,8 @@ def test_a_random_mask_at_the_start():
     driver.start()
     assert len(active(made.model)) == 4
     assert torch.equal(made.explored[""], made.model.weight_mask)
-    assert driver.reached_at == 0 and not driver.pending
+    assert driver.reached_at == 0
+    assert not driver.pending
     original = torch.tensor([[1.0, -2, 3, -4, 5, -6, 7, -8]])
     assert torch.allclose(made.model.weight, original * made.model.weight_mask * 2**0.5)
 
@@ -78,7 +79,8 @@ def test_what_reads_no_gradient_needs_none():
     set_active(made.model, 0, 1, 2, 7)
     assert not driver.wants_gradients(2)
     assert driver.before_step(2) is True
-    assert {2, 7} <= set(active(made.model)) and len(active(made.model)) == 4
+    assert {2, 7} <= set(active(made.model))
+    assert len(active(made.model)) == 4
 
 
 def test_the_weight_of_the_gradient():
@@ -170,7 +172,8 @@ def test_layers_grow_by_their_mean_momentum():
     assert driver.before_step(2) is True
     assert driver.state_dict()["momentum"]["1"].flatten().tolist() == pytest.approx([0.4375] * 8)
     assert [len(active(layer)) for layer in model] == [5, 3]
-    assert {2, 3} <= set(active(model[0])) and {2, 3} <= set(active(model[1]))
+    assert {2, 3} <= set(active(model[0]))
+    assert {2, 3} <= set(active(model[1]))
 
 
 def test_the_running_mean_leaves_out_what_is_not_finite_and_goes_on_from_its_state():
@@ -193,7 +196,8 @@ def test_layers_that_stay_dense_take_no_part():
         layer.weight.grad = torch.ones_like(layer.weight)
     assert driver.before_step(2) is True
     # all of layer 1 is active and would have grown none: the two of layer 0 that drop grow there again
-    assert len(active(model[0])) == 4 and {2, 3} <= set(active(model[0]))
+    assert len(active(model[0])) == 4
+    assert {2, 3} <= set(active(model[0]))
 
 
 def test_masks_are_drawn_by_count():

@@ -41,15 +41,18 @@ def test_what_needs_gradients_waits_for_the_first_finite_ones():
     made = network()
     driver = OnceDriver(made, "snip", True, None, {})
     driver.start()
-    assert driver.pending and driver.wants_gradients(0)
+    assert driver.pending
+    assert driver.wants_gradients(0)
     assert mask_of(made) == [[True] * 3] * 2
     made.model.weight.grad = torch.tensor([[torch.inf, 1, 1], [1, 1, 1]])
     assert driver.before_step(0) is False
-    assert driver.pending and mask_of(made) == [[True] * 3] * 2
+    assert driver.pending
+    assert mask_of(made) == [[True] * 3] * 2
     made.model.weight.grad = torch.tensor([[60.0, -1, 10], [5, 0, 0.1]])  # |w g|: 60, 2, 30, 20, 0, 0.6
     assert driver.before_step(1) is True
     assert mask_of(made) == [[True, False, True], [True, False, False]]
-    assert not driver.pending and not driver.wants_gradients(2)
+    assert not driver.pending
+    assert not driver.wants_gradients(2)
     assert driver.before_step(2) is False
 
 

@@ -30,7 +30,8 @@ def test_four_are_used_two_more_are_trained_the_rest_waits():
     assert model.weight.flatten().tolist() == [0] * 6 + [7, 8, 9, 10]
     assert driver.trained_masks()[""].flatten().tolist() == [False] * 4 + [True] * 6
     assert driver.state_dict()["reserve"][""].flatten().tolist() == [1, 2, 3, 4, 5, 6] + [0] * 4
-    assert driver.wants_gradients(0) and driver.wants_gradients(7)
+    assert driver.wants_gradients(0)
+    assert driver.wants_gradients(7)
 
 
 def test_the_step_trains_with_the_penalty_of_each_kind():
