@@ -305,7 +305,9 @@ def test_score_lists_a_part_of_the_data_set(hsl: Hsl, tmp_path: Path) -> None:
     }
     ids = [{row["id"] for row in rows} for rows in shown.values()]
     assert all(len(some) == 20 for some in ids)
-    assert not ids[0] & ids[1] and not ids[0] & ids[2] and not ids[1] & ids[2]
+    assert not ids[0] & ids[1]
+    assert not ids[0] & ids[2]
+    assert not ids[1] & ids[2]
 
 
 @pytest.mark.parametrize(

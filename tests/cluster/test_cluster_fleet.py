@@ -115,7 +115,8 @@ def test_the_head_finds_its_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
         each["node_config"]["Unknown"] = "added by Ray"
     (tmp_path / "ray_bootstrap_config.yaml").write_text(yaml.safe_dump(cluster, sort_keys=False))
     found = find_fleet(None, "auto")
-    assert found is not None and found.workers == shipped().workers
+    assert found is not None
+    assert found.workers == shipped().workers
     assert find_fleet(None, None) is None, "a sweep of this machine alone"
     with pytest.raises(SpaceError, match="unknown key"):
         find_fleet(str(tmp_path / "ray_bootstrap_config.yaml"), None)

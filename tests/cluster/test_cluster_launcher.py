@@ -41,8 +41,11 @@ def test_workers_are_spot_machines_with_a_gpu_from_none_up_and_the_head_trains_n
     assert (head.cpus, head.gpus, head.is_spot) == (0, 0, False)
     assert len(workers) == 2
     for worker in workers:
-        assert worker.is_spot and worker.gpus == 1 and 0 < worker.most <= cluster["max_workers"]
-        assert worker.price is not None and worker.on_demand_price is not None
+        assert worker.is_spot
+        assert worker.gpus == 1
+        assert 0 < worker.most <= cluster["max_workers"]
+        assert worker.price is not None
+        assert worker.on_demand_price is not None
         assert 0.1 < worker.price < worker.on_demand_price < 10
         assert worker.priced_on is not None
         assert cluster["available_node_types"][worker.name]["min_workers"] == 0

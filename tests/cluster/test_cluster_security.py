@@ -169,8 +169,12 @@ def test_the_scan_finds_what_is_there(tmp_path: Path, planted: dict[str, str]) -
     (tmp_path / "coded.log").write_bytes(base64.b64encode(f"env:{value}!".encode()))
     pq.write_table(pa.table({"reason": [value] * 9}), tmp_path / "t.parquet", compression="zstd")
     assert len(leaks([tmp_path], wanted)) == 3
-    assert not is_loopback("0.0.0.0") and not is_loopback("::") and not is_loopback("192.0.2.1")
-    assert is_loopback("127.0.0.1") and is_loopback("::1") and is_loopback("::ffff:127.0.0.1")
+    assert not is_loopback("0.0.0.0")
+    assert not is_loopback("::")
+    assert not is_loopback("192.0.2.1")
+    assert is_loopback("127.0.0.1")
+    assert is_loopback("::1")
+    assert is_loopback("::ffff:127.0.0.1")
 
 
 def test_credentials_in_a_uri_are_refused_and_not_repeated(environment: dict[str, str]) -> None:
@@ -178,7 +182,8 @@ def test_credentials_in_a_uri_are_refused_and_not_repeated(environment: dict[str
     for arguments in (["best", uri], ["train", "no-such-space.yaml", "--out", uri]):
         made = run(environment, *arguments)
         assert made.returncode == USAGE
-        assert "AWS_SECRET_ACCESS_KEY" in made.stderr and "ter2" not in made.stderr + made.stdout
+        assert "AWS_SECRET_ACCESS_KEY" in made.stderr
+        assert "ter2" not in made.stderr + made.stdout
 
 
 def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -218,11 +223,13 @@ def test_no_credential_is_told_and_nothing_is_open_to_others(
     assert len(reasons) >= 2
     assert all("cannot log in with ['***', '***', 's3://***@bucket/x'], ***" in reason for reason in reasons)
     parent = run(environment, *command, "training.batch_size=48", "--store", str(tmp_path / "parents"))
-    assert parent.returncode == USAGE and "cannot log in with ['***'" in parent.stderr
+    assert parent.returncode == USAGE
+    assert "cannot log in with ['***'" in parent.stderr
     alone = run(
         environment, "--allow-plugins", "train", str(space), "method=static", "training.batch_size=48"
     )
-    assert alone.returncode == BUG and "RuntimeError: cannot log in with ['***'" in alone.stderr
+    assert alone.returncode == BUG
+    assert "RuntimeError: cannot log in with ['***'" in alone.stderr
     asked = [
         run(environment, "report", str(store), "--out", str(tmp_path / "report.html")),
         run(environment, "--allow-plugins", "export", str(store), "0.8", "--out", str(tmp_path / "winner")),

@@ -197,7 +197,8 @@ def assert_it_serves_a_sweep(uri: str) -> None:
     with lease_module.lease(uri) as check:
         check()
         holder = LeaseFile(uri).read()
-        assert holder is not None and holder.pid == os.getpid()
+        assert holder is not None
+        assert holder.pid == os.getpid()
         with pytest.raises(LeaseError, match=platform.node()):
             Lease(uri).acquire()
         store.write_space("name: b\n")
@@ -316,7 +317,8 @@ def test_the_lease_in_an_outage(bucket: str, relay: Relay) -> None:
                 Lease(uri).acquire()
             time.sleep(2.0)
         found = LeaseFile(uri).read()
-        assert found is not None and found.owner == mine.owner
+        assert found is not None
+        assert found.owner == mine.owner
         assert found.expires > mine.expires + lease_module.LEASE_SECONDS / 2, "renewed after the outage"
     with lease_module.lease(uri):
         pass  # free for the next one

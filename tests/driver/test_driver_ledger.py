@@ -175,3 +175,98 @@ def test_what_cannot_be_deleted_waits_and_loses_no_row(tmp_path: Path) -> None:
         ledger.end(job, {}, "failed", "a bug")
     assert sorted(asked) == ["t", "t", "u"]
     assert len(store.read("trials")) == 2
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Rows are due after 3 of them or 2 s, after 30 s at most; a store out of reach is asked again after 5 s."""
+    made = Clock()
+    monkeypatch.setattr(module, "time", made)
+    seconds = {"FLUSH_SECONDS": 2.0, "MAX_FLUSH_SECONDS": 30.0, "RETRY_SECONDS": 5.0, "OUTAGE_SECONDS": 60.0}
+    for name, value in {**seconds, "FLUSH_ROWS": 3}.items():
+        monkeypatch.setattr(module, name, value)
+    return made
+
+
+def stored(store: Store) -> int:
+    return len(store.read("epochs")) if store.exists() else 0
+
+
+def test_rows_are_written_when_there_are_enough(tmp_path: Path, clock: Clock) -> None:
+    store = Store(tmp_path / "store")
+    ledger = make(store)
+    counts = []
+    for epoch in range(1, 8):
+        ledger.epochs(JOB, [{"epoch": epoch}])
+        counts.append(stored(store))
+    assert counts == [0, 0, 3, 3, 3, 6, 6]
+
+
+def test_rows_are_written_when_they_have_waited(tmp_path: Path, clock: Clock) -> None:
+    store = Store(tmp_path / "store")
+    ledger = make(store)
+    clock.now += 2.0
+    ledger.epochs(JOB, [{"epoch": 1}])
+    assert stored(store) == 0, "not longer than 2 s"
+    clock.now += 0.5
+    ledger.flush_if_due()
+    assert stored(store) == 1
+    ledger.epochs(JOB, [{"epoch": 2}])
+    assert stored(store) == 1, "the time counts from the last flush"
+
+
+@pytest.mark.parametrize(("run", "wait"), [(100.0, 2.0), (1000.0, 10.0), (9000.0, 30.0)])
+def test_the_longer_the_sweep_the_longer_rows_wait(
+    tmp_path: Path, clock: Clock, run: float, wait: float
+) -> None:
+    """A hundredth of the run so far, within bounds."""
+    store = Store(tmp_path / "store")
+    ledger = make(store)
+    clock.now += run - wait
+    ledger.epochs(JOB, [{"epoch": 1}, {"epoch": 2}, {"epoch": 3}])
+    ledger.epochs(JOB, [{"epoch": 4}])
+    clock.now += 0.95 * wait
+    ledger.flush_if_due()
+    assert stored(store) == 3
+    clock.now += 0.1 * wait
+    ledger.flush_if_due()
+    assert stored(store) == 4
+
+
+def test_nothing_is_written_where_nothing_waits(tmp_path: Path, clock: Clock) -> None:
+    checks: list[None] = []
+    ledger = make(Store(tmp_path / "store"), check=lambda: checks.append(None))
+    clock.now += 100.0
+    ledger.flush_if_due()
+    assert checks == []
+
+
+def test_a_store_out_of_reach_is_asked_again_after_a_while(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, asked = Store(tmp_path / "store"), []
+
+    def refusing(*_: Any) -> None:
+        asked.append(clock.now)
+        broken()
+
+    ledger = make(store)
+    monkeypatch.setattr(store, "append", refusing)
+    ledger.epochs(JOB, [{"epoch": epoch} for epoch in (1, 2, 3)])
+    for _ in range(65):
+        clock.now += 1.0
+        ledger.flush_if_due()
+    assert [at - 1000 for at in asked] == [0, 6, 12, 18, 24, 30, 36, 42, 48, 54, 60]
+    clock.now += 1.0
+    with pytest.raises(StoreError, match="No space left"):
+        ledger.flush_if_due()

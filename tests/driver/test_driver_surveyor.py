@@ -18,8 +18,9 @@ from hsl.driver.tune import surveyor as module
 from hsl.driver.tune.accountant import Accountant
 from hsl.driver.tune.recorder import Recorder
 from hsl.driver.tune.scheduler import StratifiedASHA
-from hsl.driver.tune.surveyor import Surveyor
+from hsl.driver.tune.surveyor import Surveyor, set_price
 from hsl.driver.watch.progress import CellTally, Progress, Tally
+from hsl.errors import HslError
 from hsl.planning.job import Job
 from hsl.space.load import make_space
 from hsl.stopping.pauses import Pauses
@@ -218,3 +219,57 @@ def test_crashes_end_a_trial_that_is_then_told_to_everybody(
     assert (row["status"], row["losses"]) == ("failed", 0)
     assert row["reason"] == "lost its worker each time it was tried: it died"
     assert driver.row()["running"] == 0
+
+
+def priced(tmp_path: Path, nodes: list[dict[str, Any]], strict: bool = False, **content: Any) -> float:
+    """Price of a session that sees some nodes, in a space with `content`."""
+    plain = {"name": "t", "dataset": "digits", "model": "mlp", "method": "set", "sparsity": 0.9}
+    store = Store(tmp_path / "s")
+    session = Session(store, {}, lambda: 0.0)
+    session.machines.look(nodes, set())
+    set_price(session, make_space({**plain, **content}), strict)
+    return session.price
+
+
+def test_nodes_without_a_price_are_refused_where_money_is_limited(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    known, nodes = {"prices": {"spot": 3.0}}, [node("home", Resources={"CPU": 4.0}), spot("a")]
+    limited = {"budget": {"configurations_per_cell": 2, "cost": 5.0}}
+    with pytest.raises(HslError, match="nothing is known of nodes of type default; add their price"):
+        priced(tmp_path, nodes, strict=True, **known, **limited)
+    assert priced(tmp_path, nodes[1:], strict=True, **known, **limited) == 3.0
+    assert "count as free" not in caplog.text
+    assert priced(tmp_path, nodes, strict=False, **known, **limited) == 3.0
+    assert caplog.text.count("count as free") == 1
+    assert priced(tmp_path, nodes, strict=True, **known) == 3.0
+    assert caplog.text.count("count as free") == 2
+
+
+def test_where_nothing_has_a_price_nothing_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert priced(tmp_path, [node("home"), spot("a")], strict=True) == 0.0
+    assert caplog.text == ""
+
+
+def test_nodes_are_looked_at_from_time_to_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each 10 s; each second while it is not known why a worker has ended."""
+    looks: list[float] = []
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(module, "time", clock)
+
+    def nodes() -> list[dict[str, Any]]:
+        looks.append(clock.now)
+        return [node("home")]
+
+    losses = SimpleNamespace(is_undecided=False, look=lambda alive, lost: None)
+    session = Session(Store(tmp_path / "s"), {}, lambda: 0.0)
+    surveyor = Surveyor(session, SPACE, {}, losses, nodes)  # type: ignore[arg-type]
+    for second in range(23):
+        clock.now = float(second)
+        surveyor.on_step_end(0, [])
+    assert looks == [0, 10, 20]
+    losses.is_undecided = True
+    for half in range(47, 53):
+        clock.now = half / 2
+        surveyor.on_step_end(0, [])
+    assert looks == [0, 10, 20, 23.5, 24.5, 25.5]

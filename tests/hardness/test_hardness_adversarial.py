@@ -134,7 +134,8 @@ def test_free_training_stays_in_the_ball(batch, norm):
     for _ in range(5):
         free(model, images, labels, ids, 1)[1].backward()
     largest = [s.abs().amax() if norm == "linf" else s.flatten(1).norm(dim=1).amax() for s in sizes]
-    assert largest[0] == 0 and 0.5 * EPS < max(largest) <= EPS + 1e-6
+    assert largest[0] == 0
+    assert 0.5 * EPS < max(largest) <= EPS + 1e-6
 
 
 def test_without_an_attack_it_is_the_cross_entropy(batch):
@@ -142,7 +143,8 @@ def test_without_an_attack_it_is_the_cross_entropy(batch):
     model = network()
     logits, loss = training_loss(None, 0)(model, images, labels, ids, 1)
     expected = network()(images)
-    assert torch.equal(logits, expected) and torch.equal(loss, functional.cross_entropy(expected, labels))
+    assert torch.equal(logits, expected)
+    assert torch.equal(loss, functional.cross_entropy(expected, labels))
     assert training_loss(None, 0).replays == 1
 
 

@@ -68,10 +68,12 @@ def test_every_way_to_keep_reaches_the_samples(samples, scores):
     assert torch.equal(matched.ids.sort().values, expected)
     cut = regime(keep={"by": "el2n", "fraction": 0.5, "which": "stratified", "mislabel_cut": 0.25})
     strata = training_samples(samples, cut, 3, scores)
-    assert len(strata) == 200 and not bool(torch.isin(strata.ids, samples.ids[order[:100]]).any())
+    assert len(strata) == 200
+    assert not bool(torch.isin(strata.ids, samples.ids[order[:100]]).any())
     drawn = regime(keep={"by": "el2n", "fraction": 0.5, "which": "probabilistic", "power": 4.0})
     first, second = (training_samples(samples, drawn, seed, scores) for seed in (1, 2))
-    assert len(first) == 200 and not torch.equal(first.ids, second.ids)
+    assert len(first) == 200
+    assert not torch.equal(first.ids, second.ids)
     assert scores[torch.isin(samples.ids, first.ids)].mean() > scores.mean() + 0.1
 
 
@@ -98,9 +100,11 @@ def test_class_balance_reaches_the_selection(samples):
 
 def test_labels_are_made_wrong_at_the_given_rate(samples):
     noisy = training_samples(samples, regime(label_noise={"rate": 0.3}), 0)
-    assert torch.equal(noisy.images, samples.images) and torch.equal(noisy.ids, samples.ids)
+    assert torch.equal(noisy.images, samples.images)
+    assert torch.equal(noisy.ids, samples.ids)
     assert (noisy.labels != samples.labels).float().mean().item() == pytest.approx(0.3, abs=0.1)
-    assert noisy.labels.min() >= 0 and noisy.labels.max() == 4
+    assert noisy.labels.min() >= 0
+    assert noisy.labels.max() == 4
     assert not torch.equal(
         noisy.labels, training_samples(samples, regime(label_noise={"rate": 0.3}), 1).labels
     )
@@ -111,13 +115,15 @@ def test_every_kind_of_label_noise_reaches_the_samples_and_is_known_of_them(samp
         parts = regime(label_noise={"kind": kind, "rate": 0.4, **options})
         noisy = training_samples(samples, parts, 2).labels
         labels, is_wrong = mislabelled(samples, parts.label_noise, 5, 2)
-        assert torch.equal(noisy, labels) and torch.equal(is_wrong, labels != samples.labels)
+        assert torch.equal(noisy, labels)
+        assert torch.equal(is_wrong, labels != samples.labels)
         if kind == "pair":
             assert torch.equal(noisy[is_wrong], (samples.labels[is_wrong] + 1) % 5)
         if kind == "permutation":
             assert torch.equal(noisy.bincount(), samples.labels.bincount())
         if kind == "asymmetric":
-            assert set(noisy[is_wrong].tolist()) == {3} and set(samples.labels[is_wrong].tolist()) == {1}
+            assert set(noisy[is_wrong].tolist()) == {3}
+            assert set(samples.labels[is_wrong].tolist()) == {1}
     unknown = regime(label_noise={"kind": "asymmetric", "rate": 0.4, "map": {1: 7}})
     with pytest.raises(DataError, match="the classes are 0-4"):
         training_samples(samples, unknown, 0)
@@ -135,7 +141,8 @@ def test_what_happens_to_a_sample_does_not_depend_on_the_others(samples, scores)
     parts = {"label_noise": {"rate": 0.3}, "corruption": NOISE}
     whole = training_samples(samples, regime(**parts), 5)
     kept = training_samples(samples, regime(keep={"fraction": 0.4, "by": "el2n"}, **parts), 5, scores)
-    assert len(kept) == 160 and equal(kept, only(whole, kept.ids))
+    assert len(kept) == 160
+    assert equal(kept, only(whole, kept.ids))
     order = torch.randperm(N)
     shuffled = Samples(samples.images[order], samples.labels[order], samples.ids[order])
     again = training_samples(shuffled, regime(**parts), 5)
@@ -164,7 +171,8 @@ def test_matched_samples_are_as_hard_and_rightly_labelled(samples, scores):
     parts = regime(keep={"fraction": 0.3, "by": "el2n"}, label_noise={"rate": 0.5}, corruption=NOISE)
     matched = matched_samples(samples, parts, scores, split="val")
     kept = training_samples(samples, regime(keep={"fraction": 0.3, "by": "el2n"}), 9, scores)
-    assert torch.equal(matched.ids, kept.ids) and torch.equal(matched.labels, kept.labels)
+    assert torch.equal(matched.ids, kept.ids)
+    assert torch.equal(matched.labels, kept.labels)
     whole = matched_samples(samples, regime(corruption=NOISE), split="val")
     assert equal(matched, only(whole, matched.ids))
 
@@ -264,7 +272,8 @@ def test_skewed_corruptions_go_with_the_class_of_the_image_whatever_its_label(sa
     mix = {"name": ["gaussian_noise", "contrast", "brightness"], "severity": 4, "skew": 0.1}
     skewed = training_samples(samples, regime(corruption=mix), 2)
     noisy = training_samples(samples, regime(label_noise={"rate": 0.4, "kind": "pair"}, corruption=mix), 2)
-    assert torch.equal(noisy.images, skewed.images) and not torch.equal(noisy.labels, skewed.labels)
+    assert torch.equal(noisy.images, skewed.images)
+    assert not torch.equal(noisy.labels, skewed.labels)
     alone = [
         training_samples(samples, regime(corruption={"name": name, "severity": 4}), 2).images
         for name in ("brightness", "contrast")  # which draw nothing at random

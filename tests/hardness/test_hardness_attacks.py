@@ -54,8 +54,11 @@ def test_every_attack_stays_in_the_ball_and_in_range(name, norm, eps, step, step
     attacked = ATTACKS[name](
         model, images, labels, eps=eps, step=step, steps=steps, norm=norm, start=start, bn_mode="eval"
     )
-    assert attacked.dtype == torch.float32 and attacked.shape == images.shape and not attacked.requires_grad
-    assert attacked.min() >= 0 and attacked.max() <= 1
+    assert attacked.dtype == torch.float32
+    assert attacked.shape == images.shape
+    assert not attacked.requires_grad
+    assert attacked.min() >= 0
+    assert attacked.max() <= 1
     assert size(attacked - images, norm).max() <= eps + ROUNDING
     assert torch.equal(images, before)
 
@@ -66,7 +69,8 @@ def test_eps_zero_is_the_clean_image(name, norm):
     attacked = ATTACKS[name](
         small_network(), images, labels, eps=0, step=STEP, steps=3, norm=norm, start=torch.ones_like(images)
     )
-    assert torch.equal(attacked, images) and attacked.data_ptr() != images.data_ptr()
+    assert torch.equal(attacked, images)
+    assert attacked.data_ptr() != images.data_ptr()
 
 
 @pytest.mark.parametrize(("name", "norm"), [form for form in FORMS if form[0] != "pgd_divergence"])
@@ -247,18 +251,23 @@ def test_more_steps_are_a_stronger_attack(digits, network):
     fgsm = accuracy(pgd(network, images, labels, eps=EPS, step=EPS, steps=1))
     twenty = accuracy(pgd(network, images, labels, eps=EPS, step=STEP, steps=20))
     margin = accuracy(pgd_margin(network, images, labels, eps=EPS, step=STEP, steps=20))
-    assert twenty <= fgsm <= accuracy(images) and twenty <= one <= accuracy(images)
-    assert twenty < accuracy(images) - 0.05 and abs(margin - twenty) < 0.02
+    assert twenty <= fgsm <= accuracy(images)
+    assert twenty <= one <= accuracy(images)
+    assert twenty < accuracy(images) - 0.05
+    assert abs(margin - twenty) < 0.02
     small, large = (
         accuracy(pgd(network, images, labels, eps=eps, step=eps / 4, steps=10, norm="l2"))
         for eps in (0.1, 0.5)
     )
-    assert large < small - 0.05 and small <= accuracy(images)
+    assert large < small - 0.05
+    assert small <= accuracy(images)
 
 
 def test_a_random_start_fills_the_ball():
     start = random_start(keyed.key(2), torch.arange(300), (3, 8, 8), EPS)
-    assert start.abs().max() <= EPS and start.min() < -0.99 * EPS and start.max() > 0.99 * EPS
+    assert start.abs().max() <= EPS
+    assert start.min() < -0.99 * EPS
+    assert start.max() > 0.99 * EPS
     assert start.std().item() == pytest.approx(EPS / 3**0.5, rel=0.02)
     assert torch.equal(random_start(keyed.key(2), torch.tensor([7]), (3, 8, 8), EPS)[0], start[7])
 

@@ -115,7 +115,8 @@ def test_values_are_those_of_the_published_script(name, severity, side):
     distance = (corrupt(images, ids, name, severity, KEY).int() - cut).abs()
     # A value that is a whole number can come out of a sum a rounding error lower, and is cut to the next.
     whole = np.abs(theirs * 255 - np.round(theirs * 255)) < 1e-3
-    assert distance.max() <= 1 and not bool(distance[torch.from_numpy(~whole)].any())
+    assert distance.max() <= 1
+    assert not bool(distance[torch.from_numpy(~whole)].any())
 
 
 @pytest.mark.parametrize("name", ["glass_blur", "spatter", "motion_blur", "elastic_transform"])
@@ -185,7 +186,9 @@ def test_frost_mixes_the_image_with_a_cut_of_a_texture(severity, side):
 
 def test_ice_has_structure():
     textures = ice_textures(128)
-    assert textures.shape == (5, 128, 128) and textures.min() >= 0 and textures.max() <= 1
+    assert textures.shape == (5, 128, 128)
+    assert textures.min() >= 0
+    assert textures.max() <= 1
     assert bool((textures.std(dim=(1, 2)) > 0.1).all())
     assert torch.corrcoef(textures.flatten(1)).fill_diagonal_(0).abs().max() < 0.9
 
@@ -218,7 +221,9 @@ def test_damage_grows_with_severity(name, side):
         (corrupt(images, torch.arange(16), name, severity, KEY).float() - images.float()).abs().mean()
         for severity in range(1, highest + 1)
     ]
-    assert damage == sorted(damage) and damage[0] > 0 and len(set(damage)) == highest
+    assert damage == sorted(damage)
+    assert damage[0] > 0
+    assert len(set(damage)) == highest
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
@@ -236,7 +241,8 @@ class TestEveryCorruption:
             if form.shape[1] == 1 and name == "saturate":
                 continue
             damaged = corrupt(form, ids, name, severity, KEY)
-            assert damaged.dtype == torch.uint8 and damaged.shape == form.shape
+            assert damaged.dtype == torch.uint8
+            assert damaged.shape == form.shape
             assert (damaged != form).float().mean() > 0.005
         assert torch.equal(images, before)
 
@@ -301,7 +307,8 @@ def test_a_mix_damages_each_image_by_one_of_its_corruptions(images):
 def test_corruptions_go_with_classes_but_for_a_share(classes, options, skew):
     ids, labels = torch.arange(20_000) * 3, torch.arange(20_000) % classes
     chosen = correlated_choice(labels, ids, options, skew, KEY)
-    assert chosen.min() >= 0 and chosen.max() < options
+    assert chosen.min() >= 0
+    assert chosen.max() < options
     aligned = chosen == labels % options
     assert stats.binomtest(int((~aligned).sum()), len(ids), skew).pvalue > 1e-4
     for label in range(classes):
@@ -357,7 +364,8 @@ def test_digits_are_damaged_where_defined_and_refused_elsewhere(name):
 def test_the_corruptions_that_are_defined_are_named():
     with pytest.raises(DataError, match="for these there are: brightness, contrast, defocus_blur") as caught:
         check_corruption("fog", (1, 8, 8))
-    assert "saturate" not in str(caught.value) and "snow" not in str(caught.value)
+    assert "saturate" not in str(caught.value)
+    assert "snow" not in str(caught.value)
 
 
 def test_no_images_are_no_images(ids):

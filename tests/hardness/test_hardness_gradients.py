@@ -100,7 +100,8 @@ def test_prototypicality_is_the_distance_to_the_mean_of_the_class():
     np.testing.assert_allclose(prototypicality(features, labels), expected, rtol=1e-5)
     far = torch.tensor([[0.0], [0.0], [0.0], [1.0], [5.0]])
     scores = prototypicality(far, torch.zeros(5, dtype=torch.long))
-    assert scores.argmax() == 4 and torch.equal(prototypicality(far[:0], labels[:0]), torch.zeros(0))
+    assert scores.argmax() == 4
+    assert torch.equal(prototypicality(far[:0], labels[:0]), torch.zeros(0))
 
 
 def test_wrong_labels_are_found(digits, trained):
@@ -125,4 +126,5 @@ def test_wrong_input_is_refused(images, labels):
     with pytest.raises(DataError, match="a gradient is not finite"):
         grand(broken, images, labels)
     empty = grand(network(), images[:0], labels[:0])
-    assert empty.shape == (0,) and empty.dtype == torch.float32
+    assert empty.shape == (0,)
+    assert empty.dtype == torch.float32

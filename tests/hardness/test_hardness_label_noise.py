@@ -88,7 +88,8 @@ def test_what_happens_to_a_sample_depends_on_its_id_alone(kind, classes, rate, k
     noisy, is_wrong = kind(labels, ids, rate, classes, key, **given)
     part = torch.randperm(60)[:25]
     noisy_part, is_wrong_part = kind(labels[part], ids[part], rate, classes, key, **given)
-    assert torch.equal(noisy_part, noisy[part]) and torch.equal(is_wrong_part, is_wrong[part])
+    assert torch.equal(noisy_part, noisy[part])
+    assert torch.equal(is_wrong_part, is_wrong[part])
 
 
 @pytest.mark.parametrize("name", LABEL_NOISES)
@@ -99,8 +100,10 @@ def test_every_kind_marks_the_labels_it_changed(name, rate, key, n):
     labels = ids % 10
     before = labels.clone()
     noisy, is_wrong = kind(labels, ids, rate, 10, key, **options(kind))
-    assert noisy.dtype == torch.int64 and is_wrong.dtype == torch.bool
-    assert torch.equal(is_wrong, noisy != labels) and torch.equal(labels, before)
+    assert noisy.dtype == torch.int64
+    assert is_wrong.dtype == torch.bool
+    assert torch.equal(is_wrong, noisy != labels)
+    assert torch.equal(labels, before)
     assert bool(((noisy >= 0) & (noisy < 10)).all())
 
 

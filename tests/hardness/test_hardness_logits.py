@@ -85,7 +85,8 @@ OF_LOGITS = [name for name in SCORES if SCORE_INPUTS[name].kind == "logits"]
 def test_every_score_of_logits_is_finite_float32_per_sample(name, logits, labels):
     for values in (logits, logits.half(), logits * 100):
         scores = SCORES[name](values, labels)
-        assert scores.dtype == torch.float32 and scores.shape == labels.shape
+        assert scores.dtype == torch.float32
+        assert scores.shape == labels.shape
         assert bool(torch.isfinite(scores).all())
         assert name in SIGNED_SCORES or scores.min() >= 0
 

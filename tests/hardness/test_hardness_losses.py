@@ -50,7 +50,8 @@ def test_gradients_are_finite_where_the_model_is_sure(loss, labels):
     both = [sure.clone().requires_grad_(), (-sure).requires_grad_()]
     value = loss(*both, labels)
     value.backward()
-    assert bool(torch.isfinite(value)) and all(bool(torch.isfinite(x.grad).all()) for x in both)
+    assert bool(torch.isfinite(value))
+    assert all(bool(torch.isfinite(x.grad).all()) for x in both)
 
 
 @pytest.mark.parametrize("loss", [trades_loss, mart_loss])

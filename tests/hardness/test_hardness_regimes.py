@@ -24,7 +24,9 @@ def test_schema_imports_neither_torch_nor_ray():
 
 def test_empty_regime_is_clean():
     regime = Regime.model_validate({})
-    assert regime.is_clean and regime.needs_scores is None and regime.passes_per_step == 1
+    assert regime.is_clean
+    assert regime.needs_scores is None
+    assert regime.passes_per_step == 1
     assert Regime.model_validate({"keep": {"fraction": 1}}).is_clean
 
 
@@ -120,7 +122,8 @@ def test_every_fraction_is_the_nearest_float(numerator, denominator):
 def test_values_that_are_no_pixel_units_are_refused(written):
     for name in ("eps", "step"):
         message = problems(attack={**PGD, name: written})[f"attack.{name}"]
-        assert str(written) in message and "in pixel units, for example 8/255" in message
+        assert str(written) in message
+        assert "in pixel units, for example 8/255" in message
 
 
 @pytest.mark.parametrize("written", ["eight", "8/0", "8//255", "", None, True, [8], "nan", float("inf")])
@@ -147,9 +150,8 @@ def test_all_wrong_values_are_listed_with_their_places():
         *(f"attack.{name}" for name in ("name", "norm", "eps", "step", "steps", "eval_steps")),
         "augmentation",
     }
-    assert (
-        "did you mean 'el2n'" in found["keep.by"] and "known: aum, confidence, datamap_" in found["keep.by"]
-    )
+    assert "did you mean 'el2n'" in found["keep.by"]
+    assert "known: aum, confidence, datamap_" in found["keep.by"]
     assert "did you mean 'hardest'" in found["keep.which"]
     assert "did you mean 'symmetric'" in found["label_noise.kind"]
     assert "did you mean 'gaussian_noise'" in found["corruption.name"]
@@ -214,7 +216,8 @@ def test_attacks_have_the_usual_strength_of_their_norm():
     assert attack(name="pgd_margin", norm="l2", steps=3).step == l2.step
     fast = attack(name="fgsm_rs", eps="8/255")
     assert (fast.step, fast.steps, fast.random_start) == (pytest.approx(10 / 255), 1, True)
-    assert attack(name="fgsm_rs") == fast and attack(name="fgsm_rs", eps=1).step == 1
+    assert attack(name="fgsm_rs") == fast
+    assert attack(name="fgsm_rs", eps=1).step == 1
     assert attack(name="fgsm_rs", eps="8/255", step="8/255").step == 8 / 255
     assert Regime(attack=fast).passes_per_step == 2
     assert Regime.model_validate_json(Regime(attack=fast).model_dump_json()).attack == fast
@@ -232,7 +235,8 @@ def test_adversarial_trainings_have_the_options_of_their_authors():
     assert (mart.beta, mart.eps, mart.steps) == (5, 8 / 255, 10)
     assert (free.replays, free.steps, free.step, free.beta) == (8, 1, free.eps, None)
     assert (attack(name="free", norm="l2").step, attack(name="trades", norm="l2").eps) == (0.5, 0.5)
-    assert attack(name="trades", beta=1.5).beta == 1.5 and attack(name="free", replays=4).replays == 4
+    assert attack(name="trades", beta=1.5).beta == 1.5
+    assert attack(name="free", replays=4).replays == 4
     assert attack(name="trades", beta=None) == trades
     passes = [Regime(attack=one).passes_per_step for one in (attack(steps=10), trades, mart, free)]
     assert passes == pytest.approx([11, 12 + 1 / 3, 12, 1])
@@ -255,7 +259,8 @@ def test_options_of_adversarial_trainings_are_refused_elsewhere():
 @pytest.mark.parametrize("value", [8, "8", 8.0, 255])
 def test_eps_without_its_unit_is_named(value):
     message = problems(attack={"eps": value})["attack.eps"]
-    assert f"{value} is outside 0-1" in message and f"did you mean {int(float(value))}/255?" in message
+    assert f"{value} is outside 0-1" in message
+    assert f"did you mean {int(float(value))}/255?" in message
     assert "for example 8/255" in problems(attack={"eps": 8.5})["attack.eps"]
     assert "for example 8/255" in problems(attack={"eps": -1})["attack.eps"]
 
@@ -274,7 +279,8 @@ def test_percentiles_are_a_window_of_the_order():
     assert keep(by="el2n", percentiles=[62.5, 100]) == keep(by="el2n", fraction=0.375)
     assert keep(by="el2n", percentiles=(0, 10)).offset == 0.9
     regime = Regime(keep=window)
-    assert Regime.model_validate_json(regime.model_dump_json()) == regime and isinstance(hash(regime), int)
+    assert Regime.model_validate_json(regime.model_dump_json()) == regime
+    assert isinstance(hash(regime), int)
 
 
 @pytest.mark.parametrize("bounds", [[80, 20], [20], 20, [-1, 20], [20, 101], ["a", 3], [True, 3], [20, 20]])
@@ -311,12 +317,15 @@ def test_amounts_besides_a_fraction():
     counted, tail = keep(count=500), keep(long_tail={"imbalance": 0.01})
     for part in (counted, tail):
         regime = Regime(keep=part)
-        assert part.fraction == 1 and not part.keeps_all
-        assert not regime.is_clean and regime.needs_scores is None
+        assert part.fraction == 1
+        assert not part.keeps_all
+        assert not regime.is_clean
+        assert regime.needs_scores is None
         assert Regime.model_validate(regime.model_dump(mode="json", exclude_defaults=True)) == regime
     assert (tail.long_tail.imbalance, tail.long_tail.profile) == (0.01, "exponential")
     assert keep(count=10, class_balanced=True).class_balanced
-    assert "keep.fraction" in problems(keep={}) and "keep.count" in problems(keep={"count": 0})
+    assert "keep.fraction" in problems(keep={})
+    assert "keep.count" in problems(keep={"count": 0})
     assert "give a fraction" in problems(keep={"count": 5, "by": "el2n"})["keep"]
     assert "give one of them" in problems(keep={"count": 5, "fraction": 0.5})["keep"]
     assert (
@@ -333,7 +342,8 @@ def label_noise(**given):
 
 def test_a_map_of_classes_in_every_form_is_the_same_value():
     mapped = label_noise(kind="asymmetric", map={5: 3, 3: 5})
-    assert mapped.map == ((3, 5), (5, 3)) and isinstance(hash(mapped), int)
+    assert mapped.map == ((3, 5), (5, 3))
+    assert isinstance(hash(mapped), int)
     assert label_noise(kind="asymmetric", map=[[5, 3], (3, 5)]) == mapped
     assert label_noise(kind="asymmetric", map="cifar10").map == ((2, 0), (3, 5), (4, 7), (5, 3), (9, 1))
     regime = Regime(label_noise=mapped)
@@ -365,11 +375,13 @@ def corruption(**given):
 def test_corruptions_are_mixed_in_whatever_order_they_are_listed():
     mix = corruption(name=["fog", "contrast"], severity=2)
     assert mix == corruption(name=("contrast", "fog"), severity=2)
-    assert mix.names == ("contrast", "fog") and corruption(**FOG).names == ("fog",)
+    assert mix.names == ("contrast", "fog")
+    assert corruption(**FOG).names == ("fog",)
     assert corruption(name=["fog"], severity=2) == corruption(**FOG)
     assert corruption(name=["contrast", "brightness"], severity=1, redraw=True).redraw
     regime = Regime(corruption=mix)
-    assert Regime.model_validate_json(regime.model_dump_json()) == regime and isinstance(hash(regime), int)
+    assert Regime.model_validate_json(regime.model_dump_json()) == regime
+    assert isinstance(hash(regime), int)
 
 
 @pytest.mark.parametrize("name", [[], ["fog", 3], 3, None, {"fog": 1}])
@@ -391,7 +403,8 @@ def test_a_severity_of_its_own_for_the_test():
     assert corruption(**FOG, test_severity=2) == corruption(**FOG)
     for where in ("train", "test"):
         found = problems(corruption={**FOG, "where": where, "test_severity": 4})
-        assert f"where: {where}" in found["corruption"] and "leave test_severity out" in found["corruption"]
+        assert f"where: {where}" in found["corruption"]
+        assert "leave test_severity out" in found["corruption"]
     assert "allowed is 1-5" in problems(corruption={**FOG, "test_severity": 0})["corruption.test_severity"]
 
 

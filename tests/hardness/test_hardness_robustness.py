@@ -205,9 +205,11 @@ def test_autoattack_leaves_everything_as_it_was(samples):
     assert all(torch.equal(v, before[n]) for n, v in model.state_dict().items() if n not in moved)
     assert int(model[1].num_batches_tracked) == 1
     assert torch.equal(torch.get_rng_state(), generator)
-    assert model.training and model[1].training
+    assert model.training
+    assert model[1].training
     assert [p.requires_grad for p in model.parameters()] == [True, False, True, True, True, True]
-    assert bool((model[4].weight.grad == 1).all()) and model[0].weight.grad is None
+    assert bool((model[4].weight.grad == 1).all())
+    assert model[0].weight.grad is None
 
 
 def test_a_missing_package_is_named(network, samples, monkeypatch):

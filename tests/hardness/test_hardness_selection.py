@@ -53,7 +53,8 @@ def test_every_selection_keeps_the_right_number_in_any_order(population, fractio
         kept = select(scores, labels, ids, fraction, which, key=3)
         again = select(scores[order], labels[order], ids[order], fraction, which, key=3)
     assert torch.equal(kept, again)
-    assert kept.tolist() == sorted(set(kept.tolist()) & set(ids.tolist())) and len(kept) == n
+    assert kept.tolist() == sorted(set(kept.tolist()) & set(ids.tolist()))
+    assert len(kept) == n
 
 
 @settings(max_examples=100, deadline=None)
@@ -87,7 +88,8 @@ def test_class_balanced_keeps_the_same_share_of_every_class(population, fraction
     counts = labels[torch.isin(ids, kept)].bincount(minlength=len(sizes))
     floors = sizes * round(fraction * 100) // 100
     assert len(kept) == n
-    assert bool((counts >= floors).all()) and bool((counts <= floors + 1).all())
+    assert bool((counts >= floors).all())
+    assert bool((counts <= floors + 1).all())
 
 
 def test_class_balanced_takes_the_hardest_of_each_class_and_the_remainder_by_score():
@@ -104,7 +106,8 @@ def test_a_random_selection_is_uniform_and_follows_its_key():
     counts = torch.cat(kept).bincount(minlength=20)
     # Without replacement the counts vary less than a multinomial's, by the factor 1 - 5/20.
     statistic = ((counts - 250) ** 2 / 250).sum() / 0.75 * 19 / 20
-    assert stats.chi2.sf(float(statistic), 19) > 1e-4 and stats.chi2.cdf(float(statistic), 19) > 1e-4
+    assert stats.chi2.sf(float(statistic), 19) > 1e-4
+    assert stats.chi2.cdf(float(statistic), 19) > 1e-4
 
 
 def test_a_lost_class_warns_and_is_refused_where_balance_was_asked():
@@ -148,7 +151,8 @@ def test_orders_put_what_they_leave_out_last():
     scores, ids = torch.arange(10).float(), torch.arange(10)
     assert window(scores, ids, offset=0.3).tolist() == [6, 5, 4, 3, 2, 1, 0, 7, 8, 9]
     order = stratified(scores, ids, KEY, mislabel_cut=0.3, bins=2).tolist()
-    assert order[7:] == [7, 8, 9] and sorted(order[:7]) == list(range(7))
+    assert order[7:] == [7, 8, 9]
+    assert sorted(order[:7]) == list(range(7))
 
 
 @settings(max_examples=100, deadline=None)
@@ -220,13 +224,16 @@ def test_a_count_keeps_as_many(population, which, count, class_balanced):
     try:
         kept = select(scores, labels, ids, which=which, count=count, class_balanced=class_balanced, key=KEY)
     except DataError as error:
-        assert class_balanced and "leaves no sample of class" in str(error)
+        assert class_balanced
+        assert "leaves no sample of class" in str(error)
         return
-    assert len(kept) == count and set(kept.tolist()) <= set(ids.tolist())
+    assert len(kept) == count
+    assert set(kept.tolist()) <= set(ids.tolist())
     if class_balanced:
         counts = labels[torch.isin(ids, kept)].bincount(minlength=4)
         floors = labels.bincount(minlength=4) * count // len(ids)
-        assert bool((counts >= floors).all()) and bool((counts <= floors + 1).all())
+        assert bool((counts >= floors).all())
+        assert bool((counts <= floors + 1).all())
 
 
 def test_a_long_tail_has_the_published_sizes():
@@ -237,7 +244,8 @@ def test_a_long_tail_has_the_published_sizes():
     assert sizes == [5000, 2997, 1797, 1077, 646, 387, 232, 139, 83, 50]
     step = labels[torch.isin(ids, long_tail(labels, ids, 0.1, "step"))].bincount().tolist()
     assert step == [5000] * 5 + [500] * 5
-    assert torch.equal(kept, kept.sort().values) and set(kept.tolist()) <= set(ids.tolist())
+    assert torch.equal(kept, kept.sort().values)
+    assert set(kept.tolist()) <= set(ids.tolist())
 
 
 @settings(max_examples=60, deadline=None)
@@ -246,7 +254,8 @@ def test_a_long_tail_keeps_every_class_whatever_the_order(population, percent, p
     _, labels, ids = population
     kept = long_tail(labels, ids, percent / 100, profile, key=KEY)
     before, after = labels.bincount(minlength=4), labels[torch.isin(ids, kept)].bincount(minlength=4)
-    assert bool(((after > 0) == (before > 0)).all()) and bool((after <= before).all())
+    assert bool(((after > 0) == (before > 0)).all())
+    assert bool((after <= before).all())
     order = list(range(len(ids)))
     shuffle.shuffle(order)
     assert torch.equal(kept, long_tail(labels[order], ids[order], percent / 100, profile, key=KEY))

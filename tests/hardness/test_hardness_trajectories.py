@@ -74,7 +74,8 @@ def test_higher_is_harder(score):
 def test_higher_variability_is_more_ambiguous():
     swings = torch.stack([0.5 + torch.linspace(0, 0.5, 9), 0.5 - torch.linspace(0, 0.5, 9)])
     scores = datamap_variability(swings)
-    assert bool((scores.diff() > 0).all()) and scores[-1] == 0.5
+    assert bool((scores.diff() > 0).all())
+    assert scores[-1] == 0.5
     learnt_at = torch.arange(6)[:, None] >= torch.arange(7)
     assert bool((learning_speed(learnt_at).diff() > 0).all())
 
@@ -83,7 +84,9 @@ def test_higher_variability_is_more_ambiguous():
 def test_every_score_is_finite_float32_per_sample(score, values):
     looks = values > 0.5 if score in OF_CORRECT else values
     scores = score(looks)
-    assert scores.dtype == torch.float32 and scores.shape == (40,) and bool(torch.isfinite(scores).all())
+    assert scores.dtype == torch.float32
+    assert scores.shape == (40,)
+    assert bool(torch.isfinite(scores).all())
 
 
 @pytest.mark.parametrize("score", OF_CORRECT + OF_VALUES)

@@ -74,7 +74,8 @@ def test_scores_of_something_else_are_found_before_any_trial(
         tried(space, tmp_path)
     with pytest.raises(DataError, match=message):
         Sweep(space, str(tmp_path), Console(file=io.StringIO())).run()
-    assert not (tmp_path / "trials").exists() and not (tmp_path / "checkpoints").exists()
+    assert not (tmp_path / "trials").exists()
+    assert not (tmp_path / "checkpoints").exists()
 
 
 @pytest.mark.filterwarnings("ignore:keep.fraction")

@@ -91,7 +91,8 @@ def test_no_checkout_and_no_git(tmp_path, monkeypatch):
 def test_secrets_are_taken_out(argument):
     text = provenance.redact(f"hsl sweep {argument} --store runs")
     assert "hunter2" not in text
-    assert text.startswith("hsl sweep ") and text.endswith("--store runs")
+    assert text.startswith("hsl sweep ")
+    assert text.endswith("--store runs")
 
 
 def test_environment_is_not_recorded(monkeypatch):

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.csv
@@ -12,8 +13,18 @@ from rich.text import Text
 
 from hsl.errors import HslError, UnknownNameError
 from hsl.results.query import best, query
-from hsl.results.show.output import FORMATS, show, show_best
-from hsl.results.show.text import percent, summary
+from hsl.results.show.output import FORMATS, show, show_best, show_claims, show_compared
+from hsl.results.show.text import (
+    caption,
+    cell,
+    claimed,
+    claimed_caption,
+    compared,
+    compared_caption,
+    percent,
+    plain,
+    summary,
+)
 
 HOSTILE = [
     "'; DROP TABLE trials; --",
@@ -134,9 +145,13 @@ def test_unknown_format(table):
 def test_people_read_percent_and_few_digits(table, format):
     text = shown(table, format, caption="what it means")
     assert "test_clean_accuracy %" in text
-    assert " 91.2 " in text and "100.0" in text and "0.91239" not in text
-    assert "0.1235" in text and "0.123456789" not in text
-    assert "2026-01-02 03:04:05" in text and " yes " in text
+    assert " 91.2 " in text
+    assert "100.0" in text
+    assert "0.91239" not in text
+    assert "0.1235" in text
+    assert "0.123456789" not in text
+    assert "2026-01-02 03:04:05" in text
+    assert " yes " in text
     assert text.rstrip().endswith("what it means")
 
 
@@ -228,7 +243,8 @@ def test_summary_of_best(answer):
     noisy, pgd, half = (rows[regime, "0.9"] for regime in ("noisy-quarter", "pgd", "hardest-half"))
     assert noisy["configuration"] == "rigl uniform_plus"
     assert noisy["test % [95 % CI] n"].endswith(" 5/6")
-    assert noisy["difference [CI]"].startswith("+2.0") and noisy["difference [CI]"].endswith("]")
+    assert noisy["difference [CI]"].startswith("+2.0")
+    assert noisy["difference [CI]"].endswith("]")
     assert pgd["difference [CI]"].endswith("~")
     assert half["test % [95 % CI] n"] == "50.0 unconfirmed"
     assert half["difference [CI]"] == "+0.0 no interval"
@@ -269,3 +285,173 @@ def test_programs_get_every_column_of_best(answer):
 )
 def test_percent(value, options, text):
     assert percent(value, **options) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("x", None, "-"),
+        ("x", 0.123456, "0.1235"),
+        ("test_accuracy", 0.123456, "12.3"),
+        ("accuracy_of", 0.5, "0.5"),
+        ("x", True, "yes"),
+        ("x", False, "no"),
+        ("x", 7, "7"),
+        ("x", "ü|", "ü|"),
+        ("x", datetime(2026, 1, 2, 3, 4, 5, 678), "2026-01-02 03:04:05"),
+        ("x", {"a": [0.5, float("nan")], "ü": None}, '{"a": [0.5, null], "ü": null}'),
+    ],
+)
+def test_a_cell_for_people(name, value, text):
+    assert cell(name, value) == text
+
+
+def test_plain_values_are_those_of_json():
+    given = {1: Decimal("2"), "d": Decimal("2.5"), "t": (1.5, float("inf")), "w": WHEN, "l": [{"x": 0.25}]}
+    expected = {"1": 2, "d": 2.5, "t": [1.5, None], "w": WHEN.isoformat(), "l": [{"x": 0.25}]}
+    assert plain(given) == expected
+    assert isinstance(plain(Decimal("2")), int)
+
+
+def test_the_caption_explains_what_is_there_and_nothing_else(answer):
+    rows = answer.to_pylist()
+
+    def said(pareto=None, **keep):
+        kept = [row for row in rows if all(row[name] == value for name, value in keep.items())]
+        return caption(pa.Table.from_pylist(kept, answer.schema), pareto).splitlines()
+
+    chosen, paired, welch, single, lost = said()
+    assert chosen.startswith("Chosen on validation; matched test accuracy")
+    assert paired.startswith("difference: ")
+    assert welch.startswith("~ ")
+    assert single.startswith("unconfirmed: ")
+    assert lost.startswith("n of m")
+    assert said(regime="pgd", baseline=False) == [chosen, welch]
+    assert said(regime="noisy-quarter", baseline=False) == [chosen, paired, lost]
+    assert said(regime="hardest-half", baseline=False) == [chosen, single]
+    front = said(("accuracy", "flops"), regime="pgd", baseline=False)
+    assert front == [
+        "No configuration has better accuracy without worse flops; accuracy is validation %.",
+        chosen,
+        welch,
+    ]
+    assert caption(answer.slice(0, 0)).startswith("Chosen on validation;  test accuracy")
+
+
+def test_several_of_a_cell_show_their_rank_and_a_front_what_it_weighs(answer):
+    assert "rank" not in summary(answer).column_names
+    second = pa.Table.from_pylist([{**row, "rank": 2} for row in answer.to_pylist()], answer.schema)
+    both = pa.concat_tables([answer, second])
+    names = summary(both).column_names
+    assert names[names.index("configuration") - 1] == "rank"
+    rows = [{**row, "score": 0.9123, "training_flops": 0.12346} for row in answer.to_pylist()]
+    weighed = summary(pa.Table.from_pylist(rows), ("accuracy", "flops"))
+    assert "rank" not in weighed.column_names
+    assert [(row["accuracy"], row["flops"]) for row in weighed.to_pylist()] == [("91.2", "0.1235")] * 6
+
+
+def test_without_dense_there_is_no_difference(answer):
+    rows = [{**row, "difference": None} for row in answer.to_pylist()]
+    found = summary(pa.Table.from_pylist(rows, answer.schema)).to_pylist()
+    assert {row["difference [CI]"] for row in found if row["sparsity"] == "0"} == {""}
+    assert {row["difference [CI]"] for row in found if row["sparsity"] != "0"} == {"no dense result"}
+
+
+COMPARED = pa.table(
+    {
+        "regime": ["a", "b"],
+        "metric": ["clean"] * 2,
+        "a_mean": [0.9, 0.5],
+        "b_mean": [0.8, None],
+        "difference": [0.1, None],
+        "difference_low": [0.0999, None],
+        "difference_high": [0.1001, None],
+        "difference_kind": ["unpaired", None],
+        "seeds": [5, 0],
+        "p_value": [0.01236, None],
+        "p_adjusted": [0.02469, None],
+        "verdict": ["better", "not enough data"],
+    }
+)
+
+
+def test_compared_in_few_columns():
+    first, second = compared(COMPARED).to_pylist()
+    assert first == {
+        "regime": "a",
+        "a %": "90.0",
+        "b %": "80.0",
+        "difference [CI]": "+10.00 [+9.99, +10.01] ~",
+        "n": "5",
+        "p": "0.01236",
+        "p corrected": "0.02469",
+        "verdict": "better",
+    }
+    assert (second["b %"], second["difference [CI]"], second["p"]) == ("-", "no dense result", "-")
+    text = compared_caption(COMPARED, "x = 1", "y = 2")
+    assert text.startswith("a: x = 1; b: y = 2; clean test accuracy of confirmed trials")
+    assert "paired by seed, or Welch where marked ~." in text
+    assert "corrected over 2 rows" in text
+    assert "Welch" not in compared_caption(COMPARED.slice(1), "", "")
+
+
+def claim(name, **given):
+    row = {"claim": name, "dataset": "d", "model": "m", "factors": "{}", "statement": f"{name} holds"}
+    row |= {"direction": "above", "threshold": 0.02, "effect": 0.05, "low": 0.03, "high": 0.07, "n": 5}
+    row |= {"interval": "95 % t", "p_value": 0.01, "p_adjusted": 0.02, "verdict": "supported", "reason": None}
+    return {**row, "claim_verdict": "supported", **given}
+
+
+def test_claims_in_few_columns():
+    exact = {"interval": "range", "direction": "within", "p_value": None, "p_adjusted": None}
+    open_ = {"verdict": "not enough data", "reason": "why", "claim_verdict": "not enough data"}
+    answer = pa.Table.from_pylist(
+        [claim("A"), claim("B", direction="below"), claim("C", **exact), claim("D", **open_)]
+    )
+    a, b, c, d = claimed(answer).to_pylist()
+    assert list(a) == ["claim", "statement", "bound", "effect", "n", "p", "verdict"]
+    assert (a["bound"], a["effect"], a["n"], a["p"]) == ("> 2", "+5.0 [+3.0, +7.0]", "5", "0.02")
+    assert (b["bound"], b["verdict"]) == ("< 2", "supported")
+    assert (c["bound"], c["effect"], c["p"]) == ("± 2", "5.0 [3.0, 7.0]", "-")
+    assert d["verdict"] == "not enough data (why)"
+    text = claimed_caption(answer)
+    assert text.startswith("not enough data: D; supported: A, B, C\n")
+    assert "corrected over 3 statements" in text
+
+
+def test_claims_say_what_they_are_of_where_that_differs():
+    answer = pa.Table.from_pylist([claim("A"), claim("A", dataset="e")])
+    assert [row["dataset"] for row in claimed(answer).to_pylist()] == ["d", "e"]
+    assert "model" not in claimed(answer).column_names
+
+
+@pytest.mark.parametrize("format", ["table", "markdown"])
+def test_people_get_the_short_forms(answer, format):
+    for show_it, columns in (
+        (
+            lambda stream: show_best(answer, format, stream),
+            ("configuration", "dense %", "Chosen on validation"),
+        ),
+        (lambda stream: show_compared(COMPARED, "x", "y", format, stream), ("p corrected", "a: x; b: y;")),
+        (
+            lambda stream: show_claims(pa.Table.from_pylist([claim("A")]), format, stream),
+            ("bound", "supported: A"),
+        ),
+    ):
+        stream = Stream()
+        show_it(stream)
+        shown_text = stream.binary().decode()
+        assert all(column in shown_text for column in columns)
+
+
+def test_programs_get_all_of_it(answer):
+    claims = pa.Table.from_pylist([claim("A")])
+    for show_it, whole in (
+        (lambda stream: show_best(answer, "json", stream), answer),
+        (lambda stream: show_compared(COMPARED, "x", "y", "json", stream), COMPARED),
+        (lambda stream: show_claims(claims, "json", stream), claims),
+    ):
+        stream = Stream()
+        show_it(stream)
+        rows = json.loads(stream.binary())
+        assert [list(row) for row in rows] == [whole.column_names] * len(whole)

@@ -29,7 +29,8 @@ from hsl.results.report import images, parameters, pareto
 from hsl.results.report.charts import DRAWINGS, draw
 from hsl.results.report.contents import make_report
 from hsl.results.report.page import as_json, page
-from hsl.results.report.structs import Figure, Report
+from hsl.results.report.structs import Figure, Report, Table
+from hsl.results.show.phrases import NOTHING
 from hsl.sparsity.methods import METHODS
 from hsl.store.store import Store
 
@@ -195,7 +196,9 @@ def test_every_figure_has_a_table_and_says_how_to_read_it(report: Report) -> Non
     for found in report.figures:
         assert found.table.rows
         assert all(len(line) == len(found.table.columns) for line in found.table.rows)
-        assert found.title and found.subtitle and found.caption
+        assert found.title
+        assert found.subtitle
+        assert found.caption
         assert all(panel.rows for panel in found.panels)
         assert set(found.methods) <= report.palette.keys()
 
@@ -357,7 +360,8 @@ def test_curves_are_thinned_and_keep_their_end(tmp_path: Path) -> None:
     store.append("epochs", [epoch_row(epoch=n, val_matched_accuracy=n / 400) for n in range(1, 201)])
     found = [row for row in rows(figure(make_report(store.uri), "curves")) if row["kind"] != "rung"]
     assert 30 <= len(found) <= 41
-    assert found[-1]["kind"] == "ended" and found[-1]["epoch"] == 200
+    assert found[-1]["kind"] == "ended"
+    assert found[-1]["epoch"] == 200
 
 
 def test_images_are_images(tmp_path: Path, report: Report) -> None:
@@ -366,7 +370,8 @@ def test_images_are_images(tmp_path: Path, report: Report) -> None:
     assert [path.name for path in written] == ["difference.svg", "difference.png", "slices.svg", "slices.png"]
     assert written[1].read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     drawn = ElementTree.parse(written[2]).getroot()
-    assert drawn.tag.endswith("svg") and len(drawn.findall(".//{*}path")) > 50
+    assert drawn.tag.endswith("svg")
+    assert len(drawn.findall(".//{*}path")) > 50
     assert "var(" not in written[2].read_text()
 
 
@@ -423,3 +428,307 @@ def test_command_writes_and_loads_neither_torch_nor_ray(tmp_path: Path) -> None:
     )
     assert done.stdout.splitlines() == [str(out), "[]"]
     assert out.read_text().startswith("<!doctype html>")
+
+
+def texts(table: Table, regime: str | None = None) -> list[tuple[str, ...]]:
+    """What stands in the cells of a table, of one regime without its name."""
+    lines = [tuple(cell.text for cell in line) for line in table.rows]
+    return lines if regime is None else [line[1:] for line in lines if line[0] == regime]
+
+
+def t_interval(values: np.ndarray) -> tuple[float, float]:
+    low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
+    return round(100 * low, 3), round(100 * high, 3)
+
+
+def test_the_headline_table_is_the_known_truth(report: Report) -> None:
+    """Accuracies are 80 and 84 % plus noise; sparse noise is 8 and 9 % larger, so intervals pass half a percent."""
+    (table,) = report.sections[0].tables
+    sparse = (
+        "set erk",
+        "+4.00 [+3.98, +4.02]",
+        "▲ better than dense",
+        "84.0 [83.7, 84.3]",
+        "5",
+        "80.0",
+        "1.8e-10",
+    )
+    assert texts(table, "hard") == [
+        ("0", "dense", "", "baseline", "80.00 [79.76, 80.24]", "5", "", "", "lr=0.1", "2.0 s", "hard/dense"),
+        ("0.8", *sparse, "lr=0.1", "2.0 s", "hard/0.8"),
+        ("0.9", *sparse, "lr=0.1", "2.0 s", "hard/0.9"),
+    ]
+    heat = figure(report, "difference")
+    assert texts(heat.table, "easy") == [
+        (sparsity, "+0.00 [-0.02, +0.02]", "5", "= no difference shown") for sparsity in ("0.8", "0.9")
+    ]
+    assert (
+        heat.title
+        == "Sparse is better than dense in 2 and worse in 0 of 4 judged pairs of regime and sparsity"
+    )
+    assert [(row["kind"], row["strength"], row["frame"]) for row in rows(heat)] == [
+        ("gain", 0.06, "none"),
+        ("gain", 0.06, "none"),
+        ("gain", 0.6, "beyond chance"),
+        ("gain", 0.6, "beyond chance"),
+    ]
+    assert heat.scales == {"settings": ["easy", "hard"], "sparsities": ["0.8", "0.9"]}
+
+
+def test_half_a_gain_is_half_as_strong_and_a_loss_is_one(tmp_path: Path) -> None:
+    """In the last regime set is better at 0.8 by 4 points and worse at 0.9 by 2."""
+    store = known_store(tmp_path / "store", regimes=("hard",))
+    lower = [
+        {
+            **row,
+            "sequence": 10_000 + row["sequence"],
+            "test_matched_accuracy": row["test_matched_accuracy"] - 0.06,
+        }
+        for row in store.read("trials").to_pylist()
+        if row["cell"] == "hard/0.9" and row["test_matched_accuracy"]
+    ]
+    store.append("trials", lower)
+    heat = figure(make_report(store.uri), "difference")
+    assert [(row["text"], row["kind"], row["strength"]) for row in rows(heat)] == [
+        ("+4.0", "gain", 0.6),
+        ("-2.0", "loss", 0.33),
+    ]
+    assert "better than dense in 1 and worse in 1 of 2" in heat.title
+
+
+def test_sparsity_points_are_the_known_truth(report: Report) -> None:
+    found = figure(report, "sparsity")
+    assert found.title == "Validation prefers sparsity 0.8 in easy and 0.8 in hard"
+    assert "4 of 8 points confirmed" in found.subtitle
+    hard = list(found.panels[1].rows)
+    assert [(row["kind"], row["method"], row["sparsity"], row["mean"]) for row in hard] == [
+        ("confirmed", "set", "0.8", 84.0),
+        ("unconfirmed", "static", "0.8", 82.0),
+        ("confirmed", "set", "0.9", 84.0),
+        ("unconfirmed", "static", "0.9", 82.0),
+        ("dense", "dense", "0", 80.0),
+    ]
+    low, high = t_interval(0.8 + np.array(NOISE))
+    assert (hard[-1]["low"], hard[-1]["high"], hard[-1]["top"]) == (low, high, high)
+    assert (hard[1]["low"], hard[1]["high"], hard[1]["top"]) == (None, None, 82.0)
+    assert hard[0]["tip"] == "set erk lr=0.1: 84.0 [83.7, 84.3] %, mean of 5 seeds"
+    assert hard[1]["tip"] == "static erk lr=0.1: 82.0 %, unconfirmed, one seed"
+    assert texts(found.table, "hard") == [
+        ("0", "dense", "80.00 [79.76, 80.24]", "5"),
+        ("0.8", "set erk", "84.0 [83.7, 84.3]", "5"),
+        ("0.8", "static erk", "82.0", "1, unconfirmed"),
+        ("0.9", "set erk", "84.0 [83.7, 84.3]", "5"),
+        ("0.9", "static erk", "82.0", "1, unconfirmed"),
+    ]
+
+
+def test_layers_have_a_row_each_with_what_erk_gives_them(report: Report) -> None:
+    found = figure(report, "layers")
+    assert texts(found.table, "easy")[:3] == [
+        ("0.8", "set erk", "conv1", "20.00 [20.00, 20.00]", "5", "20.0", NOTHING),
+        ("0.8", "set erk", "block.conv2", "8.00 [8.00, 8.00]", "5", "8.0", NOTHING),
+        ("0.8", "set erk", "fc", "2.00 [2.00, 2.00]", "5", "2.0", NOTHING),
+    ]
+    assert [row["erk"] for row in found.panels[1].rows] == [10.0, 4.0, 1.0], "that of its own sparsity"
+    assert len(found.table.rows) == 2 * 2 * 3
+
+
+def test_layers_denser_or_sparser_than_erk_are_counted(tmp_path: Path) -> None:
+    """First layers of 0.2 beside references of 0.1, 0.2 / 1.04 and 0.3, each of its own model."""
+    trials = []
+    for model, erk in (("a", 0.1), ("b", 0.2 / 1.04), ("c", 0.3), ("d", 0.201)):
+        for distribution, density, value in (("erk", erk, 0.5), ("global", 0.2, 0.6)):
+            own = {"model": model, "cell": model, "distribution": distribution, "objective": value}
+            own["layer_densities"] = json.dumps({"first": density, "second": 0.5})
+            trials.append(trial_row(**own, test_matched_accuracy=value))
+    found = figure(make_report(filled(tmp_path / "store", trials).uri), "layers")
+    assert (
+        found.title
+        == "The first layer is denser than under ERK in 1, as dense in 2 and sparser in 1 of 4 winners"
+    )
+    assert [next(iter(panel.rows))["erk"] for panel in found.panels] == [10.0, 19.231, 30.0, 20.1]
+    uniform = [{**row, "distribution": "uniform"} if row["distribution"] == "erk" else row for row in trials]
+    found = figure(make_report(filled(tmp_path / "other", uniform).uri), "layers")
+    assert "denser than under uniform in 1" in found.title
+    assert [next(iter(panel.rows))["uniform"] for panel in found.panels] == [10.0, 19.231, 30.0, 20.1]
+
+
+def test_the_front_is_the_known_truth(report: Report) -> None:
+    """Operations are the density, times two for set: the cheapest is static at 0.9, better only set at 0.9."""
+    found = figure(report, "pareto")
+    assert "0.4 times dense in easy and 0.4 times dense in hard" in found.title
+    assert "60 configurations" in found.subtitle
+    assert texts(found.table, "hard") == [
+        ("static erk", "0.9", "0.1", "82.0", "1, unconfirmed"),
+        ("set erk", "0.9", "0.2", "84.0 [83.7, 84.3]", "5"),
+    ]
+    panel = list(found.panels[1].rows)
+    assert [(row["kind"], row["name"], row["flops"]) for row in panel if row["name"]] == [
+        ("front", "static 0.9", 0.1),
+        ("front", "set 0.9", 0.2),
+    ]
+    assert len(panel) == 30
+    assert sum(row["confirmed"] for row in panel) == 3
+    assert all(row["low"] is None for row in panel if row["kind"] == "dominated")
+    low, high = t_interval(0.84 + np.array(NOISE) * 1.09)
+    assert (panel[1]["low"], panel[1]["high"]) == (low, high)
+    assert panel[1]["tip"] == "set erk at 0.9: 84.0 [83.7, 84.3] %, 5 seeds, 0.2 times dense"
+
+
+def test_deciles_are_the_known_truth(report: Report) -> None:
+    found = figure(report, "deciles")
+    assert "above 0 in 1 and below 0 in 0 of 2 regimes" in found.title
+    sparse, dense = list(found.panels[1].rows)[:10], list(found.panels[1].rows)[10:]
+    assert [row["mean"] for row in sparse] == pytest.approx([84.0 - 3 * n for n in range(10)])
+    assert [row["mean"] for row in dense] == pytest.approx([80.0 - 3 * n for n in range(10)])
+    assert {row["method"] for row in dense} == {"dense"}
+    assert [round(a["place"] + b["place"], 6) for a, b in zip(sparse, dense, strict=True)] == list(
+        range(0, 20, 2)
+    )
+    assert all(a["place"] > b["place"] for a, b in zip(sparse, dense, strict=True))
+    assert texts(found.table, "hard")[0] == (
+        *("0", "84.00 [83.76, 84.24]", "80.00 [79.76, 80.24]"),
+        *("+4.00 [+4.00, +4.00]", "5, paired"),
+    )
+    assert len(found.table.rows) == 20
+
+
+def test_a_loss_on_the_hardest_is_counted_below(tmp_path: Path) -> None:
+    report = make_report(known_store(tmp_path / "store", gain=-0.03).uri)
+    assert "above 0 in 0 and below 0 in 1 of 2 regimes" in figure(report, "deciles").title
+
+
+def test_the_audit_is_shown(report: Report) -> None:
+    """18 of 60 exempt trials are behind; Wilson's upper bound of none of 18 is 17.6 %."""
+    found = figure(report, "stopping")
+    (line,) = texts(found.table)
+    assert line == (
+        "rung 4, epoch 4",
+        "84",
+        "24",
+        "60",
+        "1.00 [1.00, 1.00]",
+        "0 of 18",
+        "0.0 [0.0, 17.6]",
+        "0.00",
+        "no",
+    )
+    (bar,) = rows(found)
+    assert bar["rung"] == "rung 4, epoch 4 (n=60)"
+    assert bar["tip"] == "1.00 [1.00, 1.00], 60 exempt trials"
+
+
+def test_cost_is_summed_by_kind(report: Report) -> None:
+    """Every trial took 2 s: per regime 30 were completed, 12 stopped, 15 confirm."""
+    found = figure(report, "cost")
+    assert (
+        found.title
+        == "3.8 min of training, early stopping left out 19 % of the search's epochs; no trial failed"
+    )
+    assert texts(found.table, "easy") == [
+        ("confirm", "15", "0", "30.0 s", "180 of 180"),
+        ("search, completed", "30", "0", "1.0 min", "360 of 360"),
+        ("search, stopped early", "12", "0", "24.0 s", "48 of 144"),
+    ]
+    easy = [row for row in rows(found) if row["setting"] == "easy"]
+    assert [(row["order"], row["time"]) for row in easy] == [(3, 0.5), (0, 1.0), (1, 0.4)]
+    assert found.scales["unit"] == "minutes"
+    assert "No trial failed." in next(section.text for section in report.sections if section.name == "cost")
+    assert missing(report, "cost") == ""
+
+
+def test_failures_are_counted_by_reason(tmp_path: Path) -> None:
+    trials = [trial_row(test_matched_accuracy=0.5, seconds=7200.0)]
+    trials += [trial_row(status="failed", reason="nan", cell=f"c{n}", trial_id=f"n{n}") for n in range(4)]
+    trials += [trial_row(status="failed", reason="x" * 400, cell="c0", trial_id="x0")]
+    report = make_report(filled(tmp_path / "store", trials).uri)
+    (section,) = (section for section in report.sections if section.name == "cost")
+    (table,) = section.tables
+    many, single = texts(table)
+    assert many[:3] == ("nan", "4", "c0, c1, c2, ...")
+    assert many[3].endswith(" n0")
+    assert single[:3] == ("x" * 300, "1", "c0")
+    assert section.text == ()
+    assert "5 trials failed" in figure(report, "cost").title
+    assert figure(report, "cost").scales["unit"] == "hours"
+
+
+def test_reasons_beyond_thirty_are_counted(tmp_path: Path) -> None:
+    trials = [trial_row(status="failed", reason=f"reason {n:02}", seconds=0.0) for n in range(33)]
+    report = make_report(filled(tmp_path / "store", trials).uri)
+    (section,) = (section for section in report.sections if section.name == "cost")
+    assert len(section.tables[0].rows) == 30
+    assert section.tables[0].note == "The first 30 of 33 reasons."
+    assert section.missing == ("No training time is recorded.",)
+
+
+def test_provenance_is_that_of_the_trials(tmp_path: Path, report: Report) -> None:
+    (section,) = (section for section in report.sections if section.name == "provenance")
+    assert section.text == ("Seeds by stage: search: 0; confirm: 1, 2, 3, 4 and 5.",)
+    assert texts(section.tables[0]) == [("114", "abc123", "hsl 0.1.0", NOTHING, NOTHING, NOTHING)]
+    commands = dict(section.listings)["Run it again"].splitlines()
+    assert commands[0] == "git checkout abc123"
+    assert [line.split()[-3:] for line in commands if line.startswith("hsl export")] == [
+        ["easy/0.8", "--out", "winner-easy-0-8"],
+        ["hard/0.8", "--out", "winner-hard-0-8"],
+    ]
+    assert commands[-2:] == ["# as it was started", "# hsl sweep known.yaml"]
+    one = {"git_sha": "a" * 40, "git_dirty": True, "python": "3.11", "versions": {"torch": "2", "x": None}}
+    trials = [trial_row(test_matched_accuracy=0.5, provenance=one, device="cpu") for _ in range(2)]
+    trials += [trial_row(provenance={"hostname": "h", "platform": "p"})]
+    other = make_report(filled(tmp_path / "store", trials).uri)
+    (section,) = (section for section in other.sections if section.name == "provenance")
+    assert texts(section.tables[0]) == [
+        ("2", "a" * 12 + "+", "python 3.11, torch 2", "cpu", NOTHING, NOTHING),
+        ("1", NOTHING, NOTHING, NOTHING, "h", "p"),
+    ]
+    assert section.text[1:] == (
+        "Trials come from more than one commit; the table says which.",
+        "Some trials ran with changes that were not committed (marked +).",
+    )
+    assert "no search space" in " ".join(section.missing)
+
+
+def test_origins_beyond_thirty_are_counted(tmp_path: Path) -> None:
+    trials = [trial_row(test_matched_accuracy=0.5, provenance={"git_sha": f"{n:040}"}) for n in range(32)]
+    report = make_report(filled(tmp_path / "store", trials).uri)
+    (section,) = (section for section in report.sections if section.name == "provenance")
+    assert (len(section.tables[0].rows), section.tables[0].note) == (30, "The first 30 of 32 origins.")
+
+
+def test_curves_are_the_known_truth(report: Report) -> None:
+    """The first trials of a cell in the order of the search; the objective approaches its end as 1 - 2^-epoch."""
+    found = figure(report, "curves")
+    assert "80 trials of the search, of 84" in found.subtitle
+    first = [row for row in found.panels[0].rows if row["kind"] != "rung" and row["trial"] == 0]
+    assert [row["epoch"] for row in first] == [1, 2, 3, 4]
+    assert [row["value"] for row in first] == pytest.approx(
+        [69 / 2, 69 * 3 / 4, 69 * 7 / 8, 69 * 15 / 16], abs=0.06
+    )
+    assert [row["kind"] for row in first] == ["on"] * 3 + ["stopped"]
+    assert first[-1]["tip"] == "rigl erk at 0.8, stopped after 4 epochs"
+    assert texts(found.table, "easy")[0] == (
+        "0.8",
+        "rigl erk",
+        "stopped",
+        "4 of 12",
+        "69.0",
+        "easy/0.8/rigl/0",
+    )
+    assert len(found.table.rows) == 80
+
+
+def test_slices_are_the_known_truth(report: Report) -> None:
+    found = figure(report, "slices")
+    assert found.title.startswith("Within a point of their cell's best: 4 of 24 trials with method set")
+    assert [(panel.title, len(panel.rows)) for panel in found.panels] == [("method", 48), ("training.lr", 48)]
+    gaps = {(row["method"], row["value"]): row["gap"] for row in found.panels[1].rows}
+    by_rate = {0.03: -1.0, 0.1: 0.0, 0.3: -1.0, 0.05: -2.0, 0.2: -3.0, 0.08: -4.0}
+    assert gaps == {
+        **{("set", rate): pytest.approx(gap) for rate, gap in by_rate.items()},
+        **{("static", rate): pytest.approx(gap - 2) for rate, gap in by_rate.items()},
+    }
+    (importance,) = figure(report, "importance").panels
+    assert importance.title == "all regimes (n=48)"
+    assert sum(row["share"] for row in importance.rows) == pytest.approx(100, abs=0.2)
+    assert all(row["low"] <= row["share"] <= row["high"] for row in importance.rows)

@@ -272,3 +272,72 @@ def test_a_grown_budget_adds_what_is_missing(seed: int, done: int) -> None:
         grown.tell(proposal.configuration.id, DONE)
     late = proposals(grown)
     assert len({p.configuration.id for p in [*early, *late]}) == 16
+
+
+def test_what_another_cell_found_comes_first_where_it_is_whole_and_possible_here() -> None:
+    source = study({"method": {"choice": ["set", "rigl"]}, "training.lr": {"loguniform": [0.01, 0.1]}})
+    offers = [
+        {"method": "set"},
+        {"method": "set", "training.lr": 0.05, "training.momentum": 0.5},
+        {"method": "set", "training.lr": 0.05},
+        {"method": "set", "training.lr": 0.05},
+        {"method": "rigl", "training.lr": 0.02},
+        {"method": "rigl", "training.lr": 0.03},
+    ]
+    source.begin_with(offers, 2)
+    first, second, third = (source.ask() for _ in range(3))
+    assert first
+    assert second
+    assert third
+    assert (first.values, first.source, first.number) == (offers[2], "warm_start", 0)
+    assert (second.values, second.source, second.number) == (offers[4], "warm_start", 1)
+    assert third.source != "warm_start"
+
+
+def test_the_best_are_those_that_were_trained_to_the_end() -> None:
+    source = study({"training.lr": {"choice": [0.1, 0.2, 0.3, 0.4, 0.5]}}, method="set")
+    ends = [
+        Outcome("completed", 10, 0.5),
+        Outcome("completed", 10, 0.7),
+        Outcome("stopped", 2, 0.9),
+        Outcome("failed", 0, None),
+        Outcome("completed", 10, math.nan),
+    ]
+    made = proposals(source, None)
+    for proposal, outcome in zip(made, ends, strict=True):
+        source.tell(proposal.configuration.id, outcome)
+    assert [outcome.objective for _, outcome in source.best()] == [0.7, 0.5]
+    assert source.best(1) == [(made[1].values, ends[1])]
+    assert states(source) == [
+        *(TrialState.COMPLETE, TrialState.COMPLETE, TrialState.PRUNED),
+        *(TrialState.FAIL, TrialState.FAIL),
+    ]
+
+
+def test_a_study_is_settled_when_all_have_ended_or_wait() -> None:
+    source = study({"training.lr": {"choice": [0.1, 0.2]}}, method="set")
+    first, second = proposals(source, None)
+    assert source.is_finished
+    assert not source.is_settled
+    source.tell(first.configuration.id, DONE)
+    assert not source.is_settled
+    source.pause(second.configuration.id)
+    assert source.is_settled
+    source.resume(second.configuration.id)
+    assert not source.is_settled
+    source.tell(second.configuration.id, DONE)
+    assert source.is_settled
+
+
+def test_numbers_that_are_taken_are_not_given_twice() -> None:
+    source = study({"training.lr": {"choice": [0.1, 0.2, 0.3, 0.4]}}, method="set")
+    others = proposals(again(source), None)
+    source.remember(others[0].values, others[0].configuration.id, 2)
+    source.remember(others[1].values, others[1].configuration.id, 2)
+    source.remember(others[1].values, others[1].configuration.id, 3)
+    assert source.issued == 2
+    rest = proposals(source, None)
+    assert [proposal.number for proposal in rest] == [1, 3], (
+        "2 was given, and 0 to the one that wanted 2 as well"
+    )
+    assert next(iter(source.frozen())) == others[1].configuration.id

@@ -18,7 +18,7 @@ from hsl.cli import app
 from hsl.errors import NothingMatchedError
 from hsl.simulation.comparison import comparisons, label, setting, shuffled, table
 from hsl.simulation.curves import Curve, by_cell, read_curves, resampled
-from hsl.simulation.replayed import Replay
+from hsl.simulation.replayed import Replay, Running
 from hsl.simulation.rivals import TopAfter
 from hsl.simulation.warm_start import warmed
 from hsl.stopping.kinds import make_judge
@@ -301,3 +301,39 @@ def test_a_replay_imports_neither_torch_nor_ray(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], check=False, timeout=600, capture_output=True)
     assert done.returncode == 0, done.stderr
+
+
+def under_way(kept: float = 1.0) -> Running:
+    """Epochs of 10 s; at 100 s on the clock the trial reported epoch 2, after 20 s of training."""
+    return Running(
+        curve("t", "a", [0.1 * e for e in range(1, 11)], seconds=10.0),
+        stations=(1, 3, 4, 9),
+        next=1,
+        done=20.0,
+        since=100.0,
+        kept=kept,
+    )
+
+
+def test_a_lost_trial_falls_back_to_its_last_checkpoint() -> None:
+    """Lost 25 s after its report, in the middle of epoch 5: with a checkpoint each two epochs, epoch 4 is kept."""
+    trial = under_way()
+    assert trial.fall_back(now=125.0, interval=2.0) == pytest.approx(0.5)
+    assert (trial.kept, trial.done) == (4.0, 40.0)
+    assert trial.row == 4, "epoch 5 is the first station beyond epoch 4"
+    assert trial.seconds() == pytest.approx(10.0)
+
+
+def test_a_checkpoint_that_is_newer_than_the_interval_says_is_kept() -> None:
+    trial = under_way(kept=2.0)
+    assert trial.fall_back(now=125.0, interval=3.0) == pytest.approx(1.5)
+    assert (trial.kept, trial.done) == (3.0, 30.0)
+    trial = under_way(kept=4.25)
+    assert trial.fall_back(now=125.0, interval=3.0) == pytest.approx(0.25)
+    assert (trial.kept, trial.done) == (4.25, pytest.approx(42.5))
+
+
+def test_without_an_interval_nothing_is_trained_again() -> None:
+    trial = under_way()
+    assert trial.fall_back(now=125.0, interval=0.0) == 0.0
+    assert (trial.kept, trial.done, trial.row) == (4.5, pytest.approx(45.0), 4)

@@ -155,7 +155,8 @@ def test_a_judge_gets_the_reports_of_one_sequence_of_epochs_again() -> None:
     assert sorted({epoch for epoch, _ in told}) == list(range(1, 31))
     assert all(value == epoch / 100 for epoch, value in told)
     steps = np.diff([epoch for epoch, _ in told])
-    assert (steps <= 1).all() and (steps < 1).sum() <= found.losses
+    assert (steps <= 1).all()
+    assert (steps < 1).sum() <= found.losses
     back = [told[n + 1][0] for n in np.flatnonzero(steps < 1)]
     assert all(epoch % 5 == 1 for epoch in back), "the first epoch after a checkpoint"
 

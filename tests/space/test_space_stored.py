@@ -166,3 +166,12 @@ def test_a_space_without_baseline_and_early_stopping_continues_its_store() -> No
     space = make_space(STORED | {"baseline": None, "early_stopping": None})
     assert make_space(yaml.safe_load(space_text(space))) == space
     check_continues(space_text(space), space, "store")
+
+
+def test_a_baseline_that_is_added_hides_no_other_difference() -> None:
+    without = make_space(STORED | {"baseline": None}).model_dump(mode="json")
+    given = make_space(STORED | {"seed": 1, "objective": "clean", "init": "dense", "name": "u"})
+    found = "\n".join(differences(without, given.model_dump(mode="json")))
+    for line in ("seed: stored 0", "objective: stored matched", "init: stored sparse", "name: stored t"):
+        assert line in found
+    assert "baseline" not in found

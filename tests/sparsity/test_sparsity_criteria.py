@@ -48,3 +48,27 @@ def test_random_draws_from_its_own_generator():
 def test_missing_gradients_are_said(name):
     with pytest.raises(MethodError, match="reads gradients"):
         CRITERIA[name](Signals(torch.zeros(2), None, GENERATOR))
+
+
+def test_signed_magnitude_ranks_each_sign_by_itself():
+    """Active: 3, 0, 2 (positive, zero among them) and -1, -4; the inactive 9 and -9 score 2."""
+    weight = torch.tensor([[3.0, -1.0], [0.0, 2.0], [-4.0, 9.0], [-9.0, 5.0]])
+    mask = torch.tensor([[True, True], [True, True], [True, False], [False, False]])
+    scores = CRITERIA["signed_magnitude"](Signals(weight, None, GENERATOR, mask))
+    expected = [[2.5 / 3, 0.25], [0.5 / 3, 1.5 / 3], [0.75, 2], [2, 2]]
+    assert scores.flatten().tolist() == pytest.approx(torch.tensor(expected).flatten().tolist())
+
+
+def test_signed_magnitude_without_a_mask_ranks_all():
+    """One of a sign is in the middle of its ranks; of equal ones the first is the lowest."""
+    scores = CRITERIA["signed_magnitude"](Signals(torch.tensor([0.5, -7.0, 0.5]), None, GENERATOR))
+    assert scores.tolist() == [0.25, 0.5, 0.75]
+
+
+def test_products_and_sums_of_weight_and_gradient():
+    signals = Signals(torch.tensor([-2.0, 3.0]), torch.tensor([4.0, 5.0]), GENERATOR)
+    assert CRITERIA["grasp"](signals).tolist() == [-8, 15]
+    assert CRITERIA["synflow"](signals).tolist() == [8, 15]
+    assert CRITERIA["synflow"](signals).dtype == torch.float64
+    assert CRITERIA["magnitude_and_gradient"](signals).tolist() == [6, 8]
+    assert CRITERIA["momentum"](signals).tolist() == [4, 5]

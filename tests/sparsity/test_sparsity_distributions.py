@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hsl.errors import InfeasibleError, UnknownNameError
-from hsl.sparsity.distributions.allocate import DISTRIBUTIONS, allocate, non_zeros
+from hsl.sparsity.distributions.allocate import DISTRIBUTIONS, allocate, non_zeros, share_out
 from hsl.sparsity.distributions.budget import Budget
 from hsl.sparsity.distributions.formulas import er, erk, uniform, uniform_plus
 from hsl.sparsity.distributions.ranked import global_
@@ -277,3 +277,42 @@ def test_gradual_budgets_never_fall_below_the_final_ones():
         counts = budget.counts(1 - (1 - step / 200) ** 3, ceilings=before)
         assert all(budget.counts()[name] <= counts[name] <= before[name] for name in shapes)
         before = counts
+
+
+@pytest.mark.parametrize(
+    ("total", "weights", "ceilings", "shares"),
+    [
+        (10, {"a": 1, "b": 1, "c": 2}, {"a": 10, "b": 10, "c": 10}, {"a": 3, "b": 2, "c": 5}),
+        (10, {"a": 8, "b": 1, "c": 1}, {"a": 4, "b": 10, "c": 10}, {"a": 4, "b": 3, "c": 3}),
+        (9, {"a": 6, "b": 2, "c": 1}, {"a": 2, "b": 3, "c": 9}, {"a": 2, "b": 3, "c": 4}),
+        (6, {"a": 0, "b": 0}, {"a": 2, "b": 10}, {"a": 2, "b": 4}),
+        (4, {"a": 1, "b": 1}, {"a": 2, "b": 2}, {"a": 2, "b": 2}),
+        (5, {"a": 1, "b": 0}, {"a": 3, "b": 9}, {"a": 3, "b": 2}),
+        (0, {"a": 1, "b": 1}, {"a": 2, "b": 2}, {"a": 0, "b": 0}),
+    ],
+)
+def test_shares_in_proportion_below_their_ceilings(total, weights, ceilings, shares):
+    assert share_out(total, weights, ceilings) == shares
+
+
+FOURS = {"a": (4,), "b": (4,)}
+
+
+def test_counts_stay_between_their_limits():
+    halves_of = {"a": 0.5, "b": 0.5}
+    assert allocate(halves_of, FOURS, 0.5, floors={"a": 3, "b": 0}) == {"a": 3, "b": 1}
+    assert allocate(halves_of, FOURS, 0.5, ceilings={"a": 1, "b": 4}) == {"a": 1, "b": 3}
+    for limits in ({"floors": {"a": 3, "b": 2}}, {"ceilings": {"a": 1, "b": 2}}):
+        with pytest.raises(InfeasibleError, match="asks for 4"):
+            allocate(halves_of, FOURS, 0.5, **limits)
+
+
+def test_densities_may_miss_the_sparsity_by_a_weight_per_layer():
+    assert sum(allocate({"a": 0.75, "b": 0.75}, FOURS, 0.5).values()) == 4
+    assert sum(allocate({"a": 0.25, "b": 0.25}, FOURS, 0.5).values()) == 4
+    with pytest.raises(InfeasibleError, match=r"leave 7\.0 non-zeros"):
+        allocate({"a": 1.0, "b": 0.75}, FOURS, 0.5)
+
+
+def test_equal_remainders_are_taken_back_from_the_last():
+    assert allocate({"a": 0.75, "b": 0.75}, FOURS, 0.375) == {"a": 3, "b": 2}

@@ -65,7 +65,9 @@ def test_rows_keep_the_module_its_name_and_its_hooks():
     sparsifier = sparsified(model)
     assert sparsifier.finalize("csr") is model
     model(torch.rand(3, 128))
-    assert model[0] is first and isinstance(first, nn.Linear) and seen == [1]
+    assert model[0] is first
+    assert isinstance(first, nn.Linear)
+    assert seen == [1]
     assert list(model.state_dict()) == names
 
 

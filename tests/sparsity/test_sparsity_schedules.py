@@ -5,11 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsl.sparsity.schedules import (
+    AlternatingSchedule,
     DropAndGrowSchedule,
     GradualSchedule,
     cosine_drop_fraction,
     cubic_progress,
     round_progress,
+    stepwise_fraction,
     to_step,
 )
 
@@ -84,3 +86,46 @@ def test_rounds_that_keep_four_fifths(rounds, density):
     sparsity = 1 - 0.8**rounds
     assert 1 - sparsity * round_progress(sparsity, rounds, rounds) == pytest.approx(density, abs=1e-6)
     assert 1 - sparsity * round_progress(sparsity, 1, rounds) == pytest.approx(0.8)
+
+
+def test_the_mutation_of_mest_is_halved_and_ends():
+    """Over 120 epochs: 0.4 before epoch 90, 0.2 from there, nothing from 120."""
+    expected = {0: 0.4, 89: 0.4, 90: 0.2, 119: 0.2, 120: 0.0, 121: 0.0}
+    assert {step: stepwise_fraction(step, 0.4, 120) for step in expected} == expected
+
+
+def test_a_cosine_ends_where_it_is_told_to():
+    assert [cosine_drop_fraction(step, 0.5, 8, 0.1) for step in (0, 4, 8, 9)] == pytest.approx(
+        [0.5, 0.3, 0.1, 0.1]
+    )
+    assert cosine_drop_fraction(9, 0.5, 8) == 0.0
+
+
+def test_decays_of_moving_non_zeros():
+    made = DropAndGrowSchedule.from_fractions(0.4, 0.1, 0.8, 100, decay="stepwise")
+    assert made == DropAndGrowSchedule(0.4, 10, 80, "stepwise", 0.0)
+    assert [made.fraction(step) for step in (0, 59, 60, 80)] == [0.4, 0.4, 0.2, 0.0]
+    constant = DropAndGrowSchedule.from_fractions(0.4, 0.1, 0.8, 100, decay="constant")
+    assert [constant.fraction(step) for step in (0, 40, 79)] == [0.4] * 3
+    cosine = DropAndGrowSchedule.from_fractions(0.4, 0.1, 0.8, 100, final=0.2)
+    assert [cosine.fraction(step) for step in (0, 40, 80)] == pytest.approx([0.4, 0.3, 0.2])
+    assert DropAndGrowSchedule.from_fractions(0.4, 0.001, 0.8, 100).interval == 2
+    assert DropAndGrowSchedule.from_fractions(0.4, 0.1, 0.8, 100).fraction(80) == 0.0
+
+
+def test_gradual_pruning_from_an_initial_sparsity():
+    schedule = GradualSchedule(start=0, end=10, interval=1, initial=0.5)
+    assert [schedule.progress(step) for step in (0, 5, 10)] == [0.5, 0.9375, 1.0]
+    late = GradualSchedule(start=5, end=10, interval=1)
+    assert [late.progress(step) for step in (0, 5)] == [0.0, 0.0]
+    made = GradualSchedule.from_fractions(0.1, 0.8, 0.05, 200, initial=0.25)
+    assert made == GradualSchedule(20, 160, 10, 0.25)
+
+
+def test_phases_take_turns_and_the_last_is_sparse():
+    schedule = AlternatingSchedule(start=3, interval=2, end=10)
+    found = {step: change for step in range(14) if (change := schedule.change_after(step))}
+    assert found == {3: "sparse", 5: "dense", 7: "sparse", 9: "dense", 10: "sparse"}
+    assert AlternatingSchedule.from_fractions(0.1, 0.9, 0.05, 100) == AlternatingSchedule(10, 5, 90)
+    assert AlternatingSchedule.from_fractions(0.0, 0.9, 0.0, 100) == AlternatingSchedule(1, 1, 90)
+    assert AlternatingSchedule.from_fractions(0.9, 0.5, 0.1, 1) == AlternatingSchedule(1, 1, 1)

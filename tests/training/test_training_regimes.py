@@ -50,12 +50,14 @@ def test_free_training_sees_each_sample_in_one_of_so_many_epochs(tmp_path: Path)
 
     loss.__class__ = Recorded
     train(trainer)
-    assert trainer.total_steps == len(seen) == 24 and [epochs.count(e) for e in range(1, 7)] == [4] * 6
+    assert trainer.total_steps == len(seen) == 24
+    assert [epochs.count(e) for e in range(1, 7)] == [4] * 6
     for first in range(0, 24, 3):
         assert len(set(seen[first : first + 3])) == 1
     everyone = set(trainer.train_samples.at(1).ids.tolist())
     for cycle in (seen[:12], seen[12:]):
-        assert set().union(*cycle) == everyone and len(set(cycle)) == 4
+        assert set().union(*cycle) == everyone
+        assert len(set(cycle)) == 4
     assert set(seen[:12]) != set(seen[12:])
     assert trainer.history[-1]["train_accuracy"] > 0.5
 

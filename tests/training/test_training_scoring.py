@@ -219,7 +219,8 @@ def test_models_that_are_given_wrong_labels_find_them(tmp_path: Path) -> None:
     data = load_data("digits", made.split, "cpu")
     noisy, is_wrong = labels_as_trained(data, noise)
     trained = build_trainer(made, 0).train_samples.at(1)
-    assert trained.labels.equal(noisy.train.labels) and noisy.test is data.test
+    assert trained.labels.equal(noisy.train.labels)
+    assert noisy.test is data.test
     table = read_table(uri).sort_by("id")
     ids = all_samples(data).ids
     listed = dict(zip(table["id"].to_pylist(), table["is_wrong"].to_pylist(), strict=True))
