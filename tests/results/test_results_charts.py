@@ -109,7 +109,7 @@ def test_sparsities_are_in_their_order_and_dense_is_a_line_across() -> None:
     assert all(each == x for each in more)
     assert {"field": "kind", "oneOf": ["dense"]} in filters("sparsity")
     assert {"field": "kind", "oneOf": ["confirmed", "unconfirmed"]} in filters("sparsity")
-    assert [each["sort"] for each in encodings("sparsity", "xOffset")][0] == ["set", "rigl"]
+    assert encodings("sparsity", "xOffset")[0]["sort"] == ["set", "rigl"]
     assert x["axis"]["labelAngle"] == 0
 
 
