@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hsl.results.results import Results, load_results
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["Results", "__version__", "load_results"]
 

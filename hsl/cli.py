@@ -16,14 +16,14 @@ from hsl import __version__
 from hsl.commands.answers import ANSWERS
 from hsl.commands.cluster import cluster as cluster_
 from hsl.commands.edge import print_traceback
-from hsl.commands.evaluate import evaluate
+from hsl.commands.evaluate import EvaluateCommand, evaluate
 from hsl.commands.logs import logs
 from hsl.commands.options import Format, OutFormat
 from hsl.commands.preview import preview
 from hsl.commands.replay import replay
 from hsl.commands.report import report
 from hsl.commands.rows import show_rows
-from hsl.commands.startup import ANSWERING, spare_pandas
+from hsl.commands.startup import ANSWERING, TRAINING, spare_pandas
 from hsl.commands.status import status
 from hsl.commands.sweep import plan, sweep
 from hsl.commands.training import score, train
@@ -62,10 +62,14 @@ def _options(
         raise typer.Exit
     if context.invoked_subcommand in ANSWERING:
         spare_pandas()
+    if context.invoked_subcommand in TRAINING:
+        from hsl.training.allocator import keep_freed_memory  # noqa: PLC0415  imports ctypes
+
+        keep_freed_memory()
 
 
 for _command in (plan, sweep, train, score, *ANSWERS, evaluate, logs, preview, replay, report, status):
-    app.command()(_command)
+    app.command(cls=EvaluateCommand if _command is evaluate else None)(_command)
 app.command("cluster")(cluster_)
 
 

@@ -66,6 +66,10 @@ class StoreError(HslError):
     """A result store that is missing, damaged, in use, or belongs to another search space."""
 
 
+class DamagedError(StoreError):
+    """A file that holds something else than what was written into it."""
+
+
 class LeaseError(StoreError):
     """A store that another sweep writes to."""
 

@@ -6,13 +6,17 @@ credentials is refused. What a URI may say after its ``?`` is listed in `OPTIONS
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from uuid import uuid4
 
 import pyarrow as pa
 from pyarrow import fs
@@ -56,6 +60,9 @@ _CREDENTIAL = re.compile(r"(?i)sig|s[ptvre]|spr|.*(secret|token|key|passw|creden
 
 UNREACHABLE = (OSError, pa.ArrowException)
 """What a file system raises that cannot be used now; that of Azure does not keep to the former."""
+
+TEMPORARY = ".tmp-"
+"""How the name of a file or folder begins that is being written."""
 
 
 def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
@@ -116,6 +123,87 @@ def exists(uri: str) -> bool:
     """
     filesystem, path = open_filesystem(uri)
     return bool(filesystem.get_file_info(path).type != fs.FileType.NotFound)
+
+
+def place(uri: str, content: bytes | pa.Buffer) -> None:
+    """Make `content` the file at `uri` at once: readers find the old file or the whole new one, also after a power cut.
+
+    Args:
+        uri: Path or URI of the file.
+        content: What it shall hold.
+
+    Raises:
+        OSError: If it cannot be written; the old file is there then.
+    """
+    place_on(*open_filesystem(uri), content)
+
+
+def place_on(filesystem: fs.FileSystem, path: str, content: bytes | pa.Buffer) -> None:
+    """`place` on a file system that is open already: by a rename, or by the single put of an object store."""
+    if isinstance(filesystem, fs.LocalFileSystem):
+        with placed(Path(path)) as scratch:
+            scratch.write_bytes(content)
+        return
+    with filesystem.open_output_stream(path) as stream:
+        stream.write(content)
+
+
+@contextlib.contextmanager
+def placed(target: Path) -> Iterator[Path]:
+    """Make a file or folder of the local disk in a place beside `target`, which it takes at the end of the context.
+
+    Everything is on the disk before the name is, and the name is on the disk before the context ends. A folder
+    takes the place of no other: remove that before. After an error nothing is left.
+
+    Args:
+        target: Where it shall be; its folder is made where there is none.
+
+    Yields:
+        Where to write: a name that does not exist yet, with the suffix of `target`.
+    """
+    _make_folder(target.parent)
+    scratch = target.with_name(f"{TEMPORARY}{uuid4().hex}{target.suffix}")
+    try:
+        yield scratch
+        settle(scratch, target)
+    finally:
+        if scratch.is_dir():
+            shutil.rmtree(scratch, ignore_errors=True)
+        else:
+            scratch.unlink(missing_ok=True)
+
+
+def settle(scratch: Path, target: Path) -> None:
+    """Rename a local file or folder that is complete: its content is on the disk before, its name afterwards."""
+    for folder, _, files in os.walk(scratch):
+        for name in files:
+            _sync(Path(folder, name))
+        _sync(Path(folder))
+    if scratch.is_file():
+        _sync(scratch)
+    scratch.replace(target)
+    _sync(target.parent)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make `folder` and those above it; the names of new ones are on the disk then."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync(folder.parent)
+
+
+def _sync(path: Path) -> None:
+    """Wait until the content of a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # file systems that know no syncing of folders
+            raise
+    finally:
+        os.close(handle)
 
 
 def _split(uri: str) -> tuple[str, str]:

@@ -26,6 +26,12 @@ def out_of_memory(error: object) -> str:
     return f"out of memory: {said}; try a smaller training.batch_size or fewer trials at once (resources)"
 
 
+def in_one_line(reason: str) -> str:
+    """What a reason says, without the lines of code of a traceback: its last line then, else its first."""
+    lines = reason.strip().splitlines() or [""]
+    return lines[-1] if lines[0].startswith("Traceback") else lines[0]
+
+
 def reason_of_loss(timeout: float | None, silent: float, error: object) -> str:
     """Why a trial that lost its workers has failed.
 

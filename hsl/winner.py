@@ -13,13 +13,13 @@ import yaml
 from pydantic import ValidationError
 
 from hsl.errors import NothingMatchedError, StoreError
-from hsl.filesystems import join, open_filesystem
+from hsl.filesystems import join, open_filesystem, place
 from hsl.results.inspect import inspect
 from hsl.space.load import make_space
 from hsl.space.schema import SearchSpace
 from hsl.space.stored import readable, stored_space
 from hsl.store.documents import document
-from hsl.store.files import replace, reported
+from hsl.store.files import reported
 from hsl.store.store import Store
 from hsl.training.configuration import Configuration
 from hsl.training.names import unescaped
@@ -91,7 +91,7 @@ def pinned_space(store: Store, cell: str) -> str:
     """
     space = stored_space(store, "the winner's defaults are unknown; restore it")
     winner = find_winner(store, cell)
-    with readable(store):
+    with readable(store.uri):
         content = _content(space, winner, cell)
         described = only_configuration(make_space(content, source=cell))
     if described != winner.configuration:
@@ -110,7 +110,7 @@ def _content(space: SearchSpace, winner: Winner, cell: str) -> dict[str, Any]:
     own = () if dense else ("method", "distribution", "sparsity")
     kept = ("split", "training", "confirm", "sampler", "objective", "evaluation", "resources", "seed")
     return {
-        "name": _file_name(f"{space.name}-{cell}"),
+        "name": re.sub(r"[^A-Za-z0-9._-]+", "-", f"{space.name}-{cell}"),
         "dataset": chosen["dataset"],
         "model": chosen["model"],
         "regimes": {winner.regime: chosen["regime"] | _objective(space, winner.regime)},
@@ -137,10 +137,6 @@ def _tuned(space: Row, chosen: Row) -> dict[str, Any]:
         if value != space["training"].get(name)
     }
     return {**training, **{f"method.{name}": value for name, value in chosen["hyperparameters"].items()}}
-
-
-def _file_name(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)
 
 
 def network(store: Store, uri: str, cell: str, checkpoint: str = "final") -> bytes:
@@ -245,6 +241,6 @@ def export(uri: str, cell: str, folder: str | Path, checkpoint: str = "final") -
         raise StoreError(f"{', '.join(existing)} exists and is not replaced; choose another folder")
     text, content = pinned_space(store, cell), network(store, uri, cell, checkpoint)
     with reported(str(folder)):
-        replace(space, text.encode())
-        replace(file, content)
+        place(str(space), text.encode())
+        place(str(file), content)
     return space, file

@@ -11,7 +11,10 @@ def amount(budget: str, value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words: ``45 s``, ``12 min``, ``3.5 h``."""
+    """Seconds in the unit that people would use: ``0.25 s``, ``45 s``, ``12.5 min``, ``3.5 h``, ``2.0 d``."""
     if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+        return f"{round(seconds, 2):.3g} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.3g} min"
+    hours = seconds / 3600
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} d"

@@ -1,23 +1,27 @@
-"""Settings that every test shares: one torch thread, so that the suite is quick and repeatable on small machines."""
+"""What every test shares: one torch thread, the order of the modules, and which skips there may be."""
 
 import os
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
+# Tests start many processes; none of them is to compile hsl anew, nor pytest the tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 from collections.abc import Iterator
 
 import pytest
-import torch
 
 from hsl.registry import PLUGINS
 
-pytest_plugins = ["sweeps"]
+sys.dont_write_bytecode = False
+pytest_plugins = ["sweeps", "tiers"]
 
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
-    torch.set_num_threads(1)
+    if "torch" in sys.modules:  # one that is imported later reads OMP_NUM_THREADS
+        sys.modules["torch"].set_num_threads(1)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -26,11 +30,3 @@ def plug_ins_as_in_python() -> Iterator[None]:
     os.environ.pop(PLUGINS, None)
     yield
     os.environ.pop(PLUGINS, None)
-
-
-LONG = ("test_readme", "test_driver_sweep")
-"""Modules that take longest: first, so that none of them runs alone at the end while other processes are idle."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not item.path.stem.startswith(LONG))

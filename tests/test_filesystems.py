@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from pyarrow import fs
 
 from hsl.errors import StoreError
-from hsl.filesystems import absolute, exists, join, open_filesystem, with_suffix
+from hsl.filesystems import absolute, exists, join, open_filesystem, place, placed, with_suffix
 from hsl.provenance import redact
 
 S3 = "s3://bucket/hsl?endpoint_override=127.0.0.1%3A9&scheme=http"
@@ -132,3 +136,101 @@ def test_a_region_that_cannot_be_looked_up_is_that_of_the_environment(
 def test_exists(tmp_path: Path) -> None:
     assert exists(f"file://{tmp_path}")
     assert not exists(str(tmp_path / "a"))
+
+
+class Crash(BaseException):
+    """What a killed process looks like from within."""
+
+
+def test_a_file_appears_with_its_folders_and_is_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "folder" / "a"
+    place(str(file), b"old")
+    place(f"file://{file}", pa.py_buffer(b"new"))
+    assert file.read_bytes() == b"new"
+    assert [found.name for found in file.parent.iterdir()] == ["a"]
+
+
+def test_a_crash_before_the_rename_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "a"
+    place(str(file), b"old")
+
+    def crash(*_: object) -> None:
+        raise Crash
+
+    monkeypatch.setattr(Path, "replace", crash)
+    with pytest.raises(Crash):
+        place(str(file), b"new")
+    monkeypatch.undo()
+    assert file.read_bytes() == b"old"
+    assert [found.name for found in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    place(str(file), b"old")
+    code = f"""
+import os
+import os
+import subprocess
+import sys
+from pathlib import Path
+from hsl.filesystems import place
+Path.replace = lambda *_: os._exit(9)
+place({str(file)!r}, b"new")
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=600).returncode == 9
+    assert file.read_bytes() == b"old"
+
+
+def test_two_writers_do_not_share_a_scratch_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One writer begins and ends while another is between writing and renaming."""
+    file = tmp_path / "a"
+    rename = Path.replace
+
+    def overtaken(scratch: Path, target: Path) -> None:
+        monkeypatch.undo()
+        place(str(file), b"other")
+        rename(scratch, target)
+
+    monkeypatch.setattr(Path, "replace", overtaken)
+    place(str(file), b"own")
+    assert file.read_bytes() == b"own"
+
+
+@pytest.mark.parametrize("is_folder", [False, True], ids=["file", "folder"])
+def test_everything_is_on_the_disk_before_its_name_and_the_name_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_folder: bool
+) -> None:
+    """The order of the calls to the system is what a power cut finds: content, rename, folder."""
+    calls: list[str] = []
+    sync, rename = os.fsync, os.replace
+
+    def synced(handle: int) -> None:
+        calls.append(f"sync {Path(f'/proc/self/fd/{handle}').readlink().name}")
+        sync(handle)
+
+    def renamed(source: Path, target: Path) -> None:
+        calls.append("rename")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", renamed)
+    with placed(tmp_path / "new" / "a") as scratch:
+        if is_folder:
+            scratch.mkdir()
+        for file in (scratch / "b", scratch / "c") if is_folder else (scratch,):
+            file.write_bytes(b"x")
+    content = ["b", "c", scratch.name] if is_folder else [scratch.name]
+    assert calls[0] == f"sync {tmp_path.name}", "the new folder's own name"
+    assert sorted(calls[1 : 1 + len(content)]) == sorted(f"sync {name}" for name in content)
+    assert calls[1 + len(content) :] == ["rename", "sync new"]
+
+
+def test_nothing_is_left_of_a_folder_that_failed(tmp_path: Path) -> None:
+    with pytest.raises(Crash), placed(tmp_path / "a") as scratch:
+        scratch.mkdir()
+        (scratch / "b").touch()
+        raise Crash
+    assert list(tmp_path.iterdir()) == []

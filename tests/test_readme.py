@@ -13,6 +13,8 @@ import pytest
 
 from hsl.store.rows import markdown
 
+pytestmark = pytest.mark.timeout(1800)  # for all commands, before the first of these tests
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
@@ -48,17 +50,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def answers(folder: Path) -> dict[str, subprocess.CompletedProcess[str]]:
+    """What the commands say, one after the other as they stand: some use what an earlier one has made."""
+    return {line: run(folder, shlex.split(line)[1:]) for line in shell_lines()}
+
+
 def run(folder: Path, arguments: list[str]) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "HSL_CACHE": str(folder / "cache")}
     command = [sys.executable, "-m", "hsl.cli", *arguments]
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=150, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
 
 
 @pytest.mark.parametrize("line", shell_lines())
-def test_commands_run(line: str, folder: Path) -> None:
-    done = run(folder, shlex.split(line)[1:])
+def test_commands_run(line: str, answers: dict[str, subprocess.CompletedProcess[str]]) -> None:
+    done = answers[line]
     assert done.returncode == 0, done.stderr
     assert done.stdout
 

@@ -152,4 +152,4 @@ def test_no_file_is_long() -> None:
 @pytest.mark.parametrize("module", LIGHT)
 def test_light_modules_import_neither_torch_nor_ray(module: str) -> None:
     program = f"import sys, {module}; sys.exit(bool({{'torch', 'ray'}} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=600).returncode == 0

@@ -48,7 +48,7 @@ StoreUri = Annotated[
     str, typer.Argument(metavar="STORE", help="Result store of a sweep.", show_default=False)
 ]
 
-
+Device = Annotated[str | None, typer.Option(help="Torch device.", show_default="cuda if there is one")]
 ClusterFile = Annotated[
     str | None,
     typer.Option(

@@ -6,13 +6,11 @@ from typing import Annotated
 
 import typer
 
-from hsl.commands.options import Format, OutFormat
+from hsl.commands.options import Format, OutFormat, SpaceFile
 
 
 def preview(
-    space: Annotated[
-        str, typer.Argument(metavar="SPACE", help="Search space, a YAML file.", show_default=False)
-    ],
+    space: SpaceFile,
     overrides: Annotated[
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, for example dataset=digits."),

@@ -1,4 +1,4 @@
-"""What makes commands that only ask a store start quickly."""
+"""What the command line sets in its own process: quick answers, and memory that is kept for trainings."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ ANSWERING = frozenset(
     )
 )
 """Commands that neither train nor load a network."""
+
+
+TRAINING = frozenset(("evaluate", "score", "train"))
+"""Commands that train or attack networks in their own process."""
 
 
 class _NoPandas(MetaPathFinder):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,7 +20,12 @@ from hsl.commands.options import (
     StoreOption,
 )
 from hsl.commands.rows import show_rows
-from hsl.errors import ExitCode, HslError
+from hsl.errors import ExitCode, HslError, printable
+
+if TYPE_CHECKING:
+    from hsl.driver.sweep import SweepReport
+
+SHOWN_REASONS = 3
 
 
 def plan(
@@ -124,19 +129,30 @@ def sweep(
     except KeyboardInterrupt:
         typer.echo(f"interrupted; everything so far is in {uri}, the same command continues", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    if ended.ended or not ended.left:
+    if ended.completed or not (ended.failed or ended.left):
         best(uri, metric=loaded.objective)
     typer.echo(f"{ended.trained} trials trained in this run; results in {uri}", err=True)
     if ended.left:
         typer.echo(f"{ended.left}; raise it and run the same command to continue", err=True)
     if ended.failed:
-        typer.echo(
-            f"{ended.failed} trials failed: hsl query {shlex.quote(uri)} "
-            f"\"SELECT cell, trial_id, reason FROM trials WHERE status = 'failed'\"; "
-            "--retry-failed trains them again",
-            err=True,
-        )
+        typer.echo(_failures(ended, uri), err=True)
         raise typer.Exit(ExitCode.FAILED_TRIALS)
+
+
+def _failures(ended: SweepReport, uri: str) -> str:
+    """How many trials failed, the most frequent reasons, and what to do."""
+    none = "" if ended.completed else ", and none was completed"
+    reasons = "".join(
+        f"\n  {count} x {printable(reason)}" for reason, count in list(ended.reasons.items())[:SHOWN_REASONS]
+    )
+    more = len(ended.reasons) - SHOWN_REASONS
+    others = f"\n  and {more} other reasons" if more > 0 else ""
+    return (
+        f"{ended.failed} trials failed{none}:{reasons}{others}\n"
+        f"each of them: hsl query {shlex.quote(uri)} "
+        "\"SELECT cell, trial_id, reason FROM trials WHERE status = 'failed'\"; "
+        "--retry-failed trains them again"
+    )
 
 
 def _recorded_rates(store: str) -> Any:

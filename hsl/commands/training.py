@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from hsl.commands.edge import check_target
-from hsl.commands.options import Format, OutFormat, Overrides, Part, SpaceFile
+from hsl.commands.options import Device, Format, OutFormat, Overrides, Part, SpaceFile
 from hsl.commands.rows import show_rows
 
 
@@ -15,9 +15,7 @@ def train(
     space: SpaceFile,
     overrides: Overrides = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed.")] = 0,
-    device: Annotated[
-        str | None, typer.Option(help="Torch device.", show_default="cuda if there is one")
-    ] = None,
+    device: Device = None,
     out: Annotated[str | None, typer.Option(help="Write the trained network here (safetensors).")] = None,
     format: OutFormat = Format.TABLE,
 ) -> None:
@@ -66,9 +64,7 @@ def score(
     top: Annotated[int, typer.Option(min=1, max=100, help="How many of the hardest and easiest.")] = 10,
     out: Annotated[str | None, typer.Option(help="Write the scores of all samples here (Parquet).")] = None,
     sheet: Annotated[str | None, typer.Option(help="Draw the hardest and easiest images here (PNG).")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Torch device.", show_default="cuda if there is one")
-    ] = None,
+    device: Device = None,
     format: OutFormat = Format.TABLE,
 ) -> None:
     """Score the difficulty of every sample without Ray, and show the hardest and the easiest."""
@@ -84,7 +80,7 @@ def score(
     scores = make_scores(asked, store, device or default_device(), lambda line: typer.echo(line, err=True))
     shown = extremes(scores, str(split), top)
     if out:
-        from hsl.training.data.score_files import write_table  # noqa: PLC0415
+        from hsl.training.data.score_tables import write_table  # noqa: PLC0415
 
         write_table(out, scores)
     if sheet:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hsl.driver.jobs import Jobs
 from hsl.planning.job import Job
 from hsl.planning.plan import Cell, Plan
-from hsl.prepare.inputs import Needs
+from hsl.results.dense import shared_key
 from hsl.results.sequential import confidence_of_looks, is_decided
 from hsl.results.stats import mean_interval
 from hsl.search.dominance import ranked
-from hsl.space.axes import is_sparsification
 from hsl.space.schema import SearchSpace
 from hsl.space.sections import COST_COLUMNS, DIRECTIONS, Confirm
 from hsl.store.documents import mapping
@@ -56,13 +55,13 @@ def confirm_seeds(space: SearchSpace) -> list[int]:
     return [space.seed + 1 + index for index in range(space.confirm.seeds)]
 
 
-def confirm_jobs(plan: Plan, rows: Sequence[Row], needs: Needs, confirmed: Sequence[Row] = ()) -> list[Job]:
+def confirm_jobs(plan: Plan, rows: Sequence[Row], jobs: Jobs, confirmed: Sequence[Row] = ()) -> list[Job]:
     """Jobs of the confirm stage, cell by cell: those that have ended and those that are known to be needed.
 
     Args:
         plan: The cells, how many configurations and seeds.
         rows: Ended trials of the search.
-        needs: Makes the jobs.
+        jobs: Makes the jobs.
         confirmed: Ended trials of the confirm stage.
     """
     chosen = [
@@ -72,7 +71,7 @@ def confirm_jobs(plan: Plan, rows: Sequence[Row], needs: Needs, confirmed: Seque
     ]
     counts = seeds_needed(plan.space, chosen, confirmed)
     return [
-        needs.job(
+        jobs.make(
             candidate.cell, "confirm", configuration, seed, mapping(candidate.row, "trials", "parameters")
         )
         for candidate, count in zip(chosen, counts, strict=True)
@@ -108,7 +107,7 @@ def seeds_needed(space: SearchSpace, chosen: Sequence[Candidate], confirmed: Seq
         return [confirm.seeds] * len(chosen)
     found = _by_candidate(confirmed)
     confidence = confidence_of_looks(confirm.looks)
-    dense = {_shared(c.cell): c for c in chosen if c.cell.baseline and c.place == 0}
+    dense = {shared_key(c.cell.levels): c for c in chosen if c.cell.baseline and c.place == 0}
     counts = [
         _needed(
             space.confirm, c.cell.baseline, found.get(_key(c), {}), _reference(c, dense, found), confidence
@@ -117,10 +116,10 @@ def seeds_needed(space: SearchSpace, chosen: Sequence[Candidate], confirmed: Seq
     ]
     partners: dict[str, int] = {}
     for candidate, count in zip(chosen, counts, strict=True):
-        shared = _shared(candidate.cell)
+        shared = shared_key(candidate.cell.levels)
         partners[shared] = max(count, partners.get(shared, 0))
     return [
-        partners[_shared(c.cell)] if c.cell.baseline and c.place == 0 else count
+        partners[shared_key(c.cell.levels)] if c.cell.baseline and c.place == 0 else count
         for c, count in zip(chosen, counts, strict=True)
     ]
 
@@ -155,7 +154,7 @@ def _reference(
     candidate: Candidate, dense: Mapping[str, Candidate], found: Mapping[tuple[str, str], Results]
 ) -> Results | None:
     """Results of what a candidate is compared with; None for dense itself, and where there is no baseline."""
-    other = dense.get(_shared(candidate.cell))
+    other = dense.get(shared_key(candidate.cell.levels))
     if candidate.cell.baseline or other is None:
         return None
     return found.get(_key(other), {})
@@ -171,8 +170,3 @@ def _by_candidate(confirmed: Iterable[Row]) -> dict[tuple[str, str], dict[int, f
 
 def _key(candidate: Candidate) -> tuple[str, str]:
     return candidate.cell.name, candidate.row["configuration_id"]
-
-
-def _shared(cell: Cell) -> str:
-    """The levels that a cell has in common with its dense baseline."""
-    return json.dumps({axis: level for axis, level in cell.levels.items() if not is_sparsification(axis)})

@@ -9,13 +9,16 @@ from typing import Any
 from pyarrow import fs
 
 from hsl.errors import StoreError
-from hsl.filesystems import open_filesystem
+from hsl.filesystems import TEMPORARY, open_filesystem
+from hsl.store.checkpoints import PREVIOUS
 from hsl.store.files import reported
-from hsl.store.layout import Library
+from hsl.store.layout import CHECKPOINTS, NETWORK_SUFFIX, Library
 from hsl.store.store import Store
-from hsl.training.generations import PREVIOUS, SCRATCH, SUFFIX
 
 LOG = logging.getLogger(__name__)
+
+OLD_TEMPORARY = ".part"
+"""How the name of a file ended, up to version 0.1.0, that was being written."""
 
 
 def collect_garbage(store: Store, library: Library) -> None:
@@ -25,9 +28,9 @@ def collect_garbage(store: Store, library: Library) -> None:
     """
     trials = store.read("trials", ["trial_id", "stage"]).to_pylist()
     filesystem, root = open_filesystem(library.root)
-    folder = f"{root}/checkpoints"
+    folder = f"{root}/{CHECKPOINTS}"
     try:
-        with reported(f"{store.uri}/checkpoints: cannot be tidied up"):
+        with reported(f"{store.uri}/{CHECKPOINTS}: cannot be tidied up"):
             infos = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
             for name in garbage([info.base_name for info in infos], trials):
                 filesystem.delete_file(f"{folder}/{name}")
@@ -45,6 +48,7 @@ def garbage(names: Iterable[str], ended: Iterable[Mapping[str, Any]]) -> Iterato
     stages = {row["trial_id"]: row["stage"] for row in ended}
     for name in names:
         newest = name.removesuffix(PREVIOUS)
-        stage = stages.get(newest.removesuffix(SUFFIX))
-        if name.endswith(SCRATCH) or stage == "search" or (stage == "confirm" and name != newest):
+        stage = stages.get(newest.removesuffix(NETWORK_SUFFIX))
+        is_unfinished = name.startswith(TEMPORARY) or name.endswith(OLD_TEMPORARY)
+        if is_unfinished or stage == "search" or (stage == "confirm" and name != newest):
             yield name

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hsl.driver.confirm import confirm_jobs
+from hsl.driver.jobs import Jobs
 from hsl.driver.resume import Past, job_of, read_past, refill, teach, with_failed_again, with_losses_of
 from hsl.driver.watch.optuna import Mirror
 from hsl.planning.job import NOT_PROMOTED, Job
 from hsl.planning.plan import Plan, objective_of
-from hsl.prepare.inputs import Needs
 from hsl.search.study import CellStudy
 from hsl.stopping.kinds import make_judge
 from hsl.stopping.pauses import Pauses
@@ -56,7 +56,7 @@ class Stages:
         plan: What the sweep trains.
         store: What has ended.
         library: Where the checkpoints of what is under way lie.
-        needs: Makes jobs.
+        jobs: Makes jobs.
         mirror: Shows the studies elsewhere; None shows them nowhere.
         retry_failed: Whether trials that had failed before are trained again, each once.
     """
@@ -66,7 +66,7 @@ class Stages:
         plan: Plan,
         store: Store,
         library: Library,
-        needs: Needs,
+        jobs: Jobs,
         mirror: Mirror | None = None,
         retry_failed: bool = False,
     ) -> None:
@@ -74,7 +74,7 @@ class Stages:
         self._space = plan.space
         self._store = store
         self._library = library
-        self._needs = needs
+        self._jobs = jobs
         self._mirror = mirror
         self._to_retry = {"search", "confirm"} if retry_failed else set()
         self._cells = {cell.name: cell for cell in plan.cells}
@@ -118,13 +118,13 @@ class Stages:
     def _again(self, job: Job) -> Job:
         """A job of the search that goes on, made anew: the store may have moved, the rungs may differ."""
         cell = self._cells[job.cell]
-        made = self._needs.job(cell, "search", job.configuration, job.seed, job.parameters)
+        made = self._jobs.make(cell, "search", job.configuration, job.seed, job.parameters)
         return made.model_copy(update={name: getattr(job, name) for name in KEPT})
 
     def confirm(self) -> Stage:
         """The best configurations of every cell with fresh seeds."""
         past = self._past("confirm")
-        jobs = confirm_jobs(self._plan, past.stage("search"), self._needs, past.stage("confirm"))
+        jobs = confirm_jobs(self._plan, past.stage("search"), self._jobs, past.stage("confirm"))
         ended, begun = past.ended(), {job.trial_id: job for job in past.under_way}
         queue = [with_losses_of(job, begun.get(job.trial_id)) for job in jobs if job.trial_id not in ended]
         return Stage("confirm", Counter(job.cell for job in jobs), past, queue, [], Pauses(Judge()))

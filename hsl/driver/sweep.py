@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -17,6 +18,7 @@ from hsl.cluster.fleet import Fleet
 from hsl.driver import ledger
 from hsl.driver.garbage import collect_garbage
 from hsl.driver.interruptions import MemoryLosses
+from hsl.driver.jobs import Jobs
 from hsl.driver.session import Session
 from hsl.driver.stages import Stage, Stages
 from hsl.driver.tune.ray import check_interrupted, is_connected, on_fleet, ray_session, slots
@@ -27,23 +29,22 @@ from hsl.errors import HslError
 from hsl.filesystems import absolute
 from hsl.planning.job import Job
 from hsl.planning.plan import make_plan
-from hsl.prepare.inputs import Needs
 from hsl.prepare.parents import Task
 from hsl.prepare.preflight import preflight
 from hsl.prepare.selections import of_plan, try_selections
 from hsl.prepare.workers import prepare
 from hsl.provenance import redact_known
-from hsl.reasons import causes, out_of_memory
+from hsl.reasons import causes, in_one_line, out_of_memory
 from hsl.search.study import CellStudy, Proposal
 from hsl.search.turns import Turns
 from hsl.space.checks import check_priced
 from hsl.space.schema import SearchSpace
 from hsl.space.stored import check_continues, space_text
+from hsl.store import checkpoints
 from hsl.store.files import reported
-from hsl.store.layout import Library
+from hsl.store.layout import CHECKPOINTS, Library
 from hsl.store.lease import lease
 from hsl.store.store import Store
-from hsl.training import generations
 
 if TYPE_CHECKING:
     from hsl.driver.tune.searcher import CellSearcher
@@ -59,14 +60,18 @@ class SweepReport:
     Attributes:
         trained: Trials that ended in this run.
         failed: Failed trials in the store, those of earlier runs included.
-        ended: Trials in the store.
         left: Which budget was spent and what it left, in words; None if everything was trained.
+        ended: Trials in the store.
+        completed: Those of them that were trained to the end.
+        reasons: Why trials failed, in one line each -> how many for it, the most frequent first.
     """
 
     trained: int
     failed: int
     left: str | None = None
     ended: int = 0
+    completed: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
 
 
 class Sweep:
@@ -102,12 +107,12 @@ class Sweep:
         self.plan = make_plan(space)
         self.store = Store(uri)
         self.library = Library(absolute(uri))
-        self.needs = Needs(self.plan, self.library)
+        self.jobs = Jobs(self.plan, self.library)
         self._console = console
         self._address = address
         self._trackers = dict.fromkeys(trackers)
         self._mirror = Mirror(optuna_storage, space, self.library.root) if optuna_storage else None
-        self.stages = Stages(self.plan, self.store, self.library, self.needs, self._mirror, retry_failed)
+        self.stages = Stages(self.plan, self.store, self.library, self.jobs, self._mirror, retry_failed)
         self._trained = 0
         self._failed = 0
         self._left: str | None = None
@@ -134,8 +139,14 @@ class Sweep:
             if self._left is None:
                 collect_garbage(self.store, self.library)
             ledger.compact(self.store)
+        return self._report()
+
+    def _report(self) -> SweepReport:
+        rows = self.store.read("trials", ["status", "reason"]).to_pylist()
+        completed = sum(row["status"] == "completed" for row in rows)
+        reasons = Counter(in_one_line(row["reason"] or "") for row in rows if row["status"] == "failed")
         return SweepReport(
-            self._trained, self._failed, self._left, len(self.store.read("trials", ["trial_id"]))
+            self._trained, self._failed, self._left, len(rows), completed, dict(reasons.most_common())
         )
 
     def _describe(self) -> None:
@@ -212,7 +223,7 @@ class Sweep:
             self._left = f"{session.account.in_words()}; {stage.name} has {left} trials left{later}"
 
     def _make(self, stage: Stage, session: Session) -> None:
-        needed = self.needs.of_search() if stage.studies else self._needs_of(stage.queue)
+        needed = self.jobs.inputs.of_search() if stage.studies else self._needs_of(stage.queue)
         resources, account = self._there.resources, session.account
         prepare(needed, resources, lambda: slots(resources), self._say, session.tick, account.count)
         self._try_selections()
@@ -236,7 +247,7 @@ class Sweep:
         self._warned |= set(found)
 
     def _needs_of(self, queue: list[Job]) -> list[Task]:
-        return [task for job in queue for task in self.needs.of(job.configuration, job.seed, job.stage)]
+        return [task for job in queue for task in self.jobs.inputs.of(job.configuration, job.seed, job.stage)]
 
     def _connect(self, stack: contextlib.ExitStack, session: Session) -> None:
         if not is_connected():
@@ -278,16 +289,16 @@ class Sweep:
 
     def _proposed(self, study: CellStudy, proposal: Proposal) -> Job:
         configuration, seed = proposal.configuration, self.space.seed
-        job = self.needs.job(study.cell, "search", configuration, seed, proposal.values)
+        job = self.jobs.make(study.cell, "search", configuration, seed, proposal.values)
         return job.model_copy(update={"proposal": proposal.number, "proposed_by": proposal.source})
 
     def _forget(self, job: Job) -> None:
         """A search trial needs no checkpoint once it is recorded; confirmed networks are kept."""
-        with reported(f"{self.store.uri}/checkpoints: cannot be tidied up"):
+        with reported(f"{self.store.uri}/{CHECKPOINTS}: cannot be tidied up"):
             if job.stage == "search":
-                generations.remove(job.checkpoint)
+                checkpoints.remove(job.checkpoint)
             else:
-                generations.remove_previous(job.checkpoint)
+                checkpoints.remove_previous(job.checkpoint)
 
     def _say(self, line: str) -> None:
         self._console.print(redact_known(line), highlight=False, markup=False, soft_wrap=True)

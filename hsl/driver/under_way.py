@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from hsl.filesystems import open_filesystem
 from hsl.planning.job import Job
-from hsl.store.layout import Library
-from hsl.training.generations import PREVIOUS, SUFFIX, read_json
+from hsl.store.checkpoints import PREVIOUS, read_json
+from hsl.store.layout import CHECKPOINTS, NETWORK_SUFFIX, Library
 
 LOG = logging.getLogger(__name__)
 
@@ -24,9 +24,9 @@ def checkpointed(library: Library, ended: Container[str]) -> Iterator[tuple[Job,
         ended: Ids of trials that are not looked at, because they have ended.
     """
     filesystem, root = open_filesystem(library.root)
-    selector = fs.FileSelector(f"{root}/checkpoints", allow_not_found=True)
+    selector = fs.FileSelector(f"{root}/{CHECKPOINTS}", allow_not_found=True)
     names = {info.base_name.removesuffix(PREVIOUS) for info in filesystem.get_file_info(selector)}
-    trials = {name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX)}
+    trials = {name.removesuffix(NETWORK_SUFFIX) for name in names if name.endswith(NETWORK_SUFFIX)}
     for trial_id in sorted(trial for trial in trials if trial not in ended):
         uri = library.checkpoint(trial_id)
         state = read_json(uri)

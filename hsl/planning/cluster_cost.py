@@ -89,14 +89,13 @@ def offers_of(
     widest = max((cost.trials for cost in costs if cost.stage != "parents"), default=1)
     trials = min(resources.concurrent or fits, fits, widest)
     seconds = _sum([cost.core_seconds for cost in costs])
-    workers = [_priced(node, prices) if prices else node for node in fleet.workers]
+    workers = fleet.workers
+    if prices:
+        usual = prices.get(DEFAULT)
+        workers = tuple(replace(n, price=prices.get(n.name, usual), priced_on=None) for n in workers)
     each = [_offer(node, fleet.most, resources, trials, seconds) for node in workers]
     usable = tuple(offer for offer in each if offer is not None)
     return Offers(fleet.source, fleet.most, trials, _shared(seconds, trials), usable)
-
-
-def _priced(node: NodeType, prices: Mapping[str, float]) -> NodeType:
-    return replace(node, price=prices.get(node.name, prices.get(DEFAULT)), priced_on=None)
 
 
 def _offer(

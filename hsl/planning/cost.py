@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from hsl.hardness.registries import input_of
 from hsl.planning.plan import Cell, Plan
 from hsl.planning.scores import Scores
-from hsl.space.axes import configuration
 from hsl.training.configuration import Configuration
 from hsl.training.cost.passes import FORWARD, count_passes, evaluation_passes
 from hsl.training.data.sizes import known_size
@@ -100,9 +99,8 @@ def estimate(plan: Plan, passes_per_second: float | None = None) -> list[Cost]:
         passes_per_second: Measured throughput of one trial's resources; by default a nominal one.
     """
     speed = passes_per_second or nominal_speed(plan.space.model.name, plan.space.resources.gpu)
-    confirm = plan.space.confirm
     search = [(cell, cell.configurations) for cell in plan.cells]
-    confirmed = [(cell, min(confirm.top, cell.configurations) * confirm.seeds) for cell in plan.cells]
+    confirmed = [(cell, plan.space.confirm.trials(cell.configurations)) for cell in plan.cells]
     return [
         _cost("parents", list(_prerequisites(plan)), speed),
         _cost("search", [_cell_item(plan, cell, count, "search") for cell, count in search], speed),
@@ -146,12 +144,10 @@ def _scores_item(scores: Scores) -> Item:
 
 
 def _cell_item(plan: Plan, cell: Cell, count: int, stage: str) -> Item:
-    method, distributions = next(iter(cell.distributions.items()))
-    example = configuration(plan.space, {**cell.levels, "method": method, "distribution": distributions[0]})
-    passes = training_passes(example)
-    measuring = measuring_passes(example, plan.space.evaluation, stage)
+    passes = training_passes(cell.example)
+    measuring = measuring_passes(cell.example, plan.space.evaluation, stage)
     total = None if passes is None or measuring is None else passes + measuring
-    return count, example.training.epochs, total
+    return count, cell.example.training.epochs, total
 
 
 def _cost(stage: str, items: list[Item], speed: float | None) -> Cost:

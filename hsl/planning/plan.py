@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from hsl.errors import Problem, SpaceError
+from hsl.errors import MethodError, Problem, SpaceError
 from hsl.planning.scores import Scores, all_scores
-from hsl.space.axes import Values, configuration, is_sparsification, level_name, options_of, usual_sparsity
+from hsl.results.dense import shared_axes
+from hsl.space.axes import Values, configuration, level_name, options_of, usual_sparsity
 from hsl.space.domain import Domain
 from hsl.space.objective import default_regime, metric_name
 from hsl.space.schema import SearchSpace
@@ -29,6 +31,7 @@ class Cell:
         domains: What is tuned in it (axis -> domain).
         distributions: Distributions that each method may be proposed with; the keys are the cell's methods.
         configurations: How many configurations its search trains.
+        example: One of them, for what does not depend on the tuned values.
     """
 
     name: str
@@ -37,6 +40,12 @@ class Cell:
     domains: dict[str, Domain]
     distributions: dict[str, tuple[str | None, ...]]
     configurations: int
+    example: Configuration
+
+    @property
+    def combinations(self) -> float:
+        """Combinations of its tuned values; infinite where one is a range of real numbers."""
+        return math.prod(domain.size for domain in self.domains.values())
 
 
 @dataclass(frozen=True)
@@ -70,12 +79,6 @@ class Plan:
         """Trials of the search stage, if none is a duplicate."""
         return sum(cell.configurations for cell in self.cells)
 
-    @property
-    def confirm_trials(self) -> int:
-        """Trials of the confirm stage."""
-        confirm = self.space.confirm
-        return sum(min(confirm.top, cell.configurations) * confirm.seeds for cell in self.cells)
-
 
 def make_plan(space: SearchSpace) -> Plan:
     """Cross the factors and say what each cell needs.
@@ -88,14 +91,13 @@ def make_plan(space: SearchSpace) -> Plan:
     if not cells:
         reasons = [Problem("factors", f"{o.combination}: {o.reason}") for o in omissions.values()]
         raise SpaceError(space.name, reasons or [Problem("", "neither a method nor a baseline is given")])
-    configurations = [_example(space, cell) for cell in cells]
     is_measured = bool(space.evaluation.stages)
-    scores = {s.id: s for c in configurations for s in all_scores(c, space, is_measured)}
+    scores = {s.id: s for cell in cells for s in all_scores(cell.example, space, is_measured)}
     return Plan(
         space=space,
         cells=tuple(cells),
         omissions=tuple(omissions.values()),
-        parents=_unique(_parents(space, cells)),
+        parents=tuple({parent.id: parent for parent in _parents(space, cells)}.values()),
         scores=tuple(scores.values()),
     )
 
@@ -103,8 +105,8 @@ def make_plan(space: SearchSpace) -> Plan:
 def _baselines(space: SearchSpace) -> Iterator[Cell]:
     if space.baseline is None:
         return
-    factors = {axis: levels for axis, levels in space.factors.items() if not is_sparsification(axis)}
-    domains = {axis: domain for axis, domain in space.search.items() if not is_sparsification(axis)}
+    factors = shared_axes(space.factors)
+    domains = shared_axes(space.search)
     for levels in _crossed(factors):
         yield Cell(
             name="/".join([*_names(levels), "dense"]),
@@ -113,6 +115,7 @@ def _baselines(space: SearchSpace) -> Iterator[Cell]:
             domains=domains,
             distributions={"dense": (None,)},
             configurations=_count(space, domains),
+            example=configuration(space, {**levels, "method": "dense"}),
         )
 
 
@@ -140,6 +143,7 @@ def _sparse_cells(space: SearchSpace, omissions: dict[str, Omission]) -> Iterato
             domains=domains,
             distributions=taken,
             configurations=_count(space, domains),
+            example=_example(space, levels, taken),
         )
 
 
@@ -153,6 +157,9 @@ def _distributions(
         costly = f"{tuned} is tuned, so every proposal would need parents of its own; set it to one value"
         omissions.setdefault(f"{method} {costly}", Omission(method, costly))
         return ()
+    if unfit := _unfit(space, levels, method):
+        omissions.setdefault(unfit, Omission(method, unfit))
+        return ()
     kept: list[str | None] = []
     for distribution in offered or (None,):
         reason = feasible(method, distribution, sparsity)
@@ -162,6 +169,23 @@ def _distributions(
             combination = " x ".join([method, *([distribution] if distribution else [])])
             omissions.setdefault(reason, Omission(combination, reason))
     return tuple(kept)
+
+
+def _unfit(space: SearchSpace, levels: Values, method: str) -> str | None:
+    """Why `method` cannot have its hyperparameters at these levels, or None."""
+    takes = {f"method.{parameter.name}" for parameter in METHODS[method].hyperparameters}
+    fixed = {**_pinned(space.search), **levels}
+    given = {axis.partition(".")[2]: value for axis, value in fixed.items() if axis in takes}
+    try:
+        check_hyperparameters(method, given)
+    except MethodError as error:
+        return str(error)
+    return None
+
+
+def _pinned(domains: Mapping[str, Domain]) -> dict[str, Any]:
+    """Tuned axes that have a single value, with that."""
+    return {axis: domain.choice[0] for axis, domain in domains.items() if domain.choice and domain.size == 1}
 
 
 def _tuned_rounds(space: SearchSpace) -> str | None:
@@ -195,16 +219,15 @@ def _names(levels: Values) -> list[str]:
 
 def _count(space: SearchSpace, domains: dict[str, Domain]) -> int:
     """Configurations of a cell: the budget, or all there are."""
-    size = 1.0
-    for domain in domains.values():
-        size *= domain.size
-    return int(min(space.budget.configurations_per_cell, size))
+    return int(min(space.budget.configurations_per_cell, math.prod(d.size for d in domains.values())))
 
 
-def _example(space: SearchSpace, cell: Cell) -> Configuration:
-    """Some configuration of the cell, for what does not depend on the tuned values."""
-    method, distributions = next(iter(cell.distributions.items()))
-    return configuration(space, {**cell.levels, "method": method, "distribution": distributions[0]})
+def _example(
+    space: SearchSpace, levels: Values, taken: Mapping[str, tuple[str | None, ...]]
+) -> Configuration:
+    """Some configuration at these levels, of the first method and distribution that are taken."""
+    method, distributions = next(iter(taken.items()))
+    return configuration(space, {**levels, "method": method, "distribution": distributions[0]})
 
 
 def parent_of(child: Configuration, space: SearchSpace) -> Configuration | None:
@@ -235,20 +258,14 @@ def ancestors(child: Configuration, space: SearchSpace) -> list[Configuration]:
 
 def _parents(space: SearchSpace, cells: list[Cell]) -> Iterator[Configuration]:
     for cell in cells:
-        pinned = {
-            axis: domain.choice[0]
-            for axis, domain in cell.domains.items()
-            if domain.choice and domain.size == 1
-        }
+        pinned = _pinned(cell.domains)
         for method, distributions in cell.distributions.items():
-            for distribution in distributions:
+            if not METHODS[method].needs_parent:
+                continue
+            for distribution in distributions if METHODS[method].iterative else distributions[:1]:
                 levels = {**pinned, **cell.levels, "method": method, "distribution": distribution}
                 child = configuration(space, levels)
                 yield from ancestors(child, space)
-
-
-def _unique(configurations: Iterator[Configuration]) -> tuple[Configuration, ...]:
-    return tuple({configuration.id: configuration for configuration in configurations}.values())
 
 
 def regime_of(cell: Cell, space: SearchSpace) -> str:

@@ -9,7 +9,6 @@ import math
 from typing import Any
 
 from hsl.planning.plan import Cell
-from hsl.space.domain import LARGEST_GRID
 from hsl.space.samplers import CmaEs, Gp, Grid, Random, Sampler, Tpe
 from hsl.space.schema import SearchSpace
 from hsl.sparsity.methods import METHODS
@@ -25,7 +24,7 @@ def sampler_of(space: SearchSpace, cell: Cell) -> Sampler:
     CMA-ES gives way to random draws where a cell has too few numeric parameters.
     """
     asked = space.sampler
-    if is_covered(cell):
+    if cell.combinations <= cell.configurations:
         return Grid(name="grid")
     startup = min(10, max(2, cell.configurations // 3))
     if isinstance(asked, Tpe | Gp) and asked.n_startup_trials is None:
@@ -41,16 +40,6 @@ def sampler_of(space: SearchSpace, cell: Cell) -> Sampler:
             }
         )
     return asked
-
-
-def is_covered(cell: Cell) -> bool:
-    """Whether the budget of a cell covers all of its combinations."""
-    return math.prod(domain.size for domain in cell.domains.values()) <= cell.configurations
-
-
-def is_finite(cell: Cell) -> bool:
-    """Whether the combinations of a cell can be counted, and are few enough to be put in an order."""
-    return math.prod(domain.size for domain in cell.domains.values()) <= LARGEST_GRID
 
 
 def shared_numeric(cell: Cell) -> list[str]:

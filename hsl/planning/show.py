@@ -15,7 +15,6 @@ from hsl.planning.cost import Cost
 from hsl.planning.neighbours import neighbours
 from hsl.planning.plan import Cell, Plan
 from hsl.planning.sampling import notes, record, sampler_of
-from hsl.space.domain import Domain
 from hsl.wording import amount, duration
 
 
@@ -70,17 +69,15 @@ def _cell(cell: Cell, plan: Plan) -> dict[str, Any]:
         "levels": cell.levels,
         "baseline": cell.baseline,
         "methods": {name: [d for d in taken if d] for name, taken in cell.distributions.items()},
-        "tuned": {axis: _domain(domain) for axis, domain in cell.domains.items()},
+        "tuned": {
+            axis: domain.model_dump(mode="json", exclude_none=True) for axis, domain in cell.domains.items()
+        },
         "configurations": cell.configurations,
         "sampler": record(sampler_of(plan.space, cell)),
         **(
             {"starts_from": [other.name for other in neighbours(cell, plan)]} if plan.space.warm_start else {}
         ),
     }
-
-
-def _domain(domain: Domain) -> dict[str, Any]:
-    return domain.model_dump(mode="json", exclude_none=True)
 
 
 def show_plan(

@@ -1,35 +1,28 @@
-"""What a configuration needs before it can be trained, and the job that trains it. Pure; no torch, no ray."""
+"""What a configuration needs before it can be trained: parents and scores, and where they lie. No torch, no ray."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
 
-from hsl.planning.job import Job
-from hsl.planning.plan import Cell, Plan, ancestors, objective_of, parent_of, regime_of
+from hsl.planning.plan import Plan, ancestors, parent_of
 from hsl.planning.scores import all_scores, decile_scores, scores_for
 from hsl.prepare.parents import ParentTask, Task, scores_task
-from hsl.stopping.kinds import can_pause, counts, milestones_of
 from hsl.store.layout import Library
 from hsl.training.configuration import Configuration
 
 
-class Needs:
-    """Turns configurations of one plan into jobs and prerequisites with addresses in one store.
+class Inputs:
+    """Parents and scores that the configurations of one plan need, with their addresses in one store.
 
     Args:
         plan: The plan.
-        library: Where parents, scores and checkpoints lie.
+        library: Where they lie.
     """
 
     def __init__(self, plan: Plan, library: Library) -> None:
         self._space = plan.space
         self._plan = plan
         self._library = library
-        settings = plan.space.early_stopping
-        self._milestones = milestones_of(settings, plan.space.training.epochs)
-        self._progress = counts(settings)
-        self._can_pause = can_pause(settings)
 
     def of_search(self) -> Iterator[Task]:
         """Prerequisites of everything that the search may propose."""
@@ -68,36 +61,3 @@ class Needs:
         """Where the scores lie that make the deciles by which it is measured, if it is."""
         scores = decile_scores(configuration, self._space)
         return self._library.scores(scores.id) if scores else None
-
-    def job(
-        self,
-        cell: Cell,
-        stage: Literal["search", "confirm"],
-        configuration: Configuration,
-        seed: int,
-        parameters: dict[str, Any],
-    ) -> Job:
-        """The job that trains `configuration` with `seed` for a cell."""
-        trial_id = configuration.trial_id(seed)
-        evaluation = self._space.evaluation if stage in self._space.evaluation.stages else None
-        return Job(
-            trial_id=trial_id,
-            configuration=configuration,
-            seed=seed,
-            cell=cell.name,
-            regime=regime_of(cell, self._space),
-            stage=stage,
-            baseline=cell.baseline,
-            parameters=parameters,
-            parent=self.parent(configuration, seed),
-            scores=self.scores(configuration),
-            evaluation=evaluation,
-            deciles=self.deciles(configuration) if evaluation else None,
-            checkpoint=self._library.checkpoint(trial_id),
-            log=self._library.log(trial_id),
-            milestones=self._milestones if stage == "search" else (),
-            progress=self._progress,
-            can_pause=self._can_pause and stage == "search",
-            objective=objective_of(cell, self._space),
-            timeout=self._space.trial_timeout,
-        )

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hsl.filesystems import exists
 from hsl.hardness.schema.regimes import Regime
 from hsl.planning.scores import Scores
 from hsl.provenance import provenance
-from hsl.store.layout import Library
+from hsl.store.checkpoints import json_of
+from hsl.store.layout import Library, intact
 from hsl.training.configuration import Configuration
+from hsl.training.data.score_tables import read_table
 
 if TYPE_CHECKING:
     from hsl.training.trainer import Trainer
@@ -42,6 +43,8 @@ class ParentTask:
     def inputs(self) -> tuple[str | None, ...]:
         """What must be there first."""
         return self.scores, self.parent
+
+    read = staticmethod(json_of)
 
     def run(self, device: str) -> None:
         """Train the network and put its checkpoint in place."""
@@ -71,6 +74,8 @@ class ModelScoresTask:
     seed: int
     target: str
     inputs: tuple[str, ...] = ()
+
+    read = staticmethod(read_table)
 
     def run(self, device: str) -> None:
         """Train the model, score every sample, put the table in place."""
@@ -107,6 +112,8 @@ class ScoresTask:
     def inputs(self) -> tuple[str, ...]:
         """What must be there first."""
         return tuple(part.target for part in self.parts)
+
+    read = staticmethod(read_table)
 
     def run(self, device: str) -> None:
         """Make the parts that are missing, put their mean in place."""
@@ -176,9 +183,9 @@ def describe(task: Task) -> str:
 
 
 def missing(tasks: Iterable[T]) -> Iterator[T]:
-    """The tasks whose result is not there yet, each once."""
+    """The tasks whose result is not there, or is damaged, each once."""
     seen: set[str] = set()
     for task in tasks:
-        if task.target not in seen and not exists(task.target):
+        if task.target not in seen and intact(task.target, task.read) is None:
             yield task
         seen.add(task.target)

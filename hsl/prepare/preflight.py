@@ -13,7 +13,7 @@ from hsl.hardness.corruptions.constants import check_corruption
 from hsl.planning.plan import Cell, Plan
 from hsl.space.axes import configuration
 from hsl.space.schema import SearchSpace
-from hsl.sparsity.masks import prunable_layers
+from hsl.sparsity.layers import prunable_layers
 from hsl.sparsity.request import chosen_distribution, make_budget
 from hsl.training.build import make_network
 from hsl.training.compiled import check_compiled

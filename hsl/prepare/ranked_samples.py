@@ -17,7 +17,8 @@ from hsl.store.layout import Library
 from hsl.training.data.arrays import cache_folder
 from hsl.training.data.datasets import load
 from hsl.training.data.loaded import load_data
-from hsl.training.data.score_files import read_scores, read_table
+from hsl.training.data.score_files import read_scores
+from hsl.training.data.score_tables import read_table
 
 ENDS = {"hardest": "descending", "easiest": "ascending"}
 """The two ends of the scale of difficulty, and the order that begins with each."""

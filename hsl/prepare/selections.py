@@ -23,7 +23,8 @@ from hsl.store.layout import Library
 from hsl.training.configuration import Configuration
 from hsl.training.data.arrays import Arrays
 from hsl.training.data.datasets import Division, load_divided
-from hsl.training.data.score_files import by_id, check_scores, read_table
+from hsl.training.data.score_files import by_id, check_scores
+from hsl.training.data.score_tables import read_table
 
 
 def of_plan(plan: Plan) -> dict[str, Configuration]:

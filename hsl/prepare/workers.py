@@ -21,6 +21,7 @@ from hsl.prepare.parents import (
 from hsl.provenance import redact_known
 from hsl.reasons import out_of_memory
 from hsl.space.schema import Resources
+from hsl.training.allocator import keep_freed_memory
 
 
 def prepare(
@@ -65,6 +66,9 @@ def epochs_of(task: Task) -> int:
 
 class Maker:
     """A worker that makes one thing after the other; it and its memory are gone when all are made."""
+
+    def __init__(self) -> None:
+        keep_freed_memory()
 
     def make(self, task: Task) -> None:
         """Run `task`; Ray has set ``OMP_NUM_THREADS`` to the cores that this worker was given.

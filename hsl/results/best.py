@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from hsl.errors import HslError, NothingMatchedError, UnknownNameError
-from hsl.results.dense import levels_of
+from hsl.results.dense import READ_CELLS, READ_TRIALS, SCOPE, DenseRows, counterparts
 from hsl.results.ranking import READ, Ranking, check_objectives, front
 from hsl.results.ranking import top as best_of
 from hsl.results.sequential import asked_levels
@@ -57,8 +57,8 @@ _ANSWER = pa.schema(
     ]
 )
 
-_COMPARED = {"sparsity", "method", "distribution"}
-"""Factors in which a sparse cell differs from its dense baseline."""
+_SHOWN = {"sparsity", "method", "distribution"}
+"""Parameters that have a column of their own."""
 
 
 def best(
@@ -77,8 +77,9 @@ def best(
     confirmed configuration it is the best completed trial of the search, which is marked (`confirmed` is
     false) and has no interval, because the same number selected it. Test metrics choose nothing. Stopped and
     failed trials are counted and never averaged. Dense baselines have rows of their own and are what
-    `difference` refers to: the baseline with the same regime, data set, model and other factors. Where seeds
-    were added until it was clear, intervals are as wide as it takes to hold at 95 % all the same.
+    `difference` refers to: the baseline with the same regime, data set, model and other factors, of several that
+    of the same space (`hsl.results.dense`). Where seeds were added until it was clear, intervals are as wide as
+    it takes to hold at 95 % all the same.
 
     Args:
         store: Where to read.
@@ -122,12 +123,13 @@ def best(
         if not winners:
             raise NothingMatchedError(_what_exists(connection, where, confirmed_only))
         select(connection, "dense_trials", "baseline")
-        dense = best_of(connection, "dense_trials", Ranking(("cell",), metric))
-    levels, asked = levels_of(tables["cells"]), asked_levels(tables["cells"])
+        dense = best_of(connection, "dense_trials", Ranking(("cell", *SCOPE), metric))
+    asked = asked_levels(tables["cells"])
     winners, dense = (
         [{**row, "level": asked.get(row["cell"], CONFIDENCE)} for row in rows] for rows in (winners, dense)
     )
-    rows = [_answer(row, by, _baseline_of(row, dense, levels), metric) for row in winners]
+    reference = DenseRows(counterparts(tables["cells"], tables["trials"]), dense)
+    rows = [_answer(row, by, reference.of(row), metric) for row in winners]
     return pa.Table.from_pylist(rows, schema=_answer_schema(by))
 
 
@@ -151,10 +153,10 @@ def _default_groups(connection: duckdb.DuckDBPyConnection, pareto: tuple[str, st
 def _tables(store: Store, by: Sequence[str], metric: str, where: str | None) -> dict[str, pa.Table]:
     """What the question needs of the store."""
     accuracies = (f"{split}_{metric}_accuracy" for split in ("val", "test"))
-    columns = dict.fromkeys((*READ, *accuracies, *by, *mentioned_columns(where)))
+    columns = dict.fromkeys((*READ, *READ_TRIALS, *accuracies, *by, *mentioned_columns(where)))
     return {
         "trials": store.read("trials", list(columns)),
-        "cells": store.read("cells", ["cell", "levels", "baseline", "confidence"]),
+        "cells": store.read("cells", [*READ_CELLS, "confidence"]),
     }
 
 
@@ -168,7 +170,7 @@ def short_parameters(row: Mapping[str, Any]) -> str:
         row: A trial, or a configuration, with `parameters` as it is stored.
     """
     values = {
-        name: value for name, value in mapping(row, "trials", "parameters").items() if name not in _COMPARED
+        name: value for name, value in mapping(row, "trials", "parameters").items() if name not in _SHOWN
     }
     last = [name.rpartition(".")[2] for name in values]
     names = [short if last.count(short) == 1 else name for name, short in zip(values, last, strict=True)]
@@ -192,20 +194,6 @@ def check_metric(metric: str) -> None:
     """Refuse anything but a metric."""
     if metric not in METRICS:
         raise UnknownNameError("metric", metric, METRICS)
-
-
-def _baseline_of(
-    row: Mapping[str, Any], dense: Iterable[Mapping[str, Any]], levels: Mapping[str, Mapping[str, object]]
-) -> Mapping[str, Any] | None:
-    """The dense row that agrees with `row` in everything that is not a question of sparsity."""
-
-    def agrees(other: Mapping[str, Any]) -> bool:
-        mine, its = levels.get(row["cell"], {}), levels.get(other["cell"], {})
-        factors = (mine.keys() & its.keys()) - _COMPARED
-        same = all(row[name] == other[name] for name in ("regime", "dataset", "model"))
-        return same and all(mine[factor] == its[factor] for factor in factors)
-
-    return next((other for other in dense if agrees(other)), None)
 
 
 def _answer(

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from hsl.errors import HslError, NothingMatchedError
 from hsl.results.best import check_columns, check_metric
-from hsl.results.dense import levels_of
+from hsl.results.dense import READ_CELLS, READ_TRIALS, counterparts, is_sparsification, levels_of
 from hsl.results.sequential import asked_levels
 from hsl.results.stats import CONFIDENCE, adjusted, paired_difference
 from hsl.store.database import label, mentioned_columns, run, sandbox, select
@@ -25,13 +25,12 @@ SIGNIFICANCE = 0.05
 MINIMUM_SEEDS = 3
 """Fewer seeds support no claim, whatever their p-value."""
 
-SPARSIFICATION = ("sparsity", "method", "distribution")
-"""What a dense network has no level of: one that is compared to sparse ones is compared to all of them."""
-
 _SCOPE = ("dataset", "model")
 """What is never mixed, nor paired with each other."""
 
-_READ = ("sequence", "trial_id", "seed", "cell", "stage", "status", "regime", *_SCOPE, *SPARSIFICATION)
+_NETWORK = ("method", "distribution", "sparsity")
+
+_READ = ("sequence", "trial_id", "seed", "stage", *READ_TRIALS, *_NETWORK)
 
 _SIDE = """
 SELECT trial_id, seed, cell, baseline, test_{metric}_accuracy AS value, {columns}
@@ -84,7 +83,8 @@ def compare(
     Only completed trials of the confirm stage count. Inside a group, values are paired by seed and by every
     factor that both sides share levels of, and averaged to one value per seed: the seeds are the sample. With
     less than two shared seeds it is Welch's test. A side that is dense throughout is compared to the sparse
-    trials of every group with the same other columns, as dense has no sparsity, method or distribution.
+    trials of every group with the same other columns, as dense has no sparsity, method or distribution; of its
+    trials those of the dense counterparts count (`hsl.results.dense`), if it holds any.
 
     Args:
         store: Where to read.
@@ -122,9 +122,10 @@ def compare(
 def _sides(store: Store, a: str, b: str, by: Sequence[str], metric: str) -> tuple[_Side, _Side]:
     named = [name for where in (a, b) for name in mentioned_columns(where)]
     columns = dict.fromkeys((*_READ, f"test_{metric}_accuracy", *by, *named))
-    cells = store.read("cells", ["cell", "levels", "baseline", "confidence"])
-    levels = levels_of(cells)
-    with sandbox({"trials": store.read("trials", list(columns)), "cells": cells}) as connection:
+    cells = store.read("cells", [*READ_CELLS, "confidence"])
+    trials = store.read("trials", list(columns))
+    levels, dense = levels_of(cells), counterparts(cells, trials)
+    with sandbox({"trials": trials, "cells": cells}) as connection:
         label(connection)
         found = [_rows(connection, where, by, metric) for where in (a, b)]
     for where, rows in zip((a, b), found, strict=True):
@@ -136,7 +137,7 @@ def _sides(store: Store, a: str, b: str, by: Sequence[str], metric: str) -> tupl
     if both := {row["trial_id"] for row in found[0]} & {row["trial_id"] for row in found[1]}:
         raise HslError(f"{len(both)} trials match both {a!r} and {b!r}; no trial is compared to itself")
     asked = asked_levels(cells)
-    first, second = ([_with_levels(row, levels) for row in rows] for rows in found)
+    first, second = ([_with_levels(row, levels, dense) for row in rows] for rows in found)
     return _side(first, asked), _side(second, asked)
 
 
@@ -144,7 +145,7 @@ def _rows(
     connection: duckdb.DuckDBPyConnection, where: str, by: Sequence[str], metric: str
 ) -> list[dict[str, Any]]:
     select(connection, "side", where)
-    named = dict.fromkeys((*by, "regime", *_SCOPE, *SPARSIFICATION))
+    named = dict.fromkeys((*by, "regime", *_SCOPE, *_NETWORK))
     columns = ", ".join(f'"{name}" AS "by_{name}"' for name in named)
     rows: list[dict[str, Any]] = run(
         connection, _SIDE.format(metric=metric, columns=columns, view="side")
@@ -152,10 +153,12 @@ def _rows(
     return rows
 
 
-def _with_levels(row: Row, levels: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _with_levels(
+    row: Row, levels: Mapping[str, Mapping[str, Any]], dense: Mapping[str, str]
+) -> dict[str, Any]:
     own = {axis: json.dumps(level, sort_keys=True) for axis, level in levels.get(row["cell"], {}).items()}
     known = {name: row[f"by_{name}"] for name in (*_SCOPE, "regime", "sparsity")}
-    return {**row, "levels": {**own, **known}}
+    return {**row, "levels": {**own, **known}, "counterpart": dense.get(row["cell"])}
 
 
 def _side(rows: list[dict[str, Any]], asked: Mapping[str, float]) -> _Side:
@@ -174,7 +177,7 @@ def _groups(
 ) -> Iterable[tuple[dict[str, Any], dict[int, float], dict[int, float]]]:
     """Every group that both sides have, with one value per seed of either side."""
     broadcast = a.dense != b.dense
-    own = [name for name in columns if not (broadcast and name in SPARSIFICATION)]
+    own = [name for name in columns if not (broadcast and is_sparsification(name))]
     axes = _shared_axes(a, b, broadcast)
     parts = [
         (names, _partition(side.rows, names))
@@ -182,16 +185,24 @@ def _groups(
         for names in (own if side.dense else columns,)
     ]
     for group in _combinations((b if a.dense else a).rows, columns):
-        x, y = (_values(rows.get(tuple(group[name] for name in names), ()), axes) for names, rows in parts)
+        x, y = (rows.get(tuple(group[name] for name in names), []) for names, rows in parts)
+        if broadcast:
+            x, y = (_counterparts(x, y), y) if a.dense else (x, _counterparts(y, x))
         if x and y:
-            yield (group, *_per_seed(x, y))
+            yield (group, *_per_seed(_values(x, axes), _values(y, axes)))
+
+
+def _counterparts(dense: list[Row], sparse: Sequence[Row]) -> list[Row]:
+    """Of dense trials those of the counterparts of sparse ones; all where none of them is one."""
+    cells = {row["counterpart"] for row in sparse}
+    return [row for row in dense if row["cell"] in cells] or dense
 
 
 def _shared_axes(a: _Side, b: _Side, broadcast: bool) -> list[str]:
     """Factors of which both sides have a level: like is paired with like."""
     axes = {axis for side in (a, b) for row in side.rows for axis in row["levels"]}
     if broadcast:
-        axes = {axis for axis in axes if axis.partition(".")[0] not in SPARSIFICATION}
+        axes = {axis for axis in axes if not is_sparsification(axis)}
     return sorted(axis for axis in axes if a.levels(axis) & b.levels(axis))
 
 

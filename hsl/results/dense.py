@@ -1,35 +1,137 @@
-"""Which dense baseline a cell is compared to: that with the same levels of all that is not a question of sparsity."""
+"""The dense counterpart of a sparse network: one rule for planning, confirmation and every answer.
+
+A dense network has no sparsity, method, distribution or initialisation of masks. It is the counterpart of every sparse
+network with the same data set, model and regime and the same levels of all other factors.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from hsl.store.documents import mapping
 
-READ = ("cell", "regime", "levels", "baseline")
-"""Columns of cells that tell."""
+SCOPE = ("dataset", "model", "regime")
+"""Columns of trials in which a network and its dense counterpart agree."""
 
-SPARSIFICATION = {"sparsity", "method", "distribution"}
-"""Axes, with all below them, in which a sparse cell differs from its dense baseline."""
+READ_CELLS = ("cell", "regime", "levels", "baseline", "space_hash")
+"""Columns of cells that `counterparts` reads."""
+
+READ_TRIALS = ("cell", *SCOPE, "method", "status")
+"""Columns of trials that `counterparts` reads."""
+
+_SPARSIFICATION = frozenset({"sparsity", "method", "distribution", "init"})
+
+Value = TypeVar("Value")
+
+Scope = tuple[Any, ...]
+"""Values of `SCOPE`."""
 
 
-def dense_cells(cells: pa.Table) -> dict[str, str]:
-    """The dense baseline of every cell that has one; a baseline is its own.
+def is_sparsification(axis: str) -> bool:
+    """Whether `axis` says how a network is made sparse, so that a dense one has no level of it."""
+    return axis.partition(".")[0] in _SPARSIFICATION
+
+
+def shared_axes(values: Mapping[str, Value]) -> dict[str, Value]:
+    """What a cell has in common with its dense counterpart: the axes that do not concern sparsification.
 
     Args:
-        cells: The table of cells, at least with the columns `READ`.
+        values: Axis to its level, levels or domain.
     """
-    rows = cells.select(list(READ)).to_pylist()
-    baselines: dict[str, str] = {}
-    for row in rows:
-        if row["baseline"]:
-            baselines.setdefault(_shared(row), row["cell"])
-    pairs = ((row["cell"], baselines.get(_shared(row))) for row in rows)
-    return {cell: dense for cell, dense in pairs if dense is not None}
+    return {axis: value for axis, value in values.items() if not is_sparsification(axis)}
+
+
+def shared_key(levels: Mapping[str, Any]) -> str:
+    """Shared axes and their levels as text, equal for equal levels in any order."""
+    return json.dumps(shared_axes(levels), sort_keys=True)
+
+
+@dataclass(eq=False)
+class _Cell:
+    """What is known of a cell from its row and from its trials.
+
+    Attributes:
+        name: Its name.
+        baseline: Whether it is dense.
+        shared: `shared_key` of its levels but the regime, which is compared by name; None where no row is stored.
+        space: Hash of the space that planned it.
+        scopes: Data set, model and regime of its trials.
+        completed: Whether a trial of it was trained to the end.
+    """
+
+    name: str
+    baseline: bool
+    shared: str | None = None
+    space: str | None = None
+    scopes: set[Scope] = field(default_factory=set)
+    completed: bool = False
+
+    @property
+    def regimes(self) -> list[str]:
+        """Names of its regimes; one, but in cells that no plan has made."""
+        return sorted({scope[-1] for scope in self.scopes})
+
+    def agrees(self, other: _Cell) -> bool:
+        """Whether the levels that are known of both are the same, and data set, model and regime of some trials."""
+        if None not in (self.shared, other.shared) and self.shared != other.shared:
+            return False
+        alike = (_is_same(one, its) for one in self.scopes for its in other.scopes)
+        return bool(self.scopes & other.scopes) or any(alike)
+
+
+def counterparts(cells: pa.Table, trials: pa.Table) -> dict[str, str]:
+    """The dense cell that each cell is compared to, dense cells to themselves; a cell that has none is left out.
+
+    Of several, as in a merged store, it is one with a completed trial, then one that the same space has planned
+    (it was tuned under the same budget), then the first.
+
+    Args:
+        cells: The table of cells, at least with the columns `READ_CELLS`.
+        trials: The table of trials, at least with the columns `READ_TRIALS`. Trials of cells that have no row are
+            dense by their method.
+
+    Returns:
+        Name of the cell -> name of the dense cell.
+    """
+    known = _described(cells, trials)
+    dense: dict[str, list[_Cell]] = {}
+    for cell in known:
+        for regime in cell.regimes if cell.baseline else ():
+            dense.setdefault(regime, []).append(cell)
+    chosen = {cell.name: cell if cell.baseline else _nearest(cell, dense) for cell in known}
+    return {name: other.name for name, other in chosen.items() if other}
+
+
+def _nearest(cell: _Cell, dense: Mapping[str, Sequence[_Cell]]) -> _Cell | None:
+    """The first of the best that agree, of the dense cells by regime."""
+    agreeing = [other for regime in cell.regimes for other in dense.get(regime, ()) if cell.agrees(other)]
+    return max(agreeing, key=lambda other: (other.completed, other.space == cell.space), default=None)
+
+
+class DenseRows:
+    """Rows of dense networks, found by the rows of sparse ones.
+
+    Args:
+        found: Result of `counterparts`.
+        dense: With `cell` and those columns of `SCOPE` in which rows differ, at most one row per combination.
+    """
+
+    def __init__(self, found: Mapping[str, str], dense: Iterable[dict[str, Any]]) -> None:
+        self._found = found
+        self._dense = {_row_key(row, row["cell"]): row for row in dense}
+
+    def of(self, row: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The row of the dense counterpart, with the same data set, model and regime.
+
+        Args:
+            row: With the same columns.
+        """
+        return self._dense.get(_row_key(row, self._found.get(row["cell"])))
 
 
 def levels_of(cells: pa.Table) -> dict[str, dict[str, Any]]:
@@ -42,8 +144,40 @@ def levels_of(cells: pa.Table) -> dict[str, dict[str, Any]]:
     return {row["cell"]: mapping(row, "cells", "levels") for row in rows}
 
 
-def _shared(cell: Mapping[str, Any]) -> str:
-    """What a cell has in common with its dense baseline, as text."""
-    levels = mapping(cell, "cells", "levels")
-    kept = {axis: level for axis, level in levels.items() if axis.partition(".")[0] not in SPARSIFICATION}
-    return json.dumps([cell["regime"], kept], sort_keys=True)
+def _described(cells: pa.Table, trials: pa.Table) -> list[_Cell]:
+    """Every cell, in the order of the cells, then of the names of those that only trials name."""
+    planned = {row["cell"]: row for row in cells.select(list(READ_CELLS)).to_pylist()}
+    known = {(name, row["baseline"]): _planned(row) for name, row in planned.items()}
+    for row in _kinds(trials):
+        name = row["cell"]
+        baseline = planned[name]["baseline"] if name in planned else row["method"] == "dense"
+        cell = known.setdefault((name, baseline), _Cell(name, baseline))
+        cell.scopes.add(tuple(row[column] for column in SCOPE))
+        cell.completed |= row["status"] == "completed"
+    for cell in known.values():
+        if not cell.scopes:
+            cell.scopes.add((None, None, planned[cell.name]["regime"]))
+    return list(known.values())
+
+
+def _planned(row: Mapping[str, Any]) -> _Cell:
+    levels = mapping(row, "cells", "levels")
+    shared = shared_key({axis: level for axis, level in levels.items() if axis != "regime"})
+    return _Cell(row["cell"], row["baseline"], shared, row["space_hash"])
+
+
+def _kinds(trials: pa.Table) -> list[dict[str, Any]]:
+    """The combinations of `READ_TRIALS` that occur; only their method and status tell trials apart."""
+    names = list(READ_TRIALS)
+    distinct = trials.select(names).group_by(names, use_threads=False).aggregate([])
+    rows: list[dict[str, Any]] = distinct.sort_by([(name, "ascending") for name in names]).to_pylist()
+    return rows
+
+
+def _is_same(one: Scope, other: Scope) -> bool:
+    """Whether two scopes agree; what is not known, as of a cell without trials, agrees with everything."""
+    return all(a == b or None in (a, b) for a, b in zip(one, other, strict=True))
+
+
+def _row_key(row: Mapping[str, Any], cell: str | None) -> tuple[Any, ...]:
+    return (cell, *(row.get(name) for name in SCOPE))

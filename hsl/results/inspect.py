@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from hsl.errors import NothingMatchedError, close_match
 from hsl.results.best import short_parameters
-from hsl.results.dense import dense_cells
+from hsl.results.dense import counterparts
 from hsl.results.ranking import ranks
 from hsl.results.show.text import cell as cell_text
 from hsl.store.documents import document
@@ -45,7 +45,7 @@ def inspect(store: Store, name: str) -> pa.Table:
 
     Returns:
         For a trial one row with the columns of trials. For a cell a row per trial with role ("winner",
-        "candidate", or "dense" for the trials of the winner of its dense baseline), rank of its configuration
+        "candidate", or "dense" for the trials of the winner of its dense counterpart), rank of its configuration
         as `best` ranks it (null where no trial completed), and the columns of trials.
 
     Raises:
@@ -62,18 +62,8 @@ def inspect(store: Store, name: str) -> pa.Table:
             f"neither a trial nor a cell is called {name!r}{close_match(name, known)}; "
             f"cells: {', '.join(sorted(names)[:20])}; trials: hsl query {store.uri} 'SELECT trial_id FROM trials'"
         )
-    return _cell({"trials": trials, "cells": cells}, name, dense_cell(cells, name))
-
-
-def dense_cell(cells: pa.Table, name: str) -> str | None:
-    """The dense baseline of a cell.
-
-    Args:
-        cells: The table of cells.
-        name: Name of the cell; a baseline has no baseline of its own.
-    """
-    found = dense_cells(cells).get(name)
-    return None if found == name else found
+    dense = counterparts(cells, trials).get(name)  # of a dense cell itself
+    return _cell({"trials": trials, "cells": cells}, name, None if dense == name else dense)
 
 
 def evaluations(store: Store, trial: pa.Table) -> pa.Table:

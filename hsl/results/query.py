@@ -38,15 +38,11 @@ def query(store: Store, sql: str) -> pa.Table:
         columns = scanned_columns(planner, sql)
     if columns is not None:
         try:
-            return _answer(store, sql, {name: _own(name, columns) for name in named})
+            scanned = {name: [c.name for c in columns_of(name) if c.name in columns] for name in named}
+            return _answer(store, sql, scanned)
         except HslError:
             pass  # whatever it is, it is told about the whole tables
     return _answer(store, sql, dict.fromkeys(named))
-
-
-def _own(table: str, columns: set[str]) -> list[str]:
-    """Those of `columns` that `table` has, in its order."""
-    return [column.name for column in columns_of(table) if column.name in columns]
 
 
 def _answer(store: Store, sql: str, columns: Mapping[str, list[str] | None]) -> pa.Table:

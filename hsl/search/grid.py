@@ -32,20 +32,21 @@ def grid_order(cell: Cell, seed: int, methods: Sequence[str] = ()) -> Iterator[d
         seed: Seed of the order.
         methods: Of each of these one combination comes first, in this order.
     """
-    blocks = _blocks(cell)
+    blocks = [
+        _Block(fixed, axes, int(math.prod(cell.domains[axis].size for axis in axes)))
+        for axes, many in _shapes(cell)
+        for fixed in many
+    ]
     ends = np.cumsum([block.size for block in blocks])
     order = np.random.default_rng(seed).permutation(int(ends[-1]))
     owners = np.searchsorted(ends, order, side="right")
     of_block = [str(block.fixed.get("method")) for block in blocks]
-    firsts = _firsts([of_block[owner] for owner in owners], methods)
+    named = [of_block[owner] for owner in owners]
+    firsts = [named.index(method) for method in methods if method in named]
     rest = np.delete(np.arange(len(order)), firsts)
     for position in [*firsts, *rest]:
         owner = owners[position]
         yield _values(cell, blocks[owner], int(order[position] - ends[owner] + blocks[owner].size))
-
-
-def _firsts(owners: list[str], methods: Sequence[str]) -> list[int]:
-    return [owners.index(method) for method in methods if method in owners]
 
 
 def _shapes(cell: Cell) -> Iterator[tuple[tuple[str, ...], list[dict[str, Any]]]]:
@@ -58,14 +59,6 @@ def _shapes(cell: Cell) -> Iterator[tuple[tuple[str, ...], list[dict[str, Any]]]
             tuple(axis for axis in axes if asks(method, axis)),
             fixed if "distribution" in cell.domains else [named],
         )
-
-
-def _blocks(cell: Cell) -> list[_Block]:
-    return [
-        _Block(fixed, axes, int(math.prod(cell.domains[axis].size for axis in axes)))
-        for axes, many in _shapes(cell)
-        for fixed in many
-    ]
 
 
 def _values(cell: Cell, block: _Block, index: int) -> dict[str, Any]:

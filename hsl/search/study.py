@@ -14,11 +14,12 @@ from optuna.trial import Trial, TrialState
 from pydantic import ValidationError
 
 from hsl.planning.plan import Cell
-from hsl.planning.sampling import asks, is_finite, sampler_of
+from hsl.planning.sampling import asks, sampler_of
 from hsl.search.dominance import Point, ranked
 from hsl.search.grid import grid_order
 from hsl.search.optuna_terms import _parameters, _suggest, build
 from hsl.space.axes import Values, configuration
+from hsl.space.domain import LARGEST_GRID
 from hsl.space.samplers import CmaEs, Random, Sampler
 from hsl.space.schema import SearchSpace
 from hsl.space.sections import DIRECTIONS
@@ -107,7 +108,8 @@ class CellStudy:
         methods = tuple(cell.distributions) if "method" in cell.domains else ()
         self._methods = [str(method) for method in np.random.default_rng(self._seed).permutation(methods)]
         self._untried = list(self._methods)
-        self._grid = grid_order(cell, self._seed, self._methods) if is_finite(cell) else iter(())
+        is_listed = cell.combinations <= LARGEST_GRID
+        self._grid = grid_order(cell, self._seed, self._methods) if is_listed else iter(())
 
     @property
     def issued(self) -> int:

@@ -44,7 +44,7 @@ class Turns:
     def propose(self) -> tuple[CellStudy, Proposal] | None:
         """The next proposal and the study that made it; None if it is over, or has to wait for trials to end."""
         while ready := [study for study in self.studies.values() if self._is_ready(study)]:
-            study = min(ready, key=lambda study: self._share(study) / self._weight(study))
+            study = min(ready, key=lambda s: s.issued / s.cell.configurations / self._weight(s))
             self._begin(study)
             if proposal := study.ask():
                 return study, proposal
@@ -68,9 +68,6 @@ class Turns:
         sources = self._sources.get(name, [])
         ranks = [[values for values, _ in source.best()] for source in sources]
         study.begin_with(interleaved(ranks), warm.configurations)
-
-    def _share(self, study: CellStudy) -> float:
-        return study.issued / study.cell.configurations
 
     def _weight(self, study: CellStudy) -> float:
         if self._space.priority == "even":

@@ -102,13 +102,12 @@ def table(
     others = list(comparisons(epochs, rows[0]["epochs"]))
     rows += [_row(each, cells, workers, orders) for each in others]
     if warm:
-        again = (*wanted, others[1])
-        rows += [_row(_with(each, warm), cells, workers, orders) for each in again]
+        again = [
+            replace(each, name=f"{each.name}, warm start", order=warm(each.order))
+            for each in (*wanted, others[1])
+        ]
+        rows += [_row(each, cells, workers, orders) for each in again]
     return pa.Table.from_pylist(rows, SCHEMA)
-
-
-def _with(setting: Setting, warm: Reordered) -> Setting:
-    return replace(setting, name=f"{setting.name}, warm start", order=warm(setting.order))
 
 
 def comparisons(epochs: int, share: float) -> Iterator[Setting]:

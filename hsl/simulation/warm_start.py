@@ -12,13 +12,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import yaml
 
 from hsl.planning.neighbours import neighbours
 from hsl.planning.plan import make_plan
 from hsl.simulation.comparison import Cells, Order
 from hsl.simulation.curves import Curve
-from hsl.space.load import make_space
+from hsl.space.stored import stored_space
 from hsl.store.store import Store
 
 Values = Mapping[str, Any]
@@ -28,10 +27,9 @@ def sources(store: Store) -> dict[str, tuple[str, ...]]:
     """Names of the cells that each cell would begin from, the nearest first, by the stored space.
 
     Raises:
-        SpaceError: If this version cannot read the space.
-        StoreError: If there is no store.
+        StoreError: If there is no store or space, or this version cannot read the space.
     """
-    plan = make_plan(make_space(yaml.safe_load(store.read_space() or "") or {}, f"{store.uri}/space.yaml"))
+    plan = make_plan(stored_space(store, "the neighbours of its cells are unknown; leave out --warm-start"))
     return {cell.name: tuple(other.name for other in neighbours(cell, plan)) for cell in plan.cells}
 
 

@@ -29,11 +29,6 @@ from hsl.training.configuration import (
 Values = Mapping[str, Any]
 
 
-def is_sparsification(axis: str) -> bool:
-    """Whether `axis` says how the network is made sparse, which a dense baseline has no use for."""
-    return axis in {"method", "distribution", "sparsity", "init"} or axis.startswith("method.")
-
-
 def level_name(axis: str, level: Any) -> str:
     """A level as part of a cell's name: by itself where it speaks for itself, else with its axis."""
     if axis in {"regime", "method", "distribution", "sparsity"}:
@@ -126,14 +121,13 @@ def configuration(space: SearchSpace, values: Values) -> Configuration:
     """
     method = values.get("method", space.method) or "dense"
     dense = not METHODS[method].distributions
-    training = {axis.partition(".")[2]: v for axis, v in values.items() if axis.startswith("training.")}
     takes = {h.name for h in METHODS[method].hyperparameters}
     given = {axis.partition(".")[2]: v for axis, v in values.items() if axis.startswith("method.")}
     return Configuration(
         dataset=space.dataset,
         model=model_spec(values.get("model", space.model)),
         split=space.split,
-        training=Training.model_validate({**space.training.model_dump(), **training}),
+        training=_training(space, values),
         regime=space.regimes[values.get("regime") or default_regime(space.regime, space.regimes)].hardness,
         method=method,
         hyperparameters={name: value for name, value in given.items() if name in takes},
@@ -142,3 +136,9 @@ def configuration(space: SearchSpace, values: Values) -> Configuration:
         init=values.get("init", space.init),
         layers=Layers() if dense else space.layers,
     )
+
+
+def _training(space: SearchSpace, values: Values) -> Training:
+    """The training of the space, checked again only where `values` change it."""
+    changed = {axis.partition(".")[2]: v for axis, v in values.items() if axis.startswith("training.")}
+    return Training.model_validate({**space.training.model_dump(), **changed}) if changed else space.training

@@ -29,8 +29,8 @@ def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
         SpaceError: If the file is missing, is not YAML, or holds anything that is not a valid space.
     """
     raw, lines = _parse(Path(path))
-    for override in overrides:
-        _override(raw, override)
+    for text in overrides:
+        override(raw, text)
     return make_space(raw, source=str(path), lines=lines)
 
 
@@ -112,22 +112,34 @@ def _node_lines(node: yaml.Node | None, location: Location) -> Iterator[tuple[Lo
             yield from _node_lines(value, (*location, index))
 
 
-def _override(raw: dict[str, Any], override: str) -> None:
-    """Apply one ``dotted.key=value``; one that names an axis pins it, so that it is neither compared nor tuned."""
-    key, equals, text = override.partition("=")
+def override(raw: dict[str, Any], pair: str) -> None:
+    """Apply one ``dotted.key=value``; one that names an axis pins it, so that it is neither compared nor tuned.
+
+    Args:
+        raw: The content of a space file, which is changed.
+        pair: The key and its new value, which is YAML.
+
+    Raises:
+        SpaceError: If it is no such pair.
+    """
+    key, equals, text = pair.partition("=")
     if not equals or not key:
         raise SpaceError(
-            f"override {override!r}", [Problem("", "write key=value, for example training.epochs=10")]
+            f"override {pair!r}", [Problem("", "write key=value, for example training.epochs=10")]
         )
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise SpaceError(f"override {override!r}", [Problem(key, f"not a YAML value: {text!r}")]) from error
+        raise SpaceError(f"override {pair!r}", [Problem(key, f"not a YAML value: {text!r}")]) from error
     if key in known_axes():
         _pin(raw, key, value)
     else:
         target, last = _descend(raw, key.split("."))
         target[last] = value
+
+
+_SHORT = {"corruptions": "names", "attacks": "names", "deciles": "by"}
+"""Which key a section's short form stands for, where it is not ``name``."""
 
 
 def _pin(raw: dict[str, Any], axis: str, value: Any) -> None:
@@ -157,5 +169,6 @@ def _descend(target: dict[str, Any], parts: list[str], axes: bool = False) -> tu
         return target, whole
     cut = len(parts) - 1 if axes else 1
     head = ".".join(parts[:cut])
-    target[head] = {"name": target[head]} if isinstance(target.get(head), str) else {}
+    short = target.get(head)
+    target[head] = {_SHORT.get(head, "name"): short} if isinstance(short, str | list) else {}
     return _descend(target[head], parts[cut:], axes=head in {"search", "factors"})

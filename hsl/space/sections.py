@@ -92,6 +92,10 @@ class Confirm(Strict):
         first = min(self.min_seeds, self.seeds) if self.stop else self.seeds
         return tuple(range(first, self.seeds + 1))
 
+    def trials(self, configurations: int) -> int:
+        """Most trials of a cell whose search trains as many configurations."""
+        return min(self.top, configurations) * self.seeds
+
 
 class WarmStart(Strict):
     """Cells begin with the best configurations of their neighbours, and wait for them.

@@ -47,18 +47,27 @@ def stored_space(store: Store, without: str) -> SearchSpace:
     text = store.read_space()
     if text is None:
         raise StoreError(f"{store.uri} has no space.yaml, so {without}")
-    with readable(store):
+    return _parsed(text, store.uri)
+
+
+def _parsed(text: str, where: str) -> SearchSpace:
+    """The space that a store holds as YAML; `where` is the name of the store."""
+    with readable(where):
         raw = yaml.safe_load(text)
-        return make_space(raw if isinstance(raw, dict) else {}, source=f"{store.uri}/space.yaml")
+        return make_space(raw if isinstance(raw, dict) else {}, source=f"{where}/space.yaml")
 
 
 @contextlib.contextmanager
-def readable(store: Store) -> Iterator[None]:
-    """Say of what this version cannot make of a stored space that it is a matter of the store."""
+def readable(where: str) -> Iterator[None]:
+    """Say of what this version cannot make of a stored space that it is a matter of the store.
+
+    Args:
+        where: Name of the store.
+    """
     try:
         yield
     except (SpaceError, yaml.YAMLError) as error:
-        raise StoreError(f"{store.uri} holds a space that this version cannot read: {error}") from error
+        raise StoreError(f"{where} holds a space that this version cannot read: {error}") from error
 
 
 FREE = frozenset(
@@ -102,11 +111,7 @@ def check_continues(text: str | None, space: SearchSpace, where: str) -> None:
     """
     if text is None:
         return
-    try:
-        raw = yaml.safe_load(text)
-        stored = make_space(raw if isinstance(raw, dict) else {}, source=f"{where}/space.yaml")
-    except (SpaceError, yaml.YAMLError) as error:
-        raise StoreError(f"{where} holds a space that this version cannot read: {error}") from error
+    stored = _parsed(text, where)
     found = list(differences(stored.model_dump(mode="json"), space.model_dump(mode="json")))
     if found:
         listed = "\n".join(f"  - {difference}" for difference in found)

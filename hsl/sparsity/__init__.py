@@ -20,8 +20,8 @@ from hsl.sparsity.methods import METHODS, Hyperparameter, Method, check_hyperpar
 if TYPE_CHECKING:
     from hsl.sparsity.criteria import CRITERIA
     from hsl.sparsity.imp import iterative_magnitude_pruning
+    from hsl.sparsity.layers import layer_shapes, prunable_layers
     from hsl.sparsity.macs import layer_macs
-    from hsl.sparsity.masks import layer_shapes, prunable_layers
     from hsl.sparsity.network import Parent
     from hsl.sparsity.request import LayerReport
     from hsl.sparsity.saliency import layer_densities
@@ -35,8 +35,8 @@ _NEEDS_TORCH = {
     "iterative_magnitude_pruning": "hsl.sparsity.imp",
     "layer_densities": "hsl.sparsity.saliency",
     "layer_macs": "hsl.sparsity.macs",
-    "layer_shapes": "hsl.sparsity.masks",
-    "prunable_layers": "hsl.sparsity.masks",
+    "layer_shapes": "hsl.sparsity.layers",
+    "prunable_layers": "hsl.sparsity.layers",
 }
 
 __all__ = [

@@ -8,8 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hsl.sparsity.layers import TRANSPOSED, Layer
-from hsl.sparsity.masks import Layers, prunable_layers
+from hsl.sparsity.layers import TRANSPOSED, Layer, Layers, prunable_layers
 from hsl.sparsity.saliency import undisturbed
 
 

@@ -5,36 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hsl.sparsity.layers import (
-    Layer,
-    Layers,
-    active_counts,
-    attach_masks,
-    detach_masks,
-    layer_shapes,
-    matching_layers,
-    prunable_layers,
-    set_mask_,
-    weight_of,
-)
-
-__all__ = [
-    "Layer",
-    "Layers",
-    "active_counts",
-    "attach_masks",
-    "detach_masks",
-    "drop_and_grow",
-    "layer_shapes",
-    "matching_layers",
-    "prunable_layers",
-    "set_mask_",
-    "top_k",
-    "top_k_among",
-    "top_n_of_m",
-    "weight_of",
-]
-
 
 def top_k(scores: Tensor, k: int) -> Tensor:
     """Mask of the k largest scores; of equal scores those with the lowest index.

@@ -12,7 +12,8 @@ from hsl.errors import MethodError
 from hsl.sparsity.criteria import Signals
 from hsl.sparsity.distributions.budget import Budget
 from hsl.sparsity.init import scale_layer_
-from hsl.sparsity.masks import Layers, set_mask_, top_k, top_n_of_m, weight_of
+from hsl.sparsity.layers import Layers, set_mask_, weight_of
+from hsl.sparsity.masks import top_k, top_n_of_m
 
 Loss = Callable[[nn.Module], Tensor]
 

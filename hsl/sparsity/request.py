@@ -10,8 +10,7 @@ from torch.optim import LBFGS, Optimizer
 from hsl.errors import InfeasibleError, MethodError
 from hsl.sparsity.distributions.budget import Budget
 from hsl.sparsity.distributions.formulas import Shape
-from hsl.sparsity.layers import TRANSPOSED
-from hsl.sparsity.masks import Layers, layer_shapes, matching_layers
+from hsl.sparsity.layers import TRANSPOSED, Layers, layer_shapes, matching_layers
 from hsl.sparsity.methods import METHODS
 from hsl.sparsity.network import Parent
 

@@ -16,7 +16,7 @@ from hsl.errors import MethodError
 from hsl.sparsity.criteria import CRITERIA, Signals
 from hsl.sparsity.distributions.budget import Budget
 from hsl.sparsity.distributions.ranked import FROM, FROM_PARENTS, GLOBAL
-from hsl.sparsity.masks import weight_of
+from hsl.sparsity.layers import weight_of
 from hsl.sparsity.methods import METHODS, check_hyperparameters
 from hsl.sparsity.network import Loss, Network, Parent, all_finite, complete, keep_top, load_parent_
 from hsl.sparsity.schedules import round_progress

@@ -15,12 +15,7 @@ from hsl.errors import MethodError
 from hsl.sparsity.distributions.ranked import is_ratios
 from hsl.sparsity.drivers import driver_for
 from hsl.sparsity.formats import Format, check_format, store_
-from hsl.sparsity.masks import (
-    active_counts,
-    attach_masks,
-    detach_masks,
-    prunable_layers,
-)
+from hsl.sparsity.layers import active_counts, attach_masks, detach_masks, prunable_layers
 from hsl.sparsity.methods import METHODS, Never, check_hyperparameters, feasible
 from hsl.sparsity.network import Loss, Network, Parent
 from hsl.sparsity.request import LayerReport, check_optimizer, check_request, chosen_distribution, make_budget

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from hsl.sparsity.masks import Layers
+from hsl.sparsity.layers import Layers
 
 
 class Factors:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from hsl.stopping.median import MedianRule
 from hsl.stopping.promotion import PromotionRungs
-from hsl.stopping.rule import Judge, every_epoch, milestones
+from hsl.stopping.rule import Judge
 from hsl.stopping.settings import (
     EarlyStopping,
+    Kind,
     Median,
     Promotion,
     RayAsha,
@@ -27,37 +29,21 @@ def make_judge(settings: EarlyStopping | None, epochs: int, seed: int) -> Judge:
         epochs: Epochs of a full training.
         seed: Seed of whatever is drawn.
     """
-    match settings:
-        case None:
-            return Judge(seed=seed)
-        case Stratified():
-            return Rungs(settings, epochs, seed)
-        case Promotion():
-            return PromotionRungs(settings, epochs, seed)
-        case Median():
-            return MedianRule(settings, epochs, seed)
+    return _BUILD[type(settings)](settings, epochs, seed) if settings else Judge(seed=seed)
+
+
+def _of_ray(settings: RayAsha | RayHyperband | RayMedian, epochs: int, seed: int) -> Judge:
+    """Ray's own rules, which draw nothing."""
     from hsl.stopping.ray_rules import RayRules  # noqa: PLC0415  imports ray
 
     return RayRules(settings, epochs)
 
 
-def milestones_of(settings: EarlyStopping | None, epochs: int) -> tuple[int, ...]:
-    """When a trial is judged, as its worker is told; the same as of `make_judge`, without ray."""
-    match settings:
-        case None:
-            return ()
-        case Stratified() | Promotion():
-            return milestones(settings.grace, settings.reduction_factor, epochs)
-        case Median():
-            return every_epoch(settings.grace, epochs)
-    return every_epoch(1, epochs)
-
-
-def counts(settings: EarlyStopping | None) -> Literal["epochs_at_target", "epoch"]:
-    """What milestones count: Ray's schedulers know nothing of target sparsities."""
-    return "epoch" if isinstance(settings, RayAsha | RayHyperband | RayMedian) else "epochs_at_target"
-
-
-def can_pause(settings: EarlyStopping | None) -> bool:
-    """Whether trials may have to continue from their rung, so that they need a checkpoint there."""
-    return isinstance(settings, Promotion | RayHyperband)
+_BUILD: Mapping[type[Kind], Callable[[Any, int, int], Judge]] = {
+    Stratified: Rungs,
+    Promotion: PromotionRungs,
+    Median: MedianRule,
+    RayAsha: _of_ray,
+    RayHyperband: _of_ray,
+    RayMedian: _of_ray,
+}

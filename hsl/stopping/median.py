@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hsl.stopping.rule import GOES_ON, Decision, Judge, Pool, Verdict, every_epoch, first_rung
+from hsl.stopping.rule import GOES_ON, Decision, Judge, Pool, Verdict, first_rung
 from hsl.stopping.settings import Median
 
 
@@ -40,7 +40,7 @@ class MedianRule(Judge):
     """
 
     def __init__(self, settings: Median, epochs: int, seed: int) -> None:
-        super().__init__(every_epoch(settings.grace, epochs), settings.exempt, seed)
+        super().__init__(settings.milestones(epochs), settings.exempt, seed)
         self.settings = settings
         self._grace = first_rung(settings.grace, epochs)
         self._epochs = epochs

@@ -9,11 +9,9 @@ with one that was trained to the end.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from hsl.stopping.rule import GOES_ON, Decision, Judge, Verdict, milestones
+from hsl.stopping.rule import GOES_ON, Decision, Judge, Verdict
 from hsl.stopping.settings import Promotion
 
 Entry = tuple[float, int, str]
@@ -48,11 +46,10 @@ class PromotionRungs(Judge):
         seed: Seed of the choice of exempt trials, which never wait.
     """
 
-    can_pause = True
+    can_pause = Promotion.can_pause
 
     def __init__(self, settings: Promotion, epochs: int, seed: int) -> None:
-        rungs = milestones(settings.grace, settings.reduction_factor, epochs)
-        super().__init__(rungs, settings.exempt, seed)
+        super().__init__(settings.milestones(epochs), settings.exempt, seed)
         self.settings = settings
         self._epochs = epochs
         self._queues: dict[str, Queue] = {}
@@ -130,28 +127,3 @@ class PromotionRungs(Judge):
     def is_paused(self, trial_id: str) -> bool:
         """Whether a trial waits for its promotion."""
         return trial_id in self._waiting
-
-    def state_dict(self) -> dict[str, Any]:
-        """JSON-able state."""
-        return {
-            "queues": {
-                name: [q.cell, q.rung, q.epoch, q.ranked, q.quota] for name, q in self._queues.items()
-            },
-            "passed": self._passed,
-            "judged": {trial: list(at.items()) for trial, at in self._judged.items()},
-            "waiting": self._waiting,
-            "ready": list(self._ready),
-            "failed": sorted(self._failed),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state of `state_dict`."""
-        self._queues = {
-            name: Queue(cell, rung, epoch, [(value, number, trial) for value, number, trial in ranked], quota)
-            for name, (cell, rung, epoch, ranked, quota) in state["queues"].items()
-        }
-        self._passed = dict(state["passed"])
-        self._judged = {trial: dict(map(tuple, at)) for trial, at in state["judged"].items()}
-        self._waiting = dict(state["waiting"])
-        self._ready = dict.fromkeys(state["ready"])
-        self._failed = set(state["failed"])

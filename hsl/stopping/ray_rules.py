@@ -17,7 +17,7 @@ from ray.tune.schedulers import (
     TrialScheduler,
 )
 
-from hsl.stopping.rule import GOES_ON, Decision, Judge, Verdict, every_epoch, first_rung
+from hsl.stopping.rule import GOES_ON, Decision, Judge, Verdict, first_rung
 from hsl.stopping.settings import RayAsha, RayHyperband, RayMedian
 
 RaySettings = RayAsha | RayHyperband | RayMedian
@@ -140,11 +140,9 @@ class RayRules(Judge):
         epochs: Epochs of a full training.
     """
 
-    progress = "epoch"
-
     def __init__(self, settings: RaySettings, epochs: int) -> None:
-        super().__init__(every_epoch(1, epochs), share=0.0)
-        self.can_pause = isinstance(settings, RayHyperband)
+        super().__init__(settings.milestones(epochs), share=0.0)
+        self.progress, self.can_pause = settings.progress, settings.can_pause
         self._make = scheduler_maker(settings, epochs)
         self._epochs = epochs
         self._cells: dict[str, CellScheduler] = {}

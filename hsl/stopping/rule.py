@@ -1,4 +1,4 @@
-"""Early stopping as pure, seeded, JSON-able state: asynchronous successive halving within each cell.
+"""Early stopping as pure, seeded state: asynchronous successive halving within each cell.
 
 Follows ASHA's stopping rule (Li et al. 2020, arXiv 1810.05934) with four changes for sparse training. Rungs count
 epochs since the target sparsity was reached. A rung compares only trials of one cell that got there after as many
@@ -109,9 +109,9 @@ class Judge:
 class Pool:
     """Values of the trials that reached one rung in one cell after as many epochs."""
 
-    def __init__(self, entries: Mapping[str, float] | None = None) -> None:
-        self.entries = dict(entries or {})
-        self._sorted = sorted(self.entries.values())
+    def __init__(self) -> None:
+        self.entries: dict[str, float] = {}
+        self._sorted: list[float] = []
 
     def add(self, trial_id: str, value: float) -> None:
         """Enter a trial."""

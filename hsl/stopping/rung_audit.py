@@ -1,11 +1,9 @@
-"""Whether a rung predicts: the exempt trials of a running sweep switch off rungs that do not. Pure, JSON-able state."""
+"""Whether a rung predicts: the exempt trials of a running sweep switch off rungs that do not. Pure."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
 
 from hsl.results.correlation import LEAST_FREEDOM, within_groups
 
@@ -73,24 +71,3 @@ class RungAudit:
     def is_off(self, rung: tuple[int, int]) -> bool:
         """Whether a rung predicts too little to judge anybody."""
         return rung in self._off
-
-    def state_dict(self) -> dict[str, Any]:
-        """JSON-able state."""
-        entries = [[*rung, cells] for rung, cells in self._entries.items()]
-        return {
-            "entries": entries,
-            "finals": self._finals,
-            "off": sorted(self._off),
-            "looks": [[*rung, count, self._due[rung]] for rung, count in self._counts.items()],
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state of `state_dict`."""
-        self._entries = {
-            (rung, epoch): {cell: dict(entries) for cell, entries in cells.items()}
-            for rung, epoch, cells in state["entries"]
-        }
-        self._finals = dict(state["finals"])
-        self._off = {(rung, epoch) for rung, epoch in state["off"]}
-        self._counts = Counter({(rung, epoch): count for rung, epoch, count, _ in state["looks"]})
-        self._due = Counter({(rung, epoch): due for rung, epoch, _, due in state["looks"]})

@@ -1,16 +1,15 @@
-"""The kinds of early stopping and their settings."""
+"""The kinds of early stopping and their settings: what is asked of a kind before anything is trained."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, Field
 
 from hsl.errors import close_match
-from hsl.training.configuration import (
-    Strict,
-)
+from hsl.stopping.rule import every_epoch, milestones
+from hsl.training.configuration import Strict
 
 
 def _epochs_or_fraction(value: float) -> float:
@@ -29,7 +28,27 @@ Factor = Annotated[int, Field(ge=2)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
-class _Judging(Strict):
+class Kind(Strict):
+    """The base of every kind of early stopping; by itself it stops no trial.
+
+    Attributes:
+        progress: What milestones count.
+        can_pause: Whether trials may have to continue from a milestone, so that they need a checkpoint there.
+    """
+
+    progress: ClassVar[Literal["epochs_at_target", "epoch"]] = "epochs_at_target"
+    can_pause: ClassVar[bool] = False
+
+    def milestones(self, epochs: int) -> tuple[int, ...]:
+        """When a trial is judged, so that its worker reports there.
+
+        Args:
+            epochs: Epochs of a full training.
+        """
+        return ()
+
+
+class _Judging(Kind):
     """What every kind of early stopping of our own has in common.
 
     Attributes:
@@ -63,6 +82,10 @@ class Stratified(_Judging):
     tolerance: Share = 0.002
     min_correlation: Annotated[float, Field(ge=-1, le=1)] = 0.2
 
+    def milestones(self, epochs: int) -> tuple[int, ...]:
+        """See `Kind.milestones`."""
+        return milestones(self.grace, self.reduction_factor, epochs)
+
 
 class Promotion(_Judging):
     """ASHA by promotion (`hsl.stopping.promotion`): every trial waits at its rung until it is among the best.
@@ -72,9 +95,15 @@ class Promotion(_Judging):
         min_entries: A rung promotes nobody before it holds as many entries, or nobody else can come.
     """
 
+    can_pause = True
+
     kind: Literal["promotion"] = "promotion"
     reduction_factor: Factor = 4
     min_entries: Annotated[int, Field(ge=1)] = 3
+
+    def milestones(self, epochs: int) -> tuple[int, ...]:
+        """See `Kind.milestones`."""
+        return milestones(self.grace, self.reduction_factor, epochs)
 
 
 class Median(_Judging):
@@ -89,8 +118,22 @@ class Median(_Judging):
     min_entries: Annotated[int, Field(ge=1)] = 3
     tolerance: Share = 0.002
 
+    def milestones(self, epochs: int) -> tuple[int, ...]:
+        """See `Kind.milestones`."""
+        return every_epoch(self.grace, epochs)
 
-class RayAsha(Strict):
+
+class _OfRay(Kind):
+    """What Ray Tune's own schedulers have in common: they know of no target sparsity, and look at every epoch."""
+
+    progress = "epoch"
+
+    def milestones(self, epochs: int) -> tuple[int, ...]:
+        """See `Kind.milestones`."""
+        return every_epoch(1, epochs)
+
+
+class RayAsha(_OfRay):
     """Ray Tune's own ASHA, one per cell, by epochs; for comparison.
 
     Attributes:
@@ -103,7 +146,7 @@ class RayAsha(Strict):
     reduction_factor: Factor = 4
 
 
-class RayHyperband(Strict):
+class RayHyperband(_OfRay):
     """Ray Tune's own synchronous HyperBand, one per cell, by epochs; for comparison.
 
     It fills a bracket that stops nobody first, so it saves nothing where few trials of a cell run at once.
@@ -112,11 +155,13 @@ class RayHyperband(Strict):
         reduction_factor: Each halving keeps one in so many.
     """
 
+    can_pause = True
+
     kind: Literal["ray_hyperband"] = "ray_hyperband"
     reduction_factor: Factor = 3
 
 
-class RayMedian(Strict):
+class RayMedian(_OfRay):
     """Ray Tune's own median stopping rule, one per cell, by epochs; for comparison.
 
     Attributes:
@@ -131,7 +176,7 @@ class RayMedian(Strict):
 
 EarlyStopping = Stratified | Promotion | Median | RayAsha | RayHyperband | RayMedian
 
-EARLY_STOPPING: dict[str, type[Strict]] = {
+EARLY_STOPPING: dict[str, type[Kind]] = {
     str(model.model_fields["kind"].default): model for model in get_args(EarlyStopping)
 }
 """Kinds of early stopping by name; ``none`` is the absence of all."""

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from hsl.stopping.rule import GOES_ON, Decision, Judge, Pool, Verdict, draw, milestones
+from hsl.stopping.rule import GOES_ON, Decision, Judge, Pool, Verdict, draw
 from hsl.stopping.rung_audit import RungAudit
-from hsl.stopping.settings import (
-    Stratified,
-)
+from hsl.stopping.settings import Stratified
 
 
 class Rungs(Judge):
@@ -22,11 +17,10 @@ class Rungs(Judge):
     """
 
     def __init__(self, settings: Stratified, epochs: int, seed: int) -> None:
-        rungs = milestones(settings.grace, settings.reduction_factor, epochs)
-        super().__init__(rungs, settings.exempt, seed)
+        super().__init__(settings.milestones(epochs), settings.exempt, seed)
         self.settings = settings
         self._epochs = epochs
-        self._brackets = _bracket_weights(len(rungs), settings)
+        self._brackets = _bracket_weights(len(self.milestones), settings)
         self._pools: dict[str, Pool] = {}
         self._passed: dict[str, int] = {}
         self._verdicts: dict[str, dict[int, Verdict]] = {}
@@ -80,28 +74,6 @@ class Rungs(Judge):
             if left < 0:
                 return bracket
         return len(self._brackets) - 1
-
-    def state_dict(self) -> dict[str, Any]:
-        """JSON-able state."""
-        return {
-            "entries": {name: pool.entries for name, pool in self._pools.items()},
-            "passed": self._passed,
-            "verdicts": {
-                trial: [[epoch, v.decision, v.rung, v.cutoff] for epoch, v in verdicts.items()]
-                for trial, verdicts in self._verdicts.items()
-            },
-            "audit": self._audit.state_dict(),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state of `state_dict`."""
-        self._pools = {name: Pool(entries) for name, entries in state["entries"].items()}
-        self._passed = dict(state["passed"])
-        self._verdicts = {
-            trial: {epoch: Verdict(Decision(told), rung, cutoff) for epoch, told, rung, cutoff in verdicts}
-            for trial, verdicts in state["verdicts"].items()
-        }
-        self._audit.load_state_dict(state["audit"])
 
 
 def _bracket_weights(rungs: int, settings: Stratified) -> list[float]:

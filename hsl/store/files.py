@@ -1,12 +1,9 @@
-"""Files placed at once, and errors of a file system that say what to do."""
+"""Files opened for reading, and errors of a file system that say what to do."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
-from pathlib import Path
-from uuid import uuid4
 
 import pyarrow as pa
 from pyarrow import fs
@@ -14,9 +11,6 @@ from pyarrow import fs
 from hsl.errors import StoreError
 from hsl.filesystems import UNREACHABLE
 from hsl.provenance import redact
-
-TEMPORARY = ".tmp-"
-"""How the name of a file begins that is being written."""
 
 
 def open_source(filesystem: fs.FileSystem, path: str, name: str) -> pa.NativeFile:
@@ -41,21 +35,6 @@ def open_source(filesystem: fs.FileSystem, path: str, name: str) -> pa.NativeFil
         raise
     except UNREACHABLE as error:
         raise StoreError(f"{name}: cannot be read: {redact(str(error))}; try again") from error
-
-
-def replace(path: Path, content: bytes | pa.Buffer) -> None:
-    """Make `content` the local file `path` at once: readers see the old file or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{TEMPORARY}{uuid4().hex}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 @contextlib.contextmanager

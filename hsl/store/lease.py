@@ -30,11 +30,10 @@ from filelock import FileLock
 from pyarrow import fs
 
 from hsl.errors import LeaseError, StoreError
-from hsl.filesystems import UNREACHABLE, open_filesystem
+from hsl.filesystems import UNREACHABLE, open_filesystem, place_on
 from hsl.provenance import redact
-from hsl.store.files import replace, reported
-
-FILE = "lease.json"
+from hsl.store.files import reported
+from hsl.store.layout import LEASE, LEASE_LOCK
 
 FILE_BYTES = 512
 """Always the same: an object store tells the size first and the content then, which may be new meanwhile."""
@@ -106,7 +105,7 @@ class LeaseFile:
     def __init__(self, uri: str) -> None:
         self.where = redact(uri)
         self._filesystem, self._root = open_filesystem(uri)
-        self._path = f"{self._root}/{FILE}"
+        self._path = f"{self._root}/{LEASE}"
 
     @property
     def is_local(self) -> bool:
@@ -128,18 +127,14 @@ class LeaseFile:
             return None
         except UNREACHABLE as error:
             raise StoreError(
-                f"{self.where}/{FILE}: cannot be read: {redact(str(error))}; try again"
+                f"{self.where}/{LEASE}: cannot be read: {redact(str(error))}; try again"
             ) from error
 
     def write(self, holder: Holder) -> None:
         """Put `holder` into the lease."""
         content = json.dumps(asdict(holder)).encode().ljust(FILE_BYTES)
         with reported(f"{self.where}: cannot be written"):
-            if self.is_local:
-                replace(Path(self._path), content)
-            else:
-                with self._filesystem.open_output_stream(self._path) as stream:
-                    stream.write(content)
+            place_on(self._filesystem, self._path, content)
 
     def remove(self) -> None:
         """Free the store."""
@@ -154,7 +149,7 @@ class LeaseFile:
             return
         with reported(f"{self.where}: cannot be written"):
             Path(self._root).mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{self._root}/.lease.lock", timeout=LOCK_SECONDS):
+            with FileLock(f"{self._root}/{LEASE_LOCK}", timeout=LOCK_SECONDS):
                 yield
 
 

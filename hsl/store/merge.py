@@ -12,10 +12,8 @@ from hsl.errors import StoreError, UnknownNameError
 from hsl.store import union
 from hsl.store.columns import TABLES
 from hsl.store.database import run, sandbox
-from hsl.store.layout import LOG_SUFFIX, LOGS
+from hsl.store.layout import CHECKPOINTS, LOG_SUFFIX, LOGS
 from hsl.store.store import Store
-
-NETWORKS = "checkpoints"
 
 POLICIES = ("refuse", "first")
 
@@ -206,7 +204,7 @@ def _kept(chosen: Sequence[Mapping[str, Any]], number: int) -> list[str]:
 
 def _networks(source: Store, into: Store, trials: Sequence[str]) -> int:
     """Copy the networks of some trials, as far as `source` has them; how many are there now."""
-    return _copy(source, into, NETWORKS, [f"{trial}.safetensors" for trial in trials])
+    return _copy(source, into, CHECKPOINTS, [f"{trial}.safetensors" for trial in trials])
 
 
 def _copy(source: Store, into: Store, folder: str, names: Sequence[str]) -> int:

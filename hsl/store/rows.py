@@ -98,8 +98,12 @@ def to_arrow(table: str, rows: Iterable[Mapping[str, object]]) -> pa.Table:
     Raises:
         StoreError: If a row does not fit.
     """
-    checked = [check_row(table, row) for row in rows]
-    return pa.Table.from_pylist(checked, schema=arrow_schema(table))
+    return checked_table(table, [check_row(table, row) for row in rows])
+
+
+def checked_table(table: str, rows: list[dict[str, object]]) -> pa.Table:
+    """Rows that `check_row` has made as an Arrow table with the schema of `table`."""
+    return pa.Table.from_pylist(rows, schema=arrow_schema(table))
 
 
 def needed(table: str) -> list[str]:

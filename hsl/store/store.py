@@ -16,20 +16,19 @@ from pathlib import Path
 from uuid import uuid4
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
 from hsl.errors import StoreError
-from hsl.filesystems import open_filesystem
+from hsl.filesystems import TEMPORARY, open_filesystem, place_on
 from hsl.provenance import redact
 from hsl.store.columns import TABLES
-from hsl.store.files import TEMPORARY, open_source, replace, reported
+from hsl.store.files import open_source, reported
+from hsl.store.layout import SPACE
 from hsl.store.parts import Part, decode, newest, parse
-from hsl.store.rows import arrow_schema, check_names, check_row, columns_of, conform, to_arrow
+from hsl.store.rows import arrow_schema, check_names, check_row, checked_table, columns_of, conform, to_arrow
 
 _LOG = logging.getLogger("hsl.store.store")
-_SPACE = "space.yaml"
 _READ_ATTEMPTS = 5
 
 
@@ -67,7 +66,7 @@ class Store:
 
     def exists(self) -> bool:
         """Whether anything was stored here: a table or a space."""
-        paths = [self._path(_SPACE), *(self._path(table) for table in TABLES)]
+        paths = [self._path(SPACE), *(self._path(table) for table in TABLES)]
         with reported(f"{self.uri}: cannot be read"):
             found = self._filesystem.get_file_info(paths)
         return any(info.type != fs.FileType.NotFound for info in found)
@@ -113,13 +112,6 @@ class Store:
         """
         check_names(table, columns or ())
         return newest(table, self._read_parts(table, columns).values(), columns)
-
-    def next_sequence(self) -> int:
-        """The sequence number that follows all stored ones; 0 for a store without rows, or for no store."""
-        if not self.exists():
-            return 0
-        last = [pc.max(self.read(table, ["sequence"])["sequence"]).as_py() for table in ("trials", "epochs")]
-        return max((number + 1 for number in last if number is not None), default=0)
 
     def compact(self, table: str) -> None:
         """Replace the files of `table` by one with the same rows; what is appended meanwhile is kept.
@@ -175,7 +167,7 @@ class Store:
     def write_space(self, text: str) -> None:
         """Keep the search space of the sweep, as YAML text."""
         with reported(f"{self.uri}: cannot be written"):
-            self._place(_SPACE, text.encode())
+            self._place(SPACE, text.encode())
 
     def read_space(self) -> str | None:
         """The YAML text of the search space, or None if none was stored.
@@ -184,11 +176,11 @@ class Store:
             StoreError: If it cannot be read.
         """
         try:
-            return self._content(_SPACE).to_pybytes().decode()
+            return self._content(SPACE).to_pybytes().decode()
         except FileNotFoundError:
             return None
         except UnicodeDecodeError as error:
-            raise StoreError(f"{self.uri}/{_SPACE}: is no text: {error}; restore it or remove it") from error
+            raise StoreError(f"{self.uri}/{SPACE}: is no text: {error}; restore it or remove it") from error
 
     def _next_number(self) -> int:
         """A number that no other thread gets; by the clock, so that files of all sessions are in order."""
@@ -263,18 +255,13 @@ class Store:
             self._place(f"{table}/{part.name}", sink.getvalue())
 
     def _place(self, name: str, content: bytes | pa.Buffer) -> None:
-        """Make `content` appear under `name` at once: by a rename, or the single put of an object store."""
-        if isinstance(self._filesystem, fs.LocalFileSystem):
-            replace(Path(self._path(name)), content)
-            return
-        with self._filesystem.open_output_stream(self._path(name)) as stream:
-            stream.write(content)
+        place_on(self._filesystem, self._path(name), content)
 
 
 class Writer:
     """Collects rows and appends them in few files.
 
-    Rows are checked when they are added. They are written when there are enough of them, when they are old
+    Rows are checked once, when they are added. They are written when there are enough of them, when they are old
     enough (seen at the next `add` or `flush_if_due`), by `flush`, and on leaving the context. Epochs go
     before trials, so that no stored trial lacks its epochs.
 
@@ -331,7 +318,7 @@ class Writer:
             StoreError: If the store cannot be written; what was not written keeps waiting.
         """
         for table, rows in self._waiting.items():
-            self._store.append(table, rows)
+            self._store.append_table(table, checked_table(table, rows))
             rows.clear()
 
     @property

@@ -18,7 +18,7 @@ def keep_freed_memory() -> bool:
 
     By default the GNU C library gives large blocks back to the system at once, and the system fills each new one
     with zeros, page by page: with small convolutional networks that takes as long as the arithmetic. Other allocators
-    are left as they are.
+    are left as they are. It holds for the whole process, so only what owns one calls it: workers and the command line.
 
     Returns:
         Whether there was such an allocator.

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hsl.errors import HslError
+from hsl.errors import DamagedError, HslError
 from hsl.hardness import keyed
 from hsl.hardness.attacks.adversarial import training_loss
 from hsl.sparsity import Parent, Sparsifier, layer_macs
 from hsl.sparsity.methods import METHODS, check_hyperparameters
 from hsl.training import checkpoint
-from hsl.training.allocator import keep_freed_memory
 from hsl.training.available import model_builder
 from hsl.training.compiled import check_compiled, compiled
 from hsl.training.configuration import Configuration, ModelSpec, Training
@@ -157,7 +156,6 @@ def _meter(
 
 
 def _model(configuration: Configuration, data: Data, seed: int, device: str) -> nn.Module:
-    keep_freed_memory()
     torch.manual_seed(keyed.key(seed, "initial weights") >> 1)
     network = make_network(configuration.model, data.shape, data.classes)
     model = Normalized(network, data.mean, data.std).to(device)
@@ -192,9 +190,7 @@ def _parent(
     """The trained parent, and its weights at the rewinding point, to which the same steps are taken again."""
     if uri is None or not METHODS[configuration.method].needs_parent:
         return None
-    state = checkpoint.read(uri)
-    if state is None:
-        raise HslError(f"the parent {uri} is gone; run the same command again to train it anew")
+    state = _stored_parent(uri)
     trained = {
         name: tensor.to(device) for name, tensor in state["model"].items() if not name.endswith("_mask")
     }
@@ -204,6 +200,19 @@ def _parent(
     twin = build_trainer(dense, seed, scores=scores, device=device)
     twin.train_steps(round(float(fraction) * twin.total_steps))
     return _Begun(Parent(trained=trained, rewind=twin.model.state_dict()), state["dense_steps"])
+
+
+def _stored_parent(uri: str) -> dict[str, Any]:
+    found: object = "gone"
+    try:
+        if state := checkpoint.read(uri):
+            return state
+    except DamagedError as error:
+        found = error
+    raise HslError(
+        f"the parent {uri} cannot be used: {found}; the same command makes it again, with --retry-failed also "
+        f"trials that failed for it"
+    )
 
 
 def _scoring_loss(train: TrainingSet, seed: int) -> Any:

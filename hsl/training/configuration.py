@@ -19,7 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from hsl.errors import HslError, MethodError
+from hsl.errors import MethodError
+from hsl.hardness.schema.fields import check_known, known
 from hsl.hardness.schema.regimes import Regime
 from hsl.sparsity.distributions.allocate import DISTRIBUTIONS
 from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
@@ -32,35 +33,17 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-def method_name(name: str) -> str:
-    """`name`, if a sparse-training method has it."""
-    return _known(name, METHODS)
-
-
-def distribution_name(name: str) -> str:
-    """`name`, if a layer-wise distribution has it."""
-    return _known(name, DISTRIBUTIONS)
-
-
 def dataset_name(name: str) -> str:
     """`name`, if it is a data set: ``digits``, ``parquet:PATH``, ``package.module:attr``, ..."""
     kind, path = kind_and_path(name)
     if kind in NEEDS_PATH and not path:
         raise ValueError(f"{name!r} needs a path, for example {kind}:data/{kind}")
-    _known(kind, DATASETS)
+    check_known(kind, DATASETS)
     return name
 
 
-def _known(name: str, registry: Any) -> str:
-    try:
-        registry.check(name)
-    except HslError as error:
-        raise ValueError(str(error)) from error
-    return name
-
-
-MethodName = Annotated[str, AfterValidator(method_name)]
-DistributionName = Annotated[str, AfterValidator(distribution_name)]
+MethodName = Annotated[str, known(METHODS)]
+DistributionName = Annotated[str, known(DISTRIBUTIONS)]
 DatasetName = Annotated[str, AfterValidator(dataset_name)]
 
 
@@ -146,7 +129,7 @@ class ModelSpec(Strict):
     @field_validator("name")
     @classmethod
     def _is_known(cls, name: str) -> str:
-        _known(model_kind(name)[0], MODELS)
+        check_known(model_kind(name)[0], MODELS)
         return name
 
     @property

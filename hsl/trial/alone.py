@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from hsl.errors import Problem, SpaceError
 from hsl.planning.plan import make_plan
-from hsl.prepare.inputs import Needs
+from hsl.prepare.inputs import Inputs
 from hsl.prepare.parents import make_here, missing
 from hsl.space.axes import configuration
 from hsl.space.schema import SearchSpace
@@ -95,14 +95,14 @@ def train_once(
     arrays, _ = load_divided(chosen.dataset, chosen.split)
     check_fits(chosen, arrays.shape, arrays.classes)
     library = Library(str(cache_folder() / "prerequisites"))
-    needs = Needs(make_plan(space), library)
-    tasks = list(needs.of(chosen, seed))
+    inputs = Inputs(make_plan(space), library)
+    tasks = list(inputs.of(chosen, seed))
     name = next((name for name, regime in space.regimes.items() if regime == chosen.regime), "")
     try_selections(space, {name: chosen}, library, seed)
     make_here(missing(tasks), device)
     try_selections(space, {name: chosen}, library, seed)
     trainer = build_trainer(
-        chosen, seed, parent=needs.parent(chosen, seed), scores=needs.scores(chosen), device=device
+        chosen, seed, parent=inputs.parent(chosen, seed), scores=inputs.scores(chosen), device=device
     )
     while not trainer.is_done:
         on_epoch(trainer.train_epoch())

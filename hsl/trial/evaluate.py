@@ -9,25 +9,29 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
+import yaml
 from pydantic import ValidationError
 
-from hsl.errors import HslError, NothingMatchedError, StoreError
+from hsl.errors import HslError, NothingMatchedError, Problem, SpaceError, StoreError, close_match
 from hsl.filesystems import absolute
 from hsl.planning.plan import make_plan
 from hsl.planning.scores import all_scores
-from hsl.prepare.inputs import Needs
+from hsl.prepare.inputs import Inputs
 from hsl.prepare.parents import make_here, missing, scores_task
 from hsl.prepare.preflight import unmeasurable
 from hsl.results.stats import mean_interval
-from hsl.space.stored import stored_space
+from hsl.space.load import make_space, override
+from hsl.space.schema import SearchSpace
+from hsl.space.stored import space_text, stored_space
+from hsl.store import checkpoints
 from hsl.store.layout import Library
 from hsl.store.store import Store
-from hsl.training import generations
+from hsl.training import checkpoint
 from hsl.training.build import build_bench
 from hsl.training.configuration import Configuration, digest
 from hsl.training.data.arrays import cache_folder
 from hsl.training.data.datasets import load_divided
-from hsl.training.measuring.evaluation_settings import Evaluation
+from hsl.training.measuring.evaluation_settings import Attacks, Evaluation
 from hsl.training.measuring.kept import Kept, evaluate_kept, kept_networks
 from hsl.training.measuring.measures import Item, items
 
@@ -59,27 +63,29 @@ class StoredEvaluation:
     Args:
         uri: Path or URI of the store.
         cells: Names of cells; all if there are none.
-        evaluation: What to measure; by default what the space of the store says.
+        overrides: Pairs ``evaluation.KEY=VALUE``, or ``evaluation=VALUE`` for all of it, in YAML; without any, what
+            the space of the store says is measured.
         device: Torch device.
         say: Is told what is done.
 
     Raises:
         NothingMatchedError: If there is no such cell, or nothing is confirmed in them.
         StoreError: If the store or networks are gone, or this version cannot read them.
+        SpaceError: If an override has an unknown key, or an impossible value.
         HslError: If something is not defined on these images, or lacks a package.
     """
 
     def __init__(
-        self, uri: str, cells: Sequence[str], evaluation: Evaluation | None, device: str, say: Say
+        self, uri: str, cells: Sequence[str], overrides: Sequence[str], device: str, say: Say
     ) -> None:
         self._store = Store(uri)
         self._device, self._say = device, say
         rows = _confirmed(self._store, cells)
         space = stored_space(self._store, "its regimes are unknown; restore it")
-        self._evaluation = evaluation or space.evaluation
+        self._evaluation = _overridden(space, overrides)
         self._space = space.model_copy(update={"evaluation": self._evaluation})
         self._library = Library(absolute(uri))
-        self._needs = Needs(make_plan(self._space), self._library)
+        self._inputs = Inputs(make_plan(self._space), self._library)
         self._check_measurable()
         self._networks = self._found(rows)
         stored = self._store.read("evaluations").to_pylist()
@@ -100,7 +106,7 @@ class StoredEvaluation:
                 raise StoreError(
                     f"configuration {row['configuration_id']} cannot be read by this version: {error}"
                 ) from error
-            there = self._kept(row, generations.read_json(self._library.checkpoint(row["trial_id"])))
+            there = self._kept(row, checkpoints.read_json(self._library.checkpoint(row["trial_id"])))
             networks.append(Network(row, configuration, tuple(kept.checkpoint for kept in there)))
             missed = [name for name in self._evaluation.checkpoints if name not in networks[-1].checkpoints]
             gone += [f"{row['trial_id']} ({name})" for name in missed]
@@ -138,15 +144,17 @@ class StoredEvaluation:
         wanted = list(items(self._evaluation))
         if all(self._is_done(trial_id, name, item) for name in network.checkpoints for item in wanted):
             return
-        kept = self._kept(network.row, generations.read(self._library.checkpoint(trial_id)))
+        kept = self._kept(
+            network.row, checkpoints.read(self._library.checkpoint(trial_id), checkpoint.from_bytes)
+        )
         tasks = [scores_task(scores, self._library) for scores in all_scores(configuration, self._space)]
         make_here(missing(tasks), self._device)
         bench_of = partial(
             build_bench,
             configuration,
             seed,
-            scores=self._needs.scores(configuration),
-            difficulty=self._needs.deciles(configuration),
+            scores=self._inputs.scores(configuration),
+            difficulty=self._inputs.deciles(configuration),
             device=self._device,
         )
         states = cache_folder() / "evaluations" / digest([self._library.root, trial_id])
@@ -175,6 +183,27 @@ class StoredEvaluation:
                 place = (trials[row["trial_id"]], checkpoints[row["checkpoint"]], measure)
                 placed.append((*place, number))
         return stored.take(pa.array([number for *_, number in sorted(placed)], pa.int64()))
+
+
+def _overridden(space: SearchSpace, overrides: Sequence[str]) -> Evaluation:
+    raw = yaml.safe_load(space_text(space))
+    attacks = space.evaluation.attacks
+    if attacks and attacks == Attacks.model_validate({"names": attacks.names, "norm": attacks.norm}):
+        del raw["evaluation"]["attacks"]["eps"]  # the usual radius is another one in another norm
+    for text in overrides:
+        _check_key(text)
+        override(raw, text)
+    return make_space(raw, source=f"space {space.name} with {' '.join(overrides)}").evaluation
+
+
+def _check_key(text: str) -> None:
+    known = [f"evaluation.{name}" for name in Evaluation.model_fields if name != "stages"]
+    key = text.partition("=")[0]
+    if key == "evaluation.stages":
+        raise SpaceError(text, [Problem(key, "is about sweeps; here confirmed networks are measured")])
+    if key.split(".")[0] != "evaluation":
+        likely = close_match(f"evaluation.{key}", known)
+        raise SpaceError(text, [Problem(key, f"unknown key{likely}; known: {', '.join(known)}")])
 
 
 def _parameters(given: Mapping[str, Any] | str | None) -> str:

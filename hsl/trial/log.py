@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TextIO
 
-from hsl.filesystems import UNREACHABLE, open_filesystem
+from hsl.filesystems import UNREACHABLE, open_filesystem, place
 from hsl.provenance import redact
 
 MAX_CHARACTERS = 256 * 1024
@@ -66,8 +66,6 @@ class TrialLog:
         """Add to the file what has been collected since the last time."""
         if self._uri is None or not self._waiting:
             return
-        from hsl.training.checkpoint import place  # noqa: PLC0415  imports torch
-
         new = redact("".join(self._waiting))
         with contextlib.suppress(*UNREACHABLE):
             if self._stored is None:

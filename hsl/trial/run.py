@@ -16,7 +16,8 @@ from hsl.filesystems import UNREACHABLE
 from hsl.planning.job import Job
 from hsl.provenance import redact_known
 from hsl.space.sections import COST_COLUMNS
-from hsl.training import generations
+from hsl.store import checkpoints
+from hsl.training import checkpoint
 from hsl.training.build import build_bench, build_trainer
 from hsl.training.configuration import digest
 from hsl.training.cost.flops import relative_forward
@@ -55,7 +56,7 @@ class TrialRun:
             objective=job.objective,
             keep_best=job.evaluation is not None and job.evaluation.keeps_best(job.stage),
         )
-        state = generations.read(job.checkpoint)
+        state = checkpoints.read(job.checkpoint, checkpoint.from_bytes)
         if state is not None:
             self._trainer.load_state_dict(state["trainer"])
             self._started_at = datetime.fromisoformat(state["started_at"])
@@ -153,7 +154,7 @@ class TrialRun:
             "trainer": self._trainer.state_dict(),
         }
         try:
-            generations.write(self._job.checkpoint, state)
+            checkpoints.write(self._job.checkpoint, checkpoint.to_bytes(state))
             self._log.note(f"checkpoint after epoch {self._trainer.epoch}")
         except UNREACHABLE as error:  # a full disk costs what a checkpoint protects, not the trial
             self._note = (

@@ -10,7 +10,7 @@ Both of a pair have the same memory format and the same augmentation, except in 
 in channels last. They take turns, short epoch by short epoch, and change who is first, so that whatever else
 the machine does meets both. Printed is the median of the ratios with its quartiles, by time on the wall and by the
 time of all cores, workers included, which a busy machine disturbs less; and the ratio of the shortest rounds on the
-wall. How the trainer sets the memory allocator holds for the whole process, so for both.
+wall. The memory allocator is set as in a worker of a sweep, for both.
 ``python tests/benchmarks/trainer.py`` takes some minutes, or less with ``--rounds 5``.
 """
 
@@ -31,6 +31,7 @@ from torch.nn import functional
 from torchvision import transforms
 
 from hsl.hardness.schema.regimes import Regime
+from hsl.training.allocator import keep_freed_memory
 from hsl.training.available import DATASETS
 from hsl.training.build import build_trainer, make_network
 from hsl.training.configuration import Configuration, Split, Training
@@ -267,6 +268,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="bare, classic, pgd or compile")
     parser.add_argument("--threads", type=int, default=1, help="torch threads of both of a pair")
     asked = parser.parse_args()
+    keep_freed_memory()
     torch.set_num_threads(asked.threads)
     DATASETS._entries["noise"] = noise
     for kind, name, aim, mine, other in pairs():

@@ -36,7 +36,7 @@ pytestmark = [
 
 ROOT = Path(__file__).parents[2]
 RAY = str(Path(sys.executable).with_name("ray"))
-LIMIT_SECONDS = 280
+LIMIT_SECONDS = 1200
 SMALL = (
     "factors.regime=[clean,hardest-half]",
     "factors.sparsity=[0.8]",

@@ -21,7 +21,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 DRIVER_KILLS = 5
 WORKER_KILL_SECONDS = 5.0
 WORKER_KILLS = 10
-LIMIT_SECONDS = 540
+LIMIT_SECONDS = 2400
 
 SPACE: dict[str, Any] = {
     "training": {"epochs": 4, "batch_size": 64, "checkpoint_every": 1},
@@ -103,7 +103,7 @@ def run_under_chaos(start: Start, space: Path, store: Path, chaos: Chaos) -> flo
         if kills and epochs >= kills[0]:
             kills.pop(0)
             driver.kill()
-            driver.wait(timeout=60)
+            driver.wait(timeout=600)
             if len(kills) == DRIVER_KILLS // 2:
                 chaos.damage()
             driver = start(space, store)

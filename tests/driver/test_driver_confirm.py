@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from hsl.driver.confirm import confirm_jobs, winners
+from hsl.driver.jobs import Jobs
 from hsl.errors import SpaceError
 from hsl.planning.plan import Plan, make_plan
-from hsl.prepare.inputs import Needs
 from hsl.results.sequential import confidence_of_looks
 from hsl.space.load import make_space
 from hsl.store.layout import Library
@@ -56,10 +56,10 @@ def search_rows(plan: Plan) -> list[dict[str, Any]]:
 def confirm(plan: Plan, accuracy: Any) -> tuple[dict[str, int], int]:
     """Train whatever is asked for until nothing is; seeds of each cell, and the number of rounds."""
     rows, confirmed, rounds = search_rows(plan), [], 0
-    needs = Needs(plan, Library("/nowhere"))
+    jobs = Jobs(plan, Library("/nowhere"))
     while True:
         ended = {row["trial_id"] for row in confirmed}
-        due = [j for j in confirm_jobs(plan, rows, needs, confirmed) if j.trial_id not in ended]
+        due = [j for j in confirm_jobs(plan, rows, jobs, confirmed) if j.trial_id not in ended]
         if not due:
             break
         rounds += 1

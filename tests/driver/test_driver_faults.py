@@ -15,7 +15,7 @@ import pytest
 
 from hsl.store.store import Store
 
-LIMIT_SECONDS = 400
+LIMIT_SECONDS = 2400
 
 pytestmark = pytest.mark.slow
 

@@ -30,6 +30,7 @@ USELESS = {
     "completed-0.safetensors.previous",
     "confirmed-1.safetensors.previous",
     "running-0.safetensors.0123abcd.part",
+    ".tmp-0123abcd.safetensors",
 }
 
 

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from hsl.driver.confirm import confirm_jobs, winners
+from hsl.driver.jobs import Jobs
 from hsl.driver.ledger import Ledger
 from hsl.driver.resume import read_past, refill, teach
 from hsl.driver.stages import Stages
@@ -20,17 +21,15 @@ from hsl.driver.watch.progress import CellTally, Progress, Tally, table_of
 from hsl.errors import DivergedError
 from hsl.planning.job import Job
 from hsl.planning.plan import Plan, make_plan
-from hsl.prepare.inputs import Needs
 from hsl.prepare.parents import ParentTask, ScoresTask, make_here, missing
 from hsl.search.study import CellStudy
 from hsl.space.load import load_space
 from hsl.stopping.stratified import Rungs
+from hsl.store import checkpoints
 from hsl.store.layout import Library
 from hsl.store.store import Store
-from hsl.training import checkpoint, generations
 from hsl.trial import run as trial_module
 from hsl.trial.run import TrialRun
-from hsl.wording import duration
 
 OBJECTIVE = "val_matched_accuracy"
 
@@ -53,22 +52,22 @@ def library(tmp_path: Path) -> Library:
 
 
 @pytest.fixture
-def needs(plan: Plan, library: Library) -> Needs:
-    return Needs(plan, library)
+def jobs(plan: Plan, library: Library) -> Jobs:
+    return Jobs(plan, library)
 
 
-def first_job(plan: Plan, needs: Needs, cell: str = "clean/0.8", seed: int = 0, asked: int = 0) -> Job:
+def first_job(plan: Plan, jobs: Jobs, cell: str = "clean/0.8", seed: int = 0, asked: int = 0) -> Job:
     """The job of a proposal of a cell."""
     (planned,) = [item for item in plan.cells if item.name == cell]
     study = CellStudy(plan.space, planned)
     proposals = [study.ask() for _ in range(asked + 1)]
     proposal = proposals[asked]
     assert proposal is not None
-    return needs.job(planned, "search", proposal.configuration, seed, proposal.values)
+    return jobs.make(planned, "search", proposal.configuration, seed, proposal.values)
 
 
-def dense_job(plan: Plan, needs: Needs) -> Job:
-    return first_job(plan, needs, cell="clean/dense")
+def dense_job(plan: Plan, jobs: Jobs) -> Job:
+    return first_job(plan, jobs, cell="clean/dense")
 
 
 def run_to_end(job: Job) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -84,23 +83,23 @@ def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
-def test_a_trial_reports_at_every_rung_and_at_the_end(plan: Plan, needs: Needs) -> None:
-    run = TrialRun(dense_job(plan, needs), "cpu")
+def test_a_trial_reports_at_every_rung_and_at_the_end(plan: Plan, jobs: Jobs) -> None:
+    run = TrialRun(dense_job(plan, jobs), "cpu")
     assert [[row["epoch"] for row in run.advance()["rows"]] for _ in range(3)] == [[1], [2], [3, 4]]
 
 
 def test_a_trial_reports_in_time_even_far_from_a_rung(
-    plan: Plan, needs: Needs, monkeypatch: pytest.MonkeyPatch
+    plan: Plan, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trial_module, "REPORT_SECONDS", 0.0)
-    job = dense_job(plan, needs).model_copy(update={"milestones": ()})
+    job = dense_job(plan, jobs).model_copy(update={"milestones": ()})
     assert [row["epoch"] for row in TrialRun(job, "cpu").advance()["rows"]] == [1]
 
 
-def test_a_resumed_trial_reports_what_was_lost_and_ends_the_same(plan: Plan, needs: Needs) -> None:
-    job = dense_job(plan, needs)
+def test_a_resumed_trial_reports_what_was_lost_and_ends_the_same(plan: Plan, jobs: Jobs) -> None:
+    job = dense_job(plan, jobs)
     expected, last = run_to_end(job)
-    checkpoint.remove(job.checkpoint)
+    checkpoints.remove(job.checkpoint)
     interrupted = TrialRun(job, "cpu")
     interrupted.advance()
     started_at = interrupted.advance()["summary"]["started_at"]
@@ -113,16 +112,16 @@ def test_a_resumed_trial_reports_what_was_lost_and_ends_the_same(plan: Plan, nee
 
 
 def test_a_full_disk_costs_a_trial_its_checkpoints_only(
-    plan: Plan, needs: Needs, monkeypatch: pytest.MonkeyPatch
+    plan: Plan, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = dense_job(plan, needs)
+    job = dense_job(plan, jobs)
     expected, _ = run_to_end(job)
-    generations.remove(job.checkpoint)
+    checkpoints.remove(job.checkpoint)
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(generations, "write", full)
+    monkeypatch.setattr(checkpoints, "write", full)
     first = TrialRun(job, "cpu").advance()
     assert "No space left on device" in first["note"]
     rows, result = run_to_end(job)
@@ -144,9 +143,9 @@ def ledger_of(store: Store, job: Job, forgotten: list[str]) -> Ledger:
 
 
 def test_the_ledger_numbers_what_arrives_and_forgets_only_what_is_durable(
-    plan: Plan, needs: Needs, tmp_path: Path
+    plan: Plan, jobs: Jobs, tmp_path: Path
 ) -> None:
-    store, job, forgotten = Store(tmp_path / "store"), dense_job(plan, needs), []
+    store, job, forgotten = Store(tmp_path / "store"), dense_job(plan, jobs), []
     rows, result = run_to_end(job)
     ledger = ledger_of(store, job, forgotten)
     ledger.start(job)
@@ -160,14 +159,13 @@ def test_the_ledger_numbers_what_arrives_and_forgets_only_what_is_durable(
     assert row["status"] == "completed"
     assert row["objective"] == rows[-1][OBJECTIVE]
     assert [epoch["sequence"] for epoch in store.read("epochs").to_pylist()] == list(range(len(rows)))
-    assert store.next_sequence() == len(rows) + 1
 
 
 def test_the_past_of_a_store(
-    plan: Plan, needs: Needs, library: Library, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    plan: Plan, jobs: Jobs, library: Library, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Store(library.root)
-    ended, under_way = dense_job(plan, needs), first_job(plan, needs, cell="clean/dense", asked=1)
+    ended, under_way = dense_job(plan, jobs), first_job(plan, jobs, cell="clean/dense", asked=1)
     rows, result = run_to_end(ended)
     ledger = ledger_of(store, ended, [])
     ledger.epochs(ended, rows)
@@ -192,19 +190,17 @@ def test_the_past_of_a_store(
 
     rungs = Rungs(plan.space.early_stopping, plan.space.training.epochs, 0)
     refill(rungs, past, {cell.name: OBJECTIVE for cell in plan.cells})
-    assert {name for pool in rungs.state_dict()["entries"].values() for name in pool} == {ended.trial_id}
+    assert {name for pool in rungs._pools.values() for name in pool.entries} == {ended.trial_id}
 
 
-def test_failed_trials_are_trained_again_on_demand_and_once(
-    plan: Plan, needs: Needs, library: Library
-) -> None:
-    store, job = Store(library.root), first_job(plan, needs)
+def test_failed_trials_are_trained_again_on_demand_and_once(plan: Plan, jobs: Jobs, library: Library) -> None:
+    store, job = Store(library.root), first_job(plan, jobs)
     ledger = ledger_of(store, job, [])
     ledger.epochs(job, [{"epoch": 1, "epochs_at_target": 1}])
     ledger.end(job, {"epochs": 1}, "failed", "out of memory")
     ledger.close()
-    assert Stages(plan, store, library, needs).search().queue == []
-    stages = Stages(plan, store, library, needs, retry_failed=True)
+    assert Stages(plan, store, library, jobs).search().queue == []
+    stages = Stages(plan, store, library, jobs, retry_failed=True)
     stage = stages.search()
     assert stage.queue == [job]
     assert stage.past.next_sequence == 2
@@ -231,8 +227,8 @@ def test_winners_are_completed_trials_by_validation() -> None:
     assert [row["configuration_id"] for row in winners(rows, "a", top=2)] == ["v", "w"]
 
 
-def test_confirmation_has_fresh_seeds_and_no_rungs(plan: Plan, needs: Needs) -> None:
-    job = dense_job(plan, needs)
+def test_confirmation_has_fresh_seeds_and_no_rungs(plan: Plan, jobs: Jobs) -> None:
+    job = dense_job(plan, jobs)
     row = {
         "cell": job.cell,
         "status": "completed",
@@ -241,21 +237,21 @@ def test_confirmation_has_fresh_seeds_and_no_rungs(plan: Plan, needs: Needs) -> 
         "configuration": job.configuration.model_dump_json(exclude_defaults=True),
         "parameters": '{"training.lr": 0.1}',
     }
-    jobs = confirm_jobs(plan, [row], needs)
+    jobs = confirm_jobs(plan, [row], jobs)
     assert [confirmed.seed for confirmed in jobs] == [1, 2]
     assert [confirmed.configuration for confirmed in jobs] == [job.configuration] * 2
     assert all(confirmed.milestones == () for confirmed in jobs)
 
 
-def test_parents_and_scores_are_made_once(plan: Plan, needs: Needs, library: Library) -> None:
-    tasks = [*needs.of_search(), *needs.of_search()]
+def test_parents_and_scores_are_made_once(plan: Plan, jobs: Jobs, library: Library) -> None:
+    tasks = [*jobs.inputs.of_search(), *jobs.inputs.of_search()]
     wanted = list(missing(tasks))
     assert sorted(type(task).__name__ for task in wanted) == ["ParentTask", "ParentTask", "ScoresTask"]
     make_here((task for kind in (ScoresTask, ParentTask) for task in wanted if isinstance(task, kind)), "cpu")
     assert list(missing(tasks)) == []
     job = next(
         job
-        for job in (first_job(plan, needs, asked=number) for number in range(3))
+        for job in (first_job(plan, jobs, asked=number) for number in range(3))
         if job.configuration.method == "omp"
     )
     assert job.parent is not None
@@ -267,15 +263,8 @@ def test_a_parent_belongs_to_a_seed_and_a_regime(plan: Plan, library: Library) -
     assert len({library.parent(parent.trial_id(seed)) for parent in (clean, hard) for seed in (0, 1)}) == 4
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(5, "5 s"), (89, "89 s"), (600, "10 min"), (7200, "2.0 h")], ids=str
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
-
-
-def test_progress_in_plain_lines(plan: Plan, needs: Needs) -> None:
-    job, out = dense_job(plan, needs), io.StringIO()
+def test_progress_in_plain_lines(plan: Plan, jobs: Jobs) -> None:
+    job, out = dense_job(plan, jobs), io.StringIO()
     tally = Tally("search", {job.cell: CellTally(planned=3)})
     with Progress(Console(file=out, width=40), dict).showing(tally):
         tally.start(job)
@@ -286,8 +275,8 @@ def test_progress_in_plain_lines(plan: Plan, needs: Needs) -> None:
     assert len(out.getvalue().splitlines()) == 1
 
 
-def test_the_live_view_names_every_cell_and_its_best(plan: Plan, needs: Needs) -> None:
-    job = dense_job(plan, needs)
+def test_the_live_view_names_every_cell_and_its_best(plan: Plan, jobs: Jobs) -> None:
+    job = dense_job(plan, jobs)
     tally = Tally("search", {job.cell: CellTally(planned=3), "clean/0.8": CellTally(planned=3)})
     tally.start(job)
     tally.end(job, "completed", 0.75)

@@ -14,11 +14,12 @@ from ray.tune.experiment import Trial
 from rich.console import Console
 
 from hsl.driver.sweep import Sweep
+from hsl.driver.tune import tuner
 from hsl.driver.tune.scheduler import START_SECONDS, StratifiedASHA
 from hsl.space.load import make_space
 from hsl.stopping.rule import Judge
 from hsl.store.store import Store
-from hsl.trial import run as trial_module
+from hsl.trial.run import report
 
 
 class Queue:
@@ -108,9 +109,9 @@ def test_workers_that_start_slowly_are_not_given_up_for_trials_that_end_quickly(
         def step(self) -> dict[str, Any]:
             time.sleep(0.05)
             row = {"epoch": 1, "epochs_at_target": 1, "val_matched_accuracy": 0.5}
-            return trial_module.report([row], {"epochs": 1, "objective": 0.5}, status="completed")
+            return report([row], {"epochs": 1, "objective": 0.5}, status="completed")
 
-    monkeypatch.setattr(trial_module, "SweepTrial", Slow)
+    monkeypatch.setattr(tuner, "SweepTrial", Slow)
     space = make_space(
         {
             "name": "quick",

@@ -10,12 +10,12 @@ import pytest
 from ray.tune.search import Searcher
 
 from hsl.driver.interruptions import Losses
+from hsl.driver.jobs import Jobs
 from hsl.driver.session import Session, halted_jobs
 from hsl.driver.tune.accountant import Accountant, BudgetStopper
 from hsl.driver.tune.searcher import CellSearcher
 from hsl.planning.job import NOT_PROMOTED, Job
 from hsl.planning.plan import Plan, make_plan
-from hsl.prepare.inputs import Needs
 from hsl.search.study import CellStudy, Proposal
 from hsl.search.turns import Turns
 from hsl.space.load import make_space
@@ -42,7 +42,7 @@ class Driver:
 
     def __init__(self, plan: Plan, queue: list[Job] | None = None) -> None:
         self.plan, self.spent = plan, False
-        self.needs = Needs(plan, Library("/nowhere"))
+        self.jobs = Jobs(plan, Library("/nowhere"))
         self.pauses: Pauses[Job] = Pauses(Judge())
         self.studies = [CellStudy(plan.space, cell) for cell in plan.cells]
         turns = Turns(plan, self.studies)
@@ -51,7 +51,7 @@ class Driver:
         self.count = 0
 
     def job(self, study: CellStudy, proposal: Proposal) -> Job:
-        made = self.needs.job(study.cell, "search", proposal.configuration, 0, proposal.values)
+        made = self.jobs.make(study.cell, "search", proposal.configuration, 0, proposal.values)
         return made.model_copy(update={"proposal": proposal.number})
 
     def proposed(self, study: CellStudy, configuration_id: str) -> None:

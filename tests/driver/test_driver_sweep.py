@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -117,7 +118,7 @@ def test_killed_driver_continues_to_the_same_numbers(
     driver = started(space, store)
     wait_for_epochs(store, 8)
     driver.send_signal(signal.SIGKILL)
-    driver.wait(timeout=60)
+    driver.wait(timeout=600)
     assert len(trials(store)) < SEARCH_TRIALS + CONFIRM_TRIALS
     done = sweep(space, store)
     assert done.returncode == 0, done.stderr
@@ -125,12 +126,15 @@ def test_killed_driver_continues_to_the_same_numbers(
     assert results(store) == results(undisturbed)
 
 
-def test_a_grown_space_trains_only_what_is_new(undisturbed: Path, sweep: Run, space_file: SpaceFile) -> None:
-    before = results(undisturbed)
-    done = sweep(space_file(confirm={"top": 1, "seeds": 3}), undisturbed)
+def test_a_grown_space_trains_only_what_is_new(
+    undisturbed: Path, sweep: Run, space_file: SpaceFile, tmp_path: Path
+) -> None:
+    before, grown = results(undisturbed), tmp_path / "grown"
+    shutil.copytree(undisturbed, grown)
+    done = sweep(space_file(confirm={"top": 1, "seeds": 3}), grown)
     assert done.returncode == 0, done.stderr
     assert "4 trials trained" in done.stderr
-    after = results(undisturbed)
+    after = results(grown)
     assert {name: after[name] for name in before} == before
     assert len(after) == len(before) + 4
 
@@ -160,7 +164,7 @@ def test_interrupted_driver_ends_cleanly(
     driver = started(space_file(), store)
     wait_for_epochs(store, 4)
     os.killpg(driver.pid, signal.SIGINT)
-    assert driver.wait(timeout=60) == 130
+    assert driver.wait(timeout=600) == 130
     assert driver.stderr is not None
     assert "the same command continues" in driver.stderr.read()
     assert len(Store(store).read("epochs")) >= 4
@@ -199,14 +203,49 @@ def test_killed_workers_lose_nothing(
     store = tmp_path / "workers"
     driver = started(space_file(), store)
     killed, last = 0, 0.0
-    until = time.monotonic() + 120
+    until = time.monotonic() + 1200
     while driver.poll() is None and time.monotonic() < until:
         workers = trial_workers(driver.pid)
         if workers and killed < 3 and time.monotonic() - last > 3:
             os.kill(workers[0], signal.SIGKILL)
             killed, last = killed + 1, time.monotonic()
         time.sleep(0.1)
-    assert driver.wait(timeout=60) == 0
+    assert driver.wait(timeout=600) == 0
     assert killed
     assert_complete(store)
     assert results(store).items() <= results(undisturbed).items()
+
+
+def test_a_store_whose_parents_and_scores_were_emptied_ends_as_the_undisturbed_one(
+    undisturbed: Path, sweep: Run, space_file: SpaceFile, tmp_path: Path
+) -> None:
+    store = tmp_path / "emptied"
+    begun = sweep(space_file(budget={"configurations_per_cell": 1}, confirm={"seeds": 0}), store)
+    assert begun.returncode == 0, begun.stderr
+    derived = [*(store / "parents").iterdir(), *(store / "scores").rglob("*.parquet")]
+    for file in derived:
+        file.write_bytes(b"")
+    done = sweep(space_file(), store)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("made again") >= len(derived)
+    assert_complete(store)
+    assert results(store) == results(undisturbed)
+
+
+def test_a_sweep_in_which_every_trial_fails_says_why(
+    sweep: Run, space_file: SpaceFile, tmp_path: Path
+) -> None:
+    space = space_file(
+        regimes={"clean": {}},
+        factors={"sparsity": [0.8]},
+        search={"training.lr": {"choice": [1e30]}},
+        method="static",
+        baseline=None,
+        confirm={"seeds": 0},
+    )
+    done = sweep(space, tmp_path / "store")
+    assert done.returncode == 3, done.stderr
+    assert "1 trial failed, and none was completed:" in done.stderr
+    assert "\n  1 x " in done.stderr
+    assert "try a smaller training.lr" in done.stderr
+    assert done.stdout == ""

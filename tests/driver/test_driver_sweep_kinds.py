@@ -103,7 +103,7 @@ def test_a_killed_driver_promotes_what_it_would_have(
         driver = started(file, store)
         wait_for_epochs(store, epochs)
         driver.send_signal(signal.SIGKILL)
-        driver.wait(timeout=60)
+        driver.wait(timeout=600)
     killed = {row["trial_id"]: row for row in Store(store).read("trials").to_pylist()}
     done = sweep(file, store)
     assert done.returncode == 0, done.stderr

@@ -231,7 +231,7 @@ def test_a_sweep_on_ray_has_one_run_for_every_trial(
     space = space_file(factors={"sparsity": [0.8]}, regimes={"clean": {}}, baseline=None)
     offline = {key: value for key, value in environment.items() if not key.startswith("WANDB")}
     command = [sys.executable, "-m", "hsl.cli", "sweep", str(space), "--store", str(tmp_path / "s")]
-    subprocess.run([*command, "--log", name], env=offline, timeout=300, check=True)
+    subprocess.run([*command, "--log", name], env=offline, timeout=600, check=True)
     rows = Store(tmp_path / "s").read("trials").to_pylist()
     assert len(rows) == 3 + 2
     folders = list((tmp_path / "s" / name).glob(pattern))

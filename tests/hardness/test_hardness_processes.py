@@ -57,7 +57,7 @@ def test_another_process_draws_the_same() -> None:
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {folder!r}); {program}"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=True,
     )
     here = digests(2, False)

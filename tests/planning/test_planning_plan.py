@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from hsl.errors import SpaceError
+from hsl.planning.cost import estimate
 from hsl.planning.plan import Plan, make_plan
 from hsl.planning.scores import asked_scores, scores_for
 from hsl.space.load import load_space, make_space
+from hsl.space.schema import SearchSpace
+from hsl.sparsity.methods import METHODS
+from hsl.training.configuration import Configuration, Training
 
 DIGITS = Path(__file__).parents[2] / "search_spaces" / "digits.yaml"
 BASE: dict[str, Any] = {"name": "t", "dataset": "digits", "model": "mlp", "training": {"epochs": 10}}
@@ -24,6 +30,11 @@ def planned(**content: Any) -> Plan:
 
 def names(plan: Plan) -> list[str]:
     return [cell.name for cell in plan.cells]
+
+
+def confirm_trials(plan: Plan) -> int:
+    (found,) = (cost.trials for cost in estimate(plan) if cost.stage == "confirm")
+    return found
 
 
 class TestDigits:
@@ -44,7 +55,7 @@ class TestDigits:
 
     def test_trials_are_counted(self) -> None:
         assert self.plan.search_trials == 16 * 8
-        assert self.plan.confirm_trials == 16 * 5
+        assert confirm_trials(self.plan) == 16 * 5
 
     def test_each_regime_has_one_dense_parent(self) -> None:
         assert len(self.plan.parents) == 4
@@ -129,17 +140,69 @@ def test_a_hyperparameter_is_tuned_where_some_method_has_it() -> None:
     assert [set(cell.domains) for cell in plan.cells] == [set(), set(), {"method.drop_fraction"}]
 
 
+ORDER = "method.start of gmp is 0.8, it must be smaller than method.end, which is 0.3"
+
+
+def test_a_method_whose_pinned_hyperparameters_exclude_each_other_is_left_out() -> None:
+    plan = planned(
+        sparsity=0.5,
+        search={
+            "method": {"choice": ["gmp", "set"]},
+            "method.start": {"choice": [0.8]},
+            "method.end": {"choice": [0.3]},
+        },
+    )
+    assert [set(cell.distributions) for cell in plan.cells] == [{"dense"}, {"set"}]
+    assert [(omission.combination, omission.reason) for omission in plan.omissions] == [("gmp", ORDER)]
+
+
+def test_levels_of_hyperparameters_that_exclude_each_other_make_no_cell() -> None:
+    factors = {"method.start": [0.1, 0.8], "method.end": [0.3, 0.9]}
+    plan = planned(sparsity=0.5, method="gmp", factors=factors)
+    levels = [tuple(cell.levels.values()) for cell in plan.cells if not cell.baseline]
+    assert levels == [(0.1, 0.3), (0.1, 0.9), (0.8, 0.9)]
+    assert [omission.reason for omission in plan.omissions] == [ORDER]
+
+
+def test_a_space_is_validated_once_and_few_configurations_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One configuration per cell; a child and its dense parent for each method that needs one; models of scores."""
+    made: Counter[type] = Counter()
+    for model in (SearchSpace, Configuration, Training):
+        count_validations(monkeypatch, model, made)
+    plan = make_plan(load_space(DIGITS))
+    estimate(plan)
+    assert made[SearchSpace] == 1
+    assert made[Training] == 3  # the bounds of training.lr, and a value between them
+    needing = sum(METHODS[method].needs_parent for cell in plan.cells for method in cell.distributions)
+    scoring = 4 + 16  # hardest-half, and deciles in every cell
+    assert made[Configuration] == len(plan.cells) + 2 * needing + scoring == 84
+
+
+def count_validations(monkeypatch: pytest.MonkeyPatch, model: type[BaseModel], made: Counter[type]) -> None:
+    """Count how often pydantic looks at the content of a model, by itself or as `model_validate`."""
+    validator = model.__pydantic_validator__
+
+    class Counting:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(validator, name)
+
+        def validate_python(self, *given: Any, **options: Any) -> Any:
+            made[model] += 1
+            return validator.validate_python(*given, **options)
+
+    monkeypatch.setattr(model, "__pydantic_validator__", Counting())
+
+
 @pytest.mark.parametrize(("budget", "expected"), [(2, 2), (6, 6), (100, 6)])
 def test_a_cell_has_no_more_configurations_than_there_are(budget: int, expected: int) -> None:
     plan = planned(
         sparsity=0.5,
         search={"method": {"choice": ["set", "rigl"]}, "training.lr": {"choice": [0.1, 0.2, 0.3]}},
         budget={"configurations_per_cell": budget},
-        confirm={"top": 4, "seeds": 3},
     )
     dense, sparse = plan.cells
     assert (dense.configurations, sparse.configurations) == (min(3, budget), expected)
-    assert plan.confirm_trials == 3 * (min(4, dense.configurations) + min(4, expected))
+    assert confirm_trials(plan) == 3 * (min(4, dense.configurations) + min(4, expected))
 
 
 def test_cells_that_differ_in_the_regime_alone_have_their_own_parents_and_share_scores() -> None:

@@ -17,7 +17,7 @@ from hsl.driver.tune.ray import ray_session
 from hsl.errors import HslError
 from hsl.prepare.workers import make_all
 
-LIMIT_SECONDS = 90
+LIMIT_SECONDS = 600
 
 
 def note(file: Path) -> Any:

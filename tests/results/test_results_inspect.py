@@ -8,7 +8,8 @@ import pytest
 from results_rows import cell_row, filled, trial_row
 
 from hsl.errors import NothingMatchedError
-from hsl.results.inspect import dense_cell, for_people, inspect
+from hsl.results.dense import counterparts
+from hsl.results.inspect import for_people, inspect
 from hsl.store.store import Store
 
 HOSTILE = "it's'; DROP TABLE trials"
@@ -69,6 +70,8 @@ def test_unknown_name_lists_what_is_there(store: Store) -> None:
         inspect(store, "a/0.8")
 
 
-@pytest.mark.parametrize(("cell", "dense"), [("a/0.9", "a/dense"), (HOSTILE, "b/dense"), ("a/dense", None)])
+@pytest.mark.parametrize(
+    ("cell", "dense"), [("a/0.9", "a/dense"), (HOSTILE, "b/dense"), ("a/dense", "a/dense")]
+)
 def test_dense_cell_has_the_same_regime(cell: str, dense: str | None, store: Store) -> None:
-    assert dense_cell(store.read("cells"), cell) == dense
+    assert counterparts(store.read("cells"), store.read("trials")).get(cell) == dense

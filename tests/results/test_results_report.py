@@ -424,7 +424,7 @@ def test_command_writes_and_loads_neither_torch_nor_ray(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.stdout.splitlines() == [str(out), "[]"]
     assert out.read_text().startswith("<!doctype html>")

@@ -62,7 +62,7 @@ def ask(browser: Any) -> Ask:
     return lambda script, *given: browser.execute_script(f"return {script}", *given)
 
 
-def wait_until(holds: Callable[[], object], seconds: float = 60) -> None:
+def wait_until(holds: Callable[[], object], seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end

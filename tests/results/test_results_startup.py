@@ -59,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(program: str, argument: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", program, argument], check=False, timeout=120, capture_output=True, text=True
+        [sys.executable, "-c", program, argument], check=False, timeout=600, capture_output=True, text=True
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from test_search_replay import curve, small_store, synthetic
+from test_simulation_replayed import curve, small_store, synthetic
 from typer.testing import CliRunner
 
 from hsl.cli import app

@@ -9,7 +9,6 @@ import pytest
 from hsl.space.axes import (
     axis_problem,
     configuration,
-    is_sparsification,
     known_axes,
     options_of,
     usual_sparsity,
@@ -43,16 +42,6 @@ def test_there_is_an_axis_for_everything_that_may_vary() -> None:
 def test_a_misspelt_axis_is_named_with_a_close_match() -> None:
     assert axis_problem("sparsity") is None
     assert "unknown axis (did you mean 'sparsity'?); known: regime," in str(axis_problem("sparsty"))
-
-
-@pytest.mark.parametrize("axis", ["method", "distribution", "sparsity", "method.drop_fraction"])
-def test_what_a_dense_baseline_has_no_use_for(axis: str) -> None:
-    assert is_sparsification(axis)
-
-
-@pytest.mark.parametrize("axis", ["regime", "model", "training.lr"])
-def test_what_a_dense_baseline_is_crossed_with(axis: str) -> None:
-    assert not is_sparsification(axis)
 
 
 @pytest.mark.parametrize(

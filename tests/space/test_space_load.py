@@ -246,6 +246,14 @@ class TestOverrides:
         assert space.search["training.momentum"].uniform == (0.5, 0.9)
         assert space.factors["training.epochs"] == (3, 4)
 
+    def test_a_short_form_becomes_what_it_stands_for(self, tmp_path: Path) -> None:
+        text = TEXT + "evaluation: {corruptions: [fog, contrast], attacks: pgd20, deciles: grand}\n"
+        changes = ("corruptions.severities=[2]", "attacks.norm=l2", "deciles.models=3")
+        found = load(tmp_path, text, *(f"evaluation.{change}" for change in changes)).evaluation
+        assert (found.corruptions.names, found.corruptions.severities) == (("fog", "contrast"), (2,))
+        assert (found.attacks.names, found.attacks.norm, found.attacks.eps) == (("pgd20",), "l2", 0.5)
+        assert (found.deciles.by, found.deciles.models) == ("grand", 3)
+
     @pytest.mark.parametrize("override", ["training.epochs", "=3", ""])
     def test_what_is_no_pair_is_refused(self, override: str, tmp_path: Path) -> None:
         with pytest.raises(SpaceError, match=r"write key=value, for example training.epochs=10"):

@@ -159,7 +159,8 @@ def test_two_of_four_replaces_the_layers_that_have_it(monkeypatch):
 
 
 @pytest.mark.skipif(
-    not torch.cuda.is_available() or torch.cuda.get_device_capability() < (8, 0), reason="needs such a GPU"
+    not torch.cuda.is_available() or torch.cuda.get_device_capability() < (8, 0),
+    reason="needs a GPU with sparse tensor cores",
 )
 def test_two_of_four_on_a_gpu():
     model = wide().cuda()

@@ -7,16 +7,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hsl.errors import MethodError
-from hsl.sparsity.masks import (
-    Layer,
-    attach_masks,
-    drop_and_grow,
-    matching_layers,
-    prunable_layers,
-    set_mask_,
-    top_k,
-    top_k_among,
-)
+from hsl.sparsity.layers import Layer, attach_masks, matching_layers, prunable_layers, set_mask_
+from hsl.sparsity.masks import drop_and_grow, top_k, top_k_among
 
 
 def bits(text):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+import copy
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hsl.stopping.rule import Decision, Judge, milestones
+from hsl.stopping.rule import Decision, Judge, Pool, milestones
+from hsl.stopping.rung_audit import RungAudit
 from hsl.stopping.settings import Stratified
 from hsl.stopping.stratified import Rungs
 
@@ -29,6 +30,15 @@ def report(
     """One epoch of a trial that was at its target sparsity after `since` epochs."""
     row = {"epoch": epoch, "epochs_at_target": max(0, epoch - since), METRIC: value}
     return state.report(cell, trial, row, METRIC).decision is Decision.STOP
+
+
+def held(thing: Any) -> Any:
+    """A copy of all that an object holds, its parts taken apart as well."""
+    if isinstance(thing, Mapping):
+        return {key: held(value) for key, value in thing.items()}
+    if isinstance(thing, Pool | RungAudit | Rungs):
+        return held(vars(thing))
+    return copy.deepcopy(thing)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +126,7 @@ def test_an_epoch_that_is_reported_twice_counts_once() -> None:
         decision = report(once, f"t{i}", 1, value)
         assert report(twice, f"t{i}", 1, value) == decision
         assert report(twice, f"t{i}", 1, value) == decision, "the same report has the same answer"
-    assert once.state_dict() == twice.state_dict()
+    assert held(once) == held(twice)
 
 
 def test_an_epoch_without_evaluation_is_judged_at_the_next() -> None:
@@ -197,29 +207,17 @@ def decisions(state: Rungs, reports: Iterable[tuple[str, int, int, float | None,
     ]
 
 
-@given(REPORTS, st.integers(0, 60), st.integers(0, 5))
-@settings(deadline=None, max_examples=50)
-def test_a_restart_in_the_middle_decides_the_same(reports: list[Any], cut: int, seed: int) -> None:
-    fresh = {"grace": 2, "min_entries": 2, "exempt": 0.2, "tolerance": 0.01, "seed": seed}
-    whole, first, second = (rungs(**fresh) for _ in range(3))
-    expected = decisions(whole, reports)
-    before = decisions(first, reports[:cut])
-    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
-    assert before + decisions(second, reports[cut:]) == expected
-    assert second.state_dict() == whole.state_dict()
-
-
 @given(REPORTS, st.integers(0, 60))
 @settings(deadline=None, max_examples=50)
 def test_reporting_everything_again_after_a_restart_changes_nothing(reports: list[Any], cut: int) -> None:
     """Refilled from the store, then a trial repeats what it had reported: the same answers, and no other state."""
     whole = rungs(grace=2, min_entries=2)
     first = dict(zip(map(str, reports[:cut]), decisions(whole, reports[:cut]), strict=True))
-    state = json.dumps(whole.state_dict())
+    state = held(whole)
     seen: dict[tuple[str, int], Any] = {}
     for each in reports[:cut]:
         seen.setdefault((f"{each[0]}{each[1]}", each[2]), each)
-    passed = {name: int(count) for name, count in whole.state_dict()["passed"].items()}
+    passed = dict(whole._passed)
     old = [
         each
         for each in seen.values()
@@ -227,7 +225,7 @@ def test_reporting_everything_again_after_a_restart_changes_nothing(reports: lis
         and not any(each[2] - each[4] >= m for m in whole.milestones[passed.get(f"{each[0]}{each[1]}", 0) :])
     ]
     assert decisions(whole, old) == [first[str(each)] for each in old]
-    assert json.dumps(whole.state_dict()) == state
+    assert held(whole) == state
 
 
 def literal_decisions(
@@ -308,9 +306,6 @@ def test_a_rung_that_does_not_predict_is_switched_off_and_said_so(
     others = [f"t{i}" for i in range(100) if not state.is_exempt(f"t{i}")]
     assert report(state, others[0], 4, -1.0, cell="c0") is (sign > 0)
     assert ("rung 4 (epoch 4) is switched off" in caplog.text) is (sign < 0)
-    again = rungs(epochs=9, grace=4, exempt=0.5, min_entries=3, min_correlation=0.2)
-    again.load_state_dict(json.loads(json.dumps(state.state_dict())))
-    assert report(again, others[1], 4, -1.0, cell="c0") is (sign > 0)
 
 
 def test_few_exempt_trials_switch_nothing_off() -> None:

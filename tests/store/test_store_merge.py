@@ -56,7 +56,6 @@ def test_every_trial_once_in_one_order(tmp_path: Path) -> None:
     assert ids(new) == ["y-0", "x-0", "z-0"]
     numbers = [*new.read("trials")["sequence"].to_pylist(), *new.read("epochs")["sequence"].to_pylist()]
     assert sorted(numbers) == list(range(3 + 6))
-    assert new.next_sequence() == 9
     assert len(new.read("evaluations")) == 3
     assert new.read("cells")["cell"].to_pylist() == ["clean/0.9", "clean/0.8"]
     assert new.read_space() == SPACE

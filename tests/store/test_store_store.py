@@ -13,7 +13,7 @@ from results_rows import cell_row, epoch_row, trial_row
 
 from hsl.errors import StoreError
 from hsl.store import files
-from hsl.store.rows import TABLES, arrow_schema
+from hsl.store.rows import TABLES, arrow_schema, check_row
 from hsl.store.store import Store, Writer
 
 
@@ -32,7 +32,6 @@ def rows(store, *names):
 
 def test_missing_store_says_what_to_do(store):
     assert not store.exists()
-    assert store.next_sequence() == 0
     assert store.read_space() is None
     for act in (lambda: store.read("trials"), lambda: store.compact("trials")):
         with pytest.raises(StoreError, match=r"no result store here.*hsl sweep"):
@@ -73,13 +72,6 @@ def test_last_file_wins_where_nothing_is_counted(store):
     for budget in (8, 16, 12):
         store.append("cells", [cell_row(configurations=budget)])
     assert store.read("cells")["configurations"].to_pylist() == [12]
-
-
-def test_next_sequence_counts_both_tables(store):
-    store.append("trials", [trial_row(sequence=3)])
-    assert store.next_sequence() == 4
-    store.append("epochs", [epoch_row(sequence=7)])
-    assert store.next_sequence() == 8
 
 
 def test_a_bad_row_stores_nothing_of_its_batch(store):
@@ -454,6 +446,24 @@ def test_writer_flushes_when_there_are_enough_rows(store):
     assert len(store.read("trials")) == 1
 
 
+def test_every_row_is_checked_once(store, monkeypatch):
+    checked = []
+
+    def check(table, row):
+        checked.append(row["sequence"])
+        return check_row(table, row)
+
+    for module in ("rows", "store"):
+        monkeypatch.setattr(f"hsl.store.{module}.check_row", check)
+    with Writer(store, rows=7) as writer:
+        for sequence in range(30):
+            writer.add("epochs", epoch_row(sequence=sequence, epoch=sequence))
+    assert checked == list(range(30))
+    store.append("epochs", (epoch_row(sequence=n, epoch=n) for n in range(30, 40)))
+    assert checked == list(range(40))
+    assert store.read("epochs")["epoch"].to_pylist() == list(range(40))
+
+
 def test_writer_flushes_old_rows(store, monkeypatch):
     now = [100.0]
     monkeypatch.setattr("hsl.store.store.time.monotonic", lambda: now[0])
@@ -497,7 +507,7 @@ def test_writer_keeps_what_could_not_be_written(store, monkeypatch):
 
 def test_epochs_are_stored_before_their_trial(store, monkeypatch):
     order = []
-    monkeypatch.setattr(Store, "append", lambda _, table, rows: order.append(table) if rows else None)
+    monkeypatch.setattr(Store, "append_table", lambda _, table, rows: order.append(table) if rows else None)
     with Writer(store) as writer:
         writer.add("trials", trial_row())
         writer.add("epochs", epoch_row())

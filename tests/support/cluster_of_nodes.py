@@ -29,7 +29,7 @@ def say(line: str) -> None:
 def watch(address: str, node: str, url: str) -> str:
     command = [sys.executable, "-m", "hsl.cluster.preemption", "aws", url, node]
     environment = {**os.environ, "RAY_ADDRESS": address}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     return f"{done.returncode} {' '.join(done.stderr.split())}"
 
 

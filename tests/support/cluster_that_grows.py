@@ -23,7 +23,7 @@ from hsl.cluster.fleet import BOOTSTRAP
 from hsl.cluster.launcher import read_cluster
 
 PORT = 6379  # the fake provider knows no other
-LIMIT_SECONDS = 60
+LIMIT_SECONDS = 600
 EMPTY_LISTS = ("initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands")
 EMPTY = {"auth": {}, "docker": {}, "file_mounts": {}, "file_mounts_sync_continuously": False}
 PROVIDER = {

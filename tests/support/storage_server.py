@@ -30,7 +30,7 @@ CREDENTIALS = {
     # The one that the server's documentation gives to everybody.
     "AZURE_STORAGE_KEY": "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==",
 }
-START_SECONDS = 60
+START_SECONDS = 600
 CHUNK_BYTES = 1 << 16
 
 

@@ -16,7 +16,7 @@ import yaml
 
 from hsl.store.store import Store
 
-LIMIT_SECONDS = 150
+LIMIT_SECONDS = 600
 
 TINY = {
     "name": "tiny",

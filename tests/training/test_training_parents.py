@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -121,7 +122,7 @@ def test_a_parent_that_diverges_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_parent_that_is_gone_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(HslError, match="is gone; run the same command again to train it anew"):
+    with pytest.raises(HslError, match="cannot be used: gone; the same command makes it again"):
         build_trainer(with_method("omp"), 0, parent=str(tmp_path / "gone.safetensors"))
 
 
@@ -193,3 +194,30 @@ def test_a_regime_keeps_the_samples_that_the_scores_say(which: str, tmp_path: Pa
 def test_a_regime_that_needs_scores_is_refused_without_them(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="needs a difficulty score"):
         trainer_of(small(regime={"keep": {"fraction": 0.5, "by": "el2n"}}), tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0, 100], ids=["emptied", "cut"])
+def test_a_damaged_parent_is_named_with_what_to_do(kept: int, tmp_path: Path) -> None:
+    child = with_method("omp")
+    uri = trained_parent(child, tmp_path)
+    Path(uri).write_bytes(Path(uri).read_bytes()[:kept])
+    with pytest.raises(HslError, match=rf"{re.escape(uri)} cannot be used: .*damaged.*--retry-failed"):
+        build_trainer(child, 0, parent=uri)
+
+
+@pytest.mark.parametrize("damage", ["gone", "emptied", "flipped"])
+def test_damaged_scores_are_named_with_what_to_do(damage: str, tmp_path: Path) -> None:
+    """One bit of a score that is another one is found, too: pages have checksums."""
+    hard = small(regime={"keep": {"fraction": 0.5, "by": "el2n"}})
+    file = Path(score_file(tmp_path, "el2n", small(), epochs=1))
+    content = file.read_bytes()
+    file.unlink()
+    if damage == "emptied":
+        file.touch()
+    elif damage == "flipped":
+        middle = len(content) // 3
+        file.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    with pytest.raises(
+        DataError, match=rf"the scores {re.escape(str(file))} cannot be used: .*--retry-failed"
+    ):
+        build_trainer(hard, 0, scores=str(file))

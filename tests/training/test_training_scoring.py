@@ -26,7 +26,8 @@ from hsl.prepare.parents import ModelScoresTask, ScoresTask
 from hsl.training.build import build_trainer
 from hsl.training.configuration import Configuration
 from hsl.training.data.loaded import Data, load_data
-from hsl.training.data.score_files import all_samples, labels_as_trained, read_scores, read_table, write_mean
+from hsl.training.data.score_files import all_samples, labels_as_trained, read_scores, write_mean
+from hsl.training.data.score_tables import read_table
 from hsl.training.measuring.evaluation import all_logits, to_float
 from hsl.training.models import mlp
 from hsl.training.scoring import score_samples

@@ -15,11 +15,11 @@ import pytest
 from typer.testing import CliRunner
 
 from hsl.cli import app
+from hsl.driver.jobs import Jobs
 from hsl.driver.ledger import Ledger, cell_row
 from hsl.driver.watch.progress import CellTally, Tally
 from hsl.errors import HslError, NothingMatchedError, StoreError
 from hsl.planning.plan import make_plan
-from hsl.prepare.inputs import Needs
 from hsl.prepare.parents import make_here, missing
 from hsl.space.load import make_space
 from hsl.space.stored import space_text
@@ -41,7 +41,6 @@ SPACE: dict[str, Any] = {
     "evaluation": {"attacks": ["fgsm"], "samples": 60, "deciles": {"by": "el2n", "models": 1}},
 }
 ITEMS = 5  # clean, matched, class, decile, fgsm
-ASKED = Evaluation.model_validate(SPACE["evaluation"])
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -57,7 +56,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "store"
     space, store = make_space(SPACE), Store(folder)
     plan = make_plan(space)
-    needs = Needs(plan, Library(str(folder)))
+    jobs = Jobs(plan, Library(str(folder)))
     store.write_space(space_text(space))
     store.append("cells", [cell_row(cell, space) for cell in plan.cells])
     tally = Tally("confirm", {cell.name: CellTally(2) for cell in plan.cells})
@@ -69,8 +68,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             {**{name: SPACE[name] for name in ("dataset", "model", "training")}, **values}
         )
         for seed in (1, 2):
-            make_here(missing(needs.of(chosen, seed, "confirm")), "cpu")
-            job = needs.job(cell, "confirm", chosen, seed, {})
+            make_here(missing(jobs.inputs.of(chosen, seed, "confirm")), "cpu")
+            job = jobs.make(cell, "confirm", chosen, seed, {})
             result = TrialRun(job, "cpu").advance()
             ledger.evaluations(job, result["evaluations"])
             ledger.end(job, result["summary"], "completed", None)
@@ -90,9 +89,7 @@ def bare(store: Path) -> Path:
     return store
 
 
-def evaluate(
-    folder: Path, *cells: str, asked: Evaluation | None = None, said: list[str] | None = None
-) -> Any:
+def evaluate(folder: Path, *cells: str, asked: tuple[str, ...] = (), said: list[str] | None = None) -> Any:
     say: Callable[[str], None] = said.append if said is not None else lambda _: None
     return StoredEvaluation(str(folder), cells, asked, "cpu", say).run()
 
@@ -166,8 +163,7 @@ def test_a_space_may_leave_all_of_it_for_later(trained: Path, bare: Path) -> Non
 
 
 def test_other_parameters_are_measured_anew(store: Path, measured: list[str]) -> None:
-    asked = Evaluation(attacks=["fgsm"], samples=30)
-    answer = evaluate(store, asked=asked).to_pylist()
+    answer = evaluate(store, asked=("evaluation.samples=30", "evaluation.deciles=null")).to_pylist()
     rows = [row for row in answer if row["measure"] == "fgsm"]
     assert set(measured) == {"fgsm"}
     order = [row["measure"] for row in answer]
@@ -218,12 +214,15 @@ def test_nothing_confirmed_is_said(tmp_path: Path) -> None:
 
 def test_what_is_not_defined_on_the_images_is_refused(store: Path, measured: list[str]) -> None:
     with pytest.raises(HslError, match="corruptions: fog is not defined on images of 8 x 8"):
-        evaluate(store, asked=Evaluation(corruptions=["fog"]))
+        evaluate(store, asked=("evaluation.corruptions=fog",))
     assert measured == []
 
 
 def test_the_command_needs_no_ray(bare: Path) -> None:
-    options = ["-m", "fgsm", "--eps", "16/255", "--samples", "20", "--checkpoint", "final", "-f", "json"]
+    section = (
+        "evaluation={attacks: {names: fgsm, eps: 16/255}, samples: 20, checkpoints: final, per_class: false}"
+    )
+    options = [section, "-f", "json"]
     program = (
         "import sys; from hsl.cli import app\n"
         f"try: app({['evaluate', str(bare), 'dense', *options]!r})\n"
@@ -234,7 +233,7 @@ def test_the_command_needs_no_ray(bare: Path) -> None:
         env={**os.environ},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -247,20 +246,75 @@ def test_the_command_needs_no_ray(bare: Path) -> None:
     assert "1 of 2, dense seed 1: final fgsm linf 16/255" in done.stderr
 
 
+def section(folder: Path, *overrides: str) -> Evaluation:
+    return StoredEvaluation(str(folder), (), overrides, "cpu", lambda _: None)._evaluation
+
+
+OVERRIDES: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "nothing": ((), {}),
+    "one key": (("evaluation.samples=30",), {"samples": 30}),
+    "another score": (
+        ("evaluation.deciles.by=random", "evaluation.deciles.models=null"),
+        {"deciles": "random"},
+    ),
+    "one of several": (
+        ("evaluation.splits=val", "evaluation.checkpoints=[best]"),
+        {"splits": ["val"], "checkpoints": ["best"]},
+    ),
+    "a radius": (("evaluation.attacks.eps=16/255",), {"attacks": {"names": ["fgsm"], "eps": "16/255"}}),
+    "a norm with its usual radius": (
+        ("evaluation.attacks.norm=l2",),
+        {"attacks": {"names": ["fgsm"], "norm": "l2"}},
+    ),
+    "names, then more": (
+        ("evaluation.corruptions=[contrast]", "evaluation.corruptions.severities=3"),
+        {"corruptions": {"names": ["contrast"], "severities": [3]}},
+    ),
+    "no attack": (("evaluation.attacks=null", "evaluation.samples=null"), {"attacks": None, "samples": None}),
+}
+
+
+@pytest.mark.parametrize("case", OVERRIDES)
+def test_overrides_change_what_the_space_says(case: str, store: Path) -> None:
+    overrides, changes = OVERRIDES[case]
+    assert section(store, *overrides) == Evaluation.model_validate({**SPACE["evaluation"], **changes})
+
+
+def test_a_whole_section_replaces_that_of_the_space(store: Path) -> None:
+    assert section(store, "evaluation={per_class: false, attacks: pgd20}") == Evaluation.model_validate(
+        {"per_class": False, "attacks": ["pgd20"]}
+    )
+
+
 WRONG: dict[str, tuple[list[str], str]] = {
-    "measure": (["-m", "pgd2"], "unknown measure 'pgd2' (did you mean 'pgd20'?)"),
-    "idle eps": (["-m", "class", "--eps", "8/255"], "--eps: belongs to an attack"),
-    "idle corruption": (["-m", "fgsm", "--corruption", "fog"], "--corruption: belongs to corruption"),
-    "idle samples": (["--samples", "5"], "say with --measure"),
-    "idle samples of classes": (["-m", "class", "--samples", "5"], "add corruptions or attacks"),
-    "eps": (["-m", "fgsm", "--eps", "8"], "for example 8/255"),
-    "kind": (["-m", "corruption", "--corruption", "foggy"], "did you mean 'fog'"),
+    "measure": (["evaluation.attacks=pgd2"], "(did you mean 'pgd20'?)"),
+    "key": (
+        ["evaluation.corruptions.severitys=[1]"],
+        "(did you mean 'severities'?); known: names, published, sev",
+    ),
+    "no section": (["samples=5"], "(did you mean 'evaluation.samples'?); known: evaluation.checkpoints, "),
+    "section of another name": (["evaluations.samples=5"], "(did you mean 'evaluation.samples'?)"),
+    "stages": (["evaluation.stages=[search]"], "here confirmed networks are measured"),
+    "a radius of nothing": (["evaluation.attacks=null", "evaluation.attacks.eps=8/255"], "names: missing"),
+    "samples of nothing": (["evaluation.attacks=null"], "add corruptions or attacks"),
+    "eps": (["evaluation.attacks.eps=8"], "for example 8/255"),
+    "kind": (["evaluation.corruptions=foggy"], "did you mean 'fog'"),
+    "severity": (["evaluation.corruptions.severities=6"], "less than or equal to 5"),
+    "value": (["evaluation.attacks=[fgsm"], "not a YAML value"),
+    "cell": (["clean/training.lr=0.1"], "no cell is called clean/training.lr=0.1; cells: 0.5, dense"),
+    "cell of an axis": (["sparsity=0.9"], "no cell is called sparsity=0.9; cells: 0.5, dense"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_options_that_make_no_sense_are_refused(case: str, tmp_path: Path) -> None:
-    options, message = WRONG[case]
-    done = CliRunner().invoke(app, ["evaluate", str(tmp_path), *options])
+def test_what_makes_no_sense_is_refused(case: str, store: Path) -> None:
+    asked, message = WRONG[case]
+    done = CliRunner().invoke(app, ["evaluate", str(store), *asked])
     assert isinstance(done.exception, HslError)
     assert message in str(done.exception)
+
+
+def test_an_option_of_the_past_names_the_key_of_today(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["evaluate", str(tmp_path), "--severity", "3"])
+    assert done.exit_code == 2
+    assert "evaluation.corruptions.severities" in " ".join(done.output.split())

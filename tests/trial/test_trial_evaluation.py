@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from hsl.driver.jobs import Jobs
 from hsl.driver.ledger import Ledger
 from hsl.driver.resume import Past, refill
 from hsl.driver.watch.progress import CellTally, Tally
@@ -16,7 +17,6 @@ from hsl.errors import SpaceError
 from hsl.hardness.schema.regimes import Regime
 from hsl.planning.job import Job
 from hsl.planning.plan import make_plan, objective_of
-from hsl.prepare.inputs import Needs
 from hsl.prepare.parents import make_here, missing
 from hsl.prepare.preflight import preflight
 from hsl.space.axes import configuration
@@ -56,9 +56,9 @@ def job_of(space: SearchSpace, folder: Path, stage: Any = "confirm", cell: str =
     plan = make_plan(space)
     (planned,) = [item for item in plan.cells if item.name == cell]
     made = configuration(space, {**planned.levels, "method": "rigl"})
-    needs = Needs(plan, Library(str(folder)))
-    make_here(missing(needs.of(made, 1, stage)), "cpu")
-    return needs.job(planned, stage, made, 1, {})
+    jobs = Jobs(plan, Library(str(folder)))
+    make_here(missing(jobs.inputs.of(made, 1, stage)), "cpu")
+    return jobs.make(planned, stage, made, 1, {})
 
 
 def run_to_end(job: Job) -> tuple[list[Row], dict[str, Any]]:
@@ -164,12 +164,14 @@ def test_rows_are_stored_once(space: SearchSpace, tmp_path: Path) -> None:
 def test_deciles_need_scores_of_their_own(space: SearchSpace, tmp_path: Path) -> None:
     plan = make_plan(space)
     assert [(s.score, s.models, s.epochs) for s in plan.scores] == [("el2n", 1, 3), ("el2n", 2, 1)]
-    needs = Needs(plan, Library(str(tmp_path)))
+    jobs = Jobs(plan, Library(str(tmp_path)))
     cell = next(cell for cell in plan.cells if cell.name == "hard/0.8")
-    job = needs.job(cell, "confirm", configuration(space, {**cell.levels, "method": "rigl"}), 1, {})
+    job = jobs.make(cell, "confirm", configuration(space, {**cell.levels, "method": "rigl"}), 1, {})
     assert job.deciles != job.scores is not None
-    assert needs.job(cell, "search", job.configuration, 1, {}).deciles is None
-    wanted = {stage: [task.target for task in needs.of(job.configuration, 1, stage)] for stage in STAGES}
+    assert jobs.make(cell, "search", job.configuration, 1, {}).deciles is None
+    wanted = {
+        stage: [task.target for task in jobs.inputs.of(job.configuration, 1, stage)] for stage in STAGES
+    }
     assert wanted == {None: [job.scores], "search": [job.scores], "confirm": [job.scores, job.deciles]}
 
 

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from hsl.cli import app
+from hsl.driver.jobs import Jobs
 from hsl.driver.tune.trainable import SweepTrial
 from hsl.errors import HslError, NothingMatchedError
 from hsl.planning.job import Job
 from hsl.planning.plan import make_plan
-from hsl.prepare.inputs import Needs
 from hsl.results.logs import read_log
 from hsl.search.study import CellStudy
 from hsl.space.load import make_space
@@ -117,8 +117,8 @@ def job_of(folder: Path, **changes: Any) -> Job:
     (cell,) = plan.cells
     proposal = CellStudy(space, cell).ask()
     assert proposal
-    needs = Needs(plan, Library(str(folder)))
-    return needs.job(cell, "search", proposal.configuration, 0, proposal.values)
+    jobs = Jobs(plan, Library(str(folder)))
+    return jobs.make(cell, "search", proposal.configuration, 0, proposal.values)
 
 
 @pytest.fixture

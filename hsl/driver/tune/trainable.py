@@ -13,6 +13,7 @@ from hsl.errors import HslError
 from hsl.planning.job import Job
 from hsl.provenance import redact_known
 from hsl.reasons import CPU_ALLOCATOR, out_of_memory
+from hsl.training.allocator import keep_freed_memory
 from hsl.training.build import default_device
 from hsl.trial.log import TrialLog
 from hsl.trial.run import TrialRun, report
@@ -25,6 +26,7 @@ class SweepTrial(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Called by Ray with the first job."""
         resources = self.trial_resources.required_resources if self.trial_resources else {}
+        keep_freed_memory()
         torch.set_num_threads(max(1, int(resources.get("CPU", 1))))
         self._node = ray.get_runtime_context().get_node_id()
         self._log = TrialLog()

@@ -60,7 +60,7 @@ class Mirror:
             HslError: If one of the names is taken by a study that is not of this store; nothing is changed then.
         """
         listed = list(studies)
-        names = [self._name(study) for study in listed]
+        names = [f"{self._space.name}/{study.cell.name}" for study in listed]
         there = {study.study_name: study for study in optuna.get_all_study_summaries(self._storage)}
         present = [name for name in names if name in there]
         foreign = [name for name in present if there[name].user_attrs.get(MARK) != self._mark]
@@ -126,9 +126,6 @@ class Mirror:
         except Exception as error:  # noqa: BLE001  every database driver has errors of its own
             self._is_whole = False
             LOG.warning("the Optuna storage is not kept up to date any more: %s", redact(str(error)))
-
-    def _name(self, study: CellStudy) -> str:
-        return f"{self._space.name}/{study.cell.name}"
 
 
 def _copy(trial: FrozenTrial, attributes: dict[str, Any]) -> FrozenTrial:

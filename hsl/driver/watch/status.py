@@ -80,7 +80,7 @@ class Status:
     def lines(self) -> list[str]:
         """The whole in a few sentences."""
         return [
-            *(_stage_line(self.cells, stage) for stage in _stages(self.cells)),
+            *(_stage_line(self.cells, stage) for stage in dict.fromkeys(row["stage"] for row in self.cells)),
             self._driver(),
             *self._rest(),
         ]
@@ -141,7 +141,7 @@ def read_status(uri: str) -> Status:
 
 def _plan_of(store: Store) -> Plan:
     space = stored_space(store, "what was planned is unknown; run hsl sweep with this store")
-    with readable(store):
+    with readable(store.uri):
         return make_plan(space)
 
 
@@ -154,9 +154,7 @@ def _cell_rows(plan: Plan, trials: Sequence[Row], under_way: Sequence[Row]) -> l
     confirm = plan.space.confirm
     planned = {("search", cell.name): cell.configurations for cell in plan.cells}
     planned |= {
-        ("confirm", cell.name): min(confirm.top, cell.configurations) * confirm.seeds
-        for cell in plan.cells
-        if confirm.seeds
+        ("confirm", cell.name): confirm.trials(cell.configurations) for cell in plan.cells if confirm.seeds
     }
     return [
         _cell_row(stage, name, count, _of(trials, stage, name), _of(under_way, stage, name))
@@ -220,10 +218,6 @@ def _mean_epochs(row: Row, epochs: int) -> float:
 
 def _ended(row: Row) -> int:
     return int(row["completed"] + row["stopped"] + row["failed"])
-
-
-def _stages(cells: Iterable[Row]) -> list[str]:
-    return list(dict.fromkeys(row["stage"] for row in cells))
 
 
 def _stage_line(cells: Sequence[Row], stage: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hsl.errors import DataError, HslError
+from hsl.errors import DamagedError, DataError, HslError
+from hsl.filesystems import place
 from hsl.hardness import keyed
 from hsl.hardness.attacks.attacks import check_ball, pgd, pgd_margin, random_start
 from hsl.hardness.attacks.modes import in_mode
 from hsl.hardness.registries import ROBUST
+from hsl.store.layout import intact
 
 BLOCK = 128
 """Images that are attacked at once; of AutoAttack, whose draws are those of a whole batch, part of the result."""
@@ -279,9 +280,9 @@ class _State:
         self._path = path
         self._identity = _digest(model, labels, ids, settings)
         self.right: list[bool] = []
-        if not path.exists():
+        found = intact(str(path), _stored)
+        if found is None:
             return
-        found = json.loads(path.read_text(encoding="utf-8"))
         if found["identity"] != self._identity:
             raise HslError(
                 f"{path} holds an evaluation of another model, other samples or other settings; "
@@ -291,10 +292,21 @@ class _State:
 
     def save(self, right: Tensor) -> None:
         """Place the file anew, in one step."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-        new.write_text(json.dumps({"identity": self._identity, "right": right.tolist()}), encoding="utf-8")
-        new.replace(self._path)
+        content = json.dumps({"identity": self._identity, "right": right.tolist()})
+        place(str(self._path), content.encode())
+
+
+def _stored(path: str) -> dict[str, Any]:
+    """What `_State.save` has written.
+
+    Raises:
+        DamagedError: If it is anything else.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        return {"identity": str(found["identity"]), "right": [bool(one) for one in found["right"]]}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedError(f"no state of an evaluation ({error})") from error
 
 
 def _digest(model: nn.Module, labels: Tensor, ids: Tensor, settings: list[Any]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache
+from itertools import product
 from typing import Literal
 
 import torch
@@ -99,14 +100,10 @@ def correlate(images: Tensor, kernel: Tensor, border: Border = "reflect") -> Ten
     height, width = images.shape[-2:]
     wide = padded(images, kernel.shape[0] // 2, border)
     total = torch.zeros_like(images)
-    for (row, column), weight in ((place, kernel[place].item()) for place in _places(kernel.shape[0])):
-        if weight:
+    for row, column in product(range(kernel.shape[0]), repeat=2):
+        if weight := kernel[row, column].item():
             total.add_(wide[..., row : row + height, column : column + width], alpha=weight)
     return total
-
-
-def _places(size: int) -> list[tuple[int, int]]:
-    return [(row, column) for row in range(size) for column in range(size)]
 
 
 def bilinear(images: Tensor, rows: Tensor, columns: Tensor, border: Border) -> Tensor:

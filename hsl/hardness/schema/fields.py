@@ -27,13 +27,23 @@ def known(registry: Registry[Any], *others: Registry[Any]) -> AfterValidator:
 
     def check(name: str) -> str:
         if not any(name in other for other in others):
-            _check_known(name, registry, *others)
+            check_known(name, registry, *others)
         return name
 
     return AfterValidator(check)
 
 
-def _check_known(name: str, registry: Registry[Any], *others: Registry[Any]) -> None:
+def check_known(name: str, registry: Registry[Any], *others: Registry[Any]) -> None:
+    """Refuse a name, with a validation error, that is neither an entry nor a plug-in that may be imported.
+
+    Args:
+        name: What was given.
+        registry: Where it should be.
+        others: Registries whose names the message lists as well.
+
+    Raises:
+        PydanticCustomError: If it is not there.
+    """
     try:
         registry.check(name)
     except UnknownNameError as error:
@@ -51,7 +61,7 @@ def _corruption_name(value: object) -> str | tuple[str, ...]:
             "corruption", f"{value!r} is no corruption; give a name, or a list of names to be mixed"
         )
     for name in names:
-        _check_known(name, CORRUPTIONS)
+        check_known(name, CORRUPTIONS)
     if len(set(names)) < len(names):
         raise problem(
             "corruption", f"{value!r} names a corruption twice; name each once, all are equally likely"

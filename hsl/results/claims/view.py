@@ -7,8 +7,8 @@ import json
 import duckdb
 import pyarrow as pa
 
-from hsl.results.compare import SPARSIFICATION
-from hsl.results.dense import levels_of
+from hsl.results.dense import READ_CELLS, counterparts, levels_of, shared_axes
+from hsl.store.database import run
 from hsl.store.store import Store
 
 _COLUMNS = (
@@ -58,40 +58,48 @@ FROM (
 ) AS trials LEFT JOIN others USING (cell)
 """
 
+# What tells which dense cell a cell is compared to; here a regime and a model are what their configuration says.
+_KINDS = """
+SELECT DISTINCT cell, dataset, model_key AS model, regime_key AS regime, method, status FROM described
+"""
+
 # Of several configurations of one network in one regime the best by validation, as for every answer.
 _CONFIRMED = """
 CREATE TABLE confirmed AS
 WITH fresh AS (
-  SELECT * FROM described WHERE stage = 'confirm' AND isfinite(objective)
+  SELECT *, CASE WHEN baseline THEN cell ELSE '' END AS dense_cell
+  FROM described WHERE stage = 'confirm' AND isfinite(objective)
 ), configurations AS (
-  SELECT dataset, model_key, factors, regime_key, baseline, configuration_id
-  FROM fresh GROUP BY dataset, model_key, factors, regime_key, baseline, method, distribution, sparsity,
+  SELECT dataset, model_key, factors, regime_key, dense_cell, configuration_id
+  FROM fresh GROUP BY dataset, model_key, factors, regime_key, dense_cell, method, distribution, sparsity,
     configuration_id
   QUALIFY row_number() OVER (
-    PARTITION BY dataset, model_key, factors, regime_key, baseline, method, distribution, sparsity
+    PARTITION BY dataset, model_key, factors, regime_key, dense_cell, method, distribution, sparsity
     ORDER BY avg(objective) DESC, configuration_id) = 1
 ), chosen AS (
   SELECT fresh.* FROM fresh
-  SEMI JOIN configurations USING (dataset, model_key, factors, regime_key, baseline, configuration_id)
+  SEMI JOIN configurations USING (dataset, model_key, factors, regime_key, dense_cell, configuration_id)
 ), dense AS (
-  SELECT dataset, model_key, factors, regime_key, seed, avg(test_matched_accuracy) AS matched,
+  SELECT dataset, model_key, regime_key, dense_cell, seed, avg(test_matched_accuracy) AS matched,
     avg(test_clean_accuracy) AS clean
   FROM chosen WHERE baseline GROUP BY ALL
+), sparse AS (
+  SELECT chosen.* REPLACE (counterparts.dense AS dense_cell)
+  FROM chosen LEFT JOIN counterparts USING (cell) WHERE NOT baseline
 )
-SELECT chosen.*, test_matched_accuracy - dense.matched AS matched_gain,
+SELECT sparse.*, test_matched_accuracy - dense.matched AS matched_gain,
   test_clean_accuracy - dense.clean AS clean_gain
-FROM chosen LEFT JOIN dense USING (dataset, model_key, factors, regime_key, seed)
-WHERE NOT baseline
+FROM sparse LEFT JOIN dense USING (dataset, model_key, regime_key, dense_cell, seed)
 """
 
 
 def read_tables(store: Store) -> dict[str, pa.Table]:
-    """The tables trials, cells, and others: the levels of each cell in factors that no claim is about."""
-    cells = store.read("cells", ["cell", "levels", "baseline", "confidence"])
-    names = ("regime", "dataset", "model", *SPARSIFICATION)
+    """The tables trials, cells, and others: levels of each cell in factors that no claim is about and dense has too."""
+    cells = store.read("cells", [*READ_CELLS, "confidence"])
     others = []
     for cell, levels in levels_of(cells).items():
-        own = {axis: level for axis, level in levels.items() if axis.partition(".")[0] not in names}
+        shared = shared_axes(levels).items()
+        own = {axis: level for axis, level in shared if axis not in ("regime", "model")}
         others.append({"cell": cell, "factors": json.dumps(own, sort_keys=True)})
     schema = pa.schema([("cell", pa.string()), ("factors", pa.string())])
     return {
@@ -108,4 +116,8 @@ def make_views(connection: duckdb.DuckDBPyConnection) -> None:
         connection: With the tables of `read_tables` and the view `labelled`.
     """
     connection.execute(_DESCRIBED)
+    found = counterparts(run(connection, "SELECT * FROM cells"), run(connection, _KINDS))
+    pairs = {"cell": [*found], "dense": [*found.values()]}
+    schema = pa.schema([("cell", pa.string()), ("dense", pa.string())])
+    connection.register("counterparts", pa.table(pairs, schema=schema))
     connection.execute(_CONFIRMED)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from hsl.results.report.evidence import Evidence, Values
 from hsl.results.report.structs import Cell, Figure, Mark, Panel, Section, Table
 from hsl.results.report.style import SQUARE
-from hsl.results.show.phrases import NOTHING, count, duration, first_panels, whole
+from hsl.results.show.phrases import NOTHING, count, first_panels, whole
+from hsl.wording import duration
 
 HEADING = "Cost and failures"
 KINDS = ("search, completed", "search, stopped early", "search, failed", "confirm")
@@ -44,8 +45,8 @@ def section(evidence: Evidence) -> Section:
 
 def _figure(evidence: Evidence, rows: Sequence[Values]) -> Figure:
     settings, left_out = first_panels([evidence.setting(row) for row in rows])
-    longest = max(_total(evidence, rows, name) for name in settings)
-    size, unit = _unit(longest)
+    totals = (sum(row["seconds"] for row in rows if evidence.setting(row) == name) for name in settings)
+    size, unit = _unit(max(totals))
     drawn = tuple(
         {
             "setting": evidence.setting(row),
@@ -78,10 +79,6 @@ def _unit(longest: float) -> tuple[float, str]:
     """The unit of time in which the longest bar has a handy length, in seconds, and its name."""
     units = ((3600.0, "hours"), (60.0, "minutes"))
     return next(((size, name) for size, name in units if longest >= size), (1.0, "seconds"))
-
-
-def _total(evidence: Evidence, rows: Sequence[Values], name: str) -> float:
-    return sum(row["seconds"] for row in rows if evidence.setting(row) == name)
 
 
 def _title(rows: Sequence[Values]) -> str:

@@ -13,7 +13,7 @@ import yaml
 
 from hsl.errors import NothingMatchedError
 from hsl.results.best import METRICS, best, check_metric
-from hsl.results.dense import READ, dense_cells
+from hsl.results.dense import READ_CELLS, READ_TRIALS, DenseRows, counterparts
 from hsl.results.sequential import asked_levels
 from hsl.results.stats import CONFIDENCE
 from hsl.store.database import label, run, sandbox
@@ -127,16 +127,13 @@ class Evidence:
         return [row for row in self.winners if (row["cell"], row["configuration_id"]) in chosen]
 
     def dense_of(self, row: Mapping[str, Any]) -> Values | None:
-        """The winner of the dense baseline that a winner is compared to; by its setting where no cell is stored."""
-        found = self._dense_by_cell.get(row["cell"])
-        same = (one for one in self.winners if one["baseline"] and self.setting(one) == self.setting(row))
-        return found or next(same, None)
+        """The best dense configuration that a winner is compared to."""
+        return self._dense_rows.of(row)
 
     @cached_property
-    def _dense_by_cell(self) -> dict[str, Values]:
-        found = {row["cell"]: row for row in best_of_baselines(self.snapshot, self.metric)}
-        pairs = dense_cells(self.snapshot.read("cells", READ)).items()
-        return {cell: found[dense] for cell, dense in pairs if dense in found}
+    def _dense_rows(self) -> DenseRows:
+        cells, trials = self.snapshot.read("cells", READ_CELLS), self.snapshot.read("trials", READ_TRIALS)
+        return DenseRows(counterparts(cells, trials), self.best("cell", where="baseline"))
 
     def seeds(self, chosen: Iterable[Mapping[str, Any]]) -> dict[Key, list[Values]]:
         """The trials that the averages of some configurations are made of.
@@ -202,16 +199,8 @@ def gather(uri: str, metric: str | None = None, methods: Sequence[str] = ()) -> 
         space=space,
         metric=metric or (str(space["objective"]) if space.get("objective") in METRICS else METRICS[0]),
         settings=(*several, "regime"),
-        methods=_in_order(methods, tables["trials"]["method"].unique().to_pylist()),
+        methods=(*methods, *sorted(set(tables["trials"]["method"].unique().to_pylist()) - set(methods))),
     )
-
-
-def best_of_baselines(store: Store, metric: str) -> list[Values]:
-    """The best configuration of every dense baseline."""
-    try:
-        return best(store, ("cell",), "baseline", 1, metric).to_pylist()
-    except NothingMatchedError:
-        return []
 
 
 def _space(store: Store) -> Mapping[str, Any]:
@@ -221,7 +210,3 @@ def _space(store: Store) -> Mapping[str, Any]:
     except yaml.YAMLError:
         return {}
     return found if isinstance(found, Mapping) else {}
-
-
-def _in_order(known: Sequence[str], stored: Iterable[str]) -> tuple[str, ...]:
-    return (*known, *sorted(set(stored) - set(known)))

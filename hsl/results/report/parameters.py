@@ -71,7 +71,8 @@ def importances(samples: Samples) -> dict[str, list[float]]:
         Parameter to its importance in each forest; empty with fewer than `MIN_TRIALS` trials, without
         parameters, or where all values are equal.
     """
-    names = [name for name in _names_of(samples) if all(name in parameters for parameters, _ in samples)]
+    there = sorted({name for parameters, _ in samples for name in parameters})
+    names = [name for name in there if all(name in parameters for parameters, _ in samples)]
     domains = {name: [parameters[name] for parameters, _ in samples] for name in names}
     varied = {name: values for name, values in domains.items() if len({_label(v) for v in values}) > 1}
     values = [value for _, value in samples]
@@ -263,10 +264,6 @@ def _slice_table(evidence: Evidence, trials: Sequence[Values], names: Sequence[s
 def _names(trials: Sequence[Values]) -> list[str]:
     found = {name for row in trials for name in row["parameters"]}
     return sorted(found, key=lambda name: (name not in ("method", "distribution"), name != "method", name))
-
-
-def _names_of(samples: Samples) -> list[str]:
-    return sorted({name for parameters, _ in samples for name in parameters})
 
 
 def _distinct(trials: Sequence[Values], name: str) -> set[str]:

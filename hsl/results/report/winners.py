@@ -14,7 +14,6 @@ from hsl.results.show.phrases import (
     INTERVAL,
     NOTHING,
     count,
-    duration,
     listed,
     named,
     number,
@@ -23,6 +22,7 @@ from hsl.results.show.phrases import (
     whole,
     with_interval,
 )
+from hsl.wording import duration
 
 _MARKS: Mapping[str, tuple[str, str]] = {BETTER: ("▲", "good"), WORSE: ("▼", "bad"), EQUAL: ("=", "")}
 _FAINTEST, _STRONGEST = 0.06, 0.6

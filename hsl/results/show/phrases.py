@@ -55,14 +55,6 @@ def whole(value: int | None) -> Cell:
     return Cell(NOTHING) if value is None else Cell(f"{value:,}", value)
 
 
-def duration(seconds: float) -> str:
-    """Seconds in the unit that people would use."""
-    for size, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.1f} s"
-
-
 def shortened(rows: Sequence[tuple[Cell, ...]], rest: str) -> tuple[tuple[tuple[Cell, ...], ...], str]:
     """The rows that fit on a page, and the sentence that says so.
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from hsl.sparsity.criteria import CRITERIA, Criterion
 from hsl.sparsity.distributions.allocate import share_out
 from hsl.sparsity.drivers.base import Driver
-from hsl.sparsity.masks import active_counts, drop_and_grow, top_k, top_k_among
+from hsl.sparsity.layers import active_counts
+from hsl.sparsity.masks import drop_and_grow, top_k, top_k_among
 from hsl.sparsity.network import Network, all_finite, set_masks_, step_gradients
 from hsl.sparsity.schedules import DropAndGrowSchedule, stepwise_fraction
 

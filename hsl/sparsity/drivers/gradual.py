@@ -11,7 +11,7 @@ import torch
 from hsl.sparsity.criteria import CRITERIA, Criterion
 from hsl.sparsity.drivers.base import Driver
 from hsl.sparsity.drivers.drop_and_grow import DropAndGrowDriver
-from hsl.sparsity.masks import active_counts
+from hsl.sparsity.layers import active_counts
 from hsl.sparsity.network import Network, keep_top, set_masks_
 from hsl.sparsity.schedules import AlternatingSchedule, GradualSchedule
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from hsl.sparsity.criteria import CRITERIA, Signals
 from hsl.sparsity.drivers.base import Driver
-from hsl.sparsity.masks import Layer, top_k_among
+from hsl.sparsity.layers import Layer
+from hsl.sparsity.masks import top_k_among
 from hsl.sparsity.network import Network, keep_top, set_masks_
 from hsl.sparsity.schedules import to_step
 

@@ -42,18 +42,6 @@ def step_macs(forward: float, weight_gradients: float) -> float:
     return 2.0 * forward + weight_gradients
 
 
-def rigl_step_macs(sparse: float, dense: float, interval: int) -> float:
-    """Mean operations of a RigL step, one update following `interval` others (arXiv:1911.11134).
-
-    Args:
-        sparse: Operations of the sparse forward pass.
-        dense: Operations of the dense forward pass.
-        interval: Steps between updates.
-    """
-    update = step_macs(sparse, dense)
-    return (step_macs(sparse, sparse) * interval + update) / (interval + 1)
-
-
 def dense_gradient_steps(
     method: str, hyperparameters: Mapping[str, float], total_steps: int, first: int, last: int
 ) -> int:

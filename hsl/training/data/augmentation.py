@@ -78,17 +78,3 @@ def copied_crops(images: Tensor, shifts: Shifts) -> Tensor:
     pieces = both.as_strided((both.numel() - length + 1, length), (1, 1))
     copied = pieces.index_select(0, image * each + top * row + left)
     return copied.as_strided(images.shape, (length, channel, row, 1))
-
-
-def crop_and_flip(images: Tensor, ids: Tensor, key: int) -> Tensor:
-    """Crop at a random place and flip half of the images.
-
-    Args:
-        images: [B, C, H, W] of any type.
-        ids: Sample ids, int64 [B].
-        key: Stream of the draws, for example of (seed, epoch).
-
-    Returns:
-        [B, C, H, W].
-    """
-    return shifted(images, draw_shifts(ids, key)).contiguous()

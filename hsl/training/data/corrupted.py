@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from hsl.errors import DataError, UnknownNameError
-from hsl.training.data.arrays import Arrays
 
 SEVERITIES = 5
 WHERE = {
@@ -91,16 +90,3 @@ class CorruptedTestSet:
                 f"of {rows // SEVERITIES} test samples; unpack it anew"
             )
         return array
-
-
-def corrupted_test_set(folder: str | Path, arrays: Arrays) -> CorruptedTestSet:
-    """The corrupted copies of the publisher's own test samples of a data set.
-
-    Args:
-        folder: The unpacked archive, for example ``CIFAR-10-C``.
-        arrays: The data set, for example as loaded for ``cifar10``.
-
-    Raises:
-        DataError: If the folder is not one, or is that of another test set.
-    """
-    return CorruptedTestSet(folder, arrays.labels[arrays.is_test])

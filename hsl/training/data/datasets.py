@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+from zipfile import BadZipFile
 
 import numpy as np
 from filelock import FileLock
 
-from hsl.errors import DataError
+from hsl.errors import DamagedError, DataError
+from hsl.filesystems import placed
+from hsl.store.layout import derived
 from hsl.training.available import DATASETS, kind_and_path
 from hsl.training.configuration import Split, digest
 from hsl.training.data.arrays import Arrays, cache_folder
@@ -24,6 +28,9 @@ from hsl.training.data.sources import fingerprint
 
 CACHE_VERSION = 1
 PARTS = ("images", "labels", "is_test")
+ABOUT = "about.json"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -47,10 +54,7 @@ def load(dataset: str) -> Arrays:
     kind, path = kind_and_path(dataset)
     read = DATASETS[kind]
     folder = _folder(dataset)
-    with _first_to_make(folder) as is_first:
-        if is_first:
-            _write(read(path), folder, dataset)
-    return Arrays(*(np.load(folder / f"{part}.npy", mmap_mode="r") for part in PARTS))
+    return _cached(folder, _arrays, lambda: _write(read(path), folder, dataset))
 
 
 def load_divided(dataset: str, split: Split) -> tuple[Arrays, Division]:
@@ -61,14 +65,7 @@ def load_divided(dataset: str, split: Split) -> tuple[Arrays, Division]:
     """
     arrays = load(dataset)
     file = _folder(dataset) / f"division-{digest(split.model_dump(mode='json'))}.npz"
-    with _first_to_make(file) as is_first:
-        if is_first:
-            division = divide(arrays, split)
-            scratch = file.with_suffix(".part.npz")
-            np.savez(scratch, train=division.train, val=division.val, test=division.test)
-            scratch.rename(file)
-    with np.load(file) as parts:
-        return arrays, Division(**{name: parts[name] for name in ("train", "val", "test")})
+    return arrays, _cached(file, _division, lambda: _write_division(divide(arrays, split), file))
 
 
 def _folder(dataset: str) -> Path:
@@ -76,28 +73,64 @@ def _folder(dataset: str) -> Path:
     return cache_folder() / "datasets" / digest([CACHE_VERSION, dataset, fingerprint(kind, path)])
 
 
-@contextmanager
-def _first_to_make(target: Path) -> Iterator[bool]:
-    """Whether `target` is still to be made; if so, nobody else on this node makes it meanwhile."""
-    if target.exists():
-        yield False
-        return
+def _cached(target: Path, read: Callable[[Path], T], make: Callable[[], None]) -> T:
+    """A file or folder of the cache; where it is missing or damaged one process of the node makes it."""
+    with suppress(FileNotFoundError, DamagedError):
+        return read(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
-        yield not target.exists()
+        return derived(str(target), lambda _: read(target), make)
+
+
+def _arrays(folder: Path) -> Arrays:
+    """The arrays of a folder of the cache, memory-mapped; their values are not looked at."""
+    with _damage():
+        shape = json.loads((folder / ABOUT).read_text(encoding="utf-8"))["shape"]
+        arrays = Arrays(*(np.load(folder / f"{part}.npy", mmap_mode="r") for part in PARTS))
+        expected = (tuple(shape), *[(shape[0],)] * 2)
+        if (found := tuple(getattr(arrays, part).shape for part in PARTS)) != expected:
+            raise ValueError(f"shapes {found}, expected {expected}")
+    return arrays
+
+
+def _division(file: Path) -> Division:
+    with _damage(), np.load(file) as parts:
+        return Division(**{name: parts[name] for name in ("train", "val", "test")})
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    """Tell what damage does to the reading of NumPy's files and JSON from a file that is missing."""
+    try:
+        yield
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        EOFError,
+        IndexError,
+        SyntaxError,
+        BadZipFile,
+        zlib.error,
+    ) as error:
+        raise DamagedError(f"damaged ({error})") from error
 
 
 def _write(arrays: Arrays, folder: Path, dataset: str) -> None:
+    """Put arrays in the place of whatever is there."""
     if not len(arrays.images):
         raise DataError(f"the data set {dataset!r} is empty")
-    scratch = Path(tempfile.mkdtemp(dir=folder.parent))
-    try:
+    shutil.rmtree(folder, ignore_errors=True)
+    with placed(folder) as scratch:
+        scratch.mkdir()
         for part in PARTS:
             np.save(scratch / f"{part}.npy", getattr(arrays, part))
-        (scratch / "about.json").write_text(json.dumps({"dataset": dataset, "shape": arrays.images.shape}))
-        scratch.rename(folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        (scratch / ABOUT).write_text(json.dumps({"dataset": dataset, "shape": arrays.images.shape}))
+
+
+def _write_division(division: Division, file: Path) -> None:
+    with placed(file) as scratch:
+        np.savez(scratch, train=division.train, val=division.val, test=division.test)
 
 
 def divide(arrays: Arrays, split: Split) -> Division:

@@ -15,6 +15,7 @@ from typing import IO
 from filelock import FileLock
 
 from hsl.errors import DataError
+from hsl.filesystems import settle
 
 CHUNK = 1 << 20
 TIMEOUT = 30
@@ -99,7 +100,7 @@ def _attempt(url: str, archive: Archive, file: Path) -> str | None:
                 return reason
             continue  # something came, so the rest may come as well
         if checksum(part) == archive.md5:
-            part.rename(file)
+            settle(part, file)
             return None
         part.unlink()
         reason = f"{url}: what came has another checksum"

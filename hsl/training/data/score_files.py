@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,16 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from hsl.errors import DataError
-from hsl.filesystems import open_filesystem
+from hsl.errors import DamagedError, DataError
 from hsl.hardness.apply import Samples, mislabelled
 from hsl.hardness.schema.regimes import LabelNoise
 from hsl.hardness.scores.logits import mean_over_models
-from hsl.training import checkpoint
+from hsl.training.data.score_tables import read_table, write_table
 
 if TYPE_CHECKING:
     from hsl.training.data.arrays import Arrays
@@ -75,19 +72,6 @@ def write_scores(
     write_table(uri, table.sort_by("id").replace_schema_metadata({"hsl": json.dumps(about)}))
 
 
-def write_table(uri: str, table: pa.Table) -> None:
-    """Place `table` as one Parquet file, atomically."""
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer)
-    checkpoint.place(uri, buffer.getvalue())
-
-
-def read_table(uri: str) -> pa.Table:
-    """Columns ``id``, ``split``, ``label``, ``score``, in the order of the ids; ``is_wrong`` where labels were."""
-    filesystem, path = open_filesystem(uri)
-    return pq.read_table(path, filesystem=filesystem)
-
-
 def read_scores(uri: str, data: Data) -> Tensor:
     """The scores of a data set, by sample id.
 
@@ -99,9 +83,15 @@ def read_scores(uri: str, data: Data) -> Tensor:
         float32 [highest id + 1] on the device of `data`; NaN for ids that are in no part of it.
 
     Raises:
-        DataError: If the scores are of other samples, another division or other labels.
+        DataError: If they are gone, damaged, or of other samples, another division or other labels.
     """
-    table = read_table(uri).sort_by("id")
+    try:
+        table = read_table(uri).sort_by("id")
+    except (FileNotFoundError, DamagedError) as error:
+        raise DataError(
+            f"the scores {uri} cannot be used: {error}; the same command makes them again, with --retry-failed also "
+            f"trials that failed for them"
+        ) from error
     _check_same(uri, table, pa.table(_identity(data)).sort_by("id"))
     return by_id(table).to(data.train.labels.device)
 

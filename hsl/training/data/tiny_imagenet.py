@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from filelock import FileLock
 from PIL import Image
 
 from hsl.errors import DataError
+from hsl.filesystems import placed
 from hsl.training.data.arrays import Arrays, cache_folder
 from hsl.training.data.downloads import Archive, fetch
 
@@ -139,10 +139,7 @@ def _downloaded() -> Path:
     archive = fetch(ARCHIVE, folder)
     with FileLock(f"{target}.lock"):
         if not target.is_dir():
-            scratch = Path(tempfile.mkdtemp(dir=folder))
-            try:
-                zipfile.ZipFile(archive).extractall(scratch)
-                (scratch / FOLDER).rename(target)
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)
+            with placed(target) as scratch, tempfile.TemporaryDirectory(dir=folder) as unpacked:
+                zipfile.ZipFile(archive).extractall(unpacked)
+                Path(unpacked, FOLDER).rename(scratch)
     return target

@@ -107,11 +107,6 @@ def mean_loss_and_accuracy(
     return float(loss), int(correct) / int(sizes.sum())
 
 
-def evaluate(model: nn.Module, samples: Samples, perturb: Perturb | None = None) -> Metrics:
-    """Accuracy and loss on at least one sample; see `judge`."""
-    return judge(model, samples, perturb).metrics
-
-
 @dataclass(frozen=True)
 class EvaluationSets:
     """What is evaluated, and how.

@@ -47,16 +47,15 @@ def _under(key: str) -> BeforeValidator:
 
 
 def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+    return [value] if isinstance(value, str | int) else value
 
 
 Different = AfterValidator(_different)
+Listed = BeforeValidator(_listed)
 SomeCorruptions = Annotated[
-    tuple[Annotated[Name, known(CORRUPTIONS)], ...], BeforeValidator(_listed), Field(min_length=1), Different
+    tuple[Annotated[Name, known(CORRUPTIONS)], ...], Listed, Field(min_length=1), Different
 ]
-SomeMeasures = Annotated[
-    tuple[Annotated[Name, known(ROBUST)], ...], BeforeValidator(_listed), Field(min_length=1), Different
-]
+SomeMeasures = Annotated[tuple[Annotated[Name, known(ROBUST)], ...], Listed, Field(min_length=1), Different]
 Severity = Annotated[int, Field(ge=1, le=5, strict=True)]
 
 
@@ -93,13 +92,7 @@ class Corruptions(Strict):
     """
 
     names: SomeCorruptions = CIFAR_C
-    severities: Annotated[tuple[Severity, ...], Field(min_length=1), Different] = (
-        1,
-        2,
-        3,
-        4,
-        5,
-    )
+    severities: Annotated[tuple[Severity, ...], Listed, Field(min_length=1), Different] = (1, 2, 3, 4, 5)
     published: Annotated[str, Field(min_length=1)] | None = None
 
 
@@ -142,12 +135,12 @@ class Evaluation(Strict):
         samples: How many samples are damaged and attacked, the same for all networks; by default all.
     """
 
-    stages: Annotated[tuple[Literal["search", "confirm"], ...], Different] = ("confirm",)
-    checkpoints: Annotated[tuple[Literal["final", "best"], ...], Field(min_length=1), Different] = (
+    stages: Annotated[tuple[Literal["search", "confirm"], ...], Listed, Different] = ("confirm",)
+    checkpoints: Annotated[tuple[Literal["final", "best"], ...], Listed, Field(min_length=1), Different] = (
         "final",
         "best",
     )
-    splits: Annotated[tuple[Literal["test", "val"], ...], Field(min_length=1), Different] = ("test",)
+    splits: Annotated[tuple[Literal["test", "val"], ...], Listed, Field(min_length=1), Different] = ("test",)
     per_class: bool = True
     deciles: Annotated[Deciles | None, _under("by")] = None
     corruptions: Annotated[Corruptions | None, _under("names")] = None

@@ -9,7 +9,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from hsl.hardness import keyed
-from hsl.training.data.augmentation import PADDING, copied_crops, crop_and_flip, draw_shifts, picked_crops
+from hsl.training.data.augmentation import PADDING, copied_crops, draw_shifts, picked_crops, shifted
+
+
+def crop_and_flip(images: Tensor, ids: Tensor, key: int) -> Tensor:
+    return shifted(images, draw_shifts(ids, key)).contiguous()
 
 
 def one_by_one(images: Tensor, ids: Tensor, key: int) -> Tensor:

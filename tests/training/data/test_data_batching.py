@@ -14,7 +14,7 @@ from training_small import trainer_of, with_method
 
 from hsl.hardness import keyed
 from hsl.hardness.apply import Samples
-from hsl.training.data.augmentation import crop_and_flip
+from hsl.training.data.augmentation import draw_shifts, shifted
 from hsl.training.data.batching import Cycle, batches
 
 HARD: dict[str, Any] = {
@@ -40,7 +40,8 @@ def test_a_cycle_shows_every_sample_once_in_the_order_of_its_key(
     for number, places in enumerate(parts):
         images_, labels, ids_ = cycle.batch(number)
         shown = images[places]
-        assert torch.equal(images_, crop_and_flip(shown, ids[places], key + 1) if augmented else shown)
+        expected = shifted(shown, draw_shifts(ids[places], key + 1)) if augmented else shown
+        assert torch.equal(images_, expected)
         assert torch.equal(labels, ids_ % 7)
         assert torch.equal(ids_, ids[places])
 

@@ -9,8 +9,7 @@ import pytest
 from training_small import train, trainer_of, with_method
 
 from hsl.errors import DataError, UnknownNameError
-from hsl.training.data.arrays import Arrays
-from hsl.training.data.corrupted import CorruptedTestSet, corrupted_test_set
+from hsl.training.data.corrupted import CorruptedTestSet
 from hsl.training.measuring.evaluation_settings import Evaluation
 from hsl.training.measuring.measures import Bench, Item, items
 
@@ -47,13 +46,6 @@ def test_each_severity_has_the_test_samples_in_their_order(tmp_path: Path) -> No
         assert images.dtype == np.uint8
         for sample, row, channel in ((0, 0, 0), (5, 3, 1), (11, 2, 2)):
             assert set(images[sample, channel, row].tolist()) == {pixel(severity, sample, row, channel)}
-
-
-def test_the_copies_belong_to_the_publishers_test_samples(tmp_path: Path) -> None:
-    labels = np.concatenate([np.zeros(30, np.int64), LABELS])
-    is_test = np.arange(len(labels)) >= 30
-    arrays = Arrays(np.zeros((len(labels), 3, 4, 4), np.uint8), labels, is_test)
-    assert corrupted_test_set(layout(tmp_path / "c"), arrays).images("fog", 5).shape == (COUNT, 3, 4, 4)
 
 
 def test_copies_of_another_test_set_are_refused(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_two_processes_fill_the_cache_once(tmp_path: Path) -> None:
     """Both want the data set at the same moment; a read is made slow, and each leaves a line of it."""
     code = f"""
 import time, sys
-from hsl.training import datasets, sources
+from hsl.training.data import datasets, sources
 def slow(path):
     with open({str(tmp_path / "reads")!r}, "a") as file:
         file.write("read\\n")
@@ -147,6 +147,55 @@ sys.exit(0 if arrays.images.shape == (1797, 1, 8, 8) else 1)
     started = [subprocess.Popen([sys.executable, "-c", code], env=environment) for _ in range(2)]
     assert [process.wait() for process in started] == [0, 0]
     assert (tmp_path / "reads").read_text() == "read\n"
+
+
+DAMAGE = {
+    "emptied": lambda content: b"",
+    "cut": lambda content: content[: len(content) // 2],
+    "overwritten": lambda content: b"\xff" * len(content),
+    "other": lambda content: b"{}",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "is_test.npy", "about.json", "division-*.npz"])
+def test_a_damaged_cache_is_made_again(
+    name: str,
+    damage: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("HSL_CACHE", str(tmp_path))
+    arrays, division = load_divided("digits", Split())
+    expected = [np.array(part) for part in (arrays.images, arrays.labels, arrays.is_test, division.train)]
+    (file,) = tmp_path.glob(f"datasets/*/{name}")
+    content = file.read_bytes()
+    file.unlink()  # what is mapped into memory stays as it was
+    file.write_bytes(DAMAGE[damage](content))
+    again, divided = load_divided("digits", Split())
+    found = (again.images, again.labels, again.is_test, divided.train)
+    assert all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True))
+    assert file.read_bytes() == content
+    assert "made again" in caplog.text
+    assert str(file.parent) in caplog.text
+
+
+def test_a_cache_that_lacks_a_file_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HSL_CACHE", str(tmp_path))
+    load("digits")
+    (file,) = tmp_path.glob("datasets/*/labels.npy")
+    file.unlink()
+    assert load("digits").labels.shape == (1797,)
+
+
+def test_the_cache_is_open_to_whoever_may_read_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HSL_CACHE", str(tmp_path))
+    load("digits")
+    (folder,) = (entry for entry in (tmp_path / "datasets").iterdir() if entry.is_dir())
+    assert folder.stat().st_mode == (tmp_path / "datasets").stat().st_mode
 
 
 def test_threads_that_divide_at_once_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

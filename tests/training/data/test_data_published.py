@@ -238,6 +238,8 @@ def test_the_size_of_parquet_files_is_read_from_them(tmp_path: Path) -> None:
     assert (size.samples, size.given_test) == (12, 3)
 
 
-@pytest.mark.skipif(not (SHARED / "cifar10" / "test.parquet").is_file(), reason="no CIFAR-10 files here")
+@pytest.mark.skipif(
+    not (SHARED / "cifar10" / "test.parquet").is_file(), reason="needs ../shared: no CIFAR-10 files there"
+)
 def test_the_size_of_the_real_cifar10_files_is_that_of_cifar10() -> None:
     assert known_size(f"parquet:{SHARED / 'cifar10'}") == known_size("cifar10")

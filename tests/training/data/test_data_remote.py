@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
 from pyarrow import fs
-from test_training_sources import encoded, pixels, write_images, write_parquet
+from test_data_sources import encoded, pixels, write_images, write_parquet
 
 from hsl.errors import DataError
 from hsl.training.data.datasets import load
@@ -106,7 +106,7 @@ def loaded_by_processes(uri: str, cache: Path, count: int) -> list[object]:
     environment = {**os.environ, "HSL_CACHE": str(cache)}
     command = [sys.executable, "-c", LOAD, f"parquet:{uri}"]
     started = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) for _ in range(count)]
-    return [json.loads(process.communicate(timeout=120)[0]) for process in started]
+    return [json.loads(process.communicate(timeout=600)[0]) for process in started]
 
 
 class Fetched:

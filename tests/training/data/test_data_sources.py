@@ -109,7 +109,9 @@ def test_grey_images_have_one_channel(tmp_path: Path) -> None:
     assert np.array_equal(arrays.images[0, 0], grey)
 
 
-@pytest.mark.skipif(not (SHARED / "cifar10" / "test.parquet").is_file(), reason="no CIFAR-10 files here")
+@pytest.mark.skipif(
+    not (SHARED / "cifar10" / "test.parquet").is_file(), reason="needs ../shared: no CIFAR-10 files there"
+)
 def test_the_real_cifar10_files_are_read(tmp_path: Path) -> None:
     for part in ("train", "test"):
         batch = next(pq.ParquetFile(SHARED / "cifar10" / f"{part}.parquet").iter_batches(batch_size=60))
