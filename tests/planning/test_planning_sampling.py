@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hsl.planning.plan import Plan, make_plan
-from hsl.planning.sampling import asks, is_covered, is_finite, notes, record, sampler_of, shared_numeric
+from hsl.planning.sampling import asks, notes, record, sampler_of, shared_numeric
 from hsl.space.load import make_space
 
 REAL = {"loguniform": [0.01, 0.1]}
@@ -67,23 +67,10 @@ def test_a_covered_cell_is_a_grid() -> None:
     search = {"training.lr": {"choice": [0.1, 0.2, 0.3]}, "training.batch_size": {"int": [1, 4]}}
     for budget, covered in ((11, False), (12, True), (13, True)):
         plan = plan_of("tpe", search, budget)
-        assert is_covered(plan.cells[0]) is covered
         assert (sampler_of(plan.space, plan.cells[0]).name == "grid") == covered
         assert notes(plan.space, plan.cells) == (
             ["the budget covers every combination, each is tried once: t"] if covered else []
         )
-
-
-def test_what_can_be_counted() -> None:
-    def finite(**search: Any) -> bool:
-        return is_finite(
-            plan_of("random", {f"training.{name}": domain for name, domain in search.items()}).cells[0]
-        )
-
-    assert not finite(lr=REAL)
-    thousand = {"uniform": [0.1, 0.9], "steps": 1000}
-    assert finite(momentum=thousand, warmup=thousand), "a million is the most"
-    assert not finite(momentum=thousand, warmup={**thousand, "steps": 1001})
 
 
 def test_numbers_that_every_proposal_has() -> None:
