@@ -261,7 +261,7 @@ def test_a_store_out_of_reach_is_asked_again_after_a_while(
         broken()
 
     ledger = make(store)
-    monkeypatch.setattr(store, "append", refusing)
+    monkeypatch.setattr(store, "append_table", refusing)
     ledger.epochs(JOB, [{"epoch": epoch} for epoch in (1, 2, 3)])
     for _ in range(65):
         clock.now += 1.0

@@ -199,6 +199,7 @@ def test_a_cell_has_no_more_configurations_than_there_are(budget: int, expected:
         sparsity=0.5,
         search={"method": {"choice": ["set", "rigl"]}, "training.lr": {"choice": [0.1, 0.2, 0.3]}},
         budget={"configurations_per_cell": budget},
+        confirm={"top": 4, "seeds": 3},
     )
     dense, sparse = plan.cells
     assert (dense.configurations, sparse.configurations) == (min(3, budget), expected)

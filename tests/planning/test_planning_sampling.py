@@ -8,6 +8,7 @@ import pytest
 
 from hsl.planning.plan import Plan, make_plan
 from hsl.planning.sampling import asks, notes, record, sampler_of, shared_numeric
+from hsl.space.domain import LARGEST_GRID
 from hsl.space.load import make_space
 
 REAL = {"loguniform": [0.01, 0.1]}
@@ -67,10 +68,22 @@ def test_a_covered_cell_is_a_grid() -> None:
     search = {"training.lr": {"choice": [0.1, 0.2, 0.3]}, "training.batch_size": {"int": [1, 4]}}
     for budget, covered in ((11, False), (12, True), (13, True)):
         plan = plan_of("tpe", search, budget)
+        assert (plan.cells[0].combinations <= budget) is covered
         assert (sampler_of(plan.space, plan.cells[0]).name == "grid") == covered
         assert notes(plan.space, plan.cells) == (
             ["the budget covers every combination, each is tried once: t"] if covered else []
         )
+
+
+def test_what_can_be_counted() -> None:
+    def finite(**search: Any) -> bool:
+        tuned = {f"training.{name}": domain for name, domain in search.items()}
+        return plan_of("random", tuned).cells[0].combinations <= LARGEST_GRID
+
+    assert not finite(lr=REAL)
+    thousand = {"uniform": [0.1, 0.9], "steps": 1000}
+    assert finite(momentum=thousand, warmup=thousand), "a million is the most"
+    assert not finite(momentum=thousand, warmup={**thousand, "steps": 1001})
 
 
 def test_numbers_that_every_proposal_has() -> None:

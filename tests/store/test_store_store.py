@@ -1,4 +1,5 @@
 import logging
+import os
 import pickle
 import threading
 from pathlib import Path
@@ -12,7 +13,7 @@ from pyarrow import fs
 from results_rows import cell_row, epoch_row, trial_row
 
 from hsl.errors import StoreError
-from hsl.store import files
+from hsl.filesystems import TEMPORARY
 from hsl.store.rows import TABLES, arrow_schema, check_row
 from hsl.store.store import Store, Writer
 
@@ -204,7 +205,7 @@ def test_damaged_file_costs_only_its_rows(store, caplog, damage):
 def test_half_written_and_foreign_names_are_left_out(store, caplog):
     store.append("epochs", [epoch_row()])
     folder = Path(store.uri, "epochs")
-    (folder / f"{files.TEMPORARY}abc").write_bytes(b"PAR1")
+    (folder / f"{TEMPORARY}abc").write_bytes(b"PAR1")
     assert len(rows(store, "epoch")) == 1
     assert caplog.text == ""
     (folder / "notes.txt").write_text("mine")
@@ -320,7 +321,7 @@ def test_object_store_takes_single_puts(tmp_path, monkeypatch):
         (tmp_path / "bucket" / table).mkdir(parents=True)
     bucket = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
     monkeypatch.setattr("hsl.store.store.open_filesystem", lambda uri: (bucket, "bucket"))
-    monkeypatch.setattr("hsl.store.store.replace", lambda *_: pytest.fail("renamed"))
+    monkeypatch.setattr("hsl.filesystems.settle", lambda *_: pytest.fail("renamed"))
     store = Store("s3://bucket")
     for epoch in (1, 2):
         store.append("epochs", [epoch_row(epoch=epoch)])
@@ -405,7 +406,7 @@ def test_no_crash_loses_or_doubles_a_flushed_row(tmp_path_factory, monkeypatch, 
             compact_until(store, arguments[0], monkeypatch)
         else:
             (path / "epochs").mkdir(exist_ok=True)
-            (path / "epochs" / f"{files.TEMPORARY}{sequence}").write_bytes(b"PAR1")
+            (path / "epochs" / f"{TEMPORARY}{sequence}").write_bytes(b"PAR1")
         read = {row["epoch"]: (row["sequence"], row["lr"]) for row in rows(store, "epoch", "sequence", "lr")}
         assert read == stored
         assert len(rows(store, "epoch")) == len(stored)
@@ -430,7 +431,7 @@ def test_died_while_writing_leaves_nothing(store, monkeypatch):
     def die(_):
         raise Crash
 
-    monkeypatch.setattr(files.os, "fsync", die)
+    monkeypatch.setattr(os, "fsync", die)
     with pytest.raises(Crash):
         store.append("epochs", [epoch_row(epoch=2)])
     assert len(list(Path(store.uri, "epochs").iterdir())) == 1
@@ -497,7 +498,7 @@ def test_writer_keeps_what_could_not_be_written(store, monkeypatch):
     writer = Writer(store)
     writer.add("epochs", epoch_row())
     with monkeypatch.context() as patch:
-        patch.setattr("hsl.store.store.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "disk full")))
+        patch.setattr("hsl.store.store.place_on", lambda *_: (_ for _ in ()).throw(OSError(28, "disk full")))
         with pytest.raises(StoreError, match=r"disk full.*free space"):
             writer.flush()
     writer.close()
