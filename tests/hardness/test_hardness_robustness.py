@@ -233,3 +233,18 @@ def test_wrong_input_is_refused(network, samples):
         still_right("autoattack", one_class, images[:3], labels[:3] * 0, ids[:3], eps=0.1)
     for measure in ROBUST:
         assert still_right(measure, network, images[:0], labels[:0], ids[:0], eps=0.1).shape == (0,)
+
+
+def test_predictions_are_those_of_eval_mode_in_single_precision():
+    """Dropout would change them; afterwards every module is in the mode that it was in."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.Dropout(0.9), nn.Linear(32, 10))
+    model[2].eval()
+    model[3].train()
+    images, labels = torch.rand(200, 1, 8, 8), torch.arange(200) % 10
+    expected = copy.deepcopy(model).eval()(images).argmax(dim=1) == labels
+    modes = [module.training for module in model.modules()]
+    model[2].train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(is_right(model, images, labels), expected)
+    assert [module.training for module in model.modules()] == [*modes[:3], True, *modes[4:]]

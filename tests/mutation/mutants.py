@@ -112,6 +112,8 @@ def _operator(name: str) -> Operator:
 def is_sealed(node: NodeOrLeaf) -> bool:
     """Whether a node is part of an annotation, a message, a decorator or an import."""
     child, parent = node, node.parent
+    if parent is not None and parent.type == "parameters":  # the star before keywords is no product
+        return True
     while parent is not None:
         if parent.type in SEALED or _is_annotation(child, parent) or _is_saying(parent):
             return True

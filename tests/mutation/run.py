@@ -39,15 +39,26 @@ ROOMS = ("space", "planning", "stopping", "search", "sparsity", "hardness", "res
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 
 HEAVY = (
-    "numpy",
-    "torch",
-    "torchvision",
-    "scipy.stats",
-    "pyarrow.parquet",
-    "duckdb",
-    "optuna",
-    "sklearn.datasets",
-    "ray",
+    *(
+        "numpy",
+        "torch",
+        "torchvision",
+        "scipy.stats",
+        "pyarrow.parquet",
+        "pyarrow.compute",
+        "duckdb",
+        "optuna",
+    ),
+    *(
+        "sklearn.datasets",
+        "hypothesis",
+        "pydantic",
+        "yaml",
+        "rich.console",
+        "rich.table",
+        "typer.testing",
+        "ray",
+    ),
 )
 """Imported once, before the processes that run the tests are forked off."""
 

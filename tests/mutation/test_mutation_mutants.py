@@ -14,7 +14,7 @@ LOG = __import__("logging").getLogger()
 LIMIT: int | None = 3
 
 
-def total(a: int | str = 4, flag: bool = True) -> int | None:
+def total(a: int | str = 4, *, flag: bool = True) -> int | None:
     """Say 5 + 6."""
     LOG.info("more than %d", 7 + 8)
     if a == 9:

@@ -340,3 +340,17 @@ def test_names_of_cells_are_unique_and_say_the_axis_where_a_level_does_not() -> 
     assert len(set(names)) == len(names) == 2 * 2 * 2 + 2 * 2
     assert "init=dense/mlp(widths=[16])/training.lr=0.2/0.5" in names
     assert "mlp/training.lr=0.1/dense" in names
+
+
+def test_only_the_rounds_of_iterative_methods_must_be_one_value() -> None:
+    """Those of synflow are rounds of scoring, without parents of their own."""
+    tuned = {"method.rounds": {"choice": [2, 3]}}
+    assert names(planned(method="synflow", sparsity=0.9, search=tuned, baseline=None)) == ["t"]
+    plan = planned(factors={"method": ["synflow", "imp"]}, sparsity=0.9, search=tuned, baseline=None)
+    assert names(plan) == ["synflow"]
+    (omission,) = plan.omissions
+    assert omission.combination == "imp"
+    assert "method.rounds is tuned" in omission.reason
+    fixed = planned(method="imp", sparsity=0.9, search={"method.rounds": {"choice": [2]}}, baseline=None)
+    assert len(fixed.parents) == 2, "the dense network, and that of one round"
+    assert fixed.omissions == ()

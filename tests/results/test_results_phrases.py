@@ -8,7 +8,6 @@ from hsl.results.show.phrases import (
     MAX_ROWS,
     NOTHING,
     count,
-    duration,
     first_panels,
     listed,
     named,
@@ -74,23 +73,6 @@ def test_numbers_to_sort_by():
     assert number(1234.5678) == Cell("1.23e+03", 1234.5678)
     assert number(0.12345, 2, "weak") == Cell("0.12", 0.12345, "weak")
     assert (whole(None), whole(1234)) == (Cell(NOTHING), Cell("1,234", 1234))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.0, "0.0 s"),
-        (59.94, "59.9 s"),
-        (60.0, "1.0 min"),
-        (3599.0, "60.0 min"),
-        (3600.0, "1.0 h"),
-        (86399.0, "24.0 h"),
-        (86400.0, "1.0 d"),
-        (216000.0, "2.5 d"),
-    ],
-)
-def test_durations(seconds, text):
-    assert duration(seconds) == text
 
 
 def test_rows_that_fit_on_a_page():

@@ -454,9 +454,9 @@ def test_the_headline_table_is_the_known_truth(report: Report) -> None:
         "1.8e-10",
     )
     assert texts(table, "hard") == [
-        ("0", "dense", "", "baseline", "80.00 [79.76, 80.24]", "5", "", "", "lr=0.1", "2.0 s", "hard/dense"),
-        ("0.8", *sparse, "lr=0.1", "2.0 s", "hard/0.8"),
-        ("0.9", *sparse, "lr=0.1", "2.0 s", "hard/0.9"),
+        ("0", "dense", "", "baseline", "80.00 [79.76, 80.24]", "5", "", "", "lr=0.1", "2 s", "hard/dense"),
+        ("0.8", *sparse, "lr=0.1", "2 s", "hard/0.8"),
+        ("0.9", *sparse, "lr=0.1", "2 s", "hard/0.9"),
     ]
     heat = figure(report, "difference")
     assert texts(heat.table, "easy") == [
@@ -626,9 +626,9 @@ def test_cost_is_summed_by_kind(report: Report) -> None:
         == "3.8 min of training, early stopping left out 19 % of the search's epochs; no trial failed"
     )
     assert texts(found.table, "easy") == [
-        ("confirm", "15", "0", "30.0 s", "180 of 180"),
-        ("search, completed", "30", "0", "1.0 min", "360 of 360"),
-        ("search, stopped early", "12", "0", "24.0 s", "48 of 144"),
+        ("confirm", "15", "0", "30 s", "180 of 180"),
+        ("search, completed", "30", "0", "60 s", "360 of 360"),
+        ("search, stopped early", "12", "0", "24 s", "48 of 144"),
     ]
     easy = [row for row in rows(found) if row["setting"] == "easy"]
     assert [(row["order"], row["time"]) for row in easy] == [(3, 0.5), (0, 1.0), (1, 0.4)]

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from hsl.space.axes import axis_problem, configuration, known_axes, value_problem
+from hsl.space.axes import (
+    axis_problem,
+    configuration,
+    known_axes,
+    options_of,
+    usual_sparsity,
+    value_problem,
+)
 from hsl.space.load import make_space
 from hsl.sparsity.methods import METHODS
 from hsl.training.configuration import Training
@@ -122,3 +129,19 @@ def test_hyperparameters_of_other_methods_are_left_out() -> None:
 def test_two_ways_to_write_a_value_make_one_configuration(axis: str, one: Any, other: Any) -> None:
     assert configuration(SPACE, {axis: one}).id == configuration(SPACE, {axis: other}).id
     assert isinstance(configuration(SPACE, {"training.epochs": 10.0}).training.epochs, int)
+
+
+def test_the_usual_sparsity_is_that_of_the_space() -> None:
+    assert usual_sparsity(SPACE) is None
+    assert (
+        usual_sparsity(make_space({"name": "t", "dataset": "digits", "model": "mlp", "sparsity": 0.7})) == 0.7
+    )
+
+
+def test_options_are_those_of_a_factor_a_choice_or_the_space() -> None:
+    base = {"name": "t", "dataset": "digits", "model": "mlp", "sparsity": 0.9}
+    assert options_of(make_space({**base, "method": "set"}), "method") == ("set",)
+    assert options_of(make_space({**base, "factors": {"method": ["set", "gmp"]}}), "method") == ("set", "gmp")
+    tuned = make_space({**base, "search": {"method": {"choice": ["gmp", "set"]}}})
+    assert options_of(tuned, "method") == ("gmp", "set")
+    assert options_of(tuned, "distribution") == ()

@@ -323,3 +323,28 @@ def test_every_dynamic_method_says_its_defaults_and_sources():
     for name in ("set", "rigl", "snfs", "mest", "mest_soft", "topkast", "granet", "acdc"):
         assert METHODS[name].hyperparameters
         assert all("arXiv" in parameter.source for parameter in METHODS[name].hyperparameters)
+
+
+PUBLISHED = {
+    "set": {"drop_fraction": 0.3, "interval": 4 / 200, "until": 1},  # Mocanu et al. 2018
+    "set_magnitude": {"drop_fraction": 0.3, "interval": 4 / 200, "until": 0.75},
+    "rigl": {"drop_fraction": 0.3, "interval": 4 / 200, "until": 0.75},  # Evci et al. 2020
+    "rigl_itop": {"drop_fraction": 0.5, "interval": 0.04, "until": 1},  # Liu et al. 2021
+    "snfs": {
+        "drop_fraction": 0.5,
+        "interval": 0.01,
+        "until": 1,
+        "momentum": 0.9,
+    },  # Dettmers, Zettlemoyer 2019
+    # Yuan et al. 2021: of 160 epochs every 5, until 120.
+    "mest": {"drop_fraction": 0.2, "interval": 5 / 160, "until": 120 / 160, "gradient_weight": 0},
+    "mest_soft": {"excess": 0.5, "interval": 5 / 160, "until": 120 / 160, "gradient_weight": 0},
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_hyperparameters_are_those_of_the_papers(name):
+    found = METHODS[name].hyperparameters
+    assert {h.name: h.default for h in found} == pytest.approx(PUBLISHED[name])
+    highest = {"gradient_weight": 1e6, "excess": 1000}
+    assert {h.name: (h.low, h.high) for h in found} == {h.name: (0, highest.get(h.name, 1)) for h in found}

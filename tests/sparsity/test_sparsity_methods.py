@@ -10,6 +10,7 @@ import hsl.sparsity
 from hsl.errors import MethodError, UnknownNameError
 from hsl.sparsity import DISTRIBUTIONS, METHODS, check_hyperparameters, feasible
 from hsl.sparsity.criteria import CRITERIA
+from hsl.sparsity.methods.iterative import round_before, rounds_of
 
 READ_GRADIENTS = {"gradient", "snip", "momentum", "magnitude_and_gradient"}
 
@@ -108,3 +109,70 @@ def test_unknown_names_are_refused():
         feasible("rigel", "erk")
     with pytest.raises(UnknownNameError, match="unknown distribution 'erg'"):
         feasible("rigl", "erg")
+
+
+PUBLISHED = {
+    # Wang et al. 2020: logits over 200. Tanaka et al. 2020: 100 rounds.
+    "grasp": {"temperature": (200, 1, 1e6)},
+    "synflow": {"rounds": (100, 1, 1000)},
+    # Xiao et al. 2024: of 200 epochs, pruning from 20 to 160 every 4.
+    "gmp": {"start": (20 / 200, 0, 1), "end": (160 / 200, 0, 1), "interval": (4 / 200, 0, 1)},
+    # Liu et al. 2021: of 160 epochs, until 110; drops half, at last 0.5 %.
+    "granet": {
+        "initial_sparsity": (0, 0, 0.99),
+        "start": (0, 0, 1),
+        "end": (110 / 160, 0, 1),
+        "interval": (0.016, 0, 1),
+        "drop_fraction": (0.5, 0, 1),
+        "final_drop_fraction": (0.005, 0, 1),
+    },
+    # Peste et al. 2021: of 100 epochs, dense until 5, phases of 10, sparse from 85.
+    "acdc": {"start": (5 / 100, 0, 1), "interval": (10 / 100, 0, 1), "end": (85 / 100, 0, 1)},
+    # Frankle and Carbin 2019: rewound to the initial weights.
+    "lth": {"rewind": (0, 0, 1)},
+    "imp": {"rounds": (0, 0, 100), "rewind": (0, 0, 1)},
+    "imp_ratios": {"rounds": (0, 0, 100), "rewind": (0, 0, 1)},
+    "topkast": {"exploration": (1, 0, 1000), "interval": (0.003, 0, 1), "penalty": (1e-4, 0, 1)},
+    **{name: {} for name in ("dense", "static", "snip", "snip_ratios", "omp", "omp_ratios")},
+}
+"""Defaults as the papers have them, with the bounds that they make sense in."""
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_hyperparameters_are_those_of_the_papers(name):
+    found = {h.name: (h.default, h.low, h.high) for h in METHODS[name].hyperparameters}
+    assert found == {key: pytest.approx(value) for key, value in PUBLISHED[name].items()}
+    assert {h.name for h in METHODS[name].hyperparameters if h.whole} == {"rounds"} & found.keys()
+    ordered = {h.name: h.below for h in METHODS[name].hyperparameters if h.below}
+    assert ordered == ({"start": "end"} if name in ("gmp", "granet", "acdc") else {})
+
+
+def test_what_a_method_needs_and_takes():
+    gradient = {name for name in METHODS if METHODS[name].needs_gradient}
+    assert gradient == {"snip", "rigl", "rigl_itop", "snfs", "mest", "mest_soft", "granet"}
+    assert {name for name in METHODS if METHODS[name].needs_loss} == {"grasp", "synflow", "snip_ratios"}
+    assert {name for name in METHODS if METHODS[name].iterative} == {"imp", "imp_ratios"}
+    parents = {name for name in METHODS if METHODS[name].needs_parent}
+    assert parents == {"omp", "lth", "imp", "omp_ratios", "imp_ratios"}
+    structured = {name for name in METHODS if METHODS[name].takes_structure}
+    assert structured == {"static", "snip", "grasp", "omp", "lth", "imp", "gmp", "acdc"}
+    assert not METHODS["dense"].has_schedule and METHODS["gmp"].has_schedule
+    assert METHODS["set"].starts_sparse and not METHODS["gmp"].starts_sparse
+    assert METHODS["set"].takes("own.module:name") and not METHODS["snip_ratios"].takes("own.module:name")
+    assert METHODS["snip_ratios"].takes("from:snip") and not METHODS["snip_ratios"].takes("erk")
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "asked", "rounds"),
+    [(0.1, 0, 1), (0.2, 0, 1), (0.21, 0, 2), (0.36, 0, 2), (0.9, 0, 11), (0.9, 3, 3)],
+)
+def test_as_few_rounds_as_keep_four_fifths(sparsity, asked, rounds):
+    assert rounds_of(sparsity, asked) == rounds
+
+
+def test_the_round_before_keeps_the_same_fraction():
+    """Three rounds to 1/8: the two before leave 1/4, of a round the dense network is the parent."""
+    sparsity, rounds = round_before(7 / 8, {"rounds": 3})
+    assert (sparsity, rounds) == (pytest.approx(3 / 4), 2)
+    assert round_before(sparsity, {"rounds": rounds}) == (pytest.approx(1 / 2), 1)
+    assert round_before(0.5, {"rounds": 1}) is None

@@ -129,3 +129,9 @@ def test_phases_take_turns_and_the_last_is_sparse():
     assert AlternatingSchedule.from_fractions(0.1, 0.9, 0.05, 100) == AlternatingSchedule(10, 5, 90)
     assert AlternatingSchedule.from_fractions(0.0, 0.9, 0.0, 100) == AlternatingSchedule(1, 1, 90)
     assert AlternatingSchedule.from_fractions(0.9, 0.5, 0.1, 1) == AlternatingSchedule(1, 1, 1)
+
+
+def test_however_early_the_end_there_is_a_step():
+    assert AlternatingSchedule.from_fractions(0.0, 0.0, 0.1, 100) == AlternatingSchedule(1, 10, 1)
+    assert GradualSchedule.from_fractions(0.5, 0.0, 0.1, 100) == GradualSchedule(0, 1, 10, 0.0)
+    assert GradualSchedule.from_fractions(0.5, 0.5, 0.0, 100) == GradualSchedule(49, 50, 1, 0.0)

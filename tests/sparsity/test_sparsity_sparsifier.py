@@ -221,3 +221,32 @@ def test_copied_masks_are_made_into_numbers_anew():
     masks.copy_(torch.tensor([True, False, True]))
     assert masks._version == mask._version
     assert copied.of("a", masks, torch.float32).tolist() == [1, 0, 1]
+
+
+def test_non_zeros_move_on_the_steps_of_the_schedule_only(mlp, digits):
+    """Every fifth of a hundred steps, and the count of steps is that of the optimizer."""
+    optimizer = sgd(mlp)
+    options = {"interval": 0.05, "drop_fraction": 0.5}
+    sparsifier = Sparsifier(
+        mlp, optimizer, method="rigl", sparsity=0.8, total_steps=100, hyperparameters=options
+    )
+    moved = []
+    for step in range(11):
+        before = mlp[0].weight_mask.clone()
+        take_step(mlp, optimizer, digits, step)
+        assert sparsifier.step_count == step + 1
+        moved.append(not torch.equal(mlp[0].weight_mask, before))
+        assert sparsifier.sparsity() == pytest.approx(0.8, abs=1e-3)
+    assert [step for step, has in enumerate(moved) if has] == [5, 10]
+    assert sparsifier.explored() > 0.2
+
+
+def test_a_dense_network_counts_its_steps_and_is_explored(mlp, digits):
+    optimizer = sgd(mlp)
+    sparsifier = Sparsifier(mlp, optimizer, method="dense", sparsity=0.0)
+    for step in range(3):
+        take_step(mlp, optimizer, digits, step)
+    assert sparsifier.step_count == 3
+    assert sparsifier.target_reached
+    assert (sparsifier.sparsity(), sparsifier.explored()) == (0.0, 1.0)
+    assert set(sparsifier.layer_densities().values()) == {1.0}
