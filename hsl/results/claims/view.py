@@ -1,7 +1,5 @@
 """The trials of a store with what claims ask of them: their regime by its configuration, and their gains."""
 
-from __future__ import annotations
-
 import json
 
 import duckdb
