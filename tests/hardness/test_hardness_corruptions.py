@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import published_corruptions as published
 import pytest
@@ -391,3 +393,21 @@ def test_wrong_input_is_refused(images, ids):
     with pytest.raises(DataError, match="defined on images of 1 or 3 channels, these have 2"):
         corrupt(images[:, :2], ids, "jpeg_compression", 1, KEY)
     check_corruption("my.package:rain", (2, 3, 3), 5)
+
+
+@pytest.mark.parametrize("name", sorted(set(CORRUPTIONS) - {"label_noise"}))
+@pytest.mark.parametrize("shape", [(32, 48), (48, 32)])
+def test_constants_are_those_of_the_shorter_side(name, shape, monkeypatch):
+    function = CORRUPTIONS[name]
+    module = sys.modules[function.__module__]
+    asked, real = [], module.constants_of
+
+    def noting(of, side, severity):
+        asked.append((of, side, severity))
+        return real(of, side, severity)
+
+    monkeypatch.setattr(module, "constants_of", noting)
+    pixels = torch.rand(2, 3, *shape, generator=torch.Generator().manual_seed(0)) * 255
+    changed = function(pixels, torch.arange(2), 2, KEY)
+    assert changed.shape == pixels.shape
+    assert set(asked) == {(name, 32, 2)}

@@ -19,6 +19,7 @@ from hsl.hardness.schema.fields import (
     Step,
     as_window,
 )
+from hsl.registry import PLUGINS
 
 
 def made(kind: Any, value: object) -> Any:
@@ -165,3 +166,11 @@ def test_percentiles_are_a_window_of_the_hardest_first() -> None:
 def test_percentiles_that_say_nothing(given: dict[str, Any], message: str) -> None:
     with pytest.raises(PydanticCustomError, match=message):
         as_window(given)
+
+
+def test_a_plug_in_is_taken_as_it_is_unless_it_is_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert made(CorruptionName, "own.module:noise") == "own.module:noise"
+    assert made(ScoreName, "own.module:score") == "own.module:score"
+    monkeypatch.setenv(PLUGINS, "off")
+    assert "own.module:noise" in refused(CorruptionName, "own.module:noise")
+    assert "--allow-plugins" in refused(ScoreName, "own.module:score")

@@ -204,3 +204,21 @@ def test_masks_are_drawn_by_count():
     model, made, _ = two_layers()
     draw_masks_(made, {"0": 3, "1": 5})
     assert [len(active(layer)) for layer in model] == [3, 5]
+
+
+@pytest.mark.parametrize("kind", [DropAndGrowDriver, SoftDropAndGrowDriver])
+def test_gradients_count_as_they_are_unless_told_otherwise(kind):
+    """|w| + |g| of the active is 2.8, 8, 3, 4 (and 5): the first drops; with twice the gradient the third would."""
+    made = network()
+    schedule = DropAndGrowSchedule(0.25, 2, 8, decay="constant")
+    driver = kind(made, ("magnitude_and_gradient", "gradient"), schedule, True)
+    made.model.weight.data.copy_(torch.tensor([[1.6, -8, 3, -4, 5, 6, 0, 0]]))
+    made.model.weight.grad = torch.tensor([[1.2, 0, 0, 0, 0, 9, 0, 0]])
+    if kind is SoftDropAndGrowDriver:
+        set_active(made.model, 0, 1, 2, 3, 4)
+        driver.after_step(8)
+        assert active(made.model) == [1, 2, 3, 4]
+    else:
+        set_active(made.model, 0, 1, 2, 3)
+        driver.before_step(2)
+        assert active(made.model) == [1, 2, 3, 5]

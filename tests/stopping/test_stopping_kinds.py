@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ray.tune.schedulers import TrialScheduler
 
 from hsl.errors import SpaceError
 from hsl.space.load import early_stopping_of
 from hsl.stopping.kinds import make_judge
 from hsl.stopping.median import MedianRule
 from hsl.stopping.promotion import PromotionRungs
+from hsl.stopping.ray_rules import CellScheduler
 from hsl.stopping.rule import Decision, Judge, judge_rows
 from hsl.stopping.settings import Kind, Median, Promotion, RayAsha, RayHyperband, RayMedian, Stratified
 
@@ -303,3 +305,54 @@ def test_early_stopping_that_is_refused(text: str, message: str) -> None:
     with pytest.raises(SpaceError) as caught:
         early_stopping_of(text)
     assert message in str(caught.value)
+
+
+class Scripted:
+    """A scheduler of Ray's that answers as it was told to, and notes what it is told."""
+
+    def __init__(self, *answers: str) -> None:
+        self.answers = list(answers)
+        self.told: list[tuple[str, Any]] = []
+
+    def on_trial_add(self, runner: Any, trial: Any) -> None:
+        self.told.append(("add", trial.trial_id))
+
+    def on_trial_result(self, runner: Any, trial: Any, result: dict[str, Any]) -> str:
+        self.told.append(("result", result["epoch"]))
+        return self.answers.pop(0)
+
+    def on_trial_complete(self, runner: Any, trial: Any, result: dict[str, Any]) -> None:
+        self.told.append(("complete", result["epoch"]))
+
+    def on_trial_error(self, runner: Any, trial: Any) -> None:
+        self.told.append(("error", trial.trial_id))
+
+
+def test_the_first_epoch_is_judged_and_its_answer_kept() -> None:
+    ray = Scripted(TrialScheduler.STOP)
+    scheduler = CellScheduler(ray)
+    assert scheduler.report("a", 1, 0.5) is Decision.STOP
+    assert scheduler.report("a", 1, 0.5) is Decision.STOP
+    scheduler.report("a", 2, 0.6)
+    assert ray.told == [("add", "a"), ("result", 1), ("complete", 1)]
+
+
+def test_a_paused_trial_that_goes_on_is_not_paused_again_by_what_it_repeats() -> None:
+    ray = Scripted(TrialScheduler.CONTINUE, TrialScheduler.PAUSE, TrialScheduler.CONTINUE)
+    scheduler = CellScheduler(ray)
+    assert [scheduler.report("a", epoch, 0.5) for epoch in (1, 2)] == [Decision.CONTINUE, Decision.PAUSE]
+    assert scheduler.report("a", 2, 0.5) is Decision.PAUSE
+    assert scheduler.report("a", 3, 0.5) is Decision.CONTINUE
+    assert scheduler.report("a", 2, 0.5) is Decision.CONTINUE
+
+
+def test_rays_schedulers_are_told_how_trials_end() -> None:
+    ray = Scripted(*[TrialScheduler.CONTINUE] * 2)
+    scheduler = CellScheduler(ray)
+    scheduler.report("a", 1, 0.5)
+    scheduler.report("b", 4, 0.5)
+    scheduler.end("a", failed=True)
+    scheduler.end("b", failed=False)
+    scheduler.end("b", failed=False)
+    scheduler.end("unknown", failed=False)
+    assert ray.told[-2:] == [("error", "a"), ("complete", 4)]

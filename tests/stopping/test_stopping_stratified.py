@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hsl.stopping import rung_audit
 from hsl.stopping.rule import Decision, Judge, Pool, milestones
 from hsl.stopping.rung_audit import RungAudit
 from hsl.stopping.settings import Stratified
@@ -314,3 +315,20 @@ def test_few_exempt_trials_switch_nothing_off() -> None:
         report(state, name, 4, n / 100)
         report(state, name, 9, -n / 100)
     assert report(state, next(f"t{i}" for i in range(100) if not state.is_exempt(f"t{i}")), 4, -1.0)
+
+
+def test_an_audit_looks_after_each_end_and_later_ever_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each end until there are twice LOOKS, then after every second one until three times, and so on."""
+    looks: list[int] = []
+    monkeypatch.setattr(rung_audit, "within_groups", lambda groups: looks.append(len(groups[0])))
+    audit = RungAudit(0.5)
+    names = [f"t{n}" for n in range(4 * rung_audit.LOOKS)]
+    for name in names:
+        audit.enter((1, 1), "c", name, 0.5)
+    for name in names:
+        audit.final(name, 0.5)
+        audit.final(name, 0.5)
+    twice, thrice = 2 * rung_audit.LOOKS, 3 * rung_audit.LOOKS
+    assert looks[:twice] == list(range(1, twice + 1))
+    assert [look for look in looks if twice < look <= thrice] == list(range(twice + 2, thrice + 1, 2))
+    assert not audit.is_off((1, 1))
