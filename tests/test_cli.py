@@ -282,7 +282,7 @@ def test_score_lists_the_hardest_and_the_easiest(by: str, hsl: Hsl, tmp_path: Pa
     assert about["provenance"]["versions"]["hsl"]
     with Image.open(sheet) as drawn:
         assert drawn.format == "PNG"
-        assert len(set(drawn.convert("L").get_flattened_data())) > 4
+        assert len(set(drawn.convert("L").tobytes())) > 4
     again = hsl(*arguments)
     assert again[1] == printed
     assert "of model" not in again[2]
