@@ -1,7 +1,5 @@
 """Everything that a search space can name. Torch-free."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Callable, Iterator
 from functools import cache

@@ -3,8 +3,6 @@
 Data goes to stdout, narration to stderr. Heavy imports happen inside the commands.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

@@ -3,8 +3,6 @@
 A message says what was given, what is allowed and what to do next; it is printed without a traceback.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

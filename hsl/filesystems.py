@@ -4,8 +4,6 @@ Credentials come from the environment alone. A URI stands in files, logs and pro
 credentials is refused. What a URI may say after its ``?`` is listed in `OPTIONS`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

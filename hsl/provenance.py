@@ -3,8 +3,6 @@
 Environment variables are not recorded, and credentials are taken out of whatever is. Torch-free.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import platform

@@ -1,7 +1,5 @@
 """Why a trial has failed, in words that say what to do. Without credentials."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from hsl.provenance import redact_known

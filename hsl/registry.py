@@ -6,8 +6,6 @@ Python code may do so freely. The command line reads names from files, which may
 unless it was given ``--allow-plugins``, and its workers inherit that.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Iterator, Mapping

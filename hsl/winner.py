@@ -1,7 +1,5 @@
 """The winner of a cell to take away: its configuration as a runnable space, its network as safetensors."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Amounts in words."""
 
-from __future__ import annotations
-
 
 def amount(budget: str, value: float) -> str:
     """An amount as people write it."""

@@ -1,7 +1,5 @@
 """What a cluster can grow to: how many trials at once, on which machines, at which price. Pure."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

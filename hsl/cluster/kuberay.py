@@ -1,7 +1,5 @@
 """The workers of a RayCluster, as the KubeRay operator reads it. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

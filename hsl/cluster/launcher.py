@@ -4,8 +4,6 @@ Ray checks its own schema when a cluster is made. It does not look into the part
 that a wrong word there is found when the first machine is ordered, or never.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Collection, Iterator, Mapping

@@ -4,8 +4,6 @@ A drained node gets no new trial, and trials that it loses do not count as failu
 ``python -m hsl.cluster.preemption aws`` beside the Ray process of each worker (`cluster.yaml` does).
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import subprocess

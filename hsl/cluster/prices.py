@@ -1,7 +1,5 @@
 """What the nodes of a cluster cost per hour."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Commands that ask a store."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

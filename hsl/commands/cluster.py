@@ -1,7 +1,5 @@
 """The command that checks a cluster file."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """What the command line looks at before it starts anything, and how it tells of what went wrong."""
 
-from __future__ import annotations
-
 import sys
 import traceback
 from types import TracebackType

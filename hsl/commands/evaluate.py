@@ -1,7 +1,5 @@
 """``hsl evaluate``: measures of confirmed networks, after the fact."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """The command that prints what a trial has printed."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """The command that shows what data look like."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """What another early stopping would have cost."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 import typer

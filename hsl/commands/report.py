@@ -1,7 +1,5 @@
 """The command that writes a report."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec

@@ -1,7 +1,5 @@
 """Rows of a command, shown as it was asked for."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the command line sets in its own process: quick answers, and memory that is kept for trainings."""
 
-from __future__ import annotations
-
 import sys
 from importlib.abc import MetaPathFinder
 

@@ -1,7 +1,5 @@
 """The command that says how a sweep is doing."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The commands that train in this process, without Ray: one configuration, or scoring models."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 import typer

@@ -1,7 +1,5 @@
 """What a sweep has spent, over all of its runs, beside what it may spend. Pure; no torch, no ray."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 

@@ -1,7 +1,5 @@
 """Which configurations of a cell are retrained with fresh seeds, and how many seeds they need."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

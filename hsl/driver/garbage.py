@@ -1,7 +1,5 @@
 """Checkpoints that nobody needs any more, where a driver was killed before it could delete them."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any

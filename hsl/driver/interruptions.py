@@ -1,7 +1,5 @@
 """Which trials lost their machine and which crash by themselves, and what was trained again. Pure; no torch, no ray."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable

@@ -1,7 +1,5 @@
 """The job that trains a configuration for a cell. Pure; no torch, no ray."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from hsl.planning.job import Job

@@ -1,7 +1,5 @@
 """What happens to trials, written to the store as it arrives: the driver's only way to record anything."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import math

@@ -1,7 +1,5 @@
 """The machines of a cluster, as Ray lists them: what is there, and what was lost. Pure; no torch, no ray."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any

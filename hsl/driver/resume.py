@@ -1,7 +1,5 @@
 """The state of a sweep, read back from its store: what has ended, what was under way, what the rungs have seen."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """One run of the driver in the store: what it spent and what it had under way, renewed while it lasts."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping

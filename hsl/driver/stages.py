@@ -1,7 +1,5 @@
 """What the stages of a sweep have to train, made from its plan and from what its store holds already."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass

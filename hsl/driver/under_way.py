@@ -1,7 +1,5 @@
 """Trials that have begun but not ended, by their checkpoints. No torch, no ray."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Container, Iterator
 

@@ -6,8 +6,6 @@ are made from them by exact IEEE operations and table look-ups alone. So a value
 for any batch size, order of the ids, chunk, process and device.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from functools import cache

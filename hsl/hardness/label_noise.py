@@ -1,7 +1,5 @@
 """Wrong labels. Every kind returns the labels and which of them are wrong."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import torch

@@ -1,7 +1,5 @@
 """Orders of samples by difficulty: the first to keep comes first."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 
 import torch

@@ -3,8 +3,6 @@
 Listing names imports no torch: entries are references that are resolved on first use.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal

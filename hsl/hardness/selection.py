@@ -4,8 +4,6 @@ A selection is an order of all samples, the first to keep first; how many are ke
 So one order serves any share of the samples, the whole set or each class on its own.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Mapping
 from fractions import Fraction

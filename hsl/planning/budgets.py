@@ -1,7 +1,5 @@
 """What a plan needs of each budget, beside what it may spend. Pure; no torch, no ray."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What each type of node of a cluster would make of a plan: nodes, time, money. Pure; no torch, no ray."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """What a plan costs at most: epochs, passes over samples, time. Pure; no torch, no ray."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

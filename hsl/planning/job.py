@@ -1,7 +1,5 @@
 """What a worker is told of a trial: JSON-able, small, and kept in the trial's own checkpoint."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from hsl.training.configuration import Configuration, Strict

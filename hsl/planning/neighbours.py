@@ -1,7 +1,5 @@
 """Which cells resemble a cell and are easier, so that its search may begin with what was best in them. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """SearchSpace -> Plan: cells, what is left out and why, parents, scores, number of trials. Pure; no torch, no ray."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

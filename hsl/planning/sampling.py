@@ -3,8 +3,6 @@
 Pure; no torch, no ray, no optuna.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -3,8 +3,6 @@
 Pure; no torch, no ray.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from pydantic import ValidationError

@@ -1,7 +1,5 @@
 """A plan in words and numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any

@@ -1,7 +1,5 @@
 """What a configuration needs before it can be trained: parents and scores, and where they lie. No torch, no ray."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from hsl.planning.plan import Plan, ancestors, parent_of

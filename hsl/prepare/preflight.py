@@ -1,7 +1,5 @@
 """What can only be checked with the data set and the network at hand, before anything is started."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from importlib.util import find_spec
 

@@ -1,7 +1,5 @@
 """What regimes and corruptions make of images, for looking at before anything is trained."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

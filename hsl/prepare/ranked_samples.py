@@ -1,7 +1,5 @@
 """The difficulty of every sample, outside a sweep: made in this process, listed, and drawn."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pyarrow as pa

@@ -1,7 +1,5 @@
 """What regimes keep of the data set, tried out before any trial is started."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

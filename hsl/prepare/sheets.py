@@ -1,7 +1,5 @@
 """Sheets of images with captions, for looking at samples. Torch-free."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

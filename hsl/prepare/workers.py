@@ -1,7 +1,5 @@
 """Parents and scores that are missing, made before the trials that need them."""
 
-from __future__ import annotations
-
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping

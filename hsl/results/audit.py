@@ -4,8 +4,6 @@ A random share of trials is exempt from early stopping and trained to the end wh
 unbiased sample, so they tell how far the order at a rung predicts the final one, and what was thrown away.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Which configuration is best, and is it better than dense: chosen on validation, reported on test."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from statistics import fmean

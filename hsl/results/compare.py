@@ -1,7 +1,5 @@
 """Is one set of trials better than another: differences with intervals, and p-values corrected over groups."""
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

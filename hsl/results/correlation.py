@@ -1,7 +1,5 @@
 """How well one order predicts another, within groups that must not be mixed. Pure."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """One trial or one cell of a store, with everything that is known about it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from math import inf
 from typing import Any

@@ -1,7 +1,5 @@
 """The logs of trials: what each of them printed and logged, as its worker wrote it to the store."""
 
-from __future__ import annotations
-
 import pyarrow as pa
 
 from hsl.errors import HslError, NothingMatchedError

@@ -1,7 +1,5 @@
 """Questions to a store: any SQL that only reads, and which configuration is best."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import pyarrow as pa

@@ -1,7 +1,5 @@
 """How configurations are ranked: by validation alone, confirmed ones first, cell by cell or along a front."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """What a store's own record says about speed and spending, for estimates of what is still to come."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import pyarrow as pa

@@ -8,8 +8,6 @@ normal differences the t statistics of all looks together do not depend on mean 
 simulation of standard normal numbers serves all data.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise

@@ -4,8 +4,6 @@ Student's t distribution is that of scipy.special, which loads in a tenth of the
 built on it are the textbook formulas, which scipy.stats has as ttest_1samp, ttest_rel and ttest_ind.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from math import sqrt
 from statistics import NormalDist, fmean, variance

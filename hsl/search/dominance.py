@@ -1,7 +1,5 @@
 """The order of candidates by one objective or several: the best first. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 Point = tuple[float, ...]

@@ -1,7 +1,5 @@
 """All combinations of a cell in a seeded order, for the grid sampler. Pure."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Samplers, domains and tuned values in Optuna's terms."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Configurations for one cell, proposed by an Optuna study of its own. Knows no Ray."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence

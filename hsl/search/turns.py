@@ -3,8 +3,6 @@
 Knows no Ray, so that a replay drives the very same object.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from statistics import NormalDist

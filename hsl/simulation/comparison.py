@@ -1,7 +1,5 @@
 """A table of replays: each setting on the same curves, over many orders of arrival."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Learning curves of a store, as a replay needs them. No torch, no ray."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Epochs and regret, one line per replayed setting."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

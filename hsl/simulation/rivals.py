@@ -1,7 +1,5 @@
 """What a replay compares early stopping with: judges that no sweep offers."""
 
-from __future__ import annotations
-
 from hsl.stopping.rule import GOES_ON, Decision, Judge, Verdict
 from hsl.stopping.settings import Stratified
 from hsl.stopping.stratified import Rungs

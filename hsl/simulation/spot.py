@@ -7,8 +7,6 @@ to above 20 % (Spot Instance Advisor), so 0.01 to 0.03 % an hour on average; Goo
 rate as is assumed here. Above that are bad days. Losses of several machines at once are not simulated.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any

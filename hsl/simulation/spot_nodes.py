@@ -5,8 +5,6 @@ process of each node, whatever it does. One that holds no trial is not there: it
 shrinks, and comes back at once when it is needed; it can neither be lost nor cost anything.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush

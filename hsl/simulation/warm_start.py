@@ -5,8 +5,6 @@ the nearest of the cell's own configurations stand in for them (distance of Gowe
 are all positive by their logarithm). This understates a warm start where configurations are few.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

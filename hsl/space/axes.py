@@ -4,8 +4,6 @@ An axis is ``regime``, ``method``, ``distribution``, ``sparsity``, ``model``, ``
 ``method.HYPERPARAMETER``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """Problems between the parts of a valid space that concern how it is searched. Pure."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """YAML file + ``key=value`` overrides -> SearchSpace, with every problem at once: line, value, what is allowed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Regimes as a search space describes them: what makes data hard, and by what a search on it is judged. Torch-free."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Literal
 

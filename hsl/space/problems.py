@@ -1,7 +1,5 @@
 """What is wrong with the content of a space file, each problem at its place."""
 
-from __future__ import annotations
-
 import math
 import types
 from collections.abc import Iterator, Mapping

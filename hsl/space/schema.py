@@ -1,7 +1,5 @@
 """The schema of a search space. Torch-free and ray-free."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator

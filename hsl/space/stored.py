@@ -19,8 +19,6 @@ the beginning of one of 20, and the two must not be ranked together. To compare 
 factor; adding a level to it continues a store like any other level.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any

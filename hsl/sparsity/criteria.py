@@ -3,8 +3,6 @@
 A criterion is a function of one layer's `Signals` plus one registry line.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

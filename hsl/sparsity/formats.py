@@ -3,8 +3,6 @@
 Convolutions stay dense: as products of compressed rows with unfolded images they are slower in batches at any sparsity.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Iterative magnitude pruning: train, prune, rewind, and again, to an exact final sparsity."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 import torch

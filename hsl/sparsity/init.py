@@ -1,7 +1,5 @@
 """Initialisation of networks that are sparse from the start."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -4,8 +4,6 @@ A mask is a boolean buffer of its module, named after the parameter (``weight_ma
 module's state dict and moves with it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase

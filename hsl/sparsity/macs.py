@@ -1,7 +1,5 @@
 """Multiply-accumulate operations of prunable layers, measured by one forward pass."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Exact-k choices of weights: masks from scores. A mask alone says what is active: a zero weight may be."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

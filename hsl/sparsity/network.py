@@ -1,7 +1,5 @@
 """The network that drivers work on: its masks, its gradients, and the parent that it may start from."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """What a user asks of a Sparsifier, checked and made into a budget; and what it reports."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Scores of an untrained network, and the masks and layer densities that they give."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The engine: hooks a sparse-training method into any model and optimizer."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

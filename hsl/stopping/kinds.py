@@ -1,7 +1,5 @@
 """Every kind of early stopping by the settings of a space. What a sweep and a replay drive; no ray unless asked for."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

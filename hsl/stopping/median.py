@@ -5,8 +5,6 @@ A trial stops when its best value so far is below the median of the running mean
 was reached count, and only trials that reached it after as many epochs are compared.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from hsl.stopping.rule import GOES_ON, Decision, Judge, Pool, Verdict, first_rung

@@ -1,7 +1,5 @@
 """Trials that wait at a rung, and the moment when their cell is closed. Pure; a sweep and a replay drive it."""
 
-from __future__ import annotations
-
 from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Generic, TypeVar

@@ -6,8 +6,6 @@ of `hsl.stopping.rule`. When a cell is closed, each pool lets at least its best 
 with one that was trained to the end.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field
 

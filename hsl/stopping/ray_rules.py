@@ -4,8 +4,6 @@ They see stand-ins of trials and count epochs of training, as they do in Ray, no
 that they pause ends for Tune, and starts again from its checkpoint when they take it up.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any

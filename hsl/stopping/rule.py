@@ -8,8 +8,6 @@ difference within seed noise stops nobody. A random share of trials is exempt, s
 a rung whose order has nothing to do with the final one, by these trials, judges nobody.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from bisect import insort

@@ -1,7 +1,5 @@
 """Whether a rung predicts: the exempt trials of a running sweep switch off rungs that do not. Pure."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 

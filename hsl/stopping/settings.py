@@ -1,7 +1,5 @@
 """The kinds of early stopping and their settings: what is asked of a kind before anything is trained."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, get_args
 

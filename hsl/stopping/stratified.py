@@ -1,7 +1,5 @@
 """Stratified early stopping: rungs within each cell, as epochs at target sparsity."""
 
-from __future__ import annotations
-
 from hsl.stopping.rule import GOES_ON, Decision, Judge, Pool, Verdict, draw
 from hsl.stopping.rung_audit import RungAudit
 from hsl.stopping.settings import Stratified

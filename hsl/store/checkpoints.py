@@ -4,8 +4,6 @@ A checkpoint is one safetensors file; whatever is no tensor stands in it as JSON
 disagree.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import struct

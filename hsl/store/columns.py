@@ -3,8 +3,6 @@
 A new column is added here and must be nullable, because files written before it do not have it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

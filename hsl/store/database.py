@@ -1,7 +1,5 @@
 """A DuckDB that holds the tables of a store and reaches nothing else: no file, no network, no extension."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """JSON columns of the store, read in one place: what has not the form it should is refused, and named."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Files opened for reading, and errors of a file system that say what to do."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 

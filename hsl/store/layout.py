@@ -1,7 +1,5 @@
 """Where everything of a store lies, and how what can be derived is read: made again where it is missing or damaged."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -12,8 +12,6 @@ Clocks are not trusted: a lease that seems to have expired (or to last longer th
 and taken over only if nobody renews it. A holder on this machine whose process is gone is not waited for.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Several stores as one: every trial once, in one order of arrival, with the networks that were kept."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """The files of a table: their names and order, their content as rows, and which row of a key is the newest."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple

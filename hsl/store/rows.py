@@ -1,7 +1,5 @@
 """Rows and files of the result store, checked against its columns, and the columns as documentation."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence

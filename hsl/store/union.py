@@ -1,7 +1,5 @@
 """The tables of several stores as those of one: SQL over all their rows, each with the number of its store."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple

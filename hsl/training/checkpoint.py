@@ -3,8 +3,6 @@
 Whatever is no tensor travels as JSON inside the same file, so that weights and step can never disagree.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any

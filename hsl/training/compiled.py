@@ -3,8 +3,6 @@
 Both assume that weights stay where they are in memory. Masks see to that: they change weights in place.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import sysconfig

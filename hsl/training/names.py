@@ -1,7 +1,5 @@
 """Names of tensors in a checkpoint: the path through nested mappings, escaped as a JSON pointer (RFC 6901)."""
 
-from __future__ import annotations
-
 SEPARATOR = "/"
 
 

@@ -1,7 +1,5 @@
 """Optimizers and learning-rate schedules by name; the rate is a pure function of the step."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any

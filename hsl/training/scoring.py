@@ -1,7 +1,5 @@
 """Difficulty of every sample of a data set, as a network that is being trained on it finds it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The training loop: one network, one regime, one seed. Knows nothing of where it runs."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import time

@@ -1,7 +1,5 @@
 """One configuration of a space, trained in this process without Ray."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 

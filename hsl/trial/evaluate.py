@@ -1,7 +1,5 @@
 """Measures of the confirmed networks of a store, after the fact: without Ray, and nothing twice."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

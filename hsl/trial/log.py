@@ -1,7 +1,5 @@
 """The log of one trial, written by its worker to the store beside its checkpoints. No torch, no ray."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import logging

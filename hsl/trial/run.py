@@ -1,7 +1,5 @@
 """One trial on a worker: a job becomes a Trainer that reports. The only seam between Ray and training."""
 
-from __future__ import annotations
-
 import json
 import platform
 import time

@@ -1,7 +1,5 @@
 """A limit on the time that something may take, even if it hangs in native code."""
 
-from __future__ import annotations
-
 import contextlib
 import faulthandler
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Keeps a run's account while Ray Tune trains, and lets trials halt at their next report when a budget is spent."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Keeps Python's garbage collector from walking through all trials of a large sweep again and again."""
 
-from __future__ import annotations
-
 import contextlib
 import gc
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Ray as a sweep wants it: quiet, without its own loggers and snapshots, on this machine unless told otherwise."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

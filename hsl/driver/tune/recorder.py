@@ -1,7 +1,5 @@
 """Ray Tune's events, passed on to the ledger and the view. An error in here must not end a sweep unseen."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable, Mapping, MutableMapping

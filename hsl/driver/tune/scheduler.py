@@ -1,7 +1,5 @@
 """Early stopping within cells behind Ray Tune's scheduler interface."""
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """CellSearcher: one Optuna study per cell behind one Ray Tune searcher, after a queue of fixed jobs."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol

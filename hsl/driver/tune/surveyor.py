@@ -1,7 +1,5 @@
 """Looks at the cluster while Ray Tune trains: which machines are there, which were lost, and who works where."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections import Counter

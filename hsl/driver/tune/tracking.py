@@ -1,7 +1,5 @@
 """Ray Tune's events, passed on to a tracker: one run per trial under its own id, one step per epoch."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import math

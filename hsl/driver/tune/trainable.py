@@ -1,7 +1,5 @@
 """The trainable that Ray Tune runs on a worker: one job after the other."""
 
-from __future__ import annotations
-
 import traceback
 from typing import Any
 

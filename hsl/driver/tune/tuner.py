@@ -1,7 +1,5 @@
 """One stage, trained by Ray Tune. The only module that builds a Tuner."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterable
 from typing import Any

@@ -1,7 +1,5 @@
 """Machines, losses and cost of a sweep, read from its store: while a driver runs, or long after. No torch, no ray."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime

@@ -4,8 +4,6 @@ Nothing is ever read back from it: the store is the truth, and every start write
 store says. One study for each cell, named ``SPACE/CELL``.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 from collections.abc import Iterable, Iterator

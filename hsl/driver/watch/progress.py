@@ -1,7 +1,5 @@
 """How a sweep is doing: counts by cell, shown live on a terminal and as plain lines elsewhere."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager

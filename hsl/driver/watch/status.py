@@ -1,7 +1,5 @@
 """How a sweep is doing, read from its store alone: from another terminal, or long after. No torch, no ray."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -5,8 +5,6 @@ of the attacked images. Scores that are computed once before training, such as t
 matter of this module.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Adversarial images. Pixels are in [0, 1], so normalisation has to be part of the model."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """AutoAttack by the package pyautoattack, which the extra ``autoattack`` installs."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Losses of adversarial training on the logits of clean and attacked images."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional

@@ -1,7 +1,5 @@
 """Training and eval mode, and parameters that are constants, for a while."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

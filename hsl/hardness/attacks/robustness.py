@@ -5,8 +5,6 @@ ball. The model is in eval mode and works in float32; starting points are drawn 
 depends neither on the batch nor on the order of the images (but for rounding).
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable

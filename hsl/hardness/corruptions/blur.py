@@ -1,7 +1,5 @@
 """Blurs, and what moves values between neighbouring pixels."""
 
-from __future__ import annotations
-
 import math
 from functools import cache
 

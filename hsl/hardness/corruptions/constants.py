@@ -11,8 +11,6 @@ Learning from Failure, NeurIPS 2020, arXiv 2007.02561. Where one number does not
 sixth entry would be arbitrary, and there is none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -7,8 +7,6 @@ step: a value that is a whole number can come out of their sums a rounding error
 number below.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

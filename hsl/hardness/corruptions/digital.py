@@ -1,7 +1,5 @@
 """Changes of tone and colour, and what storing an image does to it."""
 
-from __future__ import annotations
-
 from functools import cache
 from io import BytesIO
 

@@ -3,8 +3,6 @@
 Sums are made value by value in a fixed order, so that an image's result does not depend on its batch.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import cache

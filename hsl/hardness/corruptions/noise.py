@@ -1,7 +1,5 @@
 """Noise: every value is damaged on its own."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import torch

@@ -5,8 +5,6 @@ edges, a chamfer distance, histogram equalisation. Canny, A Computational Approa
 1986; Borgefors, Distance Transformations in Digital Images, CVGIP 1986.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Types of the values in a regime, and the messages for values that are none. Free of torch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import Annotated, Any

@@ -1,7 +1,5 @@
 """The schema of the part of a regime that says which samples stay. Free of torch."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictBool, model_validator

@@ -4,8 +4,6 @@ Every check raises inside pydantic, so that one `pydantic.ValidationError` lists
 places.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictBool, StrictInt, ValidationInfo, field_validator, model_validator

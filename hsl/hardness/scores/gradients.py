@@ -1,7 +1,5 @@
 """How hard each sample is, from the features and gradients of a model. Higher = harder in every score."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap

@@ -4,8 +4,6 @@ Logits come from the model in eval mode on un-augmented images; scores of train-
 others.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -4,8 +4,6 @@ What is recorded at every epoch is one of three quantities, each [N]; scores tak
 may be those of the training passes, as in the papers, or of passes in eval mode after each epoch.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional

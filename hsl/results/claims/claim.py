@@ -1,7 +1,5 @@
 """What a claim is: a few directional statements, each about trials that are selected by their configuration."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 MEASURES = {

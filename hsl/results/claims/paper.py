@@ -5,8 +5,6 @@ paper: SET with ERK, the others ranked over the whole network. "High" sparsity i
 0.5; "no worse" and "about as good" allow one percentage point; a share of the data may be off by 0.05.
 """
 
-from __future__ import annotations
-
 from hsl.results.claims.claim import Claim, Statement
 
 PAPER = "Xiao et al., BMVC 2024, arXiv 2409.09196"

@@ -1,7 +1,5 @@
 """What a store says about claims: supported, contradicted, or not enough data."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import copysign

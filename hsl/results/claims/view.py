@@ -1,7 +1,5 @@
 """The trials of a store with what claims ask of them: their regime by its configuration, and their gains."""
 
-from __future__ import annotations
-
 import json
 
 import duckdb
@@ -37,16 +35,16 @@ _DESCRIBED = """
 CREATE VIEW described AS
 SELECT trials.* EXCLUDE (regime), coalesce(others.factors, '{}') AS factors,
   coalesce(json_extract(regime, '$')::VARCHAR, '{}') AS regime_key,
-  CASE WHEN regime->>'$.keep.count' IS NULL AND regime->>'$.keep.long_tail' IS NULL
+  CASE WHEN (regime->>'$.keep.count') IS NULL AND (regime->>'$.keep.long_tail') IS NULL
     THEN coalesce(TRY_CAST(regime->>'$.keep.fraction' AS DOUBLE), 1.0) END AS fraction,
   coalesce(regime->>'$.keep.by', 'random') AS score,
   coalesce(regime->>'$.keep.which', 'hardest') AS which,
   coalesce(TRY_CAST(regime->>'$.corruption.severity' AS BIGINT), 0) AS severity,
-  CASE WHEN regime->>'$.corruption.test_severity' IS NULL
+  CASE WHEN (regime->>'$.corruption.test_severity') IS NULL
     THEN coalesce(regime->>'$.corruption.where', 'both') ELSE 'different' END AS corrupted,
-  CASE WHEN regime->>'$.attack' IS NOT NULL THEN coalesce(regime->>'$.attack.name', 'pgd') END AS attack,
+  CASE WHEN (regime->>'$.attack') IS NOT NULL THEN coalesce(regime->>'$.attack.name', 'pgd') END AS attack,
   coalesce(regime->>'$.attack.norm', 'linf') AS norm,
-  regime->>'$.label_noise' IS NOT NULL AS label_noise,
+  (regime->>'$.label_noise') IS NOT NULL AS label_noise,
   list_avg(densities[:len(densities) // 2]) - list_avg(densities[(len(densities) + 1) // 2 + 1:])
     AS shallow_excess
 FROM (

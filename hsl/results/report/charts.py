@@ -1,7 +1,5 @@
 """One drawing per figure: Altair charts without rows, which every panel fills with its own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What it cost, what early stopping saved, and what failed."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Sequence
 

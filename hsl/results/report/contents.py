@@ -1,7 +1,5 @@
 """The sections of a report, in the order of the page."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from hsl.results.report import (

@@ -1,7 +1,5 @@
 """Do sparse networks gain on hard samples: accuracy by difficulty of the test samples."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

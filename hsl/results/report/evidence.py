@@ -1,7 +1,5 @@
 """One reading of a store, and what every section of a report asks of it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Figures as image files."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap

@@ -1,7 +1,5 @@
 """Where the winners keep their weights: density per layer beside ERK and uniform."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Learning curves of the search, with where early stopping ended them."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Where the results come from, and how to get them again."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections import Counter

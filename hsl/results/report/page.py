@@ -1,7 +1,5 @@
 """A report as one HTML file that needs nothing but itself: no network, no server, no file beside it."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

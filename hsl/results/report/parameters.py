@@ -1,7 +1,5 @@
 """Which tuned parameters matter, by Optuna's functional ANOVA, and what each value reached."""
 
-from __future__ import annotations
-
 import json
 import math
 import shlex

@@ -1,7 +1,5 @@
 """Accuracy against what training costs: which configurations are worth their operations."""
 
-from __future__ import annotations
-
 import math
 import shlex
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Which winners are better than dense: p-values of the shown differences, corrected over all of them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

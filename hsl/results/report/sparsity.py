@@ -1,7 +1,5 @@
 """Accuracy against sparsity: one line per method beside dense, one panel per setting."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Sequence
 from typing import Any

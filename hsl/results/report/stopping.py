@@ -1,7 +1,5 @@
 """Was early stopping right: what the trials say that it was not allowed to stop."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """What a report is made of, as plain values: drawing and HTML come later and know nothing of a store."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple

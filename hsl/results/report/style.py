@@ -4,8 +4,6 @@ Figures name colours as CSS variables, so that a page changes its theme without 
 files have no style sheet and get the light values instead.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 

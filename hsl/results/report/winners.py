@@ -1,7 +1,5 @@
 """The answer: the winner of every setting and sparsity beside dense, as a table and as a heat map."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -4,8 +4,6 @@ Text that came with a result may be anything, so whatever a terminal or a Markdo
 visible instead.
 """
 
-from __future__ import annotations
-
 import html
 import io
 import json

@@ -1,7 +1,5 @@
 """Numbers and lists as the sentences of a report need them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Values and answers as text for people: percent, few digits, and the summary of `best`."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping

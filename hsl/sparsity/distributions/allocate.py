@@ -1,7 +1,5 @@
 """The registry of layer-wise distributions, and the exact integer budgets made of them. Torch-free."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 

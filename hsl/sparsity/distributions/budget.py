@@ -1,7 +1,5 @@
 """The budget of one training: which layers may keep how many weights, now and at the end. Torch-free."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Each is a function ``(shapes, sparsity, *, keep_dense=()) -> densities``. `shape
 order of the network, to weight shapes in torch's convention (out, in, *kernel).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Collection, Mapping
 from fnmatch import fnmatchcase

@@ -6,8 +6,6 @@ functions here return estimates, the same density for all layers that are ranked
 and to see what is feasible.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 
 from hsl.sparsity.distributions.formulas import Shape, uniform

@@ -1,7 +1,5 @@
 """Drivers: one per moment. They decide when masks change and compute the new ones; the engine calls them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from hsl.errors import MethodError

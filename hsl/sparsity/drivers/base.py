@@ -1,7 +1,5 @@
 """What the engine asks of a driver."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

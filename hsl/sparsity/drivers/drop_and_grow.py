@@ -1,7 +1,5 @@
 """Drivers that move the non-zeros of a network that is sparse from the start."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

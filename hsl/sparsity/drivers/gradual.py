@@ -1,7 +1,5 @@
 """Drivers that start dense (or nearly so) and prune while training."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any

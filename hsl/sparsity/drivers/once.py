@@ -1,7 +1,5 @@
 """Drivers that make one mask before the training: of the untrained network, or of a trained parent."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """The driver of Top-KAST: only the largest weights are used, some more are trained, the rest waits."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

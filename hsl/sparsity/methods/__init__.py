@@ -1,7 +1,5 @@
 """The registry of sparse-training methods, and the checks of what a user asks of one. Torch-free."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from hsl.errors import MethodError, UnknownNameError, close_match

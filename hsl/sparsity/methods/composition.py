@@ -3,8 +3,6 @@
 The engine reads these objects; they know nothing of it. A new method is one `Method` and one registry line.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

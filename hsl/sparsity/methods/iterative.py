@@ -1,7 +1,5 @@
 """Pruning in rounds: what imp and its ratios can be tuned by, and what the round before theirs was. Torch-free."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

@@ -5,8 +5,6 @@ weights. A method that reads gradients of pruned weights pays for dense weight g
 arXiv:1911.11134, appendix). `hsl.sparsity.layer_macs` measures the operations of a network's layers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """How much computing a training takes, in passes: one forward and backward computation of one sample."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

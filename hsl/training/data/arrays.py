@@ -1,7 +1,5 @@
 """Samples as arrays, and where a node keeps them. Torch-free."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from functools import cached_property

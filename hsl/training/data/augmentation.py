@@ -1,7 +1,5 @@
 """Random crop and horizontal flip of a whole batch on its device, drawn per sample id."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

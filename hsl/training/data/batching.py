@@ -1,7 +1,5 @@
 """Training samples, cycle by cycle, and how a cycle is cut into batches."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

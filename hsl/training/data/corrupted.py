@@ -4,8 +4,6 @@ Hendrycks and Dietterich 2019, arXiv 1903.12261. A file holds the 10,000 test im
 to 5; ``labels.npy`` holds their labels as often.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -3,8 +3,6 @@
 Torch-free; `hsl.training.build` puts the samples on the device.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import zlib

@@ -1,7 +1,5 @@
 """Files from the web: fetched once, resumed where they broke off, and used only with the right checksum."""
 
-from __future__ import annotations
-
 import hashlib
 import http.client
 import sys

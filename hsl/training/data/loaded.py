@@ -1,7 +1,5 @@
 """A data set on the device, and what a regime makes of it; kept per process, so that trials share it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 

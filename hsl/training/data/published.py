@@ -1,7 +1,5 @@
 """Data sets that torchvision knows, from its own layout on disk or from their publishers."""
 
-from __future__ import annotations
-
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence

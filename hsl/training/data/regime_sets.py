@@ -1,7 +1,5 @@
 """The training and evaluation sets that a regime makes of a data set."""
 
-from __future__ import annotations
-
 from functools import lru_cache, partial
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Files of a data set that lie in object storage. Torch-free."""
 
-from __future__ import annotations
-
 import contextlib
 import tempfile
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """How large a data set is, as far as that is known without reading its images. Torch-free."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache

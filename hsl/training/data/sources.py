@@ -1,7 +1,5 @@
 """Where samples come from: each function reads one kind of data set into arrays. Torch-free."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 from collections.abc import Iterable, Iterator

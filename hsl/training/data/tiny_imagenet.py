@@ -1,7 +1,5 @@
 """Tiny ImageNet from the folder as it is distributed, checked against what it should hold."""
 
-from __future__ import annotations
-
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """The epoch at which a training was best on validation, and the network as it was then."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Networks that a trial keeps, at its end and at its best, measured one after the other."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping

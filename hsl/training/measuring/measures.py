@@ -4,8 +4,6 @@ Clean measures are taken on all samples of a part of the data set, never on sele
 samples as hard as those of the regime.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """Any classification network of torchvision."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import Tensor, nn

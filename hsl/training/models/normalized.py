@@ -1,7 +1,5 @@
 """Normalisation as part of the network."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

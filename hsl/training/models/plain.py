@@ -1,7 +1,5 @@
 """Small networks: fully connected, and two convolutions."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """ResNet-18, 34 and 50 for small images, as in the hard-sample paper."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The shape of an image, and what a network needs of it."""
 
-from __future__ import annotations
-
 from hsl.errors import DataError
 
 Shape = tuple[int, int, int]

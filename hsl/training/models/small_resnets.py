@@ -1,7 +1,5 @@
 """The narrow ResNets that He et al. (2016, section 4.2) designed for CIFAR-10: quick enough for CPUs."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 
 import torch

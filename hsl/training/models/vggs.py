@@ -1,7 +1,5 @@
 """VGG networks with batch normalisation, for small images."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise

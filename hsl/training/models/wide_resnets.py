@@ -1,7 +1,5 @@
 """Wide residual networks (Zagoruyko and Komodakis 2016, arXiv 1605.07146)."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 
 import torch
