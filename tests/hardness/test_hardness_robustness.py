@@ -1,6 +1,4 @@
 import copy
-import sys
-from itertools import product
 
 import foolbox
 import pytest
@@ -8,7 +6,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.nn import functional
 
 from hsl.errors import DataError, HslError
 from hsl.hardness import ROBUST
@@ -55,18 +52,6 @@ def test_the_stronger_the_attack_the_fewer_are_right(network, digits, norm, size
     assert accuracy(right["pgd50x10"]) <= accuracy(right["pgd20"]) + one
     assert accuracy(right["pgd20"]) <= accuracy(right["fgsm"]) + one
     assert accuracy(right["margin"]) <= accuracy(right["fgsm"]) + one
-
-
-@pytest.mark.parametrize("norm", EPS)
-def test_autoattack_is_the_strongest(network, samples, norm):
-    images, labels, ids = (part[:24] for part in samples)
-    given_ = {"eps": 2 * EPS[norm], "norm": norm}
-    attacked, weaker = (
-        accuracy(still_right(measure, network, images, labels, ids, **given_))
-        for measure in ("autoattack", "pgd50x10")
-    )
-    pgd, fgsm = (accuracy(still_right(m, network, images, labels, ids, **given_)) for m in ("pgd20", "fgsm"))
-    assert attacked <= weaker <= pgd <= fgsm < accuracy(is_right(network, images.float() / 255, labels))
 
 
 @pytest.mark.parametrize(
@@ -148,74 +133,6 @@ def test_autoattack_continues_to_the_same_result(network, samples, monkeypatch, 
         assert torch.equal(
             still_right("autoattack", network, images, labels, ids, **given_, state_path=path), whole
         )
-
-
-@pytest.mark.parametrize(
-    ("classes", "norm"),
-    [
-        (3, "linf"),
-        *(
-            pytest.param(n, norm, marks=pytest.mark.slow)
-            for n, norm in product((2, 3, 5), EPS)
-            if (n, norm) != (3, "linf")
-        ),
-    ],
-)
-def test_autoattack_aims_at_the_classes_there_are(digits, classes, norm, caplog):
-    chosen = digits[1] >= 10 - classes
-    images, labels = digits[0][chosen], digits[1][chosen] - (10 - classes)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-    for _ in range(8):
-        optimizer.zero_grad()
-        functional.cross_entropy(model(images.float() / 255), labels).backward()
-        optimizer.step()
-    images, labels, ids = images[:6], labels[:6], torch.arange(6)
-    large = {"eps": 2 * EPS[norm], "norm": norm}
-    attacked = still_right("autoattack", model, images, labels, ids, **large)
-    assert accuracy(attacked) <= accuracy(still_right("pgd20", model, images, labels, ids, **large)) < 1
-    assert not [record for record in caplog.records if "classes" in record.message]
-
-
-def test_autoattack_leaves_everything_as_it_was(samples):
-    images, ids = samples[0][:8], samples[2][:8]
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = nn.Sequential(
-            nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(108, 10)
-        )
-    model.train()
-    model[0].bias.requires_grad_(requires_grad=False)
-    model[4].weight.grad = torch.ones_like(model[4].weight)
-    before, generator = copy.deepcopy(model.state_dict()), torch.get_rng_state()
-    tracer, previous = (lambda *_: None), sys.gettrace()
-    sys.settrace(tracer)
-    try:
-        still_right("autoattack", model, images, model(images.float() / 255).argmax(1), ids, eps=0.3)
-        assert sys.gettrace() is tracer
-    finally:
-        sys.settrace(previous)
-    moved = {
-        "1.running_mean",
-        "1.running_var",
-        "1.num_batches_tracked",
-    }  # by the line above that finds labels
-    assert all(torch.equal(v, before[n]) for n, v in model.state_dict().items() if n not in moved)
-    assert int(model[1].num_batches_tracked) == 1
-    assert torch.equal(torch.get_rng_state(), generator)
-    assert model.training
-    assert model[1].training
-    assert [p.requires_grad for p in model.parameters()] == [True, False, True, True, True, True]
-    assert bool((model[4].weight.grad == 1).all())
-    assert model[0].weight.grad is None
-
-
-def test_a_missing_package_is_named(network, samples, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyautoattack", None)
-    with pytest.raises(HslError, match=r"pip install 'hsl\[autoattack\]', or choose another"):
-        still_right("autoattack", network, *samples, eps=0.1)
 
 
 def test_wrong_input_is_refused(network, samples):

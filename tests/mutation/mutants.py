@@ -110,12 +110,12 @@ def _operator(name: str) -> Operator:
 
 
 def is_sealed(node: NodeOrLeaf) -> bool:
-    """Whether a node is part of an annotation, a message, a decorator or an import."""
+    """Whether a node is part of an annotation, a message, a decorator, an import, or the guard of a `zip`."""
     child, parent = node, node.parent
     if parent is not None and parent.type == "parameters":  # the star before keywords is no product
         return True
     while parent is not None:
-        if parent.type in SEALED or _is_annotation(child, parent) or _is_saying(parent):
+        if parent.type in SEALED or _is_annotation(child, parent) or _is_saying(parent) or _is_guard(parent):
             return True
         child, parent = parent, parent.parent
     return False
@@ -126,6 +126,10 @@ def _is_annotation(child: NodeOrLeaf, parent: NodeOrLeaf) -> bool:
     if parent.type == "annassign" or parent.type == "tfpdef":
         return before is not None and before.get_code().strip() == ":"
     return parent.type == "funcdef" and before is not None and before.get_code().strip() == "->"
+
+
+def _is_guard(node: NodeOrLeaf) -> bool:
+    return node.type == "argument" and node.get_code().strip() == "strict=True"
 
 
 def _is_saying(node: NodeOrLeaf) -> bool:

@@ -590,6 +590,7 @@ def test_deciles_are_the_known_truth(report: Report) -> None:
         *("0", "84.00 [83.76, 84.24]", "80.00 [79.76, 80.24]"),
         *("+4.00 [+4.00, +4.00]", "5, paired"),
     )
+    assert [cell.key for cell in found.table.rows[13][2:5]] == pytest.approx([0.75, 0.71, 0.04])
     assert len(found.table.rows) == 20
 
 

@@ -338,6 +338,8 @@ PUBLISHED = {
     },  # Dettmers, Zettlemoyer 2019
     # Yuan et al. 2021: of 160 epochs every 5, until 120.
     "mest": {"drop_fraction": 0.2, "interval": 5 / 160, "until": 120 / 160, "gradient_weight": 0},
+    # Jayakumar et al. 2020: a new choice every 100 of 32000 steps.
+    "topkast": {"exploration": 1, "interval": pytest.approx(100 / 32_000, abs=2e-4), "penalty": 1e-4},
     "mest_soft": {"excess": 0.5, "interval": 5 / 160, "until": 120 / 160, "gradient_weight": 0},
 }
 
@@ -345,6 +347,9 @@ PUBLISHED = {
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_hyperparameters_are_those_of_the_papers(name):
     found = METHODS[name].hyperparameters
-    assert {h.name: h.default for h in found} == pytest.approx(PUBLISHED[name])
-    highest = {"gradient_weight": 1e6, "excess": 1000}
+    assert {h.name: h.default for h in found} == {
+        key: pytest.approx(value) if isinstance(value, float) else value
+        for key, value in PUBLISHED[name].items()
+    }
+    highest = {"gradient_weight": 1e6, "excess": 1000, "exploration": 1000}
     assert {h.name: (h.low, h.high) for h in found} == {h.name: (0, highest.get(h.name, 1)) for h in found}

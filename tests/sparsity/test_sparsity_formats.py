@@ -14,7 +14,7 @@ from torch.sparse._semi_structured_conversions import (
 )
 
 from hsl.errors import MethodError
-from hsl.sparsity import Sparsifier
+from hsl.sparsity import Sparsifier, formats
 from hsl.sparsity.formats import TILE, is_two_of_four
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
@@ -170,3 +170,12 @@ def test_two_of_four_on_a_gpu():
     with torch.no_grad():
         expected = model(images)
         torch.testing.assert_close(sparsifier.finalize("2:4")(images), expected, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("capability", "too_old"), [((7, 5), True), ((8, 0), False), ((8, 6), False), ((9, 0), False)]
+)
+def test_sparse_tensor_cores_come_with_ampere(capability, too_old, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert formats._too_old(torch.device("cuda:0")) is too_old
+    assert formats._too_old(torch.device("cpu"))

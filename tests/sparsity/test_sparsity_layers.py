@@ -11,7 +11,7 @@ from torch import nn
 from hsl.errors import InfeasibleError, MethodError
 from hsl.sparsity import METHODS, Parent, Sparsifier, layer_macs, layer_shapes, prunable_layers
 from hsl.sparsity.init import scale_layer_
-from hsl.sparsity.layers import Layer, attach_masks
+from hsl.sparsity.layers import Layer, attach_masks, matching_layers
 from hsl.sparsity.masks import top_n_of_m
 
 
@@ -245,3 +245,14 @@ def test_operations_of_resnet18_are_the_published_ones():
         model.maxpool = nn.Identity()
         inputs = torch.empty(1, 3, 32, 32)
     assert sum(layer_macs(model, inputs).values()) == 555_422_720
+
+
+@pytest.mark.parametrize(
+    "asked", [{"include": ["features.*"]}, {"exclude": ["9"]}, {"include": ["*"], "exclude": "x"}]
+)
+def test_a_glob_that_matches_nothing_is_refused(asked, mlp):
+    with pytest.raises(MethodError, match=r"matches no prunable layer; there are 0, 2, 4"):
+        prunable_layers(mlp, **asked)
+    with pytest.raises(MethodError, match="'b' matches no prunable layer"):
+        matching_layers(["a", "c"], ["a", "b"])
+    assert matching_layers(["a", "ab", "c"], "a*") == {"a", "ab"}
