@@ -16,3 +16,9 @@ def duration(seconds: float) -> str:
         return f"{seconds / 60:.3g} min"
     hours = seconds / 3600
     return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} d"
+
+
+def count(number: int, noun: str) -> str:
+    """``1 trial``, ``1,234 trials``."""
+    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    return f"{number:,} {noun if number == 1 else plural}"

@@ -21,6 +21,7 @@ from hsl.commands.options import (
 )
 from hsl.commands.rows import show_rows
 from hsl.errors import ExitCode, HslError, printable
+from hsl.wording import count
 
 if TYPE_CHECKING:
     from hsl.driver.sweep import SweepReport
@@ -143,12 +144,13 @@ def _failures(ended: SweepReport, uri: str) -> str:
     """How many trials failed, the most frequent reasons, and what to do."""
     none = "" if ended.completed else ", and none was completed"
     reasons = "".join(
-        f"\n  {count} x {printable(reason)}" for reason, count in list(ended.reasons.items())[:SHOWN_REASONS]
+        f"\n  {number} x {printable(reason)}"
+        for reason, number in list(ended.reasons.items())[:SHOWN_REASONS]
     )
     more = len(ended.reasons) - SHOWN_REASONS
-    others = f"\n  and {more} other reasons" if more > 0 else ""
+    others = f"\n  and {count(more, 'other reason')}" if more > 0 else ""
     return (
-        f"{ended.failed} trials failed{none}:{reasons}{others}\n"
+        f"{count(ended.failed, 'trial')} failed{none}:{reasons}{others}\n"
         f"each of them: hsl query {shlex.quote(uri)} "
         "\"SELECT cell, trial_id, reason FROM trials WHERE status = 'failed'\"; "
         "--retry-failed trains them again"

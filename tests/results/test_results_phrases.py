@@ -7,7 +7,6 @@ from hsl.results.show.phrases import (
     MAX_PANELS,
     MAX_ROWS,
     NOTHING,
-    count,
     first_panels,
     listed,
     named,
@@ -18,6 +17,7 @@ from hsl.results.show.phrases import (
     whole,
     with_interval,
 )
+from hsl.wording import count
 
 
 def test_counts():

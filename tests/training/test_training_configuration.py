@@ -226,7 +226,18 @@ def test_the_dense_twin_shares_data_and_model_alone() -> None:
     assert twin.training.lr == 0.3
 
 
-@pytest.mark.parametrize("module", ["configuration", "registries", "arrays", "sources", "datasets", "passes"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "configuration",
+        "available",
+        "data.arrays",
+        "data.sources",
+        "data.datasets",
+        "data.score_tables",
+        "cost.passes",
+    ],
+)
 def test_what_planning_needs_imports_no_torch(module: str) -> None:
     code = f"import hsl.training.{module}, sys; sys.exit('torch' in sys.modules or 'ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from hsl.results.report.evidence import Evidence, Values
 from hsl.results.report.structs import Cell, Figure, Mark, Panel, Section, Table
 from hsl.results.report.style import SQUARE
-from hsl.results.show.phrases import NOTHING, count, first_panels, whole
-from hsl.wording import duration
+from hsl.results.show.phrases import NOTHING, first_panels, whole
+from hsl.wording import count, duration
 
 HEADING = "Cost and failures"
 KINDS = ("search, completed", "search, stopped early", "search, failed", "confirm")

@@ -18,8 +18,8 @@ from hsl.results.report.evidence import Evidence, gather
 from hsl.results.report.significance import judge
 from hsl.results.report.structs import Report
 from hsl.results.report.style import palette
-from hsl.results.show.phrases import count, listed
-from hsl.wording import duration
+from hsl.results.show.phrases import listed
+from hsl.wording import count, duration
 
 
 def make_report(uri: str, metric: str | None = None, methods: Sequence[str] = ()) -> Report:

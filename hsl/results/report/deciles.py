@@ -6,17 +6,10 @@ from typing import Any, NamedTuple
 
 from hsl.results.report.evidence import Evidence, Key, Values
 from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
-from hsl.results.show.phrases import (
-    INTERVAL,
-    count,
-    first_panels,
-    named,
-    scaled,
-    shortened,
-    with_interval,
-)
+from hsl.results.show.phrases import INTERVAL, first_panels, named, scaled, shortened, with_interval
 from hsl.results.stats import Difference, mean_interval, paired_difference
 from hsl.store.documents import document
+from hsl.wording import count
 
 HEADING = "Accuracy by difficulty"
 

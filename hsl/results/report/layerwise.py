@@ -7,18 +7,10 @@ from typing import Any
 from hsl.results.report.evidence import Evidence, Values
 from hsl.results.report.structs import Cell, Figure, Mark, Panel, Section, Table
 from hsl.results.report.style import DIAMOND, STROKE
-from hsl.results.show.phrases import (
-    INTERVAL,
-    NOTHING,
-    count,
-    first_panels,
-    named,
-    scaled,
-    shortened,
-    with_interval,
-)
+from hsl.results.show.phrases import INTERVAL, NOTHING, first_panels, named, scaled, shortened, with_interval
 from hsl.results.stats import Interval, mean_interval
 from hsl.store.documents import numbers
+from hsl.wording import count
 
 HEADING = "Density of layers"
 ALIKE = 0.05

@@ -7,7 +7,8 @@ from typing import Any
 from hsl.results.report.evidence import Evidence, Values
 from hsl.results.report.structs import Cell, Figure, Mark, Panel, Section, Table
 from hsl.results.report.style import CIRCLE, CROSS
-from hsl.results.show.phrases import count, first_panels, named, scaled, shortened
+from hsl.results.show.phrases import first_panels, named, scaled, shortened
+from hsl.wording import count
 
 HEADING = "Learning curves"
 MAX_CURVES = 40

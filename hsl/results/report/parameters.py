@@ -12,8 +12,9 @@ from typing import Any
 
 from hsl.results.report.evidence import Evidence, Values
 from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
-from hsl.results.show.phrases import count, first_panels, listed, scaled
+from hsl.results.show.phrases import first_panels, listed, scaled
 from hsl.store.documents import mapping
+from hsl.wording import count
 
 HEADING = "Tuned parameters"
 MIN_TRIALS = 30

@@ -9,7 +9,6 @@ from hsl.results.report.evidence import Evidence, Key, Values
 from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
 from hsl.results.show.phrases import (
     INTERVAL,
-    count,
     first_panels,
     listed,
     named,
@@ -19,6 +18,7 @@ from hsl.results.show.phrases import (
     with_interval,
 )
 from hsl.results.stats import Interval, mean_interval
+from hsl.wording import count
 
 HEADING = "Accuracy against training operations"
 MAX_POINTS = 60

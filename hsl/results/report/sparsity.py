@@ -6,16 +6,8 @@ from typing import Any
 
 from hsl.results.report.evidence import Evidence, Values
 from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
-from hsl.results.show.phrases import (
-    INTERVAL,
-    count,
-    first_panels,
-    listed,
-    named,
-    scaled,
-    shortened,
-    with_interval,
-)
+from hsl.results.show.phrases import INTERVAL, first_panels, listed, named, scaled, shortened, with_interval
+from hsl.wording import count
 
 HEADING = "Accuracy against sparsity"
 

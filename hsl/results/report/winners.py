@@ -11,7 +11,6 @@ from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
 from hsl.results.show.phrases import (
     INTERVAL,
     NOTHING,
-    count,
     listed,
     named,
     number,
@@ -20,7 +19,7 @@ from hsl.results.show.phrases import (
     whole,
     with_interval,
 )
-from hsl.wording import duration
+from hsl.wording import count, duration
 
 _MARKS: Mapping[str, tuple[str, str]] = {BETTER: ("▲", "good"), WORSE: ("▼", "bad"), EQUAL: ("=", "")}
 _FAINTEST, _STRONGEST = 0.06, 0.6

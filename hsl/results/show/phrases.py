@@ -14,12 +14,6 @@ MAX_PANELS = 12
 """Panels of a figure, for the same reason."""
 
 
-def count(number: int, noun: str) -> str:
-    """``1 trial``, ``1,234 trials``."""
-    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
-    return f"{number:,} {noun if number == 1 else plural}"
-
-
 def listed(names: Sequence[str], limit: int = 6) -> str:
     """``a, b and c``; names beyond the limit are counted."""
     if len(names) > limit:
