@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
+import zipfile
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -15,6 +17,7 @@ import ray
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from rich.console import Console
+from sweeps import TINY
 
 from hsl.driver import sweep
 from hsl.driver.session import spent_before
@@ -25,6 +28,7 @@ from hsl.prepare.parents import make_here
 from hsl.space.load import make_space
 from hsl.store.store import Store
 from hsl.trial import run as trial_run
+from hsl.trial.log import TrialLog
 
 SPACE: dict[str, Any] = {
     "name": "t",
@@ -53,7 +57,8 @@ def tune(searcher: Any, scheduler: Any, callbacks: list[Any], stopper: Any, _: A
             finished = answer == Searcher.FINISHED
             if not isinstance(answer, dict):
                 break
-            running[name] = trial_run.TrialRun(Job.model_validate_json(answer["job"]), "cpu")
+            job = Job.model_validate_json(answer["job"])
+            running[name] = trial_run.TrialRun(job, "cpu", TrialLog(job.log))
             for callback in callbacks:
                 callback.on_trial_start(
                     0, [], SimpleNamespace(trial_id=name, temporary_state=SimpleNamespace(ray_actor=None))
@@ -87,8 +92,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     monkeypatch.setattr(workers, "make_all", lambda tasks, *_: make_here(tasks, "cpu"))
     monkeypatch.setattr(tuner, "run", tune)
 
-    def start(store: str, **changes: Any) -> sweep.SweepReport:
-        space = make_space({**SPACE, **changes})
+    def start(store: str, base: dict[str, Any] = SPACE, **changes: Any) -> sweep.SweepReport:
+        space = make_space({**base, **changes})
         return sweep.Sweep(space, str(tmp_path / store), Console(file=io.StringIO())).run()
 
     return start
@@ -137,3 +142,48 @@ def test_warm_cells_wait_and_seeds_are_added_until_it_is_clear(run: Run, tmp_pat
     assert proposed["0.8", 0]["parameters"] == best["parameters"]
     assert sorted({row["seed"] for row in rows if row["stage"] == "confirm"}) == [1, 2, 3]
     assert run("warm", warm_start={"configurations": 1}, confirm=confirm).trained == 0
+
+
+def test_a_store_whose_parents_and_scores_were_emptied_ends_as_the_undisturbed_one(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run("whole", TINY)
+    store = tmp_path / "emptied"
+    begun = run("emptied", TINY, budget={"configurations_per_cell": 1}, confirm={"seeds": 0})
+    derived = [*(store / "parents").iterdir(), *(store / "scores").rglob("*.parquet")]
+    assert (begun.trained, len(derived)) == (4, 2 + 1 + 2), "parents of two regimes, scores and their parts"
+    for file in derived:
+        file.write_bytes(b"")
+    with caplog.at_level("WARNING"):
+        done = run("emptied", TINY)
+    assert all(f"{file}: damaged" in caplog.text or f"{file}: the scores" in caplog.text for file in derived)
+    assert (done.failed, done.left) == (0, None)
+    assert results(store) == results(tmp_path / "whole")
+
+
+def test_a_store_and_checkpoints_of_version_0_1_0_are_continued(run: Run, tmp_path: Path) -> None:
+    """Its driver was killed with eight trials ended and two under way, each with two generations of a checkpoint.
+
+    It was written on another machine, whose last digits may differ from those of this one.
+    """
+    run("whole", TINY)
+    store, under_way = tmp_path / "old", ("404b5b6adb-0", "f73ff34c4f-0")
+    with zipfile.ZipFile(Path(__file__).with_name("store_0_1_0.zip")) as archive:
+        archive.extractall(store)
+    before = Store(store).read("trials").to_pylist()
+    assert {json.loads(row["provenance"])["versions"]["hsl"] for row in before} == {"0.1.0"}
+    parents = {file: file.read_bytes() for file in (store / "parents").iterdir()}
+    done = run("old", TINY)
+    assert (len(before), done.failed, done.left) == (8, 0, None)
+    rows = Store(store).read("trials").to_pylist()
+    assert [row for row in rows if row["trial_id"] in {row["trial_id"] for row in before}] == before
+    assert {file: file.read_bytes() for file in parents} == parents
+    for name in under_way:
+        assert "continues after epoch" in (store / "logs" / f"{name}.txt").read_text()
+    expected = {row["trial_id"]: row for row in Store(tmp_path / "whole").read("trials").to_pylist()}
+    searched = {row["trial_id"]: row for row in rows if row["stage"] == "search"}
+    assert searched.keys() == {name for name, row in expected.items() if row["stage"] == "search"}
+    assert len(rows) == len(expected)
+    for name, row in searched.items():
+        assert row["objective"] == pytest.approx(expected[name]["objective"], abs=0.05)
+        assert (row["epochs"], row["nonzeros"]) == (expected[name]["epochs"], expected[name]["nonzeros"])

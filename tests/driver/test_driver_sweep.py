@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import time
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -217,22 +216,6 @@ def test_killed_workers_lose_nothing(
     assert results(store).items() <= results(undisturbed).items()
 
 
-def test_a_store_whose_parents_and_scores_were_emptied_ends_as_the_undisturbed_one(
-    undisturbed: Path, sweep: Run, space_file: SpaceFile, tmp_path: Path
-) -> None:
-    store = tmp_path / "emptied"
-    begun = sweep(space_file(budget={"configurations_per_cell": 1}, confirm={"seeds": 0}), store)
-    assert begun.returncode == 0, begun.stderr
-    derived = [*(store / "parents").iterdir(), *(store / "scores").rglob("*.parquet")]
-    for file in derived:
-        file.write_bytes(b"")
-    done = sweep(space_file(), store)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("made again") >= len(derived)
-    assert_complete(store)
-    assert results(store) == results(undisturbed)
-
-
 def test_a_sweep_in_which_every_trial_fails_says_why(
     sweep: Run, space_file: SpaceFile, tmp_path: Path
 ) -> None:
@@ -250,31 +233,3 @@ def test_a_sweep_in_which_every_trial_fails_says_why(
     assert "\n  1 x " in done.stderr
     assert "try a smaller training.lr" in done.stderr
     assert done.stdout == ""
-
-
-def test_a_store_and_checkpoints_of_version_0_1_0_are_continued(
-    undisturbed: Path, sweep: Run, space_file: SpaceFile, tmp_path: Path
-) -> None:
-    """Its driver was killed with eight trials ended and two under way, each with two generations of a checkpoint.
-
-    It was written on another machine, whose last digits may differ from those of this one.
-    """
-    store = tmp_path / "old"
-    with zipfile.ZipFile(Path(__file__).with_name("store_0_1_0.zip")) as archive:
-        archive.extractall(store)
-    before, under_way = trials(store), {f"{name}-0" for name in ("404b5b6adb", "f73ff34c4f")}
-    assert {json.loads(row["provenance"])["versions"]["hsl"] for row in before.values()} == {"0.1.0"}
-    parents = {file: file.read_bytes() for file in (store / "parents").iterdir()}
-    done = sweep(space_file(), store)
-    assert done.returncode == 0, done.stderr
-    assert_complete(store)
-    after, expected = trials(store), trials(undisturbed)
-    assert {name: after[name] for name in before} == before
-    assert {file: file.read_bytes() for file in parents} == parents
-    searched = {name for name, row in expected.items() if row["stage"] == "search"}
-    assert {name for name, row in after.items() if row["stage"] == "search"} == searched
-    assert len(after) == len(expected)
-    for name in under_way:
-        assert "continues after epoch" in (store / "logs" / f"{name}.txt").read_text()
-    for name in searched:
-        assert after[name]["objective"] == pytest.approx(expected[name]["objective"], abs=0.05)
