@@ -24,12 +24,16 @@ from hsl.stopping.settings import (
 
 DEFAULTS: Mapping[type[Kind], Mapping[str, Any]] = {
     Stratified: {
-        **{"kind": "stratified", "grace": 0.1, "exempt": 0.05, "reduction_factor": 4, "brackets": 1},
-        **{"min_entries": 3, "tolerance": 0.002, "min_correlation": 0.2},
+        "kind": "stratified",
+        "grace": 0.1,
+        "exempt": 0.05,
+        "reduction_factor": 4,
+        "brackets": 1,
+        "min_entries": 3,
+        "tolerance": 0.002,
+        "min_correlation": 0.2,
     },
-    Promotion: {
-        **{"kind": "promotion", "grace": 0.1, "exempt": 0.05, "reduction_factor": 4, "min_entries": 3},
-    },
+    Promotion: {"kind": "promotion", "grace": 0.1, "exempt": 0.05, "reduction_factor": 4, "min_entries": 3},
     Median: {"kind": "median", "grace": 0.1, "exempt": 0.05, "min_entries": 3, "tolerance": 0.002},
     RayAsha: {"kind": "ray_asha", "grace": 0.1, "reduction_factor": 4},
     RayHyperband: {"kind": "ray_hyperband", "reduction_factor": 3},
@@ -97,7 +101,7 @@ def test_what_a_kind_asks_of_thirty_epochs(
 
 
 @pytest.mark.parametrize("model", [Stratified, Promotion])
-def test_the_rungs_follow_the_settings(model: type[Kind]) -> None:
+def test_the_rungs_follow_the_settings(model: type[Stratified | Promotion]) -> None:
     assert model(grace=2, reduction_factor=3).milestones(55) == (2, 6, 18, 54)
     assert model(grace=2, reduction_factor=3).milestones(54) == (2, 6, 18)
 
