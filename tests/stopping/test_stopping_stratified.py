@@ -379,3 +379,12 @@ def test_a_value_at_the_cut_off_goes_on() -> None:
     verdict = state.report("c", "b", {"epoch": 4, "epochs_at_target": 4, METRIC: 0.5}, METRIC)
     assert (verdict.decision, verdict.rung, verdict.cutoff) == (Decision.CONTINUE, 4, 0.5)
     assert report(state, "d", 4, 0.24)
+
+
+def test_between_two_rungs_nobody_is_judged_and_of_two_reached_at_once_the_last_counts() -> None:
+    state = rungs(epochs=100, grace=4)
+    found = [
+        state.report("c", "a", {"epoch": e, "epochs_at_target": e, METRIC: 0.5}, METRIC).rung
+        for e in (3, 4, 5, 7, 8, 9, 33, 34, 63, 64, 99)
+    ]
+    assert found == [None, 4, None, None, 8, None, 32, None, None, 64, None]
