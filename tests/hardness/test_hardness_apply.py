@@ -286,3 +286,48 @@ def test_skewed_corruptions_go_with_the_class_of_the_image_whatever_its_label(sa
         for part in (mix, {name: value for name, value in mix.items() if name != "skew"})
     )
     assert equal(matched, plain)
+
+
+@pytest.mark.parametrize(
+    "parts", [{"images": torch.zeros(2, 3, 4, dtype=torch.uint8)}, {"ids": torch.zeros(2)}]
+)
+def test_parts_of_the_wrong_rank_or_type_are_refused(parts):
+    fine = {
+        "images": torch.zeros(2, 1, 3, 4, dtype=torch.uint8),
+        "labels": torch.zeros(2, dtype=torch.int64),
+        "ids": torch.arange(2),
+    }
+    assert len(Samples(**fine)) == 2
+    with pytest.raises(DataError, match=next(iter(parts))):
+        Samples(**{**fine, **parts})
+
+
+def test_the_training_asks_for_both_severities_of_images_of_any_shape():
+    """Contrast has a severity 6 where images have 32 pixels a side, and none at 64."""
+    six = regime(
+        corruption={"name": "contrast", "severity": 1, "test_severity": 6, "allow_extrapolated": True}
+    )
+    harder = regime(corruption={"name": "contrast", "severity": 6, "allow_extrapolated": True})
+    for shape, given in (((3, 64, 64), six), ((1, 64, 64), harder)):
+        images = torch.zeros(2, *shape, dtype=torch.uint8)
+        samples = Samples(images, torch.tensor([0, 1]), torch.arange(2))
+        with pytest.raises(DataError, match="severity 6 of contrast does not exist at 64 pixels"):
+            training_samples(samples, given, 0)
+
+
+def test_height_and_width_are_told_apart_from_the_channels():
+    """Fog needs 16 pixels a side: height and width count, the channels do not."""
+    fog = regime(corruption={"name": "fog", "severity": 1})
+    for shape, side in (((3, 8, 32), "8 x 32"), ((3, 32, 8), "32 x 8")):
+        samples = Samples(torch.zeros(1, *shape, dtype=torch.uint8), torch.tensor([0]), torch.arange(1))
+        with pytest.raises(DataError, match=f"fog is not defined on images of {side}"):
+            training_samples(samples, fog, 0)
+    wide = Samples(torch.full((1, 3, 32, 48), 99, dtype=torch.uint8), torch.tensor([0]), torch.arange(1))
+    assert training_samples(wide, fog, 0).images.shape == (1, 3, 32, 48)
+
+
+def test_without_samples_there_are_no_classes():
+    nothing = Samples(
+        torch.zeros(0, 1, 8, 8, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64), torch.arange(0)
+    )
+    assert len(training_samples(nothing, regime(), 0)) == 0

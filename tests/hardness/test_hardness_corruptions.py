@@ -411,3 +411,13 @@ def test_constants_are_those_of_the_shorter_side(name, shape, monkeypatch):
     changed = function(pixels, torch.arange(2), 2, KEY)
     assert changed.shape == pixels.shape
     assert set(asked) == {(name, 32, 2)}
+
+
+def test_a_flake_as_bright_as_the_threshold_stays(monkeypatch):
+    """As published: ``snow_layer[snow_layer < c[3]] = 0``; mean 0.1, spread 0.2 and threshold 0.6 at severity 1."""
+    black, ids = torch.zeros(1, 3, 32, 32), torch.arange(1)
+    for drawn, flakes in ((2.5, 2 * 153), (2.49, 0), (20.0, 2 * 255)):
+        noise = torch.full((1, 32, 32), drawn)
+        monkeypatch.setattr(keyed, "normal", lambda *_, noise=noise: noise)
+        damaged = CORRUPTIONS["snow"](black, ids, 1, KEY)
+        torch.testing.assert_close(damaged, torch.full_like(damaged, 0.05 * 127.5 + flakes))

@@ -168,3 +168,61 @@ def test_wrong_arguments_are_refused():
     with pytest.raises(TypeError, match=r"int64 \[B\]"):
         keyed.uniform(KEY, torch.arange(2, dtype=torch.int32))
     assert keyed.normal(KEY, torch.arange(0), (3,)).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("value", "bits", "signed"),
+    [
+        (0, 8, 0),
+        (1, 8, 1),
+        (127, 8, 127),
+        (128, 8, -128),
+        (255, 8, -1),
+        (256, 8, 0),
+        (0x846CA68B, 32, 0x846CA68B - 2**32),
+        (2**31 - 1, 32, 2**31 - 1),
+        (2**31, 32, -(2**31)),
+        (2**64 - 1, 64, -1),
+        (2**64 + 5, 64, 5),
+    ],
+)
+def test_twos_complement(value, bits, signed):
+    assert keyed._signed(value, bits) == signed
+    assert int.from_bytes((value % 2**bits).to_bytes(bits // 8, "big"), "big", signed=True) == signed
+
+
+def test_a_right_shift_fills_with_zeros():
+    words = torch.tensor([-1, 1, 2**31 - 1, -(2**31)], dtype=torch.int32)
+    assert keyed._shifted(words, 16).tolist() == [0xFFFF, 0, 0x7FFF, 0x8000]
+    assert keyed._shifted(torch.tensor([-1, -(2**63)]), 1).tolist() == [2**63 - 1, 2**62]
+
+
+def test_normals_come_from_two_tables_of_quantiles_of_half_the_variance():
+    table = keyed._quantiles("cpu")
+    assert len(table) == 65536
+    assert table.dtype == torch.float32
+    assert table.double().square().mean().item() == pytest.approx(0.5, abs=1e-6)
+    torch.testing.assert_close(table, -table.flip(0), atol=1e-5, rtol=0)
+    assert 2 * table[-1].item() == pytest.approx(6.12, abs=0.005)
+
+
+@pytest.mark.parametrize("high", [1, 2**31])
+def test_the_limits_of_whole_numbers(high):
+    drawn = keyed.integers(KEY, torch.arange(50), (), high)
+    assert drawn.min() >= 0
+    assert drawn.max() < high
+    with pytest.raises(ValueError, match="allowed is 1 to"):
+        keyed.integers(KEY, torch.arange(2), (), 2**31 + 1)
+
+
+@pytest.mark.parametrize("size", [60_000, 65_536, 70_000])
+def test_pieces_are_of_rows_that_fit_into_the_cache(size, monkeypatch):
+    """A row that is larger by itself is a piece by itself."""
+    pieces = []
+    mix = keyed._mix32
+    monkeypatch.setattr(keyed, "_mix32", lambda words: (pieces.append(tuple(words.shape)), mix(words))[1])
+    keyed.uniform(KEY, torch.arange(3), (size,))
+    assert pieces == [(size,), *[(1, size)] * 3]
+    pieces.clear()
+    keyed.uniform(KEY, torch.arange(5), (2**15,))
+    assert pieces == [(2**15,), (2, 2**15), (2, 2**15), (1, 2**15)]

@@ -7,10 +7,16 @@ from typing import Any
 import pytest
 
 from hsl.planning.cost import (
+    NOMINAL_ON_GPU,
     NOMINAL_PASSES_PER_SECOND,
+    Cost,
+    Item,
+    _cost,
     estimate,
     measuring_passes,
+    nominal_speed,
     part_sizes,
+    split_sizes,
     training_passes,
 )
 from hsl.planning.plan import make_plan
@@ -148,3 +154,79 @@ def test_what_is_measured_in_the_end_is_counted_by_hand() -> None:
     )
     assert measuring_passes(clean, evaluation, "search") == 0
     assert measuring_passes(configuration(dataset="parquet:x"), evaluation, "confirm") is None
+
+
+@pytest.mark.parametrize(
+    ("items", "speed", "passes", "seconds"),
+    [
+        ([], 5.0, 0.0, 0.0),
+        ([(2, 3, 10.0)], 5.0, 20.0, 4.0),
+        ([(2, 3, 10.0), (4, 1, 1.5)], 2.0, 26.0, 13.0),
+        ([(2, 3, None), (4, 1, 1.5)], 2.0, None, None),
+        ([(4, 1, 1.5), (2, 3, None)], 2.0, None, None),
+        ([(4, 1, 1.5)], None, 6.0, None),
+        ([(4, 1, 0.0)], 2.0, 0.0, 0.0),
+    ],
+)
+def test_the_items_of_a_stage_are_summed(
+    items: list[Item], speed: float | None, passes: float | None, seconds: float | None
+) -> None:
+    trials, epochs = sum(item[0] for item in items), sum(item[0] * item[1] for item in items)
+    assert _cost("search", items, speed) == Cost("search", trials, epochs, passes, seconds)
+
+
+@pytest.mark.parametrize(
+    ("model", "gpu", "speed"),
+    [
+        ("mlp", 0, 120_000.0),
+        ("lenet", 0, 12_000.0),
+        ("resnet8", 0, 900.0),
+        ("resnet20", 0, 350.0),
+        ("resnet18", 0, 25.0),
+        ("resnet18", 1, 1200.0),
+        ("resnet18", 0.25, 300.0),
+        ("resnet18", 2, 1200.0),
+        ("resnet34", 1, 600.0),
+        ("resnet50", 1, 500.0),
+        ("vgg16", 1, 2100.0),
+        ("vgg19", 0.5, 850.0),
+        ("mlp", 1, 120_000.0),
+        ("vgg16", 0, None),
+        ("unknown", 0, None),
+        ("unknown", 1, None),
+    ],
+)
+def test_nominal_speeds(model: str, gpu: float, speed: float | None) -> None:
+    assert nominal_speed(model, gpu) == speed
+    assert len(NOMINAL_PASSES_PER_SECOND) == len(NOMINAL_ON_GPU) == 5
+
+
+@pytest.mark.parametrize(
+    ("dataset", "split", "sizes"),
+    [
+        ("cifar10", {}, (42_500, 7_500, 10_000)),
+        ("cifar10", {"validation": 0.1, "limit": 1000}, (1000, 5000, 10_000)),
+        ("cifar10", {"validation": 0.1, "limit": 10**6}, (45_000, 5000, 10_000)),
+        ("digits", {"test": 0.5, "validation": 0.5}, (449, 449, 898)),
+    ],
+)
+def test_parts_of_a_data_set(dataset: str, split: dict[str, Any], sizes: tuple[int, ...]) -> None:
+    """60,000 images of which 10,000 are given as test set; 1797 digits; halves are rounded to even numbers."""
+    found = split_sizes(configuration(dataset=dataset, split=split))
+    assert found is not None
+    assert tuple(found.values()) == pytest.approx(sizes, abs=1)
+    assert list(found) == ["train", "val", "test"]
+
+
+@pytest.mark.parametrize(
+    ("keep", "exposure"),
+    [
+        ({"fraction": 0.25}, 305.5),
+        ({"fraction": 0.25, "budget": "steps"}, 1222),
+        ({"count": 100}, 100),
+    ],
+)
+def test_what_is_kept_is_trained_on(keep: dict[str, Any], exposure: float) -> None:
+    """Epochs of fewer samples, or as many steps as all of them have; 1222 digits are trained on."""
+    made = configuration(regime={"keep": keep}, training={"epochs": 10})
+    assert training_passes(made, is_evaluated=False) == pytest.approx(10 * exposure, rel=0.003)

@@ -226,3 +226,35 @@ def test_a_poster_wraps_what_is_said_to_its_width() -> None:
     assert 100 < longest <= 2 * 330 / 5.2
     assert max(map(len, made["title"]["text"])) <= 0.7 * 2 * 330 / 5.2
     assert " ".join(made["title"]["text"]) == words
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "cut", "ticks"),
+    [
+        ("sparsity", "", None, None),
+        ("layers", "", 90, None),
+        ("pareto", "", None, 4),
+        ("slices", "choice", None, None),
+        ("slices", "log", None, 4),
+        ("importance", "", None, 5),
+    ],
+)
+def test_names_below_an_axis_give_way_and_long_ones_are_cut(
+    name: str, variant: str, cut: int | None, ticks: int | None
+) -> None:
+    axis = encodings(name, "x", variant)[0]["axis"]
+    assert axis.get("labelOverlap") == (None if name == "importance" else True)
+    assert (axis.get("labelLimit"), axis.get("tickCount")) == (cut, ticks)
+    assert axis.get("labelAngle") == (0 if "tickCount" not in axis else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "channel", "padding"),
+    [
+        *(("sparsity", "", "y", 14), ("curves", "", "y", 14), ("pareto", "", "x", 30)),
+        *(("slices", "", "x", 10), ("slices", "log", "x", 10), ("slices", "choice", "y", 8)),
+    ],
+)
+def test_marks_keep_off_the_frame(name: str, variant: str, channel: str, padding: int) -> None:
+    found = [each["scale"] for each in encodings(name, channel, variant) if "scale" in each]
+    assert found[0]["padding"] == padding

@@ -25,7 +25,7 @@ from scipy import stats
 
 from hsl import cli
 from hsl.errors import ExitCode, NothingMatchedError
-from hsl.results.report import images, parameters, pareto
+from hsl.results.report import compute, images, parameters, pareto
 from hsl.results.report.charts import DRAWINGS, draw
 from hsl.results.report.contents import make_report
 from hsl.results.report.page import as_json, page
@@ -183,6 +183,154 @@ def test_importance_finds_the_only_parameter_that_matters() -> None:
 def test_importance_treats_names_as_names() -> None:
     samples = [({"method": "ab"[i % 2], "lr": 0.1 * (i % 5 + 1)}, float(i % 2)) for i in range(40)]
     assert fmean(parameters.importances(samples)["method"]) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.01, 0.08], False),  # a range of eight
+        ([0.01, 0.0801], True),
+        ([1, 9], True),
+        ([0.0, 9.0], False),
+        ([-1.0, 9.0], False),
+        ([1e-9, 1.0], True),
+        ([5, 5], False),
+    ],
+)
+def test_values_that_span_more_than_a_range_of_eight_are_drawn_by_their_logarithms(
+    values: list[float], expected: bool
+) -> None:
+    assert parameters._is_logarithmic(values) is expected
+    if len(set(values)) > 1:
+        distribution = parameters._float_distribution(values)
+        assert (distribution.low, distribution.high, distribution.log) == (*values, expected)
+
+
+@pytest.mark.parametrize(
+    ("rows", "most", "kept"),
+    [(0, 3, []), (3, 3, [0, 1, 2]), (4, 3, [0, 2]), (6, 3, [0, 2, 4]), (7, 3, [0, 3, 6]), (1, 3, [0])],
+)
+def test_samples_are_evenly_out_of_all(rows: int, most: int, kept: list[int]) -> None:
+    assert [row["n"] for row in parameters._sample([{"n": n} for n in range(rows)], most)] == kept
+
+
+def test_the_report_draws_and_analyses_no_more_than_it_says() -> None:
+    """A mark of 400 in a panel can be seen, an analysis of 150 takes a second."""
+    trials = [
+        {"parameters": {"lr": 0.1 * (1 + n % 9)}, "gap": -0.001 * n, "method": "set"} for n in range(801)
+    ]
+    assert len(parameters._slice(trials, "lr").rows) == 267
+    assert len(parameters._slice(trials[:800], "lr").rows) == 400
+    assert len(parameters._sample(trials[:300], parameters.MAX_ANALYSED)) == 150
+    assert (parameters.MAX_STUDIES, parameters.FORESTS, parameters.TREES, parameters.DEPTH) == (4, 3, 16, 8)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1, True),
+        (0.5, True),
+        (-2, True),
+        (True, False),
+        ("1", False),
+        (None, False),
+        (float("inf"), False),
+        (-float("inf"), False),
+        (float("nan"), False),
+        (10**308, True),
+        (10**309, False),
+        (sys.float_info.max, True),
+    ],
+)
+def test_numbers_are_what_can_stand_on_an_axis(value: Any, expected: bool) -> None:
+    assert parameters._is_number(value) is expected
+
+
+def test_where_the_good_trials_are() -> None:
+    """Good is within a point of the best, the point included; a choice counts from three trials on."""
+
+    def trial(gap: float, **values: Any) -> dict[str, Any]:
+        return {"parameters": values, "gap": gap}
+
+    rates = [
+        trial(0.0, lr=0.1),
+        trial(-0.01, lr=0.3),
+        trial(-0.0101, lr=9.0),
+        trial(-0.5, lr=0.001),
+        trial(0.0),
+    ]
+    assert parameters._good(rates, "lr") == "lr 0.1 to 0.3"
+    assert parameters._good([trial(-0.02, lr=0.1)], "lr") == "lr nowhere"
+    three = [trial(0.0, m="a"), trial(-0.1, m="a"), trial(0.0, m="a")]
+    two = [trial(0.0, m="b"), trial(0.0, m="b")]
+    assert parameters._good(three + two, "m") == "2 of 3 trials with m a"
+    assert parameters._good([*three, *two, trial(0.0, m="b")], "m") == "3 of 3 trials with m b"
+    assert parameters._good(three[:2] + two, "m") == "2 of 2 trials with m b"
+    assert (
+        parameters._good([*two, trial(0.0, m=True), trial(0.0, m=True)], "m") == "2 of 2 trials with m true"
+    )
+
+
+def test_marks_of_a_panel_are_spread_over_seven_places() -> None:
+    trials = [{"parameters": {"m": "ab"[n % 2]}, "gap": -0.0123, "method": "set"} for n in range(9)]
+    panel = parameters._slice(trials, "m")
+    assert [row["spread"] for row in panel.rows] == [-3, -2, -1, 0, 1, 2, 3, -3, -2]
+    assert panel.variant == "choice"
+    assert panel.rows[1] == {
+        "value": "b",
+        "gap": -1.23,
+        "method": "set",
+        "spread": -2,
+        "tip": "m b, set: -1.2 points",
+    }
+    numbers = [{"parameters": {"n": n + 1}, "gap": 0.0, "method": "set"} for n in range(9)]
+    assert parameters._slice(numbers, "n").variant == "log"
+    assert parameters._slice(numbers[:8], "n").variant == "linear"
+
+
+def test_parameters_stand_in_their_order() -> None:
+    trials = [
+        {"parameters": dict.fromkeys(("z", "distribution", "a", "method"), 1)},
+        {"parameters": {"b": 1}},
+    ]
+    assert parameters._names(trials) == ["method", "distribution", "a", "b", "z"]
+
+
+@pytest.mark.parametrize(
+    ("longest", "unit"),
+    [
+        (0.0, (1.0, "seconds")),
+        (59.9, (1.0, "seconds")),
+        (60.0, (60.0, "minutes")),
+        (3599.0, (60.0, "minutes")),
+        (3600.0, (3600.0, "hours")),
+        (1e6, (3600.0, "hours")),
+    ],
+)
+def test_the_longest_bar_chooses_the_unit(longest: float, unit: tuple[float, str]) -> None:
+    assert compute._unit(longest) == unit
+
+
+def test_what_was_saved_is_said_of_the_search_alone() -> None:
+    row = {"kind": "search, completed", "seconds": 30.0, "failed": 0, "budget": 100, "epochs": 75}
+    confirm = {**row, "kind": "confirm", "epochs": 100}
+    assert compute._title([row, confirm]) == (
+        "60 s of training, early stopping left out 25 % of the search's epochs; no trial failed"
+    )
+    assert compute._title([confirm]) == "30 s of training; no trial failed"
+    assert compute._title([{**row, "failed": 1, "epochs": 100}]).endswith(
+        " 0 % of the search's epochs; 1 trial failed"
+    )
+
+
+@pytest.mark.parametrize(("regimes", "height"), [(1, 80), (2, 92), (13, 452)])
+def test_bars_have_their_height(tmp_path: Path, regimes: int, height: int) -> None:
+    """36 pixels each and 20 more, from 80 on, for at most twelve settings."""
+    trials = [trial_row(regime=f"r{n:02}", cell=f"r{n:02}/0.9") for n in range(regimes)]
+    found = figure(make_report(filled(tmp_path / "store", trials).uri), "cost")
+    assert found.height == height
+    assert len(rows(found)) == min(regimes, 12)
+    assert len(found.table.rows) == regimes
 
 
 def test_every_drawing_is_valid_vega_lite(report: Report) -> None:

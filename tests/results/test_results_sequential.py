@@ -132,3 +132,42 @@ def test_best_widens_intervals_where_seeds_were_added_until_it_was_clear(tmp_pat
         assert (sparse["test_low"], sparse["test_high"]) == pytest.approx((expected.low, expected.high))
         gain = stats.ttest_1samp([0.12, 0.10, 0.12, 0.10], 0.0).confidence_interval(confidence)
         assert (sparse["difference_low"], sparse["difference_high"]) == pytest.approx((gain.low, gain.high))
+
+
+def test_the_level_is_the_quantile_of_a_hundred_thousand_seeded_draws() -> None:
+    """All of them at once, their t statistics and p-values by scipy."""
+    values = np.random.default_rng(20241107).standard_normal((100_000, 5))
+    smallest = np.min([stats.ttest_1samp(values[:, :look], 0.0, axis=1).pvalue for look in (3, 4, 5)], axis=0)
+    assert 1 - confidence_of_looks((3, 4, 5)) == pytest.approx(np.quantile(smallest, 0.05), rel=1e-9)
+    assert 1 - confidence_of_looks((3, 4, 5), 0.9) == pytest.approx(np.quantile(smallest, 0.1), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "width", "clear", "decided"),
+    [
+        (0.0, 0.25, 0.25, False, True),
+        (0.0, 0.25, 0.24, False, False),
+        (0.0, 0.25, None, False, False),
+        (0.0, 0.25, None, True, False),
+        (-0.25, 0.0, None, True, False),
+        (0.01, 0.25, None, True, True),
+        (-0.25, -0.01, None, True, True),
+        (0.01, 0.25, None, False, False),
+        (0.01, 0.25, 0.01, True, True),
+        (-0.25, 0.25, 0.01, True, False),
+        (None, 0.25, 9.0, True, False),
+        (0.25, None, 9.0, True, False),
+    ],
+)
+def test_when_no_more_values_are_needed(
+    low: float | None, high: float | None, width: float | None, clear: bool, decided: bool
+) -> None:
+    assert is_decided(Interval(0.1, low, high, 5), width, clear) is decided
+
+
+def test_the_smallest_looks() -> None:
+    assert confidence_of_looks((2,)) == 0.95
+    assert confidence_of_looks((2,), 0.8) == 0.8
+    assert confidence_of_looks((2, 3)) > 0.95
+    with pytest.raises(HslError, match=r"looks \(1,\): give numbers of values that rise, from 2"):
+        confidence_of_looks((1,))

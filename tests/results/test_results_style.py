@@ -47,3 +47,14 @@ def test_a_method_keeps_its_colour_and_takes_the_first_free_shape():
     every = palette(KNOWN, set(KNOWN))
     assert every["m10"] == ("hue0", SHAPES[0])
     assert len(set(SHAPES)) == len(SHAPES) == 10
+
+
+def test_what_stands_on_an_axis_is_of_one_size_and_a_title_larger():
+    """12 pixels, the smallest that a page shows; labels that are wider than 140 pixels are cut."""
+    for static in (False, True):
+        config = chart_config(static)
+        axis = config["axis"]
+        assert [axis["labelFontSize"], axis["titleFontSize"], config["text"]["fontSize"]] == [12, 12, 12]
+        assert config["title"]["fontSize"] == 14
+        assert (axis["labelLimit"], axis["gridDash"]) == (140, [1, 3])
+    assert chart_config(static=True)["legend"]["labelFontSize"] == 12

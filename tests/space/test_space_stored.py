@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ import yaml
 from hsl.errors import StoreError
 from hsl.space.load import make_space
 from hsl.space.schema import SearchSpace
-from hsl.space.stored import check_continues, differences, space_text
+from hsl.space.stored import check_continues, differences, space_text, stored_space
+from hsl.store.store import Store
 
 STORED: dict[str, Any] = {
     "name": "t",
@@ -55,6 +57,43 @@ def test_the_same_space_continues() -> None:
 def test_the_stored_text_is_the_space() -> None:
     space = make_space(STORED)
     assert make_space(yaml.safe_load(space_text(space))) == space
+
+
+def test_a_store_has_its_space(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(StoreError, match=f"{tmp_path} has no space.yaml, so nobody knows"):
+        stored_space(store, "nobody knows")
+    store.write_space(space_text(make_space(STORED)))
+    assert stored_space(store, "nobody knows") == make_space(STORED)
+    store.write_space("- 1")
+    with pytest.raises(StoreError, match=f"{tmp_path} holds a space that this version cannot read"):
+        stored_space(store, "nobody knows")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lost"),
+    [
+        ({"uniform": [1, 2]}, {"uniform": [1, 2]}, False),
+        ({"uniform": [1, 2]}, {"uniform": [0, 3]}, False),
+        ({"uniform": [1, 2]}, {"uniform": [1.1, 2]}, True),
+        ({"uniform": [1, 2]}, {"uniform": [1, 1.9]}, True),
+        ({"int": [1, 9]}, {"int": [1, 8]}, True),
+        ({"int": [1, 9]}, {"int": [0, 9]}, False),
+        ({"loguniform": [1, 9]}, {"loguniform": [2, 8]}, True),
+        ({"choice": [1, 2]}, {"choice": [2, 1, 3]}, False),
+        ({"choice": [1, 2]}, {"choice": [0, 3]}, True),
+        ({"steps": 3}, {"steps": 2}, True),
+        ({"steps": 3}, {"steps": 3}, False),
+        ({"steps": 3}, {"steps": 4}, False),
+        ({"steps": None}, {"steps": 4}, True),
+        ({"flag": True}, {"flag": False}, True),
+        ({"flag": False}, {"flag": True}, True),
+    ],
+)
+def test_what_is_searched_only_grows(old: dict[str, Any], new: dict[str, Any], lost: bool) -> None:
+    stored = make_space(STORED).model_dump(mode="json")
+    first, second = ({**stored, "search": {"training.lr": domain}} for domain in (old, new))
+    assert bool(list(differences(first, second))) is lost
 
 
 GROWTH = [

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from hsl.errors import InfeasibleError, UnknownNameError
 from hsl.sparsity.distributions.allocate import DISTRIBUTIONS, allocate, non_zeros, share_out
 from hsl.sparsity.distributions.budget import Budget
-from hsl.sparsity.distributions.formulas import er, erk, uniform, uniform_plus
+from hsl.sparsity.distributions.formulas import (
+    check_sparsity,
+    er,
+    erk,
+    explicit,
+    pyramid,
+    uniform,
+    uniform_plus,
+)
 from hsl.sparsity.distributions.ranked import global_
 
 SMALL = {"conv1": (16, 3, 3, 3), "conv2": (32, 16, 3, 3), "fc": (10, 32)}
@@ -316,3 +324,84 @@ def test_densities_may_miss_the_sparsity_by_a_weight_per_layer():
 
 def test_equal_remainders_are_taken_back_from_the_last():
     assert allocate({"a": 0.75, "b": 0.75}, FOURS, 0.375) == {"a": 3, "b": 2}
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "hint"),
+    [
+        (1, ""),
+        (1.0, ""),
+        (1.5, "; for 1.5 % give 0.015"),
+        (50, "; for 50 % give 0.5"),
+        (99.9, "; for 99.9 % give 0.999"),
+        (100, ""),
+        (101, ""),
+        (-0.1, ""),
+    ],
+)
+def test_only_what_can_be_percent_is_taken_for_percent(sparsity, hint):
+    with pytest.raises(InfeasibleError) as caught:
+        check_sparsity(sparsity)
+    message = (
+        f"sparsity {sparsity} is not in [0, 1): it is the fraction of zeros, 0.9 keeps 10 % of all{hint}"
+    )
+    assert str(caught.value) == message
+    for fine in (0, 0.5, 0.999):
+        check_sparsity(fine)
+
+
+def test_densities_of_every_layer_are_taken_as_they_are():
+    shapes = {"a": (10, 10), "b": (10, 10), "c": (10, 20)}
+    given = {"c": 0.25, "a": 0.0, "b": 1.0}
+    found = explicit(shapes, 1 - 150 / 400, given)
+    assert found == given
+    assert list(found) == list(shapes)
+    assert explicit(shapes, 0.5, {"*": 0.5}) == dict.fromkeys(shapes, 0.5)
+
+
+@pytest.mark.parametrize(("missed", "fits"), [(2, True), (3, True), (4, False), (-3, True), (-4, False)])
+def test_densities_may_miss_the_sparsity_by_one_weight_per_layer(missed, fits):
+    shapes = {"a": (10, 10), "b": (10, 10), "c": (10, 20)}
+    given = {"a": 0.5, "b": 0.5, "c": (100 + missed) / 200}
+    if fits:
+        assert explicit(shapes, 0.5, given) == given
+    else:
+        with pytest.raises(InfeasibleError, match="the densities given have sparsity"):
+            explicit(shapes, 0.5, given)
+
+
+@pytest.mark.parametrize(("density", "allowed"), [(0, True), (1, True), (-0.001, False), (1.001, False)])
+def test_a_density_lies_in_its_range(density, allowed):
+    shapes = {"a": (10,), "b": (30,)}
+    if allowed:
+        assert explicit(shapes, 0.5, {"a": density})["a"] == density
+    else:
+        with pytest.raises(InfeasibleError, match=f"the density of 'a' is {density}, it must be"):
+            explicit(shapes, 0.5, {"a": density})
+
+
+def test_names_go_before_globs_and_early_globs_before_late_ones():
+    shapes = {"a1": (100,), "a2": (100,), "b1": (100,), "b2": (100,)}
+    found = explicit(shapes, 0.5, {"a*": 0.25, "*1": 0.5, "a1": 0.75})
+    assert found == pytest.approx({"a1": 0.75, "a2": 0.25, "b1": 0.5, "b2": 0.5})
+    assert explicit(shapes, 0.5, {"a1": 0.25}, keep_dense=["a1"])["a1"] == 1.0
+
+
+def test_dense_layers_that_take_all_leave_nothing():
+    """Half of the weights are in the layer that is kept dense: the sparsity must be below one half."""
+    shapes = {"a": (10,), "b": (10,)}
+    for sparsity in (0.5, 0.6):
+        with pytest.raises(InfeasibleError, match=r"a must keep more than the whole budget; .* below 0\.5,"):
+            uniform(shapes, sparsity, keep_dense=["a"])
+    assert uniform(shapes, 0.45, keep_dense=["a"]) == pytest.approx({"a": 1.0, "b": 0.1})
+    assert uniform(shapes, 0.0, keep_dense=["a", "b"]) == {"a": 1.0, "b": 1.0}
+
+
+def test_a_pyramid_falls_as_the_squares_of_the_heights():
+    """Heights 4, 3, 2 of the layers before the last: densities as 4*5, 3*4, 2*3; the last keeps at least a tenth."""
+    shapes = dict.fromkeys("abcd", (1000,))
+    found = pyramid(shapes, 0.9, last=0.1)
+    assert found["d"] == 0.1
+    assert found["a"] / found["b"] == pytest.approx(20 / 12)
+    assert found["b"] / found["c"] == pytest.approx(12 / 6)
+    assert sum(found.values()) == pytest.approx(0.4)

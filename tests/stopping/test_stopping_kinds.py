@@ -356,3 +356,23 @@ def test_rays_schedulers_are_told_how_trials_end() -> None:
     scheduler.end("b", failed=False)
     scheduler.end("unknown", failed=False)
     assert ray.told[-2:] == [("error", "a"), ("complete", 4)]
+
+
+def test_the_median_rule_by_hand() -> None:
+    """The best so far of a trial against the median of the others' averages, as in Vizier; tolerance a quarter."""
+    judge = MedianRule(Median(grace=2, min_entries=2, tolerance=0.25, exempt=0.0), 4, 0)
+
+    def told(number: int, epoch: int, value: float) -> tuple[Decision, float | None]:
+        verdict = judge.report(
+            "c", f"t{number}", {"epoch": epoch, "epochs_at_target": epoch, METRIC: value}, METRIC
+        )
+        return verdict.decision, verdict.cutoff
+
+    go, stop = Decision.CONTINUE, Decision.STOP
+    assert [told(0, 1, 0.5), told(0, 2, 1.0)] == [(go, None)] * 2  # averages 0.75
+    assert [told(1, 1, 1.0), told(1, 2, 1.5)] == [(go, None)] * 2  # 1.25
+    assert told(2, 1, 0.0) == (go, None)
+    assert told(2, 2, 0.5) == (stop, 0.75)  # the median of 0.75 and 1.25 is 1; its own average is 0.25
+    assert told(2, 2, 9.0) == (stop, 0.75), "the verdict on an epoch stands"
+    assert [told(3, 1, 0.5), told(3, 2, 0.0)] == [(go, None), (go, 0.5)]  # its best, 0.5, is at the cut-off
+    assert told(2, 4, 0.0) == (go, None), "the last epoch is not judged"

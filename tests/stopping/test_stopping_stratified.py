@@ -332,3 +332,59 @@ def test_an_audit_looks_after_each_end_and_later_ever_more_rarely(monkeypatch: p
     assert looks[:twice] == list(range(1, twice + 1))
     assert [look for look in looks if twice < look <= thrice] == list(range(twice + 2, thrice + 1, 2))
     assert not audit.is_off((1, 1))
+
+
+def test_three_brackets_have_a_pool_each() -> None:
+    """A lone trial of a pool is never behind the best of it; with others' entries in its pool it would be."""
+    state = rungs(epochs=100, grace=4, brackets=3)
+    first = {state.bracket("c", f"t{i}"): f"t{i}" for i in range(100)}
+    assert sorted(first) == [0, 1, 2]
+    for bracket, value in ((0, 0.9), (2, 0.6), (1, 0.3)):
+        assert not report(state, first[bracket], 16, value)
+
+
+@pytest.mark.parametrize(
+    ("brackets", "epochs", "expected"),
+    [
+        (1, 30, [4**2 / 3]),
+        (2, 30, [4**2 / 3, 4 / 2]),
+        (
+            10,
+            30,
+            [4**2 / 3, 4 / 2, 1.0],
+        ),  # no more brackets than rungs, and the one that leaves out all of them
+        (10, 3, [1.0]),
+    ],
+)
+def test_shares_of_the_brackets_are_those_of_hyperband(
+    brackets: int, epochs: int, expected: list[float]
+) -> None:
+    """Li et al. 2018, algorithm 1: n = (s_max + 1) / (s + 1) * eta**s trials; rungs here at 3 and 12."""
+    state = Rungs(Stratified(grace=3, brackets=brackets), epochs, 0)
+    assert state._brackets == pytest.approx(expected)
+
+
+def test_the_end_of_the_training_is_no_rung_and_what_was_said_is_said_again() -> None:
+    state = rungs(epochs=8, grace=4)
+    assert not report(state, "a", 4, 0.9)
+    assert report(state, "b", 4, 0.1)
+    assert report(state, "b", 4, 0.99), "the verdict on an epoch stands"
+    assert not report(state, "b", 8, 0.0), "who has come to the end is not stopped"
+    assert not report(state, "b", 9, 0.0)
+
+
+def test_a_value_at_the_cut_off_goes_on() -> None:
+    state = rungs(epochs=8, grace=4, tolerance=0.25)
+    assert not report(state, "a", 4, 1.0)
+    verdict = state.report("c", "b", {"epoch": 4, "epochs_at_target": 4, METRIC: 0.5}, METRIC)
+    assert (verdict.decision, verdict.rung, verdict.cutoff) == (Decision.CONTINUE, 4, 0.5)
+    assert report(state, "d", 4, 0.24)
+
+
+def test_between_two_rungs_nobody_is_judged_and_of_two_reached_at_once_the_last_counts() -> None:
+    state = rungs(epochs=100, grace=4)
+    found = [
+        state.report("c", "a", {"epoch": e, "epochs_at_target": e, METRIC: 0.5}, METRIC).rung
+        for e in (3, 4, 5, 7, 8, 9, 33, 34, 63, 64, 99)
+    ]
+    assert found == [None, 4, None, None, 8, None, 32, None, None, 64, None]

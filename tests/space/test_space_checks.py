@@ -1,0 +1,112 @@
+"""What the parts of a space ask of each other where it is searched: both sides of every condition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hsl.errors import SpaceError
+from hsl.space.checks import check_priced, search_problems
+from hsl.space.domain import LARGEST_GRID
+from hsl.space.schema import SearchSpace
+
+BASE: dict[str, Any] = {"name": "t", "dataset": "digits", "model": "mlp"}
+RATE: dict[str, Any] = {"training.lr": {"loguniform": [0.01, 0.1]}}
+FRONT: dict[str, Any] = {"against": ["training_flops"]}
+STOP: dict[str, Any] = {"clear": True}
+
+
+def problems(**given: Any) -> list[tuple[tuple[str | int, ...], str]]:
+    space = SearchSpace.model_validate({**BASE, **given})
+    return [(place, problem.message) for place, problem in search_problems(space)]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"search": RATE},
+        {"sampler": "grid"},
+        {"sampler": "grid", "search": {"training.lr": {"loguniform": [0.01, 0.1], "steps": 3}}},
+        {"sampler": "grid", "search": {"training.lr": {"choice": [0.01, 0.1]}}},
+        FRONT,
+        {**FRONT, "against": ["training_flops", "inference_flops"]},
+        {**FRONT, "sampler": "gp"},
+        {"sampler": "cmaes"},
+        {"against": ["sparsity"], "search": {"sparsity": {"uniform": [0.5, 0.9]}}},
+        {"confirm": {"seeds": 4, "stop": STOP}},
+        {"confirm": {"seeds": 0, "stop": STOP}},
+        {"confirm": {"seeds": 3}},
+        {"confirm": {"seeds": 0, "stop": STOP}, "baseline": None},
+        {"confirm": {"seeds": 5, "stop": {"width": 0.1}}, "baseline": None},
+        {"confirm": {"seeds": 5}, "baseline": None},
+        {"training": {"cuda_graphs": True}, "resources": {"gpu": 0.25}},
+    ],
+)
+def test_nothing_is_wrong(given: dict[str, Any]) -> None:
+    assert problems(**given) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "place", "message"),
+    [
+        ({"sampler": "grid", "search": RATE}, ("search", "training.lr"), "sampler grid needs finite domains"),
+        ({"against": ["sparsity"]}, ("against",), "tune it, for example"),
+        ({"against": ["training_flops"] * 2}, ("against",), "an objective is listed twice"),
+        ({**FRONT, "early_stopping": "median"}, ("early_stopping",), "judges the objective alone"),
+        ({**FRONT, "sampler": "cmaes"}, ("sampler",), "cmaes has a single objective"),
+        (
+            {"confirm": {"seeds": 3, "stop": STOP}},
+            ("confirm", "seeds"),
+            "3 seeds leave nothing to stop after 3; raise seeds",
+        ),
+        ({"confirm": {"seeds": 2, "stop": STOP}}, ("confirm", "seeds"), "2 seeds leave nothing"),
+        ({"confirm": {"stop": STOP}, "baseline": None}, ("confirm", "stop"), "compares with the dense"),
+        ({"training": {"cuda_graphs": True}}, ("training", "cuda_graphs"), "needs a GPU"),
+    ],
+)
+def test_what_is_wrong_has_its_place(given: dict[str, Any], place: tuple[str, ...], message: str) -> None:
+    ((found, said),) = problems(**given)
+    assert found == place
+    assert message in said
+
+
+@pytest.mark.parametrize(("more", "fits"), [(0, True), (1, False)])
+def test_a_grid_has_its_largest_size(more: int, fits: bool) -> None:
+    axes: dict[str, Any] = {"training.batch_size": {"int": [1, LARGEST_GRID + more]}}
+    found = problems(sampler="grid", search=axes)
+    assert (found == []) is fits
+    if not fits:
+        ((place, message),) = found
+        assert place == ("sampler",)
+        assert f"a grid of {LARGEST_GRID + 1:,} combinations; at most {LARGEST_GRID:,}" in message
+    assert problems(search=axes) == [], "other samplers draw from it"
+    ((place, _),) = problems(sampler="grid", search={**axes, **RATE})
+    assert place == ("search", "training.lr"), "an infinite one has no size"
+
+
+class Fleet:
+    def __init__(self, **prices: float) -> None:
+        self.prices = prices
+
+
+@pytest.mark.parametrize(
+    ("given", "fleet", "known"),
+    [
+        ({}, None, True),
+        ({"budget": {"cost": 1}}, None, False),
+        ({"budget": {"cost": 1}}, Fleet(), False),
+        ({"budget": {"cost": 1}}, Fleet(a=1.0), True),
+        ({"budget": {"cost": 1}, "prices": {"default": 1}}, None, True),
+        ({"budget": {"cost": 1}, "prices": {"default": 1}}, Fleet(), True),
+        ({"budget": {"epochs": 1}}, None, True),
+    ],
+)
+def test_money_needs_prices(given: dict[str, Any], fleet: Any, known: bool) -> None:
+    space = SearchSpace.model_validate({**BASE, **given})
+    if known:
+        check_priced(space, fleet)
+        return
+    with pytest.raises(SpaceError, match=r"budget\.cost: needs to know what a node costs"):
+        check_priced(space, fleet)
