@@ -223,6 +223,7 @@ def _confirmed(store: Store, cells: Sequence[str]) -> list[dict[str, Any]]:
     if unknown := [cell for cell in cells if cell not in known]:
         raise NothingMatchedError(
             f"no cell is called {', '.join(unknown)}; cells: {', '.join(sorted(known))}"
+            f"{'; what can be set here begins with evaluation.' if '=' in ''.join(unknown) else ''}"
         )
     rows = [
         row

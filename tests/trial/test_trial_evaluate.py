@@ -302,7 +302,10 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "severity": (["evaluation.corruptions.severities=6"], "less than or equal to 5"),
     "value": (["evaluation.attacks=[fgsm"], "not a YAML value"),
     "cell": (["clean/training.lr=0.1"], "no cell is called clean/training.lr=0.1; cells: 0.5, dense"),
-    "cell of an axis": (["sparsity=0.9"], "no cell is called sparsity=0.9; cells: 0.5, dense"),
+    "cell of an axis": (
+        ["sparsity=0.9"],
+        "no cell is called sparsity=0.9; cells: 0.5, dense; what can be set here begins with evaluation.",
+    ),
 }
 
 
