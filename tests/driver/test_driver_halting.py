@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import threading
 import zipfile
 from collections.abc import Callable
 from itertools import count
@@ -83,6 +84,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Runs a sweep in this process."""
     monkeypatch.setenv("HSL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(trial_run, "REPORT_SECONDS", 0.01)
+    monkeypatch.setattr("hsl.driver.tune.ray._interrupted", threading.Event())  # of another test's session
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     monkeypatch.setattr(ray, "cluster_resources", dict)
     monkeypatch.setattr(ray, "nodes", list)
