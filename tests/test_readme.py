@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from in_process import Outcome, command, without_ray
 
 from hsl.store.rows import markdown
-
-pytestmark = pytest.mark.timeout(1800)  # for all commands, before the first of these tests
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -41,31 +38,26 @@ def shell_lines() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder in which a sweep of the default space, made small, has run."""
     folder = tmp_path_factory.mktemp("readme")
     (folder / "search_spaces").symlink_to(ROOT / "search_spaces")
-    done = run(folder, ["sweep", "search_spaces/digits.yaml", *SMALL])
-    assert done.returncode == 0, done.stderr
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        without_ray(patch, folder / "cache")
+        done = command("sweep", "search_spaces/digits.yaml", *SMALL)
+        assert done.returncode == 0, done.stderr
+        yield folder
 
 
 @pytest.fixture(scope="module")
-def answers(folder: Path) -> dict[str, subprocess.CompletedProcess[str]]:
+def answers(folder: Path) -> dict[str, Outcome]:
     """What the commands say, one after the other as they stand: some use what an earlier one has made."""
-    return {line: run(folder, shlex.split(line)[1:]) for line in shell_lines()}
-
-
-def run(folder: Path, arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "HSL_CACHE": str(folder / "cache")}
-    command = [sys.executable, "-m", "hsl.cli", *arguments]
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
-    )
+    return {line: command(*shlex.split(line)[1:]) for line in shell_lines()}
 
 
 @pytest.mark.parametrize("line", shell_lines())
-def test_commands_run(line: str, answers: dict[str, subprocess.CompletedProcess[str]]) -> None:
+def test_commands_run(line: str, answers: dict[str, Outcome]) -> None:
     done = answers[line]
     assert done.returncode == 0, done.stderr
     assert done.stdout
@@ -79,8 +71,8 @@ def test_there_are_two_set_up_commands() -> None:
     ]
 
 
-def test_python_examples_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(folder)
+def test_python_examples_run(folder: Path) -> None:
+    assert Path.cwd() == folder
     names: dict[str, object] = {}
     for example in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
         exec(example, names)

@@ -8,9 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from hsl.training.configuration import (
-    Strict,
-)
+from hsl.training.configuration import Strict
 
 SIGNIFICANT_DIGITS = 4
 

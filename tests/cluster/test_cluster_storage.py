@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 from storage_server import CREDENTIALS, Relay, Server, google, microsoft
+from sweeps import TINY
 
 from hsl.driver.under_way import checkpointed
 from hsl.errors import LeaseError, StoreError
@@ -33,21 +34,10 @@ from hsl.training.checkpoint import from_bytes, to_bytes
 LIMIT_SECONDS = 1200
 OUTAGE_SECONDS = 20.0
 
-SPACE: dict[str, Any] = {
+SPACE = TINY | {
     "name": "remote",
-    "dataset": "digits",
-    "model": {"name": "mlp", "widths": [16]},
     "training": {"epochs": 6, "batch_size": 32, "checkpoint_every": 1},
-    "regimes": {"clean": {}, "hard": {"keep": {"fraction": 0.5, "by": "el2n", "models": 2}}},
-    "factors": {"regime": ["clean", "hard"], "sparsity": [0.8]},
-    "search": {
-        "method": {"choice": ["static", "rigl", "omp"]},
-        "training.lr": {"loguniform": [0.02, 0.2]},
-    },
-    "sampler": "random",
     "budget": {"configurations_per_cell": 5},
-    "early_stopping": "none",
-    "confirm": {"top": 1, "seeds": 2},
 }
 TRIALS = 4 * 5 + 4 * 2
 MEASURED = {"seconds"}

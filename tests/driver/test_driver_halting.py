@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import threading
+import shutil
 import zipfile
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import ray
-from ray.tune.schedulers import TrialScheduler
-from ray.tune.search import Searcher
+from in_process import without_ray
 from rich.console import Console
 from sweeps import TINY
 
 from hsl.driver import sweep
 from hsl.driver.session import spent_before
-from hsl.driver.tune import tuner
-from hsl.planning.job import Job
-from hsl.prepare import workers
-from hsl.prepare.parents import make_here
 from hsl.space.load import make_space
 from hsl.store.store import Store
-from hsl.trial import run as trial_run
-from hsl.trial.log import TrialLog
 
 SPACE: dict[str, Any] = {
     "name": "t",
@@ -45,60 +34,35 @@ SPACE: dict[str, Any] = {
     "confirm": {"seeds": 1},
 }
 Run = Callable[..., sweep.SweepReport]
+Undisturbed = Callable[[dict[str, Any]], Path]
 
 
-def tune(searcher: Any, scheduler: Any, callbacks: list[Any], stopper: Any, _: Any) -> None:
-    """What Tune does, with two trials at a time."""
-    running: dict[str, trial_run.TrialRun] = {}
-    names, finished = map("trial {}".format, count()), False
-    while running or not finished:
-        while len(running) < 2 and not finished:
-            name = next(names)
-            answer = searcher.suggest(name)
-            finished = answer == Searcher.FINISHED
-            if not isinstance(answer, dict):
-                break
-            job = Job.model_validate_json(answer["job"])
-            running[name] = trial_run.TrialRun(job, "cpu", TrialLog(job.log))
-            for callback in callbacks:
-                callback.on_trial_start(
-                    0, [], SimpleNamespace(trial_id=name, temporary_state=SimpleNamespace(ray_actor=None))
-                )
-        assert running or finished, "the search waits although nothing runs"
-        for name in list(running):
-            own, result = SimpleNamespace(trial_id=name), running[name].advance()
-            stops = (
-                stopper(name, result) or scheduler.on_trial_result(None, own, result) == TrialScheduler.STOP
-            )
-            result["done"] = result["done"] or stops
-            for callback in callbacks:
-                callback.on_trial_result(0, [], own, result)
-                callback.on_step_end(0, [])
-            if result["done"]:
-                del running[name]
-                searcher.on_trial_complete(name, result)
+def swept(store: Path, base: dict[str, Any] = SPACE, **changes: Any) -> sweep.SweepReport:
+    """A sweep of a space, run into a store."""
+    return sweep.Sweep(make_space({**base, **changes}), str(store), Console(file=io.StringIO())).run()
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """Runs a sweep in this process."""
-    monkeypatch.setenv("HSL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(trial_run, "REPORT_SECONDS", 0.01)
-    monkeypatch.setattr("hsl.driver.tune.ray._interrupted", threading.Event())  # of another test's session
-    monkeypatch.setattr(ray, "is_initialized", lambda: True)
-    monkeypatch.setattr(ray, "cluster_resources", dict)
-    monkeypatch.setattr(ray, "nodes", list)
-    monkeypatch.setattr(tuner, "home", lambda: "here")
-    monkeypatch.setattr(sweep, "ray_session", lambda *_: contextlib.nullcontext())
-    monkeypatch.setattr(sweep, "slots", lambda *_: 2)
-    monkeypatch.setattr(workers, "make_all", lambda tasks, *_: make_here(tasks, "cpu"))
-    monkeypatch.setattr(tuner, "run", tune)
+    """Runs a sweep in this process, into a folder of that name."""
+    without_ray(monkeypatch, tmp_path / "cache")
+    return lambda store, *base, **changes: swept(tmp_path / store, *base, **changes)
 
-    def start(store: str, base: dict[str, Any] = SPACE, **changes: Any) -> sweep.SweepReport:
-        space = make_space({**base, **changes})
-        return sweep.Sweep(space, str(tmp_path / store), Console(file=io.StringIO())).run()
 
-    return start
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """The stores of sweeps that nothing happened to, each made once."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+
+    def store(base: dict[str, Any]) -> Path:
+        made = folder / base["name"]
+        if not made.exists():
+            with pytest.MonkeyPatch.context() as patch:
+                without_ray(patch, folder / "cache")
+                assert swept(made, base).left is None
+        return made
+
+    return store
 
 
 NAMES = ("objective", "test_matched_accuracy", "train_loss", "nonzeros", "epochs", "proposal", "status")
@@ -108,19 +72,21 @@ def results(store: Path) -> dict[str, list[Any]]:
     return {row["trial_id"]: [row[n] for n in NAMES] for row in Store(store).read("trials").to_pylist()}
 
 
-def test_a_halted_sweep_continues_to_the_same_results_and_the_same_account(run: Run, tmp_path: Path) -> None:
-    whole = run("whole")
-    assert (whole.trained, whole.left) == (6 + 3, None)
+def test_a_halted_sweep_continues_to_the_same_results_and_the_same_account(
+    run: Run, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    shutil.copytree(undisturbed(SPACE), tmp_path / "whole")
+    assert len(results(tmp_path / "whole")) == 6 + 3
     trained = 0
     for limit in (5, 45, 100):
         halted = run("halted", budget={"configurations_per_cell": 2, "epochs": limit})
         trained += halted.trained
         assert f"of {limit}" in str(halted.left)
         assert limit <= spent_before(Store(tmp_path / "halted")).epochs < 180
-    assert 0 < trained < whole.trained
+    assert 0 < trained < 9
     last = run("halted")
     assert last.left is None
-    assert trained + last.trained == whole.trained
+    assert trained + last.trained == 9
     assert results(tmp_path / "halted") == results(tmp_path / "whole")
     spent = [spent_before(Store(tmp_path / name)).epochs for name in ("halted", "whole")]
     assert spent == [180, 180]
@@ -131,6 +97,15 @@ def test_a_halted_sweep_continues_to_the_same_results_and_the_same_account(run: 
     (checkpoints / f"{searched}.safetensors").touch()  # what a driver that is killed may leave
     assert run("whole").trained == 0
     assert {file.name for file in checkpoints.iterdir()} == kept
+
+
+def test_a_grown_budget_trains_only_what_is_new(run: Run, undisturbed: Undisturbed, tmp_path: Path) -> None:
+    shutil.copytree(undisturbed(SPACE), tmp_path / "grown")
+    before = results(tmp_path / "grown")
+    assert run("grown", confirm={"seeds": 2}).trained == 3
+    after = results(tmp_path / "grown")
+    assert {name: after[name] for name in before} == before
+    assert len(after) == len(before) + 3
 
 
 def test_warm_cells_wait_and_seeds_are_added_until_it_is_clear(run: Run, tmp_path: Path) -> None:
@@ -147,9 +122,8 @@ def test_warm_cells_wait_and_seeds_are_added_until_it_is_clear(run: Run, tmp_pat
 
 
 def test_a_store_whose_parents_and_scores_were_emptied_ends_as_the_undisturbed_one(
-    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    run: Run, undisturbed: Undisturbed, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run("whole", TINY)
     store = tmp_path / "emptied"
     begun = run("emptied", TINY, budget={"configurations_per_cell": 1}, confirm={"seeds": 0})
     derived = [*(store / "parents").iterdir(), *(store / "scores").rglob("*.parquet")]
@@ -160,15 +134,16 @@ def test_a_store_whose_parents_and_scores_were_emptied_ends_as_the_undisturbed_o
         done = run("emptied", TINY)
     assert all(f"{file}: damaged" in caplog.text or f"{file}: the scores" in caplog.text for file in derived)
     assert (done.failed, done.left) == (0, None)
-    assert results(store) == results(tmp_path / "whole")
+    assert results(store) == results(undisturbed(TINY))
 
 
-def test_a_store_and_checkpoints_of_version_0_1_0_are_continued(run: Run, tmp_path: Path) -> None:
+def test_a_store_and_checkpoints_of_version_0_1_0_are_continued(
+    run: Run, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
     """Its driver was killed with eight trials ended and two under way, each with two generations of a checkpoint.
 
     It was written on another machine, whose last digits may differ from those of this one.
     """
-    run("whole", TINY)
     store, under_way = tmp_path / "old", ("404b5b6adb-0", "f73ff34c4f-0")
     with zipfile.ZipFile(Path(__file__).with_name("store_0_1_0.zip")) as archive:
         archive.extractall(store)
@@ -182,7 +157,7 @@ def test_a_store_and_checkpoints_of_version_0_1_0_are_continued(run: Run, tmp_pa
     assert {file: file.read_bytes() for file in parents} == parents
     for name in under_way:
         assert "continues after epoch" in (store / "logs" / f"{name}.txt").read_text()
-    expected = {row["trial_id"]: row for row in Store(tmp_path / "whole").read("trials").to_pylist()}
+    expected = {row["trial_id"]: row for row in Store(undisturbed(TINY)).read("trials").to_pylist()}
     searched = {row["trial_id"]: row for row in rows if row["stage"] == "search"}
     assert searched.keys() == {name for name, row in expected.items() if row["stage"] == "search"}
     assert len(rows) == len(expected)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -14,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from hsl.store.lease import lease
 from hsl.store.store import Store
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -106,6 +104,7 @@ def test_run_again_does_nothing(undisturbed: Path, sweep: Run, space_file: Space
     assert {file: file.stat().st_mtime_ns for file in undisturbed.rglob("*.parquet")} == before
 
 
+@pytest.mark.slow
 def test_killed_driver_continues_to_the_same_numbers(
     undisturbed: Path,
     started: Start,
@@ -126,6 +125,7 @@ def test_killed_driver_continues_to_the_same_numbers(
     assert results(store) == results(undisturbed)
 
 
+@pytest.mark.slow
 def test_a_grown_space_trains_only_what_is_new(
     undisturbed: Path, sweep: Run, space_file: SpaceFile, tmp_path: Path
 ) -> None:
@@ -139,24 +139,7 @@ def test_a_grown_space_trains_only_what_is_new(
     assert len(after) == len(before) + 4
 
 
-def test_another_space_is_refused_with_the_difference(
-    undisturbed: Path, sweep: Run, space_file: SpaceFile
-) -> None:
-    done = sweep(space_file(), undisturbed, "training.batch_size=32")
-    assert done.returncode == 2
-    assert "training.batch_size: stored 64, given 32" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_a_second_driver_is_refused(sweep: Run, space_file: SpaceFile, tmp_path: Path) -> None:
-    with lease(str(tmp_path)):
-        done = sweep(space_file(), tmp_path)
-    assert done.returncode == 2
-    assert "another sweep" in done.stderr
-    assert f"process {os.getpid()}" in done.stderr
-    assert not (tmp_path / "space.yaml").exists()
-
-
+@pytest.mark.slow
 def test_interrupted_driver_ends_cleanly(
     started: Start, space_file: SpaceFile, wait_for_epochs: Wait, tmp_path: Path
 ) -> None:
@@ -168,25 +151,6 @@ def test_interrupted_driver_ends_cleanly(
     assert driver.stderr is not None
     assert "the same command continues" in driver.stderr.read()
     assert len(Store(store).read("epochs")) >= 4
-
-
-def test_a_failed_trial_is_a_result_and_an_exit_code(
-    sweep: Run, space_file: SpaceFile, tmp_path: Path
-) -> None:
-    space = space_file(
-        regimes={"clean": {}},
-        factors={"sparsity": [0.8]},
-        search={"training.lr": {"choice": [0.1, 1e30]}},
-        method="static",
-        confirm={"seeds": 0},
-    )
-    done = sweep(space, tmp_path / "store")
-    assert done.returncode == 3, done.stderr
-    rows = trials(tmp_path / "store").values()
-    failed = [row for row in rows if row["status"] == "failed"]
-    assert {json.loads(row["parameters"])["training.lr"] for row in failed} == {1e30}
-    assert all("training loss" in row["reason"] for row in failed)
-    assert sum(row["status"] == "completed" for row in rows) == 2
 
 
 def trial_workers(leader: int) -> list[int]:
@@ -214,22 +178,3 @@ def test_killed_workers_lose_nothing(
     assert killed
     assert_complete(store)
     assert results(store).items() <= results(undisturbed).items()
-
-
-def test_a_sweep_in_which_every_trial_fails_says_why(
-    sweep: Run, space_file: SpaceFile, tmp_path: Path
-) -> None:
-    space = space_file(
-        regimes={"clean": {}},
-        factors={"sparsity": [0.8]},
-        search={"training.lr": {"choice": [1e30]}},
-        method="static",
-        baseline=None,
-        confirm={"seeds": 0},
-    )
-    done = sweep(space, tmp_path / "store")
-    assert done.returncode == 3, done.stderr
-    assert "1 trial failed, and none was completed:" in done.stderr
-    assert "\n  1 x " in done.stderr
-    assert "try a smaller training.lr" in done.stderr
-    assert done.stdout == ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,9 +10,6 @@ import pyarrow.parquet as pq
 from hsl.errors import DamagedError
 from hsl.filesystems import place
 from hsl.store.checkpoints import content_of
-
-if TYPE_CHECKING:
-    pass
 
 
 def write_table(uri: str, table: pa.Table) -> None:

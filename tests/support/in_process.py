@@ -1,0 +1,99 @@
+"""Sweeps and commands in the process of the test: what Ray Tune does is done here, one step after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import subprocess
+import sys
+import threading
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import ray
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
+
+from hsl.cli import main
+from hsl.driver import sweep
+from hsl.driver.tune import trainable, tuner
+from hsl.driver.tune.trainable import SweepTrial
+from hsl.prepare import workers
+from hsl.prepare.parents import make_here
+from hsl.trial import run as trial_run
+from hsl.trial.log import TrialLog
+
+AT_A_TIME = 2
+Outcome = subprocess.CompletedProcess[str]
+
+
+def tune(searcher: Any, scheduler: Any, callbacks: list[Any], stopper: Any, _: Any) -> None:
+    """What Tune does, with two trials at a time; none is paused."""
+    running: dict[str, Worker] = {}
+    names, finished = map("trial {}".format, count()), False
+    while running or not finished:
+        while len(running) < AT_A_TIME and not finished:
+            name = next(names)
+            answer = searcher.suggest(name)
+            finished = answer == Searcher.FINISHED
+            if not isinstance(answer, dict):
+                break
+            running[name] = begun(answer, name, callbacks)
+        assert running or finished, "the search waits although nothing runs"
+        for name in list(running):
+            own, result = SimpleNamespace(trial_id=name), running[name].step()
+            stops = (
+                stopper(name, result) or scheduler.on_trial_result(None, own, result) == TrialScheduler.STOP
+            )
+            result["done"] = result["done"] or stops
+            for callback in callbacks:
+                callback.on_trial_result(0, [], own, result)
+                callback.on_step_end(0, [])
+            if result["done"]:
+                del running[name]
+                searcher.on_trial_complete(name, result)
+
+
+class Worker(SweepTrial):
+    """A worker that needs no Ray to know where it is."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self._node, self._log, self._is_over = "here", TrialLog(), True
+        self.reset_config(config)
+
+
+def begun(config: dict[str, Any], name: str, callbacks: list[Any]) -> Worker:
+    """A trial that has started."""
+    own = SimpleNamespace(trial_id=name, temporary_state=SimpleNamespace(ray_actor=None))
+    for callback in callbacks:
+        callback.on_trial_start(0, [], own)
+    return Worker(config)
+
+
+def without_ray(patch: pytest.MonkeyPatch, cache: Path) -> None:
+    """From here on sweeps train in this process."""
+    patch.setenv("HSL_CACHE", str(cache))
+    patch.setattr(trial_run, "REPORT_SECONDS", 0.01)
+    patch.setattr("hsl.driver.tune.ray._interrupted", threading.Event())  # of another test's session
+    patch.setattr(ray, "is_initialized", lambda: True)
+    patch.setattr(ray, "cluster_resources", dict)
+    patch.setattr(ray, "nodes", list)
+    patch.setattr(trainable, "watchdog", lambda _: contextlib.nullcontext())  # it would end the tests
+    patch.setattr(tuner, "home", lambda: "here")
+    patch.setattr(sweep, "ray_session", lambda *_: contextlib.nullcontext())
+    patch.setattr(sweep, "slots", lambda *_: AT_A_TIME)
+    patch.setattr(workers, "make_all", lambda tasks, *_: make_here(tasks, "cpu"))
+    patch.setattr(tuner, "run", tune)
+
+
+def command(*arguments: str) -> Outcome:
+    """What ``hsl ARGUMENTS`` says, in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr(sys, "argv", ["hsl", *arguments])
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            main()
+    return Outcome(list(arguments), int(ended.value.code or 0), out.getvalue(), err.getvalue())
