@@ -26,6 +26,7 @@ def test_one_that_nobody_asks_for_comes_at_the_end() -> None:
     with pytest.raises(KeyboardInterrupt), interruptible(), contextlib.suppress(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+    check_interrupted()  # what comes afterwards in this process has not been interrupted
 
 
 def test_without_one_nothing_happens() -> None:

@@ -92,6 +92,7 @@ def test_a_trial_that_crashed_too_often_is_stopped_whichever_queue_it_is_in() ->
     assert queue.stopped == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_workers_that_start_slowly_are_not_given_up_for_trials_that_end_quickly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,7 @@ def rows_of(store: Path) -> list[dict[str, Any]]:
     return rows
 
 
+@pytest.mark.slow
 def test_promotion_pauses_at_rungs_and_ends_every_cell(
     sweep: Run, space: Callable[..., Path], tmp_path: Path
 ) -> None:

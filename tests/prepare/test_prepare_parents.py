@@ -52,16 +52,19 @@ def make(tasks: list[Any], resources: dict[str, float], workers: int) -> set[str
     return {task.target.read_text() for task in tasks}
 
 
+@pytest.mark.slow
 def test_workers_share_the_work(half: dict[str, float], tmp_path: Path) -> None:
     assert len(make([note(tmp_path / str(number)) for number in range(60)], half, 2)) == 2
 
 
+@pytest.mark.slow
 def test_a_worker_for_which_there_is_no_place_holds_nothing_up(
     half: dict[str, float], tmp_path: Path
 ) -> None:
     assert len(make([note(tmp_path / str(number)) for number in range(8)], half, 4)) <= 2
 
 
+@pytest.mark.slow
 def test_what_fails_is_told(half: dict[str, float], tmp_path: Path) -> None:
     tasks = [note(tmp_path / "one"), note(tmp_path / "one")]
     with pytest.raises(HslError, match="one is there already"):

@@ -130,7 +130,7 @@ def test_the_intact_store_answers_everything(
     place=st.integers(0, 9),
     questions=st.lists(st.sampled_from(QUESTIONS), min_size=2, max_size=2, unique=True),
 )
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_one_foreign_value_is_no_traceback(
     intact: Path,
     tmp_path_factory: pytest.TempPathFactory,

@@ -32,7 +32,7 @@ def plan_of(**content: Any) -> Plan:
     return make_plan(make_space({**SPACE, **content}))
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "gp"])
+@pytest.mark.parametrize("sampler", ["tpe", "random", pytest.param("gp", marks=pytest.mark.slow)])
 def test_a_front_of_accuracy_and_sparsity_is_searched(sampler: str) -> None:
     plan = plan_of(sampler=sampler, budget={"configurations_per_cell": 14})
     dense, cell = plan.cells

@@ -6,7 +6,6 @@ import contextlib
 import io
 import subprocess
 import sys
-import threading
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -77,7 +76,6 @@ def without_ray(patch: pytest.MonkeyPatch, cache: Path) -> None:
     """From here on sweeps train in this process."""
     patch.setenv("HSL_CACHE", str(cache))
     patch.setattr(trial_run, "REPORT_SECONDS", 0.01)
-    patch.setattr("hsl.driver.tune.ray._interrupted", threading.Event())  # of another test's session
     patch.setattr(ray, "is_initialized", lambda: True)
     patch.setattr(ray, "cluster_resources", dict)
     patch.setattr(ray, "nodes", list)

@@ -102,7 +102,6 @@ _interrupted = threading.Event()
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
     """SIGTERM, by which schedulers and shells end a driver, flushes the store as Ctrl-C does; neither is ever lost."""
-    _interrupted.clear()
     before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -110,6 +109,7 @@ def interruptible() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        _interrupted.clear()  # a later session of this process has not been interrupted
 
 
 def _interrupt(*_: object) -> None:
