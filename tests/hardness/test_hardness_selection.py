@@ -261,6 +261,17 @@ def test_a_long_tail_keeps_every_class_whatever_the_order(population, percent, p
     assert torch.equal(kept, long_tail(labels[order], ids[order], percent / 100, profile, key=KEY))
 
 
+def test_without_a_key_the_draws_are_those_of_key_0():
+    labels, ids = torch.arange(200) % 2, torch.arange(200) * 3
+    assert torch.equal(long_tail(labels, ids, 0.3), long_tail(labels, ids, 0.3, key=0))
+    assert not torch.equal(long_tail(labels, ids, 0.3), long_tail(labels, ids, 0.3, key=1))
+    kept = [
+        select(torch.rand(200), labels, ids, 0.5, "random", **given) for given in ({}, {"key": 0}, {"key": 1})
+    ]
+    assert torch.equal(kept[0], kept[1])
+    assert not torch.equal(kept[0], kept[2])
+
+
 def test_wrong_long_tails_are_refused():
     labels = torch.tensor([0, 1])
     for imbalance, profile in ((0, "step"), (1.5, "step"), (0.1, "linear")):

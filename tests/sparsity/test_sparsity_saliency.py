@@ -13,7 +13,7 @@ from hsl.sparsity.criteria import CRITERIA, Signals
 from hsl.sparsity.distributions.budget import Budget
 from hsl.sparsity.layers import layer_shapes, prunable_layers
 from hsl.sparsity.network import Network
-from hsl.sparsity.saliency import first_masks, hessian_gradients, ratio_budget
+from hsl.sparsity.saliency import first_masks, hessian_gradients, loss_gradients, ratio_budget
 from hsl.sparsity.schedules import round_progress
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -299,3 +299,14 @@ def test_ratios_travel_in_the_checkpoint(mlp, digits):
     expected = first.state_dict()["densities"]
     assert second.layer_densities() == pytest.approx(expected, abs=1e-9)
     assert math.isclose(sum(expected.values()), sum(second.layer_densities().values()))
+
+
+@pytest.mark.parametrize("gradients", [loss_gradients, hessian_gradients])
+def test_a_layer_on_which_the_loss_does_not_depend_is_named(gradients):
+    class Unused(nn.Sequential):
+        def forward(self, x):
+            return self[0](x)
+
+    network = network_of(Unused(nn.Linear(5, 3), nn.Linear(3, 3)).double(), 0.5)
+    with pytest.raises(MethodError, match="layers 1 have no gradient"):
+        gradients(network, small_loss, {"temperature": 1.0})
