@@ -62,7 +62,6 @@ def within_groups(groups: Iterable[Sequence[tuple[float, float]]]) -> Correlatio
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1, equal values sharing their mean rank: scipy.stats.rankdata, which takes long to import."""
+    """Ranks from 1/2, equal values sharing their mean rank: scipy.stats.rankdata, which takes long to import."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return np.asarray((last - (counts - 1) / 2)[place])
+    return np.asarray((np.cumsum(counts) - counts / 2)[place])

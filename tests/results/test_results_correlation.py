@@ -20,10 +20,14 @@ def interval(rho: float, freedom: int) -> tuple[float, float]:
     return np.tanh(np.arctanh(rho) - width), np.tanh(np.arctanh(rho) + width)
 
 
-def test_one_group_is_spearmans_correlation() -> None:
-    found = within_groups([ROUGH])
+TIED: Group = [(1, 2), (1, 1), (1, 5), (4, 3), (5, 3), (5, 9), (0, 0)]
+
+
+@pytest.mark.parametrize("group", [ROUGH, TIED])
+def test_one_group_is_spearmans_correlation(group: Group) -> None:
+    found = within_groups([group])
     assert found is not None
-    assert found.rho == pytest.approx(stats.spearmanr(*zip(*ROUGH, strict=True)).statistic)
+    assert found.rho == pytest.approx(stats.spearmanr(*zip(*group, strict=True)).statistic)
     assert (found.count, found.freedom) == (7, 4)
     assert (found.low, found.high) == pytest.approx(interval(found.rho, 4))
 

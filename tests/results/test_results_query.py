@@ -6,7 +6,7 @@ import pytest
 from results_rows import cell_row, epoch_row, filled, trial_row
 
 from hsl.errors import HslError, StoreError
-from hsl.results.query import query
+from hsl.results.query import passes_per_second, query
 from hsl.store.columns import TABLES
 from hsl.store.store import Store
 
@@ -128,6 +128,17 @@ def test_only_what_is_read_is_loaded(store, monkeypatch):
 def test_missing_store(tmp_path):
     with pytest.raises(StoreError, match="no result store"):
         query(Store(tmp_path / "none"), "SELECT 1 FROM trials")
+
+
+def test_speed_is_that_of_all_trials_whose_time_is_known(tmp_path):
+    assert passes_per_second(Store(tmp_path / "none")) is None
+    timeless = filled(tmp_path / "timeless", [trial_row(seconds=0.0)], [])
+    assert passes_per_second(timeless) is None
+    rows = [
+        trial_row(seed=seed, passes=passes, seconds=s)
+        for seed, passes, s in ((0, 10, 2.0), (1, 50, 4.0), (2, 7, 0.0))
+    ]
+    assert passes_per_second(filled(tmp_path / "some", rows, [])) == pytest.approx(60 / 6)
 
 
 def test_start_up_imports_nothing_heavy():

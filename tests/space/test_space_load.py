@@ -305,3 +305,10 @@ def test_a_domain_knows_its_size(content: Any, size: float) -> None:
 def test_a_domain_is_exactly_one_thing(content: Any) -> None:
     with pytest.raises(ValueError, match="Domain"):
         Domain(**content)
+
+
+@pytest.mark.parametrize("given", [7, ["median"]])
+def test_a_problem_of_early_stopping_as_a_whole_stands_at_its_key(given: object) -> None:
+    with pytest.raises(SpaceError) as caught:
+        make_space({**yaml.safe_load(TEXT), "early_stopping": given})
+    assert [problem.where for problem in caught.value.problems] == ["early_stopping"]

@@ -149,6 +149,11 @@ CHANGES = [
     ("training.epochs", 20, "training.epochs: stored 10, given 20"),
     ("split", {"seed": 3}, "split.seed: stored 0, given 3"),
     ("regimes.few", {"keep": {"fraction": 0.4}}, "regimes.few.keep.fraction: stored 0.5, given 0.4"),
+    (
+        "regimes.few",
+        {"keep": {"fraction": 0.5}, "label_noise": {"rate": 0.2}},
+        "regimes.few.label_noise: stored null, given {",
+    ),
     ("factors.sparsity", [0.5], "factors.sparsity: stored [0.5, 0.9], now without [0.9]"),
     ("factors.init", ["dense", "sparse"], "factors.init: new, but stored trials have no value of it"),
     ("factors.sparsity", KeyError, "factors.sparsity: stored [0.5, 0.9], now missing"),
