@@ -27,6 +27,10 @@ def _schema_problems(error: ValidationError) -> Iterator[tuple[Location, Problem
             message = "missing, and it has no default"
         elif item["type"] == "too_short":
             message = "empty; give at least one"
+        elif item["type"] in {"model_type", "model_attributes_type", "dict_type"}:
+            known = sorted(kind.model_fields) if kind else _keys_at(location)
+            keys = f"; known: {', '.join(known)}" if known else ""
+            message = f"{item['input']!r}: keys with values are needed{keys}"
         elif not isinstance(item["input"], dict | list | tuple):
             message = f"{item['input']!r}: {message}"
         yield location, Problem(_dotted(location), message)

@@ -312,3 +312,18 @@ def test_a_problem_of_early_stopping_as_a_whole_stands_at_its_key(given: object)
     with pytest.raises(SpaceError) as caught:
         make_space({**yaml.safe_load(TEXT), "early_stopping": given})
     assert [problem.where for problem in caught.value.problems] == ["early_stopping"]
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("budget", "7: keys with values are needed; known: configurations_per_cell, cost, epochs, "),
+        ("regimes", "7: keys with values are needed"),
+    ],
+)
+def test_a_value_in_place_of_keys_is_told_which_keys_there_are(section: str, message: str) -> None:
+    with pytest.raises(SpaceError) as caught:
+        make_space({**yaml.safe_load(TEXT), section: 7})
+    (problem,) = [problem for problem in caught.value.problems if problem.where == section]
+    assert problem.message.startswith(message)
+    assert problem.message.endswith(message) == (section == "regimes")
