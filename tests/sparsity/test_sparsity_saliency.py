@@ -310,3 +310,18 @@ def test_a_layer_on_which_the_loss_does_not_depend_is_named(gradients):
     network = network_of(Unused(nn.Linear(5, 3), nn.Linear(3, 3)).double(), 0.5)
     with pytest.raises(MethodError, match="layers 1 have no gradient"):
         gradients(network, small_loss, {"temperature": 1.0})
+
+
+def test_synflow_is_refused_where_the_first_argument_is_no_tensor():
+    class Pair(nn.Sequential):
+        def forward(self, factor, x):
+            return self[0](factor["by"] * x)
+
+    network = network_of(Pair(nn.Linear(5, 3)).double(), 0.5)
+    with pytest.raises(MethodError, match="first argument is a tensor"):
+        first_masks(
+            network,
+            "synflow",
+            lambda model: model({"by": 2.0}, torch.ones(1, 5).double()).sum(),
+            {"rounds": 2},
+        )
