@@ -20,6 +20,8 @@ Start = Callable[..., "subprocess.Popen[str]"]
 Wait = Callable[[Path, int], None]
 SpaceFile = Callable[..., Path]
 
+pytestmark = pytest.mark.timeout(3600)  # the first of these tests waits for a whole sweep
+
 SEARCH_TRIALS = 2 * 3 + 2 * 3  # two regimes; three dense and three sparse configurations each
 CONFIRM_TRIALS = 4 * 2  # four cells, two seeds
 RESULTS = (
