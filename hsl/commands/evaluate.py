@@ -8,9 +8,10 @@ from typer.core import TyperCommand
 
 from hsl.commands.options import Device, Format, OutFormat, StoreUri
 
+MEASURES = "evaluation.attacks, evaluation.per_class, evaluation.deciles or evaluation.corruptions"
 KEYS = {
-    "--measure": "evaluation.attacks, or per_class, deciles, corruptions",
-    "-m": "evaluation.attacks, or per_class, deciles, corruptions",
+    "--measure": MEASURES,
+    "-m": MEASURES,
     "--checkpoint": "evaluation.checkpoints",
     "--split": "evaluation.splits",
     "--samples": "evaluation.samples",

@@ -82,7 +82,13 @@ def _cached(target: Path, read: Callable[[Path], T], make: Callable[[], None]) -
 
 def _arrays(folder: Path) -> Arrays:
     """The arrays of a folder of the cache, memory-mapped; their values are not looked at."""
+    if not folder.is_dir():
+        raise FileNotFoundError(folder)
+    files = (ABOUT, *(f"{part}.npy" for part in PARTS))
+    missing = [name for name in files if not (folder / name).is_file()]
     with _damage():
+        if missing:
+            raise ValueError(f"no {', '.join(missing)}")
         shape = json.loads((folder / ABOUT).read_text(encoding="utf-8"))["shape"]
         arrays = Arrays(*(np.load(folder / f"{part}.npy", mmap_mode="r") for part in PARTS))
         expected = (tuple(shape), *[(shape[0],)] * 2)

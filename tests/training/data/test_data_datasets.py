@@ -181,12 +181,18 @@ def test_a_damaged_cache_is_made_again(
     assert str(file.parent) in caplog.text
 
 
-def test_a_cache_that_lacks_a_file_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "is_test.npy", "about.json"])
+def test_a_cache_that_lacks_a_file_is_made_again(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv("HSL_CACHE", str(tmp_path))
     load("digits")
-    (file,) = tmp_path.glob("datasets/*/labels.npy")
+    assert caplog.text == "", "a cache that is made for the first time is nothing to tell"
+    (file,) = tmp_path.glob(f"datasets/*/{name}")
     file.unlink()
     assert load("digits").labels.shape == (1797,)
+    assert file.is_file()
+    assert f"{file.parent}: damaged (no {name}); it is made again" in caplog.text
 
 
 def test_the_cache_is_open_to_whoever_may_read_its_folder(
