@@ -21,14 +21,14 @@ def _schema_problems(error: ValidationError) -> Iterator[tuple[Location, Problem
         location, kind = _without_kind(tuple(item["loc"]))
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
-            known = sorted(kind.model_fields) if kind else _keys_at(location[:-1])
+            known = _known_keys(location[:-1], kind)
             message = f"unknown key{close_match(location[-1], known)}; known: {', '.join(known)}"
         elif item["type"] == "missing":
             message = "missing, and it has no default"
         elif item["type"] == "too_short":
             message = "empty; give at least one"
         elif item["type"] in {"model_type", "model_attributes_type", "dict_type"}:
-            known = sorted(kind.model_fields) if kind else _keys_at(location)
+            known = _known_keys(location, kind)
             keys = f"; known: {', '.join(known)}" if known else ""
             message = f"{item['input']!r}: keys with values are needed{keys}"
         elif not isinstance(item["input"], dict | list | tuple):
@@ -43,8 +43,10 @@ def _without_kind(location: Location) -> tuple[Location, type[BaseModel] | None]
     return (location[0], *location[2:]), EARLY_STOPPING.get(str(location[1]))
 
 
-def _keys_at(location: Location) -> list[str]:
-    """Keys that the schema has at `location`."""
+def _known_keys(location: Location, kind: type[BaseModel] | None) -> list[str]:
+    """Keys that the schema has at `location`, or those of the `kind` that is chosen there."""
+    if kind:
+        return sorted(kind.model_fields)
     annotation: Any = SearchSpace
     for part in location:
         annotation = _step(annotation, part)

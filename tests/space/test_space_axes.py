@@ -131,23 +131,23 @@ def test_two_ways_to_write_a_value_make_one_configuration(axis: str, one: Any, o
     assert isinstance(configuration(SPACE, {"training.epochs": 10.0}).training.epochs, int)
 
 
+TUNED: dict[str, Any] = {"against": ["sparsity"]}
+"""What a space that tunes its sparsity has to say beside it."""
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
         ({}, None),
         ({"sparsity": 0.7}, 0.7),
-        ({"sparsity": 0.7, "search": {"sparsity": {"uniform": [0.5, 0.9]}}}, 0.9),
-        ({"search": {"sparsity": {"choice": [0.8, 0.95, 0.5]}}}, 0.95),
+        ({**TUNED, "sparsity": 0.7, "search": {"sparsity": {"uniform": [0.5, 0.9]}}}, 0.9),
+        ({**TUNED, "search": {"sparsity": {"choice": [0.8, 0.95, 0.5]}}}, 0.95),
     ],
 )
 def test_the_usual_sparsity_is_that_of_the_space_or_the_highest_that_it_tunes(
     content: dict[str, Any], expected: float | None
 ) -> None:
-    space = make_space(
-        {"name": "t", "dataset": "digits", "model": "mlp", "against": ["sparsity"], **content}
-        if "search" in content
-        else {"name": "t", "dataset": "digits", "model": "mlp", **content}
-    )
+    space = make_space({"name": "t", "dataset": "digits", "model": "mlp", **content})
     assert usual_sparsity(space) == expected
 
 
