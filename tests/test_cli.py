@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from command_line import command
 from PIL import Image
 
 from hsl import cli
-from hsl.registry import PLUGINS
 from hsl.sparsity import METHODS
 
 ROOT = Path(__file__).parents[1]
@@ -26,18 +26,14 @@ Hsl = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def hsl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Hsl:
-    """Runs one command in this process: exit code, stdout, stderr."""
+def hsl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hsl:
+    """Runs one command in a folder of its own: exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HSL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv(PLUGINS, "on")  # the command line sets it; this takes it back
 
     def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["hsl", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
+        done = command(*arguments)
+        return done.returncode, done.stdout, done.stderr
 
     return run
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from in_process import Outcome, command, without_ray
+from command_line import Outcome, command
+from in_process import without_ray
 
 from hsl.store.rows import markdown
 

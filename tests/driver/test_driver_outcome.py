@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from in_process import Outcome, command, without_ray
+from command_line import Outcome, command
+from in_process import without_ray
 
 from hsl.store.lease import lease
 from hsl.store.store import Store

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import shutil
-import sys
 import traceback
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -14,11 +13,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from command_line import command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from report_stores import ANSWERABLE, answerable_store
 
-from hsl.cli import main
 from hsl.store.columns import TABLES
 
 DOCUMENTS = (
@@ -91,25 +90,18 @@ def corrupted(intact: Path, folder: Path, table: str, column: str, value: object
     return folder
 
 
-def ask(monkeypatch: pytest.MonkeyPatch, folder: Path, question: tuple[str, ...]) -> int:
+def ask(folder: Path, question: tuple[str, ...]) -> int:
     """The exit code of a question; whatever is no error of the user ends the test."""
     names = {"store": folder / "store", "folder": folder}
-    monkeypatch.setattr(sys, "argv", ["hsl", *(part.format(**names) for part in question)])
-    try:
-        main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
+    return command(*(part.format(**names) for part in question)).returncode
 
 
-def ask_everything(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, questions: Iterable[tuple[str, ...]]
-) -> list[str]:
+def ask_everything(folder: Path, questions: Iterable[tuple[str, ...]]) -> list[str]:
     """What went wrong."""
     wrong = []
     for question in questions:
         try:
-            code = ask(monkeypatch, folder, question)
+            code = ask(folder, question)
             if code not in ANSWERED:
                 wrong.append(f"{question}: exit code {code}")
         except Exception:  # noqa: BLE001 (which is what is looked for)
@@ -117,11 +109,9 @@ def ask_everything(
     return wrong
 
 
-def test_the_intact_store_answers_everything(
-    intact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_intact_store_answers_everything(intact: Path, tmp_path: Path) -> None:
     shutil.copytree(intact, tmp_path, dirs_exist_ok=True)
-    codes = {question: ask(monkeypatch, tmp_path, question) for question in QUESTIONS}
+    codes = {question: ask(tmp_path, question) for question in QUESTIONS}
     assert set(codes.values()) == {0}, codes
 
 
@@ -134,24 +124,21 @@ def test_the_intact_store_answers_everything(
 def test_one_foreign_value_is_no_traceback(
     intact: Path,
     tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
     corruption: tuple[str, str, Any],
     place: int,
     questions: list[tuple[str, ...]],
 ) -> None:
     folder = corrupted(intact, tmp_path_factory.mktemp("corrupted"), *corruption, place)
-    assert not ask_everything(monkeypatch, folder, questions)
+    assert not ask_everything(folder, questions)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "column"), [(name, column.name) for name in TABLES for column in TABLES[name]]
 )
-def test_no_foreign_value_is_a_traceback(
-    intact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str, column: str
-) -> None:
+def test_no_foreign_value_is_a_traceback(intact: Path, tmp_path: Path, table: str, column: str) -> None:
     mine = [value for name, other, value in CORRUPTIONS if (name, other) == (table, column)]
     for index, (value, place) in enumerate(itertools.product(mine, (0, 40))):
         folder = corrupted(intact, tmp_path / str(index), table, column, value, place)
-        assert not ask_everything(monkeypatch, folder, (*QUESTIONS, REPORT)), (value, place)
+        assert not ask_everything(folder, (*QUESTIONS, REPORT)), (value, place)
         shutil.rmtree(folder)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from command_line import command
 from results_rows import cell_row, epoch_row, filled, trial_row
 
-from hsl.cli import main
 from hsl.store.store import Store
 
 NASTY = [
@@ -65,15 +63,11 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return store
 
 
-@pytest.fixture
-def hsl(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    def run(*arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["hsl", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        return int(caught.value.code or 0)
-
-    return run
+def answer(*arguments: str) -> str:
+    """What a question that can be answered prints."""
+    done = command(*arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def questions(store: Store, folder: Path) -> list[list[str]]:
@@ -91,12 +85,11 @@ def questions(store: Store, folder: Path) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("format", ["table", "markdown", "json", "csv"])
-def test_hostile_names_are_shown_harmlessly(
-    hostile: Store, hsl: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], format: str
-) -> None:
+def test_hostile_names_are_shown_harmlessly(hostile: Store, tmp_path: Path, format: str) -> None:
     for arguments in questions(hostile, tmp_path):
-        assert hsl(*arguments, "--format", format) == 0, arguments
-        out, err = capsys.readouterr()
+        done = command(*arguments, "--format", format)
+        out, err = done.stdout, done.stderr
+        assert done.returncode == 0, arguments
         assert out
         assert "\x1b" not in err
         if format != "csv":  # which is for programs and has the exact text
@@ -107,16 +100,12 @@ def test_hostile_names_are_shown_harmlessly(
         if format == "markdown":
             assert "<script>" not in out
             assert "](http" not in out
-    assert hsl("best", hostile.uri) == 0
-    assert "[bold red]markup[/bold red]" in capsys.readouterr().out
+    assert "[bold red]markup[/bold red]" in answer("best", hostile.uri)
     assert len(hostile.read("trials")) == len(NASTY) * 6
 
 
-def test_everything_of_a_trial_with_its_evaluations(
-    hostile: Store, hsl: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert hsl("show", hostile.uri, f"{NASTY[0]}set-1") == 0
-    out = capsys.readouterr().out
+def test_everything_of_a_trial_with_its_evaluations(hostile: Store) -> None:
+    out = answer("show", hostile.uri, f"{NASTY[0]}set-1")
     assert f"evaluations.test final {NASTY[0]} {NASTY[0]}" in out
     assert "50.0 % of 3 samples" in out
 
@@ -146,19 +135,17 @@ def test_everything_of_a_trial_with_its_evaluations(
 )
 def test_exit_codes(
     hostile: Store,
-    hsl: Callable[..., int],
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
     arguments: list[str],
     code: int,
     message: str,
 ) -> None:
     given = [part.replace("{store}", hostile.uri).replace("{folder}", str(tmp_path)) for part in arguments]
-    assert hsl(*given) == code
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert message in err
-    assert "Traceback" not in err
+    done = command(*given)
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -174,49 +161,40 @@ def part_of(store: Store, table: str) -> Path:
     return next(Path(store.uri, table).glob("*.parquet"))
 
 
-def test_missing_tables_are_empty(
-    tmp_path: Path, hsl: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_tables_are_empty(tmp_path: Path) -> None:
     store = broken(tmp_path / "store")
     part_of(store, "epochs").unlink()
     part_of(store, "cells").unlink()
-    assert hsl("best", store.uri) == 0
-    assert hsl("claims", store.uri) == 0
-    assert hsl("query", store.uri, "SELECT count(*) AS n FROM epochs", "-f", "csv") == 0
-    assert capsys.readouterr().out.endswith('"n"\n0\n')
+    for question in ("best", "claims"):
+        assert answer(question, store.uri)
+    assert answer("query", store.uri, "SELECT count(*) AS n FROM epochs", "-f", "csv") == '"n"\n0\n'
     part_of(store, "trials").unlink()
-    assert hsl("best", store.uri) == 4
-    assert hsl("claims", store.uri) == 4
+    for question in ("best", "claims"):
+        assert command(question, store.uri).returncode == 4
 
 
-def test_errors_and_warnings_cannot_steer_the_terminal(
-    hostile: Store, hsl: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_errors_and_warnings_cannot_steer_the_terminal(hostile: Store) -> None:
     for arguments in (["show", hostile.uri, "\x1b[2J"], ["best", hostile.uri, "--where", "\x1b[2J"]):
-        assert hsl(*arguments) in (2, 4)
-        assert "\x1b" not in capsys.readouterr().err
+        done = command(*arguments)
+        assert done.returncode in (2, 4)
+        assert "\x1b" not in done.stderr
 
 
 def test_truncated_file_costs_its_rows_and_says_so(
     tmp_path: Path,
-    hsl: Callable[..., int],
-    capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     store = broken(tmp_path / "store")
     store.append("trials", rows_of("other"))
     part = max(Path(store.uri, "trials").glob("*.parquet"), key=lambda file: file.stat().st_mtime_ns)
     part.write_bytes(part.read_bytes()[:-100])
-    assert hsl("query", store.uri, "SELECT count(*) AS n FROM trials", "-f", "csv") == 0
-    assert capsys.readouterr().out == '"n"\n6\n'
+    assert answer("query", store.uri, "SELECT count(*) AS n FROM trials", "-f", "csv") == '"n"\n6\n'
     assert part.name in caplog.text
     assert "left out" in caplog.text
 
 
-@pytest.mark.parametrize("command", ["best", "claims", "show", "compare", "query", "merge"])
-def test_newer_store_is_refused_with_advice(
-    tmp_path: Path, hsl: Callable[..., int], capsys: pytest.CaptureFixture[str], command: str
-) -> None:
+@pytest.mark.parametrize("question", ["best", "claims", "show", "compare", "query", "merge"])
+def test_newer_store_is_refused_with_advice(tmp_path: Path, question: str) -> None:
     store = broken(tmp_path / "store")
     part = part_of(store, "trials")
     rows = pq.read_table(part)
@@ -227,15 +205,16 @@ def test_newer_store_is_refused_with_advice(
         "query": ["SELECT seed FROM trials"],
         "merge": ["--into", str(tmp_path / "new")],
     }
-    assert hsl(command, store.uri, *rest.get(command, [])) == 2
-    assert "newer hsl: schema version 2, and this one reads 1; update hsl" in capsys.readouterr().err
+    done = command(question, store.uri, *rest.get(question, []))
+    assert done.returncode == 2
+    assert "newer hsl: schema version 2, and this one reads 1; update hsl" in done.stderr
 
 
-def test_unknown_columns_are_left_out(tmp_path: Path, hsl: Callable[..., int]) -> None:
+def test_unknown_columns_are_left_out(tmp_path: Path) -> None:
     store = broken(tmp_path / "store")
     part = part_of(store, "trials")
     rows = pq.read_table(part)
     pq.write_table(rows.append_column("DROP TABLE", pa.array([1] * len(rows))), part)
     for arguments in questions(store, tmp_path):
         if arguments[0] != "show":
-            assert hsl(*arguments, "--format", "csv") == 0
+            answer(*arguments, "--format", "csv")

@@ -17,13 +17,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from command_line import command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_stores import NOISE, SEEDS, known_store, place
 from results_rows import cell_row, epoch_row, filled, trial_row
 from scipy import stats
 
-from hsl import cli
 from hsl.errors import ExitCode, NothingMatchedError
 from hsl.results.report import compute, images, parameters, pareto
 from hsl.results.report.charts import DRAWINGS, draw
@@ -523,40 +523,27 @@ def test_images_are_images(tmp_path: Path, report: Report) -> None:
     assert "var(" not in written[2].read_text()
 
 
-def test_command_without_its_extra_names_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_command_without_its_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hsl.commands.report.find_spec", lambda name: None if name == "altair" else object())
-    monkeypatch.setattr(sys, "argv", ["hsl", "report", "anything"])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == ExitCode.USAGE
-    assert "altair; install the extra: pip install 'hsl[report]'" in capsys.readouterr().err
+    done = command("report", "anything")
+    assert done.returncode == ExitCode.USAGE
+    assert "altair; install the extra: pip install 'hsl[report]'" in done.stderr
 
 
-def ended_with(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["hsl", "report", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    return int(ended.value.code or 0)
-
-
-def test_command_refuses_with_a_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_command_refuses_with_a_reason(tmp_path: Path) -> None:
     full, empty = filled(tmp_path / "full", [trial_row()]), Store(tmp_path / "empty")
     empty.append("cells", [cell_row()])
     place(tmp_path / "odd", "trials", {"sequence": [0], "trial_id": ["a"]})
-    assert ended_with(monkeypatch, empty.uri) == ExitCode.NOTHING_MATCHED
-    assert ended_with(monkeypatch, tmp_path / "nowhere") == ExitCode.USAGE
-    assert ended_with(monkeypatch, tmp_path / "odd") == ExitCode.USAGE
-    assert ended_with(monkeypatch, full.uri, "--metric", "robust") == ExitCode.USAGE
-    assert ended_with(monkeypatch, full.uri, "-o", tmp_path) == ExitCode.USAGE
-    messages = capsys.readouterr().err
-    assert all(
-        text in messages
-        for text in ("hsl sweep", "no value", "unknown metric 'robust'", "give another --out")
-    )
+    for code, arguments, message in (
+        (ExitCode.NOTHING_MATCHED, (empty.uri,), "no value"),
+        (ExitCode.USAGE, (tmp_path / "nowhere",), "hsl sweep"),
+        (ExitCode.USAGE, (tmp_path / "odd",), "odd"),
+        (ExitCode.USAGE, (full.uri, "--metric", "robust"), "unknown metric 'robust'"),
+        (ExitCode.USAGE, (full.uri, "-o", tmp_path), "give another --out"),
+    ):
+        done = command("report", *arguments)
+        assert done.returncode == code
+        assert message in done.stderr
 
 
 def test_command_writes_and_loads_neither_torch_nor_ray(tmp_path: Path) -> None:

@@ -1,11 +1,8 @@
-"""Sweeps and commands in the process of the test: what Ray Tune does is done here, one step after the other."""
+"""Sweeps in the process of the test: what Ray Tune does is done here, one step after the other."""
 
 from __future__ import annotations
 
 import contextlib
-import io
-import subprocess
-import sys
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +13,6 @@ import ray
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from hsl.cli import main
 from hsl.driver import sweep
 from hsl.driver.tune import trainable, tuner
 from hsl.driver.tune.trainable import SweepTrial
@@ -26,7 +22,6 @@ from hsl.trial import run as trial_run
 from hsl.trial.log import TrialLog
 
 AT_A_TIME = 2
-Outcome = subprocess.CompletedProcess[str]
 
 
 def tune(searcher: Any, scheduler: Any, callbacks: list[Any], stopper: Any, _: Any) -> None:
@@ -85,13 +80,3 @@ def without_ray(patch: pytest.MonkeyPatch, cache: Path) -> None:
     patch.setattr(sweep, "slots", lambda *_: AT_A_TIME)
     patch.setattr(workers, "make_all", lambda tasks, *_: make_here(tasks, "cpu"))
     patch.setattr(tuner, "run", tune)
-
-
-def command(*arguments: str) -> Outcome:
-    """What ``hsl ARGUMENTS`` says, in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
-        patch.setattr(sys, "argv", ["hsl", *arguments])
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main()
-    return Outcome(list(arguments), int(ended.value.code or 0), out.getvalue(), err.getvalue())
