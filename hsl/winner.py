@@ -18,6 +18,7 @@ from hsl.space.schema import SearchSpace
 from hsl.space.stored import readable, stored_space
 from hsl.store.documents import document
 from hsl.store.files import reported
+from hsl.store.outcomes import Status
 from hsl.store.store import Store
 from hsl.training.configuration import Configuration
 from hsl.training.names import unescaped
@@ -63,7 +64,7 @@ def find_winner(store: Store, cell: str) -> Winner:
         raise StoreError(
             f"configuration {rows[0]['configuration_id']} cannot be read by this version: {error}"
         ) from error
-    confirmed = [row for row in rows if row["stage"] == "confirm" and row["status"] == "completed"]
+    confirmed = [row for row in rows if row["stage"] == "confirm" and row["status"] == Status.COMPLETED]
     ranked = sorted(
         (row for row in confirmed if row["objective"] is not None), key=lambda row: -row["objective"]
     )

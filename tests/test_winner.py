@@ -12,14 +12,16 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from hsl.driver.events import Ended
 from hsl.driver.ledger import trial_row
 from hsl.errors import NothingMatchedError, StoreError
-from hsl.planning.job import Job
+from hsl.planning.job import Identity, Inputs, Job
 from hsl.planning.plan import make_plan, parent_of
 from hsl.space.axes import configuration
 from hsl.space.load import make_space
 from hsl.space.schema import SearchSpace
 from hsl.space.stored import space_text
+from hsl.store.outcomes import Status
 from hsl.store.store import Store
 from hsl.training import checkpoint
 from hsl.training.configuration import Configuration
@@ -56,7 +58,7 @@ def made(space: SearchSpace, name: str) -> Configuration:
 
 def row(space: SearchSpace, name: str, stage: Any, seed: int, objective: float) -> dict[str, Any]:
     chosen = made(space, name)
-    job = Job(
+    own = Identity(
         trial_id=chosen.trial_id(seed),
         configuration=chosen,
         seed=seed,
@@ -64,11 +66,11 @@ def row(space: SearchSpace, name: str, stage: Any, seed: int, objective: float) 
         regime=name.partition("/")[0],
         stage=stage,
         parameters=CHOSEN[name],
-        checkpoint="unused",
     )
+    job = Job(identity=own, inputs=Inputs(checkpoint="unused"))
     values = {"objective": objective, "test_clean_accuracy": 0.7, "layer_densities": {"1": 0.5}}
     numbers = {"sequence": seed, "exempt": False, "attempts": 1}
-    return trial_row(job, values, "completed", None) | numbers
+    return trial_row(job, Ended(Status.COMPLETED, summary=values)) | numbers
 
 
 def network_of(seed: int) -> dict[str, torch.Tensor]:

@@ -14,6 +14,7 @@ from hsl.search.dominance import ranked
 from hsl.space.schema import SearchSpace
 from hsl.space.sections import COST_COLUMNS, DIRECTIONS, Confirm
 from hsl.store.documents import mapping
+from hsl.store.outcomes import Status
 from hsl.training.configuration import Configuration
 
 Row = Mapping[str, Any]
@@ -28,7 +29,7 @@ def winners(rows: Iterable[Row], cell: str, top: int, against: Sequence[str] = (
         top: How many, at most.
         against: Further objectives: the first front comes first, in it the objective decides.
     """
-    finished = [row for row in rows if row["cell"] == cell and row["status"] == "completed"]
+    finished = [row for row in rows if row["cell"] == cell and row["status"] == Status.COMPLETED]
     whole = [row for row in finished if None not in _objectives(row, against)]
     whole.sort(key=lambda row: row["configuration_id"])
     order = ranked([tuple(_signed(row, against)) for row in whole])
@@ -161,7 +162,7 @@ def _reference(
 def _by_candidate(confirmed: Iterable[Row]) -> dict[tuple[str, str], dict[int, float | None]]:
     found: dict[tuple[str, str], dict[int, float | None]] = {}
     for row in confirmed:
-        value = row["objective"] if row["status"] == "completed" else None
+        value = row["objective"] if row["status"] == Status.COMPLETED else None
         found.setdefault((row["cell"], row["configuration_id"]), {})[row["seed"]] = value
     return found
 

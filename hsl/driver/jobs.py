@@ -2,9 +2,9 @@
 
 from typing import Any, Literal
 
-from hsl.planning.job import Job
+from hsl.planning.job import Identity, Inputs, Job, Reporting
 from hsl.planning.plan import Cell, Plan, objective_of, regime_of
-from hsl.prepare.inputs import Inputs
+from hsl.prepare.inputs import Prerequisites
 from hsl.stopping.settings import Kind
 from hsl.store.layout import Library
 from hsl.training.configuration import Configuration
@@ -18,12 +18,12 @@ class Jobs:
         library: Where parents, scores and checkpoints lie.
 
     Attributes:
-        inputs: The parents and scores that they need.
+        prerequisites: The parents and scores that they need, and where these are stored.
     """
 
     def __init__(self, plan: Plan, library: Library) -> None:
         self._space = plan.space
-        self.inputs = Inputs(plan, library)
+        self.prerequisites = Prerequisites(plan, library)
         self._library = library
         stopping = plan.space.early_stopping or Kind()
         self._milestones = stopping.milestones(plan.space.training.epochs)
@@ -36,12 +36,12 @@ class Jobs:
         configuration: Configuration,
         seed: int,
         parameters: dict[str, Any],
+        proposal: int | None = None,
+        proposed_by: str | None = None,
     ) -> Job:
-        """The job that trains `configuration` with `seed` for a cell."""
-        trial_id = configuration.trial_id(seed)
-        evaluation = self._space.evaluation if stage in self._space.evaluation.stages else None
-        return Job(
-            trial_id=trial_id,
+        """The job that trains `configuration` with `seed` for a cell; the rest is as in `Identity`."""
+        identity = Identity(
+            trial_id=configuration.trial_id(seed),
             configuration=configuration,
             seed=seed,
             cell=cell.name,
@@ -49,15 +49,30 @@ class Jobs:
             stage=stage,
             baseline=cell.baseline,
             parameters=parameters,
-            parent=self.inputs.parent(configuration, seed),
-            scores=self.inputs.scores(configuration),
-            evaluation=evaluation,
-            deciles=self.inputs.deciles(configuration) if evaluation else None,
-            checkpoint=self._library.checkpoint(trial_id),
-            log=self._library.log(trial_id),
-            milestones=self._milestones if stage == "search" else (),
+            proposal=proposal,
+            proposed_by=proposed_by,
+        )
+        reporting = self._reporting(identity, objective_of(cell, self._space))
+        inputs = self._inputs(identity, with_deciles=reporting.evaluation is not None)
+        return Job(identity=identity, inputs=inputs, reporting=reporting)
+
+    def _reporting(self, identity: Identity, objective: str) -> Reporting:
+        space, is_search = self._space, identity.stage == "search"
+        return Reporting(
+            objective=objective,
+            milestones=self._milestones if is_search else (),
             progress=self._progress,
-            can_pause=self._can_pause and stage == "search",
-            objective=objective_of(cell, self._space),
-            timeout=self._space.trial_timeout,
+            can_pause=self._can_pause and is_search,
+            evaluation=space.evaluation if identity.stage in space.evaluation.stages else None,
+            log=self._library.log(identity.trial_id),
+            timeout=space.trial_timeout,
+        )
+
+    def _inputs(self, identity: Identity, with_deciles: bool) -> Inputs:
+        configuration = identity.configuration
+        return Inputs(
+            checkpoint=self._library.checkpoint(identity.trial_id),
+            parent=self.prerequisites.parent(configuration, identity.seed),
+            scores=self.prerequisites.scores(configuration),
+            deciles=self.prerequisites.deciles(configuration) if with_deciles else None,
         )

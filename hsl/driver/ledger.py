@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from hsl.driver.events import Ended
 from hsl.driver.watch.progress import Tally
 from hsl.errors import LeaseError, StoreError
-from hsl.planning.job import NOT_PROMOTED, Job
+from hsl.planning.job import Job
 from hsl.planning.plan import Cell, regime_of
 from hsl.planning.sampling import record, sampler_of
 from hsl.provenance import provenance
@@ -68,42 +69,38 @@ class Ledger:
         self._forget = forget
         self._check_lease = check_lease
         self._ended: list[Job] = []
-        self._attempts: dict[str, int] = {}
         self._waiting = self._flushes = 0
         self._began = self._flushed = time.monotonic()
         self._outage: float | None = None
         self.tally = tally
 
-    def start(self, job: Job) -> None:
-        """A trial starts, or starts again after it lost its worker."""
-        self._attempts[job.trial_id] = self._attempts.get(job.trial_id, 0) + 1
-        self.tally.start(job)
+    def start(self, job: Job, was_paused: bool = False) -> None:
+        """A trial starts, or continues from the rung where it was paused."""
+        self.tally.start(job.identity.cell, was_paused)
 
-    def epochs(self, job: Job, rows: Iterable[Mapping[str, Any]]) -> None:
-        """A trial has trained some epochs."""
-        for row in rows:
-            self._add("epochs", {"trial_id": job.trial_id, "cell": job.cell, **row})
+    def report(
+        self, job: Job, epochs: Iterable[Mapping[str, Any]], evaluations: Iterable[Mapping[str, Any]] = ()
+    ) -> None:
+        """A trial has trained some epochs, or its network was evaluated."""
+        own = {"trial_id": job.trial_id, "cell": job.identity.cell}
+        for row in epochs:
+            self._add("epochs", {**own, **row})
+        for row in evaluations:
+            self._writer.add("evaluations", {**own, **row})
         self.flush_if_due()
 
-    def evaluations(self, job: Job, rows: Iterable[Mapping[str, Any]]) -> None:
-        """The network of a trial was measured."""
-        for row in rows:
-            self._writer.add("evaluations", {"trial_id": job.trial_id, "cell": job.cell, **row})
-
-    def end(self, job: Job, summary: Mapping[str, Any], status: str, reason: str | None) -> None:
-        """A trial has ended, as ``completed``, ``stopped`` or ``failed``."""
-        row = trial_row(job, summary, status, reason)
-        row["exempt"] = job.stage == "search" and self._is_exempt(job.trial_id)
-        row["attempts"] = self._attempts.pop(job.trial_id, 1)
-        self._add("trials", row)
-        if reason != NOT_PROMOTED:
+    def end(self, job: Job, ended: Ended) -> None:
+        """A trial has ended, or was paused."""
+        exempt = job.identity.stage == "search" and self._is_exempt(job.trial_id)
+        self._add("trials", trial_row(job, ended) | {"exempt": exempt})
+        if not ended.is_paused:
             self._ended.append(job)
-        self.tally.end(job, status, summary.get("objective"), waits=reason == NOT_PROMOTED)
+        self.tally.end(job.identity.cell, ended.status, ended.summary.get("objective"))
         self.flush_if_due()
 
     def halt(self, job: Job) -> None:
         """A trial has left its worker without an end: it goes on in a later run."""
-        self.tally.halt(job)
+        self.tally.halt(job.identity.cell)
 
     def _add(self, table: str, row: Mapping[str, Any]) -> None:
         self._writer.add(table, {"sequence": self._sequence, **row})
@@ -204,34 +201,36 @@ def cell_row(cell: Cell, space: SearchSpace) -> dict[str, Any]:
     }
 
 
-def trial_row(job: Job, summary: Mapping[str, Any], status: str, reason: str | None) -> dict[str, Any]:
+def trial_row(job: Job, ended: Ended) -> dict[str, Any]:
     """The row of a trial, without what only the ledger knows."""
-    configuration = job.configuration
+    own, configuration = job.identity, job.identity.configuration
     now = datetime.now(UTC)
     return {
         "epochs": 0,
         "seconds": 0.0,
         "passes": 0.0,
         "started_at": now,
-        **summary,
-        "trial_id": job.trial_id,
+        **ended.summary,
+        **ended.history.model_dump(),
+        "trial_id": own.trial_id,
         "configuration_id": configuration.id,
-        "cell": job.cell,
-        "stage": job.stage,
-        "seed": job.seed,
+        "cell": own.cell,
+        "stage": own.stage,
+        "seed": own.seed,
         "dataset": configuration.dataset,
         "model": configuration.model.name,
-        "regime": job.regime,
+        "regime": own.regime,
         "method": configuration.method,
         "distribution": configuration.distribution,
         "sparsity": configuration.sparsity,
-        "parameters": job.parameters,
-        "objective_metric": job.objective,
-        "proposal": job.proposal,
-        "proposed_by": job.proposed_by,
+        "parameters": own.parameters,
+        "objective_metric": job.reporting.objective,
+        "proposal": own.proposal,
+        "proposed_by": own.proposed_by,
         "configuration": configuration.model_dump(mode="json", exclude_defaults=True),
-        "status": status,
-        "reason": reason,
+        "status": ended.status,
+        "reason": ended.reason,
+        "attempts": ended.attempts,
         "budget_epochs": configuration.training.epochs,
         "ended_at": now,
         "provenance": provenance(),

@@ -12,12 +12,13 @@ from pydantic import ValidationError
 
 from hsl.driver.session import halted_jobs
 from hsl.driver.under_way import checkpointed
-from hsl.planning.job import NOT_PROMOTED, Job
+from hsl.planning.job import History, Identity, Inputs, Job
 from hsl.search.study import CellStudy, Outcome
 from hsl.space.sections import COST_COLUMNS
 from hsl.stopping.rule import Judge
 from hsl.store.documents import mapping
 from hsl.store.layout import Library
+from hsl.store.outcomes import Status, is_paused
 from hsl.store.store import Store
 from hsl.training.configuration import Configuration
 
@@ -44,6 +45,10 @@ class Past:
         """Ids of ended trials."""
         return {row["trial_id"] for row in self.trials}
 
+    def identities(self, stage: str) -> list[Identity]:
+        """Trials of one stage that are under way."""
+        return [job.identity for job in self.under_way if job.identity.stage == stage]
+
     def stage(self, stage: str) -> list[dict[str, Any]]:
         """Ended trials of one stage."""
         return [row for row in self.trials if row["stage"] == stage]
@@ -66,21 +71,20 @@ def _each_once(found: Iterable[Job]) -> list[Job]:
     jobs: dict[str, Job] = {}
     for job in found:
         before = jobs.get(job.trial_id, job)
-        jobs[job.trial_id] = with_losses_of(job, before)
+        jobs[job.trial_id] = with_history_of(job, before)
     return list(jobs.values())
 
 
-def with_losses_of(job: Job, other: Job | None) -> Job:
+def with_history_of(job: Job, other: Job | None) -> Job:
     """A job, with the losses of another record of it where these are more."""
     if other is None:
         return job
-    names = ("losses", "repeated_epochs")
-    return job.model_copy(update={name: max(getattr(job, name), getattr(other, name)) for name in names})
+    return job.model_copy(update={"history": job.history.with_most_of(other.history)})
 
 
 def with_failed_again(past: Past, stage: str, library: Library) -> Past:
     """The past as if the failed trials of a stage had not ended yet."""
-    failed = [row for row in past.stage(stage) if row["status"] == "failed"]
+    failed = [row for row in past.stage(stage) if row["status"] == Status.FAILED]
     ids = {row["trial_id"] for row in failed}
     trials = [row for row in past.trials if row["trial_id"] not in ids]
     return replace(
@@ -90,17 +94,15 @@ def with_failed_again(past: Past, stage: str, library: Library) -> Past:
 
 def job_of(row: Row, library: Library) -> Job:
     """What a trial was, by its row; what the plan says of it is added when it is made anew."""
-    return Job(
+    names = ("trial_id", "seed", "cell", "regime", "stage", "proposal", "proposed_by")
+    identity = Identity(
         configuration=Configuration.model_validate_json(row["configuration"]),
         parameters=mapping(row, "trials", "parameters"),
-        checkpoint=library.checkpoint(row["trial_id"]),
-        losses=row.get("losses") or 0,
-        repeated_epochs=row.get("repeated_epochs") or 0,
-        **{
-            name: row[name]
-            for name in ("trial_id", "seed", "cell", "regime", "stage", "proposal", "proposed_by")
-        },
+        **{name: row[name] for name in names},
     )
+    history = History(losses=row.get("losses") or 0, repeated_epochs=row.get("repeated_epochs") or 0)
+    inputs = Inputs(checkpoint=library.checkpoint(row["trial_id"]))
+    return Job(identity=identity, inputs=inputs, history=history)
 
 
 def _halted(store: Store) -> Iterator[Job]:
@@ -121,9 +123,8 @@ def teach(studies: Iterable[CellStudy], past: Past) -> None:
         for row in past.stage("search")
     ]
     running = [
-        (job.proposal, job.cell, job.parameters, job.configuration.id, None)
-        for job in past.under_way
-        if job.stage == "search"
+        (own.proposal, own.cell, own.parameters, own.configuration.id, None)
+        for own in past.identities("search")
     ]
     known = [*ended, *running]
     for number, cell, values, configuration_id, row in sorted(known, key=lambda item: _order(item[0])):
@@ -135,11 +136,13 @@ def teach(studies: Iterable[CellStudy], past: Past) -> None:
 
 def _tell(study: CellStudy, row: Row) -> None:
     """How the trial of a row ended; one that waits at a rung may still go on."""
-    if row["reason"] == NOT_PROMOTED:
+    if is_paused(row):
         study.pause(row["configuration_id"])
         return
     against = {name: row.get(column) for name, column in COST_COLUMNS.items()}
-    study.tell(row["configuration_id"], Outcome(row["status"], row["epochs"], row["objective"], against))
+    study.tell(
+        row["configuration_id"], Outcome(Status(row["status"]), row["epochs"], row["objective"], against)
+    )
 
 
 def _order(number: int | None) -> float:
@@ -155,13 +158,13 @@ def refill(judge: Judge, past: Past, objectives: Mapping[str, str]) -> None:
         objectives: Name of the metric that is maximised, by cell; of other cells nothing is entered.
     """
     searched = [row for row in past.stage("search") if row["cell"] in objectives]
-    ends = [row for row in searched if row["status"] != "stopped"]
+    ends = [row for row in searched if row["status"] != Status.STOPPED]
     known = {row["trial_id"] for row in searched}
-    known |= {job.trial_id for job in past.under_way if job.stage == "search" and job.cell in objectives}
+    known |= {own.trial_id for own in past.identities("search") if own.cell in objectives}
     names = ["sequence", "trial_id", "cell", "epoch", "epochs_at_target", *sorted(set(objectives.values()))]
     epochs = [row for row in past.epochs.select(names).to_pylist() if row["trial_id"] in known]
     for row in sorted([*epochs, *ends], key=lambda row: row["sequence"]):
         if "status" in row:
-            judge.end(row["cell"], row["trial_id"], failed=row["status"] == "failed")
+            judge.end(row["cell"], row["trial_id"], failed=row["status"] == Status.FAILED)
         else:
             judge.report(row["cell"], row["trial_id"], row, objectives[row["cell"]])

@@ -6,19 +6,17 @@ from dataclasses import dataclass
 
 from hsl.driver.confirm import confirm_jobs
 from hsl.driver.jobs import Jobs
-from hsl.driver.resume import Past, job_of, read_past, refill, teach, with_failed_again, with_losses_of
+from hsl.driver.resume import Past, job_of, read_past, refill, teach, with_failed_again, with_history_of
 from hsl.driver.watch.optuna import Mirror
-from hsl.planning.job import NOT_PROMOTED, Job
+from hsl.planning.job import Job
 from hsl.planning.plan import Plan, objective_of
 from hsl.search.study import CellStudy
 from hsl.stopping.kinds import make_judge
 from hsl.stopping.pauses import Pauses
 from hsl.stopping.rule import Judge
 from hsl.store.layout import Library
+from hsl.store.outcomes import is_paused
 from hsl.store.store import Store
-
-KEPT = ("proposal", "proposed_by", "losses", "repeated_epochs")
-"""What a job that goes on keeps of its own."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,8 @@ class Stage:
     @property
     def is_done(self) -> bool:
         """Whether nothing is left to train."""
-        return not self.queue and all(study.is_finished for study in self.studies)
+        is_searched = all(study.is_finished for study in self.studies)
+        return is_searched and not self.queue and not self.pauses.has_promoted
 
 
 class Stages:
@@ -89,8 +88,7 @@ class Stages:
         pauses, queue = Pauses(judge, self._paused(past)), self._continued(past)
         if not queue and all(study.is_finished for study in studies):
             # What a killed driver had still to promote.
-            promoted = pauses.take({study.cell.name: False for study in studies})
-            queue = [promoted] if promoted else []
+            pauses.promote({study.cell.name: False for study in studies})
         planned = {cell.name: cell.configurations for cell in self._plan.cells}
         return Stage("search", planned, past, queue, studies, pauses)
 
@@ -103,26 +101,30 @@ class Stages:
 
     def _paused(self, past: Past) -> dict[str, Job]:
         """Jobs that wait at a rung."""
-        rows = (row for row in past.stage("search") if row["reason"] == NOT_PROMOTED)
+        rows = (row for row in past.stage("search") if is_paused(row))
         waiting = (job_of(row, self._library) for row in rows if row["cell"] in self._cells)
         return {job.trial_id: self._again(job) for job in waiting}
 
     def _continued(self, past: Past) -> list[Job]:
         """Jobs of the search that were under way."""
         return [
-            self._again(job) for job in past.under_way if job.stage == "search" and job.cell in self._cells
+            self._again(job)
+            for job in past.under_way
+            if job.identity.stage == "search" and job.identity.cell in self._cells
         ]
 
     def _again(self, job: Job) -> Job:
         """A job of the search that goes on, made anew: the store may have moved, the rungs may differ."""
-        cell = self._cells[job.cell]
-        made = self._jobs.make(cell, "search", job.configuration, job.seed, job.parameters)
-        return made.model_copy(update={name: getattr(job, name) for name in KEPT})
+        own, cell = job.identity, self._cells[job.identity.cell]
+        made = self._jobs.make(
+            cell, "search", own.configuration, own.seed, own.parameters, own.proposal, own.proposed_by
+        )
+        return made.model_copy(update={"history": job.history})
 
     def confirm(self) -> Stage:
         """The best configurations of every cell with fresh seeds."""
         past = self._past("confirm")
         jobs = confirm_jobs(self._plan, past.stage("search"), self._jobs, past.stage("confirm"))
         ended, begun = past.ended(), {job.trial_id: job for job in past.under_way}
-        queue = [with_losses_of(job, begun.get(job.trial_id)) for job in jobs if job.trial_id not in ended]
-        return Stage("confirm", Counter(job.cell for job in jobs), past, queue, [], Pauses(Judge()))
+        queue = [with_history_of(job, begun.get(job.trial_id)) for job in jobs if job.trial_id not in ended]
+        return Stage("confirm", Counter(job.identity.cell for job in jobs), past, queue, [], Pauses(Judge()))

@@ -16,11 +16,14 @@ from rich.console import Console
 
 from hsl.cluster.fleet import Fleet
 from hsl.driver import ledger
+from hsl.driver.events import Ended
 from hsl.driver.garbage import collect_garbage
-from hsl.driver.interruptions import MemoryLosses
+from hsl.driver.interruptions import OutOfMemory
 from hsl.driver.jobs import Jobs
 from hsl.driver.session import Session
 from hsl.driver.stages import Stage, Stages
+from hsl.driver.supply import Supply
+from hsl.driver.survey import set_price
 from hsl.driver.tune.ray import check_interrupted, is_connected, on_fleet, ray_session, slots
 from hsl.driver.tune.trackers import check_trackers
 from hsl.driver.watch.optuna import Mirror
@@ -44,10 +47,11 @@ from hsl.store import checkpoints
 from hsl.store.files import reported
 from hsl.store.layout import CHECKPOINTS, Library
 from hsl.store.lease import lease
+from hsl.store.outcomes import Status
 from hsl.store.store import Store
 
 if TYPE_CHECKING:
-    from hsl.driver.tune.searcher import CellSearcher
+    from hsl.driver.tune.tuner import Tuning
 
 MAX_DRIVER_FAILURES = 3
 """How often in a row, without a trial ended, the driver starts again from the store after Ray's controller failed."""
@@ -118,7 +122,8 @@ class Sweep:
         self._left: str | None = None
         self._warned: set[str] = set()
         self._check_lease: Callable[[], None] = lambda: None
-        self._memory = MemoryLosses()
+        self._out_of_memory = OutOfMemory()
+        self._tuning: Tuning | None = None
 
     def run(self) -> SweepReport:
         """Train what the store lacks.
@@ -143,8 +148,8 @@ class Sweep:
 
     def _report(self) -> SweepReport:
         rows = self.store.read("trials", ["status", "reason"]).to_pylist()
-        completed = sum(row["status"] == "completed" for row in rows)
-        reasons = Counter(in_one_line(row["reason"] or "") for row in rows if row["status"] == "failed")
+        completed = sum(row["status"] == Status.COMPLETED for row in rows)
+        reasons = Counter(in_one_line(row["reason"] or "") for row in rows if row["status"] == Status.FAILED)
         return SweepReport(
             self._trained, self._failed, self._left, len(rows), completed, dict(reasons.most_common())
         )
@@ -193,16 +198,19 @@ class Sweep:
 
     def _is_out_of_memory(self, error: BaseException, make: Callable[[], Stage]) -> bool:
         """Whether trials that took all memory ended the controller; one that does so again and again has failed."""
-        taken = self._memory.taken(error)
-        for job in taken:
+        running, self._tuning = self._tuning.running.values() if self._tuning else (), None
+        found = self._out_of_memory.caused(error, running)
+        for job in found:
             self._say(f"trial {job.trial_id} took all the memory of its machine; going on from the store")
-            if self._memory.gives_up(job):
-                book = self._ledger(make())
-                for _ in range(self._memory.attempts(job)):
-                    book.start(job)
-                book.end(job, {}, "failed", out_of_memory("Ray ended its worker each time it was tried"))
-                book.close()
-        return bool(taken)
+            if self._out_of_memory.gives_up(job):
+                self._give_up(job, self._ledger(make()))
+        return bool(found)
+
+    def _give_up(self, job: Job, book: ledger.Ledger) -> None:
+        reason = out_of_memory("Ray ended its worker each time it was tried")
+        book.start(job)
+        book.end(job, Ended(Status.FAILED, reason, attempts=self._out_of_memory.attempts(job)))
+        book.close()
 
     def _ledger(self, stage: Stage) -> ledger.Ledger:
         tally = tally_of(stage.name, stage.planned, stage.past.stage(stage.name))
@@ -212,7 +220,7 @@ class Sweep:
         )
 
     def _run(self, stage: Stage, stack: contextlib.ExitStack, session: Session) -> None:
-        self._failed = sum(row["status"] == "failed" for row in stage.past.trials)
+        self._failed = sum(row["status"] == Status.FAILED for row in stage.past.trials)
         if stage.is_done:
             return
         if not session.account.exceeded():
@@ -223,7 +231,7 @@ class Sweep:
             self._left = f"{session.account.in_words()}; {stage.name} has {left} trials left{later}"
 
     def _make(self, stage: Stage, session: Session) -> None:
-        needed = self.jobs.inputs.of_search() if stage.studies else self._needs_of(stage.queue)
+        needed = self.jobs.prerequisites.of_search() if stage.studies else self._needs_of(stage.queue)
         resources, account = self._there.resources, session.account
         prepare(needed, resources, lambda: slots(resources), self._say, session.tick, account.count)
         self._try_selections()
@@ -247,7 +255,8 @@ class Sweep:
         self._warned |= set(found)
 
     def _needs_of(self, queue: list[Job]) -> list[Task]:
-        return [task for job in queue for task in self.jobs.inputs.of(job.configuration, job.seed, job.stage)]
+        trials, needed = [job.identity for job in queue], self.jobs.prerequisites
+        return [task for one in trials for task in needed.of(one.configuration, one.seed, one.stage)]
 
     def _connect(self, stack: contextlib.ExitStack, session: Session) -> None:
         if not is_connected():
@@ -255,19 +264,17 @@ class Sweep:
             session.machines.alive = {}
         import ray  # noqa: PLC0415  after its settings
 
-        from hsl.driver.tune.surveyor import set_price  # noqa: PLC0415  imports ray
-
         session.machines.look(ray.nodes())
         set_price(session, self._there, strict=True)
 
     def _train(self, stage: Stage, session: Session) -> None:
         from hsl.driver.tune.tuner import Tuning  # noqa: PLC0415  imports ray
 
-        book, searcher = self._ledger(stage), self._searcher(stage, session)
+        book = self._ledger(stage)
         ended, failed = book.tally.ended, book.tally.failed
-        tuning = Tuning(self._there, self._console, self._memory, self._trackers, self.library.root)
+        self._tuning = Tuning(self._there, self._console, self._trackers, self.library.root)
         try:
-            tuning.train(searcher, stage.pauses, book, session)
+            self._tuning.train(self._supply(stage, session), book, session)
         finally:
             self._trained += book.tally.ended - ended
             self._failed += book.tally.failed - failed
@@ -275,10 +282,8 @@ class Sweep:
             for job in stage.pauses.left():
                 self._forget(job)
 
-    def _searcher(self, stage: Stage, session: Session) -> CellSearcher:
-        from hsl.driver.tune.searcher import CellSearcher  # noqa: PLC0415  imports ray
-
-        return CellSearcher(
+    def _supply(self, stage: Stage, session: Session) -> Supply:
+        return Supply(
             stage.queue,
             Turns(self.plan, stage.studies),
             self._proposed,
@@ -289,16 +294,17 @@ class Sweep:
 
     def _proposed(self, study: CellStudy, proposal: Proposal) -> Job:
         configuration, seed = proposal.configuration, self.space.seed
-        job = self.jobs.make(study.cell, "search", configuration, seed, proposal.values)
-        return job.model_copy(update={"proposal": proposal.number, "proposed_by": proposal.source})
+        return self.jobs.make(
+            study.cell, "search", configuration, seed, proposal.values, proposal.number, proposal.source
+        )
 
     def _forget(self, job: Job) -> None:
         """A search trial needs no checkpoint once it is recorded; confirmed networks are kept."""
         with reported(f"{self.store.uri}/{CHECKPOINTS}: cannot be tidied up"):
-            if job.stage == "search":
-                checkpoints.remove(job.checkpoint)
+            if job.identity.stage == "search":
+                checkpoints.remove(job.inputs.checkpoint)
             else:
-                checkpoints.remove_previous(job.checkpoint)
+                checkpoints.remove_previous(job.inputs.checkpoint)
 
     def _say(self, line: str) -> None:
         self._console.print(redact_known(line), highlight=False, markup=False, soft_wrap=True)

@@ -9,7 +9,7 @@ from hsl.store.layout import Library
 from hsl.training.configuration import Configuration
 
 
-class Inputs:
+class Prerequisites:
     """Parents and scores that the configurations of one plan need, with their addresses in one store.
 
     Args:

@@ -15,6 +15,7 @@ import yaml
 from hsl.errors import StoreError
 from hsl.results.correlation import LEAST_FREEDOM, Correlation, within_groups
 from hsl.results.stats import wilson_interval
+from hsl.store.outcomes import Status
 from hsl.store.store import Store
 
 SCHEMA = pa.schema(
@@ -129,8 +130,8 @@ def _entries(store: Store) -> dict[tuple[int, int], list[Entry]]:
 
 
 def _entry(row: Mapping[str, Any], trial: Mapping[str, Any], value: float) -> Entry:
-    final = trial["objective"] if trial["status"] == "completed" else None
-    stopped = trial["status"] == "stopped" and trial["epochs"] == row["epoch"]
+    final = trial["objective"] if trial["status"] == Status.COMPLETED else None
+    stopped = trial["status"] == Status.STOPPED and trial["epochs"] == row["epoch"]
     return Entry(row["cell"], value, row["cutoff"], final, trial["exempt"], stopped)
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from hsl.store.documents import mapping
+from hsl.store.outcomes import Status
 
 SCOPE = ("dataset", "model", "regime")
 """Columns of trials in which a network and its dense counterpart agree."""
@@ -153,7 +154,7 @@ def _described(cells: pa.Table, trials: pa.Table) -> list[_Cell]:
         baseline = planned[name]["baseline"] if name in planned else row["method"] == "dense"
         cell = known.setdefault((name, baseline), _Cell(name, baseline))
         cell.scopes.add(tuple(row[column] for column in SCOPE))
-        cell.completed |= row["status"] == "completed"
+        cell.completed |= row["status"] == Status.COMPLETED
     for cell in known.values():
         if not cell.scopes:
             cell.scopes.add((None, None, planned[cell.name]["regime"]))

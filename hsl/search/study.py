@@ -21,6 +21,7 @@ from hsl.space.domain import LARGEST_GRID
 from hsl.space.samplers import CmaEs, Random, Sampler
 from hsl.space.schema import SearchSpace
 from hsl.space.sections import DIRECTIONS
+from hsl.store.outcomes import Status
 from hsl.training.configuration import Configuration, digest
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -38,13 +39,13 @@ class Outcome:
     """How a trial ended, as a study is told.
 
     Attributes:
-        status: ``completed``, ``stopped`` or ``failed``.
+        status: Completed, stopped or failed.
         epochs: Epochs trained.
         objective: Last value of the objective; None if there is none.
         against: The further objectives of the space by name; empty where there are none.
     """
 
-    status: str
+    status: Status
     epochs: int
     objective: float | None
     against: Mapping[str, float | None] = field(default_factory=dict)
@@ -173,7 +174,7 @@ class CellStudy:
         ended = sorted(
             key
             for key, outcome in self._outcomes.items()
-            if key in self._entries and outcome.status == "completed" and self._point(outcome)
+            if key in self._entries and outcome.status is Status.COMPLETED and self._point(outcome)
         )
         order = ranked([self._point(self._outcomes[key]) or () for key in ended])[:count]
         return [(self._entries[ended[i]].values, self._outcomes[ended[i]]) for i in order]
@@ -272,9 +273,9 @@ class CellStudy:
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
         """Early-stopped trials are told as pruned at the epoch they got to: their value is not a final one."""
         values = self._values(outcome)
-        if values is None or outcome.status == "failed":
+        if values is None or outcome.status is Status.FAILED:
             self._study.tell(trial, state=TrialState.FAIL)
-        elif outcome.status == "completed":
+        elif outcome.status is Status.COMPLETED:
             self._study.tell(trial, values)
         elif len(values) == 1:
             trial.report(values[0], outcome.epochs)

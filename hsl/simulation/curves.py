@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from hsl.errors import NothingMatchedError
 from hsl.results.audit import objective_metrics
 from hsl.store.documents import mapping
+from hsl.store.outcomes import Status
 from hsl.store.store import Store
 
 OBJECTIVE = "objective"
@@ -89,7 +90,7 @@ def read_curves(store: Store) -> tuple[list[Curve], int]:
     """
     trials = store.read("trials", ["sequence", "trial_id", "cell", "stage", "status", "parameters"])
     search = trials.filter(pc.equal(trials["stage"], "search")).sort_by("sequence")
-    full = search.filter(pc.equal(search["status"], "completed"))
+    full = search.filter(pc.equal(search["status"], Status.COMPLETED))
     rows = _rows_by_trial(store, objective_metrics(store))
     curves = [
         replace(curve, parameters=mapping(trial, "trials", "parameters"))

@@ -20,9 +20,14 @@ class Pauses(Generic[Job]):
     def __init__(self, judge: Judge, waiting: Mapping[str, Job] | None = None) -> None:
         self.judge = judge
         self._waiting = dict(waiting or {})
-        self._resumed: deque[Job] = deque()
+        self._promoted: deque[Job] = deque()
         self._running: Counter[str] = Counter()
         self._closed: set[str] = set()
+
+    @property
+    def has_promoted(self) -> bool:
+        """Whether a trial was promoted and not taken."""
+        return bool(self._promoted)
 
     @property
     def is_over(self) -> bool:
@@ -51,10 +56,14 @@ class Pauses(Generic[Job]):
         Args:
             is_open: For every cell, whether something new comes in it; it is closed when nothing runs either.
         """
+        self.promote(is_open)
+        return self._promoted.popleft() if self._promoted else None
+
+    def promote(self, is_open: Mapping[str, bool]) -> None:
+        """Let those go on that were promoted; they are taken one by one. The argument is that of `take`."""
         for cell in [cell for cell, is_more in is_open.items() if not is_more and cell not in self._closed]:
             if not self._running[cell]:
                 self._closed.add(cell)
                 self.judge.close(cell)
         promoted = (self._waiting.pop(name, None) for name in self.judge.promoted())
-        self._resumed.extend(job for job in promoted if job is not None)
-        return self._resumed.popleft() if self._resumed else None
+        self._promoted.extend(job for job in promoted if job is not None)

@@ -6,6 +6,8 @@ A new column is added here and must be nullable, because files written before it
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hsl.store.outcomes import ENDS
+
 
 @dataclass(frozen=True)
 class Column:
@@ -61,7 +63,7 @@ _TRIALS = (
     Column("configuration", "json", "", "The full configuration.", True),
     Column("proposal", "int64", "", "Place among the proposals of its cell, from 0; null outside a search."),
     Column("proposed_by", "string", "", "Sampler that proposed it, or warm_start; null outside a search."),
-    Column("status", "string", "", "How the trial ended.", True, ("completed", "stopped", "failed")),
+    Column("status", "string", "", "How the trial ended.", True, tuple(ENDS)),
     Column("reason", "string", "", "Why it was stopped or failed."),
     Column("epochs", "int64", "epochs", "Epochs trained.", True),
     Column("budget_epochs", "int64", "epochs", "Epochs of a full training.", True),

@@ -11,6 +11,7 @@ from hsl.store import union
 from hsl.store.columns import TABLES
 from hsl.store.database import run, sandbox
 from hsl.store.layout import CHECKPOINTS, LOG_SUFFIX, LOGS
+from hsl.store.outcomes import Status
 from hsl.store.store import Store
 
 POLICIES = ("refuse", "first")
@@ -196,7 +197,7 @@ def _kept(chosen: Sequence[Mapping[str, Any]], number: int) -> list[str]:
     return [
         row["trial_id"]
         for row in chosen
-        if (row["source"], row["stage"], row["status"]) == (number, "confirm", "completed")
+        if (row["source"], row["stage"], row["status"]) == (number, "confirm", Status.COMPLETED)
     ]
 
 

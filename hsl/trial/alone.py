@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from hsl.errors import Problem, SpaceError
 from hsl.planning.plan import make_plan
-from hsl.prepare.inputs import Inputs
+from hsl.prepare.inputs import Prerequisites
 from hsl.prepare.parents import make_here, missing
 from hsl.space.axes import configuration
 from hsl.space.schema import SearchSpace
@@ -93,7 +93,7 @@ def train_once(
     arrays, _ = load_divided(chosen.dataset, chosen.split)
     check_fits(chosen, arrays.shape, arrays.classes)
     library = Library(str(cache_folder() / "prerequisites"))
-    inputs = Inputs(make_plan(space), library)
+    inputs = Prerequisites(make_plan(space), library)
     tasks = list(inputs.of(chosen, seed))
     name = next((name for name, regime in space.regimes.items() if regime == chosen.regime), "")
     try_selections(space, {name: chosen}, library, seed)

@@ -14,7 +14,7 @@ from hsl.errors import HslError, NothingMatchedError, Problem, SpaceError, Store
 from hsl.filesystems import absolute
 from hsl.planning.plan import make_plan
 from hsl.planning.scores import all_scores
-from hsl.prepare.inputs import Inputs
+from hsl.prepare.inputs import Prerequisites
 from hsl.prepare.parents import make_here, missing, scores_task
 from hsl.prepare.preflight import unmeasurable
 from hsl.results.stats import mean_interval
@@ -23,6 +23,7 @@ from hsl.space.schema import SearchSpace
 from hsl.space.stored import space_text, stored_space
 from hsl.store import checkpoints
 from hsl.store.layout import Library
+from hsl.store.outcomes import Status
 from hsl.store.store import Store
 from hsl.training import checkpoint
 from hsl.training.build import build_bench
@@ -83,7 +84,7 @@ class StoredEvaluation:
         self._evaluation = _overridden(space, overrides)
         self._space = space.model_copy(update={"evaluation": self._evaluation})
         self._library = Library(absolute(uri))
-        self._inputs = Inputs(make_plan(self._space), self._library)
+        self._inputs = Prerequisites(make_plan(self._space), self._library)
         self._check_measurable()
         self._networks = self._found(rows)
         stored = self._store.read("evaluations").to_pylist()
@@ -228,7 +229,9 @@ def _confirmed(store: Store, cells: Sequence[str]) -> list[dict[str, Any]]:
     rows = [
         row
         for row in store.read("trials").to_pylist()
-        if row["stage"] == "confirm" and row["status"] == "completed" and (not cells or row["cell"] in cells)
+        if row["stage"] == "confirm"
+        and row["status"] == Status.COMPLETED
+        and (not cells or row["cell"] in cells)
     ]
     if not rows:
         raise NothingMatchedError(

@@ -3,7 +3,7 @@
 import json
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -13,8 +13,8 @@ import torch
 from hsl.filesystems import UNREACHABLE
 from hsl.planning.job import Job
 from hsl.provenance import redact_known
-from hsl.space.sections import COST_COLUMNS
 from hsl.store import checkpoints
+from hsl.store.outcomes import Status
 from hsl.training import checkpoint
 from hsl.training.build import build_bench, build_trainer
 from hsl.training.configuration import digest
@@ -26,6 +26,7 @@ from hsl.training.measuring.measures import items
 from hsl.training.models import INNER
 from hsl.training.trainer import Trainer
 from hsl.trial.log import TrialLog
+from hsl.trial.report import Report
 
 REPORT_SECONDS = 2.0
 """A trial reports at least this often (and at every rung): every report costs the driver a round trip."""
@@ -46,15 +47,16 @@ class TrialRun:
         self._log = log or TrialLog()
         self._started_at = datetime.now(UTC)
         self._trainer = build_trainer(
-            job.configuration,
-            job.seed,
-            parent=job.parent,
-            scores=job.scores,
+            job.identity.configuration,
+            job.identity.seed,
+            parent=job.inputs.parent,
+            scores=job.inputs.scores,
             device=device,
-            objective=job.objective,
-            keep_best=job.evaluation is not None and job.evaluation.keeps_best(job.stage),
+            objective=job.reporting.objective,
+            keep_best=job.reporting.evaluation is not None
+            and job.reporting.evaluation.keeps_best(job.identity.stage),
         )
-        state = checkpoints.read(job.checkpoint, checkpoint.from_bytes)
+        state = checkpoints.read(job.inputs.checkpoint, checkpoint.from_bytes)
         if state is not None:
             self._trainer.load_state_dict(state["trainer"])
             self._started_at = datetime.fromisoformat(state["started_at"])
@@ -67,36 +69,29 @@ class TrialRun:
         self._log.note(beginning(job, device, None if state is None else self._began))
         self._log.write()
 
-    def advance(self) -> dict[str, Any]:
-        """Train until the next rung, or for `REPORT_SECONDS`; a continued trial first tells how far it is.
+    def advance(self) -> Report:
+        """Train until the next rung, or for `REPORT_SECONDS`; a continued trial first reports how far it is.
 
-        In the end the network is measured.
-
-        Returns:
-            ``rows`` of the epochs table, ``evaluations`` for the table of that name, ``summary`` for the trials
-            table, and what searcher and scheduler read. The last epochs are reported with the end of the trial, so
-            that nobody stops it while it is measured.
+        In the end the network is evaluated. The last epochs are reported with the end of the trial, so that it is
+        not stopped while it is evaluated.
         """
         if not self._unreported:
             self._train()
         if not self._trainer.is_done:
-            return self._report(self._taken(), "running", [])
+            return self._report(self._taken(), Status.RUNNING, [])
         measured = self._measure_until(time.monotonic() + REPORT_SECONDS)
         if not self._is_measured:
-            return self._report([], "running", measured)
-        return self._report(self._taken(), "completed", measured)
+            return self._report([], Status.RUNNING, measured)
+        return self._report(self._taken(), Status.COMPLETED, measured)
 
     def _taken(self) -> list[dict[str, Any]]:
         """Rows of epochs that were not reported before."""
         rows, self._unreported = self._unreported, []
         return rows
 
-    def _report(
-        self, rows: list[dict[str, Any]], status: str, measured: list[dict[str, Any]]
-    ) -> dict[str, Any]:
+    def _report(self, rows: list[dict[str, Any]], status: Status, measured: list[dict[str, Any]]) -> Report:
         note, self._note = self._note, None
-        own = {"note": note, "began": self._began}
-        return {**report(rows, self._summary(), status, evaluations=measured), **own}
+        return Report(rows, self._summary(), status, evaluations=measured, began=self._began, note=note)
 
     def _measure_until(self, until: float) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
@@ -109,19 +104,19 @@ class TrialRun:
 
     def _measure(self) -> Iterator[list[dict[str, Any]]]:
         """Rows of the table of evaluations, one measure after the other; none while a costly one goes on."""
-        job, evaluation = self._job, self._job.evaluation
+        job, evaluation = self._job, self._job.reporting.evaluation
         if evaluation is None:
             return
         bench_of = partial(
             build_bench,
-            job.configuration,
-            job.seed,
-            scores=job.scores,
-            difficulty=job.deciles,
+            job.identity.configuration,
+            job.identity.seed,
+            scores=job.inputs.scores,
+            difficulty=job.inputs.deciles,
             device=self._device,
         )
         kept = kept_networks(self._trainer.state_dict(), evaluation.checkpoints)
-        states = cache_folder() / "evaluations" / digest([job.checkpoint])
+        states = cache_folder() / "evaluations" / digest([job.inputs.checkpoint])
         yield from evaluate_kept(kept, items(evaluation), bench_of, states=states)
 
     def _train(self) -> None:
@@ -129,20 +124,20 @@ class TrialRun:
         while not self._trainer.is_done:
             row = self._trainer.train_epoch()
             self._unreported.append(row)
-            self._log.note(epoch_in_words(row, self._job.objective))
+            self._log.note(epoch_in_words(row, self._job.reporting.objective))
             at_rung = self._rungs_at(row) > self._passed
             self._passed = max(self._passed, self._rungs_at(row))
             due = self._trainer.epoch % self._trainer.training.checkpoint_every == 0
-            if due or self._trainer.is_done or (at_rung and self._job.can_pause):
+            if due or self._trainer.is_done or (at_rung and self._job.reporting.can_pause):
                 self._save()
             if at_rung or time.monotonic() >= until:
                 break
 
     def _rungs_at(self, row: Mapping[str, Any]) -> int:
         """Rungs that are passed at an epoch, if it was evaluated: only then can the trial be judged."""
-        if self._job.objective not in row:
+        if self._job.reporting.objective not in row:
             return 0
-        return sum(row[self._job.progress] >= rung for rung in self._job.milestones)
+        return sum(row[self._job.reporting.progress] >= rung for rung in self._job.reporting.milestones)
 
     def _save(self) -> None:
         job = self._job.model_dump(mode="json", exclude_defaults=True)
@@ -152,7 +147,7 @@ class TrialRun:
             "trainer": self._trainer.state_dict(),
         }
         try:
-            checkpoints.write(self._job.checkpoint, checkpoint.to_bytes(state))
+            checkpoints.write(self._job.inputs.checkpoint, checkpoint.to_bytes(state))
             self._log.note(f"checkpoint after epoch {self._trainer.epoch}")
         except UNREACHABLE as error:  # a full disk costs what a checkpoint protects, not the trial
             self._note = (
@@ -174,8 +169,8 @@ class TrialRun:
         }
         return {
             **metrics,
-            "objective": metrics.get(self._job.objective),
-            **best_metrics(trainer, self._job.objective),
+            "objective": metrics.get(self._job.reporting.objective),
+            **best_metrics(trainer, self._job.reporting.objective),
             "train_loss": trainer.history[-1]["train_loss"] if trainer.history else None,
             "epochs": trainer.epoch,
             "realised_sparsity": trainer.sparsifier.sparsity(),
@@ -199,7 +194,7 @@ def beginning(job: Job, device: str, epoch: int | None) -> str:
     """First line of an attempt; `epoch` is that of the checkpoint from which it goes on, if there is one."""
     what = "starts" if epoch is None else f"continues after epoch {epoch}"
     return (
-        f"trial {job.trial_id} of {job.cell} ({job.stage}, seed {job.seed}) {what} "
+        f"trial {job.trial_id} of {job.identity.cell} ({job.identity.stage}, seed {job.identity.seed}) {what} "
         f"on {platform.node()}, {device_name(device)}"
     )
 
@@ -230,7 +225,7 @@ def best_metrics(trainer: Trainer, objective: str) -> dict[str, Any]:
 def passes_so_far(job: Job, trainer: Trainer) -> float:
     """Forward-backward passes of single samples that a trainer has spent."""
     exposure = trainer.train_samples.exposure
-    return count_passes(job.configuration, trainer.epoch, exposure, *trainer.sets.sizes)
+    return count_passes(job.identity.configuration, trainer.epoch, exposure, *trainer.sets.sizes)
 
 
 def device_name(device: str) -> str:
@@ -238,24 +233,3 @@ def device_name(device: str) -> str:
     if device.startswith("cuda"):
         return torch.cuda.get_device_name()
     return f"cpu {platform.machine()}"
-
-
-def report(
-    rows: list[dict[str, Any]],
-    summary: Mapping[str, Any],
-    status: str,
-    reason: str | None = None,
-    evaluations: Sequence[dict[str, Any]] = (),
-) -> dict[str, Any]:
-    """What a trial tells the driver; ``status`` is ``running``, ``completed`` or ``failed``."""
-    return {
-        "rows": rows,
-        "evaluations": list(evaluations),
-        "summary": summary,
-        "epoch": summary.get("epochs", 0),
-        "objective": summary.get("objective"),
-        **{name: summary.get(column) for name, column in COST_COLUMNS.items()},
-        "status": status,
-        "reason": reason,
-        "done": status != "running",
-    }

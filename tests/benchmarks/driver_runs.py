@@ -132,27 +132,30 @@ def trivial_trials(run: Run, seconds: float) -> Iterator[None]:
     """Sweeps whose trials sleep in place of training, and tell `run` when they have ended."""
     from ray import tune  # noqa: PLC0415
 
-    from hsl.driver.tune import recorder, tuner  # noqa: PLC0415
+    from hsl.driver.tune import callback, tuner  # noqa: PLC0415
     from hsl.planning.job import Job  # noqa: PLC0415
-    from hsl.trial.run import report  # noqa: PLC0415
+    from hsl.store.outcomes import Status  # noqa: PLC0415
+    from hsl.trial.report import Report  # noqa: PLC0415
 
     class Trivial(tune.Trainable):
         def setup(self, config: dict[str, Any]) -> None:
             self.reset_config(config)
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
-            self.lr = Job.model_validate_json(new_config["job"]).configuration.training.lr
+            job = Job.model_validate_json(new_config["job"])
+            self.lr = job.identity.configuration.training.lr
             return True
 
         def step(self) -> dict[str, Any]:
             time.sleep(seconds)
             row = {"epoch": 1, "epochs_at_target": 1, "val_matched_accuracy": self.lr}
-            return report([row], {"epochs": 1, "objective": self.lr}, status="completed")
+            report = Report([row], {"epochs": 1, "objective": self.lr}, Status.COMPLETED)
+            return {"report": report, "done": True}
 
-    noted = _noting(recorder.Recorder.on_trial_result, run)
+    noted = _noting(callback.DriverCallback.on_trial_result, run)
     with (
         patch.object(tuner, "SweepTrial", Trivial),
-        patch.object(recorder.Recorder, "on_trial_result", noted),
+        patch.object(callback.DriverCallback, "on_trial_result", noted),
     ):
         yield
 

@@ -19,6 +19,7 @@ from hsl.results.stats import paired_difference
 from hsl.search.study import CellStudy, Outcome, Proposal
 from hsl.search.turns import Turns
 from hsl.space.load import make_space
+from hsl.store.outcomes import Status
 from hsl.training.build import build_trainer
 
 SPACE: dict[str, Any] = {
@@ -60,7 +61,7 @@ def search(plan: Plan, seed: int) -> Curves:
         study, proposal = turn
         val, test = train(proposal, seed)
         found[study.cell.name].append((val, test))
-        study.tell(proposal.configuration.id, Outcome("completed", 8, val))
+        study.tell(proposal.configuration.id, Outcome(Status.COMPLETED, 8, val))
     return found
 
 

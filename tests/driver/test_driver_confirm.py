@@ -64,10 +64,11 @@ def confirm(plan: Plan, accuracy: Any) -> tuple[dict[str, int], int]:
             break
         rounds += 1
         for job in due:
-            value = accuracy(job.cell, job.seed)
-            row = {"trial_id": job.trial_id, "cell": job.cell, "configuration_id": job.configuration.id}
+            own = job.identity
+            value = accuracy(own.cell, own.seed)
+            row = {"trial_id": own.trial_id, "cell": own.cell, "configuration_id": own.configuration.id}
             status = "failed" if value is None else "completed"
-            confirmed.append({**row, "seed": job.seed, "objective": value, "status": status})
+            confirmed.append({**row, "seed": own.seed, "objective": value, "status": status})
     counts: dict[str, int] = {}
     for row in confirmed:
         counts[row["cell"]] = counts.get(row["cell"], 0) + 1

@@ -127,12 +127,12 @@ def test_a_machine_without_memory_fails_the_trial_that_takes_it(
 FAILING_DRIVER = """
 import sys
 from rich.console import Console
-from hsl.driver.tune.recorder import Recorder
+from hsl.driver.tune.callback import DriverCallback
 from hsl.space.load import load_space
 from hsl.driver.sweep import Sweep
 
 told, every, failures = 0, int(sys.argv[3]), int(sys.argv[4])
-real = Recorder.on_trial_result
+real = DriverCallback.on_trial_result
 
 def on_trial_result(self, *arguments, **keywords):
     global told, failures
@@ -142,7 +142,7 @@ def on_trial_result(self, *arguments, **keywords):
         raise ZeroDivisionError("a bug in a callback")
     real(self, *arguments, **keywords)
 
-Recorder.on_trial_result = on_trial_result
+DriverCallback.on_trial_result = on_trial_result
 print(Sweep(load_space(sys.argv[1]), sys.argv[2], Console(width=200)).run())
 """
 

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_jobs import made_job
 
-from hsl.driver.interruptions import GRACE_SECONDS, MAX_CRASHES, Losses
+from hsl.driver.interruptions import GRACE_SECONDS, MAX_CRASHES, Interruptions
 from hsl.driver.machines import Machines
+from hsl.driver.running import Running
+from hsl.planning.job import History
 
 
 class Clock:
@@ -26,125 +29,130 @@ def clock() -> Clock:
     return Clock()
 
 
-def crash(losses: Losses, node: str | None, epoch: int = 0, preempted: bool = False) -> None:
+def running(**history: int) -> Running:
+    job = made_job()
+    return Running(job.model_copy(update={"history": History(**history)}))
+
+
+def crash(
+    found: Interruptions, trial: Running, node: str | None, epoch: int = 0, preempted: bool = False
+) -> None:
     """A worker takes the trial, reports from `node` if it comes that far, and ends."""
-    losses.start("t")
+    trial.node = None
     if node is not None:
-        losses.report("t", node, began=epoch, reached=epoch)
-    losses.interrupt("t", preempted)
+        found.report(trial, node, began=epoch, reached=epoch)
+    found.interrupt(trial, preempted)
 
 
 def test_machines_that_vanish_never_make_a_trial_fail(clock: Clock) -> None:
-    losses = Losses("home", clock)
-    assert not losses.gives_up("t"), "it has not even begun"
+    found, trial = Interruptions("home", clock), running()
+    assert not found.gives_up(trial), "it has not even begun"
     for number in range(50):
-        crash(losses, f"n{number}")
+        crash(found, trial, f"n{number}")
         clock.now += 1
-        losses.look(["home"], [f"n{i}" for i in range(number + 1)])
+        found.look(["home"], [f"n{i}" for i in range(number + 1)])
     clock.now += 1000
-    assert not losses.gives_up("t")
-    assert losses.counts("t")["losses"] == 50
+    assert not found.gives_up(trial)
+    assert trial.history.losses == 50
 
 
 def test_crashes_on_a_machine_that_lives_on_do_once_that_is_certain(clock: Clock) -> None:
-    losses = Losses("home", clock)
-    losses.look(["home", "other"], [])
+    found, trial = Interruptions("home", clock), running()
+    found.look(["home", "other"], [])
     for _ in range(MAX_CRASHES + 1):
-        crash(losses, "other")
-    assert losses.is_undecided
-    assert not losses.gives_up("t")
+        crash(found, trial, "other")
+    assert found.is_undecided
+    assert not found.gives_up(trial)
     clock.now += GRACE_SECONDS + 1
-    assert not losses.is_undecided
-    assert losses.gives_up("t")
-    assert losses.counts("t")["losses"] == 0
+    assert not found.is_undecided
+    assert found.gives_up(trial)
+    assert trial.history.losses == 0
 
 
 @pytest.mark.parametrize("node", ["home", None])
 def test_alone_on_the_drivers_machine_it_is_certain_at_once(clock: Clock, node: str | None) -> None:
-    losses = Losses("home", clock)
-    losses.look(["home"], [])
+    found, trial = Interruptions("home", clock), running()
+    found.look(["home"], [])
     for count in range(MAX_CRASHES + 1):
-        assert count == 0 or not losses.gives_up("t")
-        crash(losses, node)
-        assert not losses.is_undecided
-    assert losses.gives_up("t")
+        assert count == 0 or not found.gives_up(trial)
+        crash(found, trial, node)
+        assert not found.is_undecided
+    assert found.gives_up(trial)
 
 
 def test_a_machine_that_goes_away_long_after_a_crash_does_not_excuse_it(clock: Clock) -> None:
-    losses = Losses("home", clock)
-    losses.look(["home", "other"], [])
+    found, trial = Interruptions("home", clock), running()
+    found.look(["home", "other"], [])
     for _ in range(MAX_CRASHES + 1):
-        crash(losses, "other")
+        crash(found, trial, "other")
     clock.now += GRACE_SECONDS + 1
-    assert not losses.is_undecided
-    losses.look(["home"], ["other"])
-    assert losses.gives_up("t")
+    assert not found.is_undecided
+    found.look(["home"], ["other"])
+    assert found.gives_up(trial)
 
 
 def test_a_worker_that_never_said_where_it_was_went_with_the_machine_that_vanished_then(clock: Clock) -> None:
-    losses = Losses("home", clock)
-    losses.look(["home", "a"], [])
-    crash(losses, None)
+    found, trial = Interruptions("home", clock), running()
+    found.look(["home", "a"], [])
+    crash(found, trial, None)
     clock.now += 3
-    losses.look(["home"], ["a"])
-    assert losses.counts("t")["losses"] == 1
+    found.look(["home"], ["a"])
+    assert trial.history.losses == 1
     clock.now += GRACE_SECONDS + 1
-    crash(losses, None)
-    losses.look(["home", "b"], ["a"])
-    assert losses.counts("t")["losses"] == 1
+    crash(found, trial, None)
+    found.look(["home", "b"], ["a"])
+    assert trial.history.losses == 1
 
 
 def test_an_announced_end_is_a_loss_at_once(clock: Clock) -> None:
-    losses = Losses("home", clock)
-    losses.look(["home", "a"], [])
-    crash(losses, "a", preempted=True)
-    assert not losses.is_undecided
-    assert losses.counts("t")["losses"] == 1
+    found, trial = Interruptions("home", clock), running()
+    found.look(["home", "a"], [])
+    crash(found, trial, "a", preempted=True)
+    assert not found.is_undecided
+    assert trial.history.losses == 1
 
 
 def test_repeated_epochs_are_those_between_the_checkpoint_and_the_last_report() -> None:
-    losses = Losses("home")
-    losses.start("t")
-    losses.report("t", "a", began=0, reached=0)
-    losses.report("t", "a", began=0, reached=3)
-    losses.interrupt("t")
-    losses.start("t")
-    losses.report("t", "b", began=5, reached=7)
-    losses.report("t", "b", began=5, reached=7)
-    assert losses.counts("t")["repeated_epochs"] == 2
-    losses.start("t")
-    losses.report("t", "b", began=None, reached=9)
-    assert losses.counts("t")["repeated_epochs"] == 2
+    found, trial = Interruptions("home"), running()
+    trial.node = None
+    found.report(trial, "a", began=0, reached=0)
+    found.report(trial, "a", began=0, reached=3)
+    found.interrupt(trial)
+    trial.node = None
+    found.report(trial, "b", began=5, reached=7)
+    found.report(trial, "b", began=5, reached=7)
+    assert trial.history.repeated_epochs == 2
+    trial.node = None
+    found.report(trial, "b", began=None, reached=9)
+    assert trial.history.repeated_epochs == 2
 
 
 def test_what_earlier_runs_of_the_driver_counted_is_kept() -> None:
-    losses = Losses("home")
-    losses.start("t", losses=2, repeated_epochs=5)
-    losses.start("t", losses=2, repeated_epochs=5)
-    losses.interrupt("t", is_preempted=True)
-    assert losses.counts("t") == {"losses": 3, "repeated_epochs": 5}
-    losses.forget("t")
-    assert losses.counts("t") == {"losses": 0, "repeated_epochs": 0}
+    found, trial = Interruptions("home"), running(losses=2, repeated_epochs=5)
+    found.interrupt(trial, is_preempted=True)
+    assert trial.history == History(losses=3, repeated_epochs=5)
+    assert trial.counted.history == trial.history
+    assert trial.job.history == History(losses=2, repeated_epochs=5)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 100)), max_size=12))
 def test_it_gives_up_by_the_number_of_crashes_alone(events: list[tuple[bool, float]]) -> None:
     """Whatever the order and the times of crashes and losses."""
     clock = Clock()
-    losses = Losses("home", clock)
+    found, trial = Interruptions("home", clock), running()
     gone: list[str] = []
-    losses.start("t")
+    trial.node = None
     for number, (is_loss, wait) in enumerate(events):
         node = f"n{number}"
-        losses.look(["home", node], gone)
-        crash(losses, node)
+        found.look(["home", node], gone)
+        crash(found, trial, node)
         gone += [node] if is_loss else []
-        losses.look(["home"], gone)
+        found.look(["home"], gone)
         clock.now += wait
     clock.now += GRACE_SECONDS + 1
     lost = sum(is_loss for is_loss, _ in events)
-    assert losses.gives_up("t") == (len(events) - lost > MAX_CRASHES)
-    assert losses.counts("t")["losses"] == lost
+    assert found.gives_up(trial) == (len(events) - lost > MAX_CRASHES)
+    assert trial.history.losses == lost
 
 
 def node(name: str, alive: bool = True, reason: int = 0, **more: Any) -> dict[str, Any]:
@@ -190,8 +198,8 @@ def test_nodes_are_counted_by_type() -> None:
 
 
 def test_epochs_repeat_only_after_the_start_of_a_worker() -> None:
-    losses = Losses("home")
-    losses.start("t")
+    found, trial = Interruptions("home"), running()
+    trial.node = None
     for reached, _ in pairwise(range(6)):
-        losses.report("t", "a", began=0, reached=reached)
-    assert losses.counts("t")["repeated_epochs"] == 0
+        found.report(trial, "a", began=0, reached=reached)
+    assert trial.history.repeated_epochs == 0

@@ -10,26 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_jobs import made_job
 
 from hsl.driver import ledger as module
+from hsl.driver.events import Ended
 from hsl.driver.ledger import Ledger
 from hsl.driver.watch.progress import CellTally, Tally
 from hsl.errors import LeaseError, StoreError
 from hsl.planning.job import Job
+from hsl.store.outcomes import Status
 from hsl.store.store import Store
-from hsl.training.configuration import Configuration
 
-JOB = Job(
-    trial_id="t",
-    configuration=Configuration.model_validate(
-        {"dataset": "digits", "model": {"name": "mlp"}, "method": "dense"}
-    ),
-    seed=0,
-    cell="c",
-    regime="clean",
-    stage="search",
-    checkpoint="nowhere",
-)
+JOB = made_job()
 
 
 def make(
@@ -59,8 +51,9 @@ def test_rows_wait_while_the_store_is_full_and_arrive_afterwards(
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
         patch.setattr(store, "append_table", broken)
         for epoch in (1, 2):
-            ledger.epochs(JOB, [{"epoch": epoch}])
-        ledger.end(JOB, {"epochs": 2, "objective": 0.5}, "completed", None)
+            ledger.report(JOB, [{"epoch": epoch}])
+        ledger.start(JOB)
+        ledger.end(JOB, Ended(Status.COMPLETED, summary={"epochs": 2, "objective": 0.5}))
     assert forgotten == []
     assert caplog.text.count("nothing is lost, trials go on") == 1
     ledger.flush_if_due()
@@ -76,7 +69,7 @@ def test_an_outage_that_lasts_ends_the_sweep_with_what_was_not_stored(
     store = Store(tmp_path / "store")
     ledger = make(store)
     monkeypatch.setattr(store, "append_table", broken)
-    ledger.epochs(JOB, [{"epoch": 1}])
+    ledger.report(JOB, [{"epoch": 1}])
     monkeypatch.setattr(module, "OUTAGE_SECONDS", -1.0)
     with pytest.raises(StoreError, match="No space left"):
         ledger.flush_if_due()
@@ -92,7 +85,7 @@ def test_without_the_lease_nothing_is_written(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     ledger = make(store, check=lost)
     with pytest.raises(LeaseError):
-        ledger.epochs(JOB, [{"epoch": 1}])
+        ledger.report(JOB, [{"epoch": 1}])
     with pytest.raises(LeaseError):
         ledger.close()
     assert not store.exists()
@@ -103,7 +96,7 @@ def test_parts_are_compacted_from_time_to_time(tmp_path: Path, monkeypatch: pyte
     store = Store(tmp_path / "store")
     ledger = make(store)
     for epoch in range(1, 14):
-        ledger.epochs(JOB, [{"epoch": epoch}])
+        ledger.report(JOB, [{"epoch": epoch}])
     ledger.close()
     assert len(list((tmp_path / "store/epochs").glob("*.parquet"))) == 4
     assert [row["epoch"] for row in store.read("epochs").to_pylist()] == list(range(1, 14))
@@ -113,14 +106,15 @@ FULL_DISK = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from test_driver_ledger import JOB, make, module
+sys.path.insert(0, str(Path(sys.argv[1]).parent / "support"))
+from test_driver_ledger import JOB, Ended, Status, make, module
 from hsl.store.store import Store
 
 module.FLUSH_SECONDS = module.MAX_FLUSH_SECONDS = module.RETRY_SECONDS = 0.0
 disk = Path(sys.argv[2])
 store = Store(disk / "store")
 ledger = make(store)
-ledger.epochs(JOB, [{"epoch": 1}])
+ledger.report(JOB, [{"epoch": 1}])
 filler = disk / "filler"
 with filler.open("wb", buffering=0) as file:
     try:
@@ -129,10 +123,10 @@ with filler.open("wb", buffering=0) as file:
     except OSError as error:
         print(error)
 for epoch in range(2, 9):
-    ledger.epochs(JOB, [{"epoch": epoch}])
+    ledger.report(JOB, [{"epoch": epoch}])
 print("stored while full:", len(store.read("epochs")))
 filler.unlink()
-ledger.end(JOB, {"epochs": 8, "objective": 0.5}, "completed", None)
+ledger.end(JOB, Ended(Status.COMPLETED, summary={"epochs": 8, "objective": 0.5}))
 ledger.close()
 print("stored in the end:", len(store.read("epochs")), len(store.read("trials")))
 print("scratch files:", len(list(disk.rglob(".tmp-*"))))
@@ -170,9 +164,9 @@ def test_what_cannot_be_deleted_waits_and_loses_no_row(tmp_path: Path) -> None:
     tally = Tally("search", {"c": CellTally(planned=2)})
     ledger = Ledger(store, 0, lambda _: False, forget, tally)
     for name in ("t", "u"):
-        job = JOB.model_copy(update={"trial_id": name})
+        job = made_job(name)
         ledger.start(job)
-        ledger.end(job, {}, "failed", "a bug")
+        ledger.end(job, Ended(Status.FAILED, "a bug"))
     assert sorted(asked) == ["t", "t", "u"]
     assert len(store.read("trials")) == 2
 
@@ -207,7 +201,7 @@ def test_rows_are_written_when_there_are_enough(tmp_path: Path, clock: Clock) ->
     ledger = make(store)
     counts = []
     for epoch in range(1, 8):
-        ledger.epochs(JOB, [{"epoch": epoch}])
+        ledger.report(JOB, [{"epoch": epoch}])
         counts.append(stored(store))
     assert counts == [0, 0, 3, 3, 3, 6, 6]
 
@@ -216,12 +210,12 @@ def test_rows_are_written_when_they_have_waited(tmp_path: Path, clock: Clock) ->
     store = Store(tmp_path / "store")
     ledger = make(store)
     clock.now += 2.0
-    ledger.epochs(JOB, [{"epoch": 1}])
+    ledger.report(JOB, [{"epoch": 1}])
     assert stored(store) == 0, "not longer than 2 s"
     clock.now += 0.5
     ledger.flush_if_due()
     assert stored(store) == 1
-    ledger.epochs(JOB, [{"epoch": 2}])
+    ledger.report(JOB, [{"epoch": 2}])
     assert stored(store) == 1, "the time counts from the last flush"
 
 
@@ -233,8 +227,8 @@ def test_the_longer_the_sweep_the_longer_rows_wait(
     store = Store(tmp_path / "store")
     ledger = make(store)
     clock.now += run - wait
-    ledger.epochs(JOB, [{"epoch": 1}, {"epoch": 2}, {"epoch": 3}])
-    ledger.epochs(JOB, [{"epoch": 4}])
+    ledger.report(JOB, [{"epoch": 1}, {"epoch": 2}, {"epoch": 3}])
+    ledger.report(JOB, [{"epoch": 4}])
     clock.now += 0.95 * wait
     ledger.flush_if_due()
     assert stored(store) == 3
@@ -262,7 +256,7 @@ def test_a_store_out_of_reach_is_asked_again_after_a_while(
 
     ledger = make(store)
     monkeypatch.setattr(store, "append_table", refusing)
-    ledger.epochs(JOB, [{"epoch": epoch} for epoch in (1, 2, 3)])
+    ledger.report(JOB, [{"epoch": epoch} for epoch in (1, 2, 3)])
     for _ in range(65):
         clock.now += 1.0
         ledger.flush_if_due()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from hsl.driver.interruptions import MAX_CRASHES, MemoryLosses
-from hsl.planning.job import Job
-from hsl.training.configuration import Configuration, ModelSpec
+from made_jobs import made_job
+
+from hsl.driver.interruptions import MAX_CRASHES, OutOfMemory
+from hsl.driver.running import Running
 
 SAID = (
     "1 worker(s) were killed due to the node running low on memory. Memory on the node was 7.95GB used\n"
@@ -12,17 +13,9 @@ SAID = (
 )
 
 
-def job(name: str) -> Job:
-    configuration = Configuration(dataset="digits", model=ModelSpec(name="mlp"), regime={})
-    return Job(
-        trial_id=name,
-        configuration=configuration,
-        seed=0,
-        cell="c",
-        regime="clean",
-        stage="search",
-        checkpoint="x",
-    )
+def on(**workers: str) -> list[Running]:
+    """Trials by the worker that each of them has."""
+    return [Running(made_job(trial), worker=worker) for worker, trial in workers.items()]
 
 
 def error(text: str) -> RuntimeError:
@@ -37,34 +30,22 @@ def error(text: str) -> RuntimeError:
 
 
 def test_the_trial_of_the_worker_that_was_ended_is_found() -> None:
-    memory = MemoryLosses()
-    memory.start("aa11", job("a"))
-    memory.start("bb22", job("b"))
-    assert [found.trial_id for found in memory.taken(error(SAID.format("bb22")))] == ["b"]
-    assert memory.taken(error(SAID.format("bb22"))) == []  # that worker is gone, and its run
+    trials = on(aa11="a", bb22="b")
+    found = OutOfMemory().caused(error(SAID.format("bb22")), trials)
+    assert [job.trial_id for job in found] == ["b"]
 
 
 def test_other_errors_are_not_taken_for_it() -> None:
-    memory = MemoryLosses()
-    memory.start("aa11", job("a"))
-    assert memory.taken(error("actor aa11 divided by zero")) == []
-    memory.start("aa11", job("a"))
-    assert memory.taken(error(SAID.format("cc33"))) == []
-    assert memory.attempts(job("a")) == 0
-
-
-def test_a_worker_has_the_trial_that_it_was_handed_last() -> None:
-    memory = MemoryLosses()
-    memory.start("aa11", job("a"))
-    memory.start("aa11", job("b"))
-    assert [found.trial_id for found in memory.taken(error(SAID.format("aa11")))] == ["b"]
+    memory, trials = OutOfMemory(), [*on(aa11="a"), Running(made_job("not started"))]
+    assert memory.caused(error("actor aa11 divided by zero"), trials) == []
+    assert memory.caused(error(SAID.format("cc33")), trials) == []
+    assert memory.attempts(made_job("a")) == 0
 
 
 def test_a_trial_is_given_up_after_as_many_attempts_as_one_that_crashes() -> None:
-    memory = MemoryLosses()
-    for attempt in range(1, MAX_CRASHES + 2):
-        assert not memory.gives_up(job("a"))
-        memory.start(f"worker {attempt}", job("a"))
-        memory.taken(error(SAID.format(f"worker {attempt}")))
-    assert memory.gives_up(job("a"))
-    assert not memory.gives_up(job("b"))
+    memory = OutOfMemory()
+    for _ in range(MAX_CRASHES + 1):
+        assert not memory.gives_up(made_job("a"))
+        memory.caused(error(SAID.format("aa11")), on(aa11="a"))
+    assert memory.gives_up(made_job("a"))
+    assert not memory.gives_up(made_job("b"))

@@ -17,6 +17,7 @@ from hsl.errors import HslError
 from hsl.planning.plan import Plan, make_plan
 from hsl.search.study import CellStudy, Outcome, Proposal
 from hsl.space.load import make_space
+from hsl.store.outcomes import Status
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
@@ -48,7 +49,7 @@ def trials(url: str, name: str) -> list[optuna.trial.FrozenTrial]:
     return optuna.load_study(study_name=name, storage=url).trials
 
 
-OUTCOMES = [Outcome("completed", 10, 0.8), Outcome("stopped", 4, 0.3), Outcome("failed", 1, None)]
+OUTCOMES = [Outcome(Status.COMPLETED, 10, 0.8), Outcome("stopped", 4, 0.3), Outcome("failed", 1, None)]
 
 
 def test_running_studies_can_be_opened_and_a_restart_writes_no_trial_twice(tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ def test_several_objectives_are_mirrored(tmp_path: Path) -> None:
     mirror.rebuild(studies)
     proposal = asked(studies[1])
     mirror.proposed(studies[1], proposal.configuration.id)
-    studies[1].tell(proposal.configuration.id, Outcome("completed", 10, 0.8, {"training_flops": 0.2}))
+    studies[1].tell(proposal.configuration.id, Outcome(Status.COMPLETED, 10, 0.8, {"training_flops": 0.2}))
     mirror.ended(studies[1], proposal.configuration.id)
     opened = optuna.load_study(study_name=f"tiny/{studies[1].cell.name}", storage=url)
     assert [trial.values for trial in opened.best_trials] == [[0.8, 0.2]]

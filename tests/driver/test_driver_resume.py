@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from hsl.driver.confirm import confirm_jobs, winners
+from hsl.driver.events import Ended
 from hsl.driver.jobs import Jobs
 from hsl.driver.ledger import Ledger
 from hsl.driver.resume import read_past, refill, teach
@@ -19,7 +20,7 @@ from hsl.driver.stages import Stages
 from hsl.driver.tune.trainable import reason_of
 from hsl.driver.watch.progress import CellTally, Progress, Tally, table_of
 from hsl.errors import DivergedError
-from hsl.planning.job import Job
+from hsl.planning.job import Job, Reporting
 from hsl.planning.plan import Plan, make_plan
 from hsl.prepare.parents import ParentTask, ScoresTask, make_here, missing
 from hsl.search.study import CellStudy
@@ -27,8 +28,10 @@ from hsl.space.load import load_space
 from hsl.stopping.stratified import Rungs
 from hsl.store import checkpoints
 from hsl.store.layout import Library
+from hsl.store.outcomes import Status
 from hsl.store.store import Store
 from hsl.trial import run as trial_module
+from hsl.trial.report import Report
 from hsl.trial.run import TrialRun
 
 OBJECTIVE = "val_matched_accuracy"
@@ -70,12 +73,12 @@ def dense_job(plan: Plan, jobs: Jobs) -> Job:
     return first_job(plan, jobs, cell="clean/dense")
 
 
-def run_to_end(job: Job) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def run_to_end(job: Job) -> tuple[list[dict[str, Any]], Report]:
     run, rows = TrialRun(job, "cpu"), []
     while True:
         result = run.advance()
-        rows += result["rows"]
-        if result["done"]:
+        rows += result.rows
+        if result.is_last:
             return rows, result
 
 
@@ -85,29 +88,29 @@ def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def test_a_trial_reports_at_every_rung_and_at_the_end(plan: Plan, jobs: Jobs) -> None:
     run = TrialRun(dense_job(plan, jobs), "cpu")
-    assert [[row["epoch"] for row in run.advance()["rows"]] for _ in range(3)] == [[1], [2], [3, 4]]
+    assert [[row["epoch"] for row in run.advance().rows] for _ in range(3)] == [[1], [2], [3, 4]]
 
 
 def test_a_trial_reports_in_time_even_far_from_a_rung(
     plan: Plan, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trial_module, "REPORT_SECONDS", 0.0)
-    job = dense_job(plan, jobs).model_copy(update={"milestones": ()})
-    assert [row["epoch"] for row in TrialRun(job, "cpu").advance()["rows"]] == [1]
+    job = dense_job(plan, jobs).model_copy(update={"reporting": Reporting(objective=OBJECTIVE)})
+    assert [row["epoch"] for row in TrialRun(job, "cpu").advance().rows] == [1]
 
 
 def test_a_resumed_trial_reports_what_was_lost_and_ends_the_same(plan: Plan, jobs: Jobs) -> None:
     job = dense_job(plan, jobs)
     expected, last = run_to_end(job)
-    checkpoints.remove(job.checkpoint)
+    checkpoints.remove(job.inputs.checkpoint)
     interrupted = TrialRun(job, "cpu")
     interrupted.advance()
-    started_at = interrupted.advance()["summary"]["started_at"]
+    started_at = interrupted.advance().summary["started_at"]
     rows, result = run_to_end(job)
-    assert result["summary"]["started_at"] == started_at
+    assert result.summary["started_at"] == started_at
     assert timeless(rows) == timeless(expected)
-    assert {k: v for k, v in result["summary"].items() if k not in {"seconds", "started_at"}} == {
-        k: v for k, v in last["summary"].items() if k not in {"seconds", "started_at"}
+    assert {k: v for k, v in result.summary.items() if k not in {"seconds", "started_at"}} == {
+        k: v for k, v in last.summary.items() if k not in {"seconds", "started_at"}
     }
 
 
@@ -116,17 +119,17 @@ def test_a_full_disk_costs_a_trial_its_checkpoints_only(
 ) -> None:
     job = dense_job(plan, jobs)
     expected, _ = run_to_end(job)
-    checkpoints.remove(job.checkpoint)
+    checkpoints.remove(job.inputs.checkpoint)
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoints, "write", full)
     first = TrialRun(job, "cpu").advance()
-    assert "No space left on device" in first["note"]
+    assert "No space left on device" in first.note
     rows, result = run_to_end(job)
     assert timeless(rows) == timeless(expected)
-    assert result["status"] == "completed"
+    assert result.status == "completed"
 
 
 def test_reasons_of_failures() -> None:
@@ -138,7 +141,7 @@ def test_reasons_of_failures() -> None:
 
 
 def ledger_of(store: Store, job: Job, forgotten: list[str]) -> Ledger:
-    tally = Tally("search", {job.cell: CellTally(planned=2)})
+    tally = Tally("search", {job.identity.cell: CellTally(planned=2)})
     return Ledger(store, 0, lambda _: False, lambda ended: forgotten.append(ended.trial_id), tally)
 
 
@@ -149,8 +152,8 @@ def test_the_ledger_numbers_what_arrives_and_forgets_only_what_is_durable(
     rows, result = run_to_end(job)
     ledger = ledger_of(store, job, forgotten)
     ledger.start(job)
-    ledger.epochs(job, rows)
-    ledger.end(job, result["summary"], "completed", None)
+    ledger.report(job, rows)
+    ledger.end(job, Ended(Status.COMPLETED, summary=result.summary))
     assert forgotten == []
     ledger.close()
     assert forgotten == [job.trial_id]
@@ -168,8 +171,8 @@ def test_the_past_of_a_store(
     ended, under_way = dense_job(plan, jobs), first_job(plan, jobs, cell="clean/dense", asked=1)
     rows, result = run_to_end(ended)
     ledger = ledger_of(store, ended, [])
-    ledger.epochs(ended, rows)
-    ledger.end(ended, result["summary"], "completed", None)
+    ledger.report(ended, rows)
+    ledger.end(ended, Ended(Status.COMPLETED, summary=result.summary))
     ledger.close()
     TrialRun(under_way, "cpu").advance()
     (tmp_path / "store/checkpoints/damaged-0.safetensors").write_bytes(b"not a checkpoint")
@@ -186,7 +189,10 @@ def test_the_past_of_a_store(
     assert study.issued == 2
     third = study.ask()
     assert third is not None
-    assert third.configuration.id not in {ended.configuration.id, under_way.configuration.id}
+    assert third.configuration.id not in {
+        ended.identity.configuration.id,
+        under_way.identity.configuration.id,
+    }
 
     rungs = Rungs(plan.space.early_stopping, plan.space.training.epochs, 0)
     refill(rungs, past, {cell.name: OBJECTIVE for cell in plan.cells})
@@ -196,8 +202,8 @@ def test_the_past_of_a_store(
 def test_failed_trials_are_trained_again_on_demand_and_once(plan: Plan, jobs: Jobs, library: Library) -> None:
     store, job = Store(library.root), first_job(plan, jobs)
     ledger = ledger_of(store, job, [])
-    ledger.epochs(job, [{"epoch": 1, "epochs_at_target": 1}])
-    ledger.end(job, {"epochs": 1}, "failed", "out of memory")
+    ledger.report(job, [{"epoch": 1, "epochs_at_target": 1}])
+    ledger.end(job, Ended(Status.FAILED, "out of memory", {"epochs": 1}))
     ledger.close()
     assert Stages(plan, store, library, jobs).search().queue == []
     stages = Stages(plan, store, library, jobs, retry_failed=True)
@@ -205,12 +211,12 @@ def test_failed_trials_are_trained_again_on_demand_and_once(plan: Plan, jobs: Jo
     assert stage.queue == [job]
     assert stage.past.next_sequence == 2
     assert stage.past.ended() == set()
-    (study,) = (study for study in stage.studies if study.cell.name == job.cell)
+    (study,) = (study for study in stage.studies if study.cell.name == job.identity.cell)
     assert study.issued == 1
     assert stages.search().queue == []
 
     again = Ledger(store, stage.past.next_sequence, lambda _: False, lambda _: None, ledger.tally)
-    again.end(job, {"epochs": 4}, "completed", None)
+    again.end(job, Ended(Status.COMPLETED, summary={"epochs": 4}))
     again.close()
     assert [row["status"] for row in store.read("trials").to_pylist()] == ["completed"]
 
@@ -230,21 +236,21 @@ def test_winners_are_completed_trials_by_validation() -> None:
 def test_confirmation_has_fresh_seeds_and_no_rungs(plan: Plan, jobs: Jobs) -> None:
     job = dense_job(plan, jobs)
     row = {
-        "cell": job.cell,
+        "cell": job.identity.cell,
         "status": "completed",
         "objective": 0.5,
-        "configuration_id": job.configuration.id,
-        "configuration": job.configuration.model_dump_json(exclude_defaults=True),
+        "configuration_id": job.identity.configuration.id,
+        "configuration": job.identity.configuration.model_dump_json(exclude_defaults=True),
         "parameters": '{"training.lr": 0.1}',
     }
     jobs = confirm_jobs(plan, [row], jobs)
-    assert [confirmed.seed for confirmed in jobs] == [1, 2]
-    assert [confirmed.configuration for confirmed in jobs] == [job.configuration] * 2
-    assert all(confirmed.milestones == () for confirmed in jobs)
+    assert [confirmed.identity.seed for confirmed in jobs] == [1, 2]
+    assert [confirmed.identity.configuration for confirmed in jobs] == [job.identity.configuration] * 2
+    assert all(confirmed.reporting.milestones == () for confirmed in jobs)
 
 
 def test_parents_and_scores_are_made_once(plan: Plan, jobs: Jobs, library: Library) -> None:
-    tasks = [*jobs.inputs.of_search(), *jobs.inputs.of_search()]
+    tasks = [*jobs.prerequisites.of_search(), *jobs.prerequisites.of_search()]
     wanted = list(missing(tasks))
     assert sorted(type(task).__name__ for task in wanted) == ["ParentTask", "ParentTask", "ScoresTask"]
     make_here((task for kind in (ScoresTask, ParentTask) for task in wanted if isinstance(task, kind)), "cpu")
@@ -252,10 +258,10 @@ def test_parents_and_scores_are_made_once(plan: Plan, jobs: Jobs, library: Libra
     job = next(
         job
         for job in (first_job(plan, jobs, asked=number) for number in range(3))
-        if job.configuration.method == "omp"
+        if job.identity.configuration.method == "omp"
     )
-    assert job.parent is not None
-    assert Path(job.parent).exists()
+    assert job.inputs.parent is not None
+    assert Path(job.inputs.parent).exists()
 
 
 def test_a_parent_belongs_to_a_seed_and_a_regime(plan: Plan, library: Library) -> None:
@@ -265,21 +271,21 @@ def test_a_parent_belongs_to_a_seed_and_a_regime(plan: Plan, library: Library) -
 
 def test_progress_in_plain_lines(plan: Plan, jobs: Jobs) -> None:
     job, out = dense_job(plan, jobs), io.StringIO()
-    tally = Tally("search", {job.cell: CellTally(planned=3)})
+    tally = Tally("search", {job.identity.cell: CellTally(planned=3)})
     with Progress(Console(file=out, width=40), dict).showing(tally):
-        tally.start(job)
+        tally.start(job.identity.cell)
         assert tally.running == 1
-        tally.end(job, "completed", 0.75)
-        tally.count(job.cell, "failed", None)
+        tally.end(job.identity.cell, Status.COMPLETED, 0.75)
+        tally.count(job.identity.cell, Status.FAILED, None)
     assert "search: 2 of 3 trials ended (0 stopped early, 1 failed), 0 running" in out.getvalue()
     assert len(out.getvalue().splitlines()) == 1
 
 
 def test_the_live_view_names_every_cell_and_its_best(plan: Plan, jobs: Jobs) -> None:
     job = dense_job(plan, jobs)
-    tally = Tally("search", {job.cell: CellTally(planned=3), "clean/0.8": CellTally(planned=3)})
-    tally.start(job)
-    tally.end(job, "completed", 0.75)
+    tally = Tally("search", {job.identity.cell: CellTally(planned=3), "clean/0.8": CellTally(planned=3)})
+    tally.start(job.identity.cell)
+    tally.end(job.identity.cell, Status.COMPLETED, 0.75)
     console = Console(file=io.StringIO(), record=True, width=100)
     console.print(table_of(tally, {"CPU": 2.0, "memory": 1e9}))
     shown = console.export_text()

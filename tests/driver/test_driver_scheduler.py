@@ -15,11 +15,11 @@ from rich.console import Console
 
 from hsl.driver.sweep import Sweep
 from hsl.driver.tune import tuner
-from hsl.driver.tune.scheduler import START_SECONDS, StratifiedASHA
+from hsl.driver.tune.scheduler import START_SECONDS, CellScheduler
 from hsl.space.load import make_space
-from hsl.stopping.rule import Judge
+from hsl.store.outcomes import Status
 from hsl.store.store import Store
-from hsl.trial.run import report
+from hsl.trial.report import Report
 
 
 class Queue:
@@ -32,8 +32,8 @@ class Queue:
         self.trials: dict[str, Any] = {
             name: SimpleNamespace(trial_id=name, status=Trial.PENDING) for name in names
         }
-        jobs: Any = {name: SimpleNamespace(trial_id=name) for name in names}
-        self.scheduler = StratifiedASHA(Judge(), jobs, self.crashed.__contains__, lambda: self.now)
+        trials: Any = SimpleNamespace(gives_up=self.crashed.__contains__)
+        self.scheduler = CellScheduler(trials, lambda: self.now)
 
     def add(self, *names: str) -> None:
         for name in names:
@@ -110,7 +110,8 @@ def test_workers_that_start_slowly_are_not_given_up_for_trials_that_end_quickly(
         def step(self) -> dict[str, Any]:
             time.sleep(0.05)
             row = {"epoch": 1, "epochs_at_target": 1, "val_matched_accuracy": 0.5}
-            return report([row], {"epochs": 1, "objective": 0.5}, status="completed")
+            report = Report([row], {"epochs": 1, "objective": 0.5}, Status.COMPLETED)
+            return {"report": report, "done": True}
 
     monkeypatch.setattr(tuner, "SweepTrial", Slow)
     space = make_space(

@@ -1,28 +1,34 @@
-"""The searcher, the stopper and the accountant as Ray Tune calls them, without Ray running."""
+"""The searcher and the stopper as Ray Tune calls them, without Ray running."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ray.tune.search import Searcher
 
-from hsl.driver.interruptions import Losses
+from hsl.driver.interruptions import Interruptions
 from hsl.driver.jobs import Jobs
+from hsl.driver.ledger import Ledger
 from hsl.driver.session import Session, halted_jobs
-from hsl.driver.tune.accountant import Accountant, BudgetStopper
+from hsl.driver.supply import Supply
+from hsl.driver.survey import Survey
+from hsl.driver.trials import Trials
+from hsl.driver.tune.scheduler import BudgetStopper
 from hsl.driver.tune.searcher import CellSearcher
-from hsl.planning.job import NOT_PROMOTED, Job
+from hsl.driver.watch.progress import CellTally, Tally
+from hsl.planning.job import Job
 from hsl.planning.plan import Plan, make_plan
 from hsl.search.study import CellStudy, Proposal
 from hsl.search.turns import Turns
 from hsl.space.load import make_space
 from hsl.stopping.pauses import Pauses
-from hsl.stopping.rule import Judge
+from hsl.stopping.rule import Decision, Judge
 from hsl.store.layout import Library
+from hsl.store.outcomes import Status
 from hsl.store.store import Store
+from hsl.trial.report import Report
 
 SPACE: dict[str, Any] = {
     "name": "t",
@@ -37,22 +43,52 @@ SPACE: dict[str, Any] = {
 }
 
 
-class Driver:
-    """What Tune does with a searcher."""
+class Pausing(Judge):
+    """Lets the trials wait that it is told to."""
 
-    def __init__(self, plan: Plan, queue: list[Job] | None = None) -> None:
-        self.plan, self.spent = plan, False
-        self.jobs = Jobs(plan, Library("/nowhere"))
-        self.pauses: Pauses[Job] = Pauses(Judge())
-        self.studies = [CellStudy(plan.space, cell) for cell in plan.cells]
-        turns = Turns(plan, self.studies)
-        self.searcher = CellSearcher(queue or [], turns, self.job, self.pauses, lambda: self.spent, self)
+    can_pause = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paused: set[str] = set()
+
+    def is_paused(self, trial_id: str) -> bool:
+        return trial_id in self.paused
+
+
+class Driver:
+    """What Tune does with a searcher and a stopper, at a time that passes when it is told to."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        folder: Path,
+        queue: list[Job] | None = None,
+        limits: dict[str, float] | None = None,
+        judge: Judge | None = None,
+    ) -> None:
+        self.now, self.count = 0.0, 0
         self.seen: list[str] = []
-        self.count = 0
+        self.jobs = Jobs(plan, Library("/nowhere"))
+        self.studies = [CellStudy(plan.space, cell) for cell in plan.cells]
+        self.store = Store(folder)
+        self.store.write_space("name: t")
+        self.session = Session(self.store, limits or {}, lambda: self.now)
+        turns, pauses = Turns(plan, self.studies), Pauses[Job](judge or Judge())
+        supply = Supply(queue or [], turns, self.job, pauses, self.is_spent, self)
+        survey = Survey(self.session, plan.space, Interruptions(), list)
+        tally = Tally("search", {cell.name: CellTally(planned=2) for cell in plan.cells})
+        ledger = Ledger(self.store, 0, lambda _: False, lambda _: None, tally)
+        self.trials = Trials(supply, ledger, self.session, survey)
+        self.searcher, self.stopper = CellSearcher(self.trials), BudgetStopper(self.trials)
+
+    def is_spent(self) -> bool:
+        return bool(self.session.account.exceeded())
 
     def job(self, study: CellStudy, proposal: Proposal) -> Job:
-        made = self.jobs.make(study.cell, "search", proposal.configuration, 0, proposal.values)
-        return made.model_copy(update={"proposal": proposal.number})
+        return self.jobs.make(
+            study.cell, "search", proposal.configuration, 0, proposal.values, proposal.number
+        )
 
     def proposed(self, study: CellStudy, configuration_id: str) -> None:
         self.seen.append(f"proposed {study.cell.name}")
@@ -61,113 +97,123 @@ class Driver:
         self.seen.append(f"ended {study.cell.name}")
 
     def ask(self) -> Any:
+        """The job that Tune is given; what is none it is given as it is."""
         self.count += 1
         answer = self.searcher.suggest(str(self.count))
-        return self.searcher.jobs[str(self.count)] if isinstance(answer, dict) else answer
+        return Job.model_validate_json(answer["job"]) if isinstance(answer, dict) else answer
 
-    def end(self, trial_id: int, error: bool = False, **result: Any) -> None:
-        job = self.searcher.jobs[str(trial_id)]
-        self.pauses.end(job.cell, job.trial_id, job)
-        self.searcher.on_trial_complete(str(trial_id), result or None, error)
+    def start(self, number: int) -> None:
+        self.trials.start(str(number), None)
+
+    def report(self, number: int, epoch: int, status: Status = Status.RUNNING, stop: bool = False) -> bool:
+        """Whether the trial leaves its worker."""
+        summary = {"epochs": epoch, "objective": 0.9}
+        report = Report([], summary, status, None if status is Status.RUNNING else "it says so")
+        halts = self.stopper(str(number), {"report": report})
+        leaves = halts or report.is_last or stop
+        self.trials.report(str(number), report, leaves)
+        if leaves:
+            self.searcher.on_trial_complete(str(number), {})
+            self.trials.leave(str(number))
+        return leaves
+
+    def end(self, number: int, status: Status = Status.COMPLETED) -> None:
+        self.start(number)
+        self.report(number, 30, status)
 
 
-DONE: dict[str, Any] = {"status": "completed", "epoch": 30, "objective": 0.9}
-
-
-def test_cells_wait_for_their_neighbours_and_then_take_over_their_best() -> None:
-    driver = Driver(make_plan(make_space({**SPACE, "warm_start": {"configurations": 1}})))
-    first, second = driver.ask(), driver.ask()
+def test_cells_wait_for_their_neighbours_and_then_take_over_their_best(tmp_path: Path) -> None:
+    driver = Driver(make_plan(make_space({**SPACE, "warm_start": {"configurations": 1}})), tmp_path)
+    first, second = driver.ask().identity, driver.ask().identity
     assert [first.cell, second.cell] == ["0.5", "0.5"]
     assert driver.ask() is None
-    driver.end(1, **DONE)
+    driver.end(1)
     assert driver.ask() is None
-    driver.end(2, error=True)
-    third = driver.ask()
+    driver.trials.fail("2", "no such machine")
+    third = driver.ask().identity
     assert (third.cell, third.parameters) == ("0.9", first.parameters)
     driver.ask()
     assert driver.ask() == Searcher.FINISHED
-    driver.end(5, **DONE)
-    driver.end(6, **DONE)
+    driver.end(5)
+    driver.end(6)
     assert driver.seen == ["proposed 0.5"] * 2 + ["ended 0.5"] * 2 + ["proposed 0.9"] * 2 + ["ended 0.9"] * 2
 
 
-def test_the_queue_comes_first_and_a_spent_budget_ends_everything() -> None:
+def test_the_queue_comes_first_and_a_spent_budget_ends_everything(tmp_path: Path) -> None:
     plan = make_plan(make_space(SPACE))
-    made = Driver(plan)
-    job = made.ask()
-    driver = Driver(plan, [job])
+    job = Driver(plan, tmp_path / "a").ask()
+    driver = Driver(plan, tmp_path / "b", [job], limits={"wall_time": 1.0})
     assert driver.ask() == job
-    driver.spent = True
+    driver.now = 2.0
+    driver.trials.step()
     assert driver.ask() == Searcher.FINISHED
 
 
-def test_what_is_halted_or_waits_at_a_rung_is_not_told() -> None:
-    driver = Driver(make_plan(make_space(SPACE)))
-    for _ in range(4):
-        driver.ask()
-    driver.end(1, **DONE | {"status": "halted"})
-    driver.end(2, **DONE | {"status": "stopped", "reason": NOT_PROMOTED})
-    driver.end(3, **DONE)
-    driver.end(4, **DONE)
+def test_what_waits_at_a_rung_is_not_told(tmp_path: Path) -> None:
+    judge = Pausing()
+    driver = Driver(make_plan(make_space(SPACE)), tmp_path, judge=judge)
+    asked = [driver.ask() for _ in range(4)]
+    judge.paused.add(asked[1].trial_id)
+    for number in (1, 2, 3):
+        driver.start(number)
+    driver.report(1, 9, stop=True)
+    driver.report(2, 9, stop=True)
+    driver.report(3, 30, Status.COMPLETED)
     by_cell = {study.cell.name: study for study in driver.studies}
     states = {name: [t.state.name for t in study.frozen().values()] for name, study in by_cell.items()}
-    assert states == {"0.5": ["RUNNING", "COMPLETE"], "0.9": ["RUNNING", "COMPLETE"]}
-    assert {name: study.is_settled for name, study in by_cell.items()} == {"0.5": False, "0.9": True}
+    assert [job.identity.cell for job in asked] == ["0.5", "0.9", "0.5", "0.9"]
+    assert states == {"0.5": ["PRUNED", "COMPLETE"], "0.9": ["RUNNING", "RUNNING"]}
+    driver.trials.close()
+    rows = {
+        row["trial_id"]: (row["status"], row["reason"]) for row in driver.store.read("trials").to_pylist()
+    }
+    assert [rows[job.trial_id] for job in asked[:3]] == [
+        ("stopped", "early stopping"),
+        ("stopped", "not promoted"),
+        ("completed", "it says so"),
+    ]
 
 
-def tune_trial(name: str) -> Any:
-    return SimpleNamespace(trial_id=name)
+def test_trials_halt_at_their_next_report_and_stay_under_way(tmp_path: Path) -> None:
+    driver = Driver(make_plan(make_space(SPACE)), tmp_path, limits={"epochs": 10.0})
+    asked = [driver.ask() for _ in range(4)]
+    for number in (1, 2, 3):
+        driver.start(number)
+    assert not driver.report(1, 6)
+    assert not driver.report(2, 4)
+    assert driver.session.account.exceeded() == ["epochs"]
+    assert driver.report(1, 7)
+    assert driver.report(3, 1, Status.COMPLETED)
+    driver.trials.close()
+    under_way = {content["identity"]["trial_id"] for content in halted_jobs(driver.store)}
+    assert under_way == {asked[0].trial_id, asked[1].trial_id}
+    assert [row["trial_id"] for row in driver.store.read("trials").to_pylist()] == [asked[2].trial_id]
+    states = [t.state.name for study in driver.studies for t in study.frozen().values()]
+    assert sorted(states) == ["COMPLETE", "RUNNING", "RUNNING", "RUNNING"]
+    assert not driver.stopper.stop_all()
 
 
-@pytest.fixture
-def session(tmp_path: Path) -> Session:
-    store = Store(tmp_path / "store")
-    store.write_space("name: t")
-    return Session(store, {"epochs": 10.0})
-
-
-def test_trials_halt_at_their_next_report_and_stay_under_way(session: Session, tmp_path: Path) -> None:
-    space = make_space(SPACE)
-    driver = Driver(make_plan(space))
-    for _ in range(3):
-        driver.ask()
-    accountant = Accountant(session, space, driver.searcher.jobs, Losses())
-    stopper = BudgetStopper(session)
-
-    def report(name: str, epoch: int, status: str = "running") -> dict[str, Any]:
-        result = {"epoch": epoch, "status": status, "done": status != "running"}
-        result["done"] = stopper(name, result) or result["done"]
-        accountant.on_trial_result(0, [], tune_trial(name), result)
-        return result
-
-    for name in "123":
-        accountant.on_trial_start(0, [], tune_trial(name))
-    assert not report("1", 6)["done"]
-    assert not report("2", 4)["done"]
-    assert session.account.exceeded() == ["epochs"]
-    assert report("1", 7)["status"] == "halted"
-    assert report("3", 1, "completed")["status"] == "completed"
-    accountant.close()
-    jobs = driver.searcher.jobs
-    under_way = [content["trial_id"] for content in halted_jobs(Store(tmp_path / "store"))]
-    assert under_way == [jobs["1"].trial_id, jobs["2"].trial_id]
-    assert not stopper.stop_all()
+def test_a_trial_that_early_stopping_ends_in_the_moment_of_halting_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = Driver(make_plan(make_space(SPACE)), tmp_path, limits={"epochs": 1.0})
+    driver.ask()
+    driver.start(1)
+    driver.report(1, 1)
+    monkeypatch.setattr(driver.trials, "decide", lambda name, report: Decision.STOP)
+    assert driver.report(1, 2)
+    driver.trials.close()
+    assert [row["reason"] for row in driver.store.read("trials").to_pylist()] == ["early stopping"]
 
 
 def test_gpus_are_charged_while_trials_hold_them(tmp_path: Path) -> None:
-    now = [0.0]
-    store = Store(tmp_path / "store")
-    store.write_space("name: t")
-    session = Session(store, {}, lambda: now[0])
-    space = make_space({**SPACE, "resources": {"gpu": 0.5}})
-    driver = Driver(make_plan(space))
+    driver = Driver(make_plan(make_space({**SPACE, "resources": {"gpu": 0.5}})), tmp_path)
     for _ in range(2):
         driver.ask()
-    accountant = Accountant(session, space, driver.searcher.jobs, Losses())
-    accountant.on_trial_start(0, [], tune_trial("1"))
-    now[0] = 3600.0
-    accountant.on_trial_start(0, [], tune_trial("2"))
-    now[0] = 7200.0
-    accountant.on_step_end(0, [])
-    assert session.account.spent.gpu_hours == pytest.approx(0.5 + 1.0)
-    assert session.account.spent.wall_time == 7200.0
+    driver.start(1)
+    driver.now = 3600.0
+    driver.start(2)
+    driver.now = 7200.0
+    driver.trials.step()
+    assert driver.session.account.spent.gpu_hours == pytest.approx(0.5 + 1.0)
+    assert driver.session.account.spent.wall_time == 7200.0

@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hsl.cli import app
+from hsl.driver.events import Ended
 from hsl.driver.jobs import Jobs
 from hsl.driver.ledger import trial_row
 from hsl.driver.watch.status import read_status
@@ -27,6 +28,7 @@ from hsl.space.stored import space_text
 from hsl.store import checkpoints
 from hsl.store.layout import Library
 from hsl.store.lease import lease
+from hsl.store.outcomes import Status
 from hsl.store.store import Store
 from hsl.training import checkpoint
 
@@ -48,14 +50,14 @@ def store(space_file: Callable[..., Path], tmp_path: Path) -> str:
     result.write_space(space_text(space))
     result.append("trials", [ended(jobs[0], 0, "completed", objective=0.9), ended(jobs[1], 1, "failed")])
     state = {"job": jobs[2].model_dump(mode="json"), "trainer": {"history": [{"epoch": 1}, {"epoch": 2}]}}
-    checkpoints.write(jobs[2].checkpoint, checkpoint.to_bytes(state))
+    checkpoints.write(jobs[2].inputs.checkpoint, checkpoint.to_bytes(state))
     return uri
 
 
 def ended(job: Job, sequence: int, status: str, objective: float | None = None) -> dict[str, Any]:
     reason = "Traceback ...\nValueError: no such thing\n" if status == "failed" else None
     summary = {"epochs": 4 if status == "completed" else 1, "seconds": 10.0, "objective": objective}
-    row = trial_row(job, summary, status, reason)
+    row = trial_row(job, Ended(Status(status), reason, summary))
     return {
         **row,
         "sequence": sequence,

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from hsl.planning.job import NOT_PROMOTED
 from hsl.results.audit import audit
+from hsl.store.outcomes import Reason
 from hsl.store.store import Store
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -68,7 +68,7 @@ def test_promotion_pauses_at_rungs_and_ends_every_cell(
     assert done.returncode == 0, done.stderr
     rows = rows_of(store)
     dropped = [row for row in rows if row["status"] == "stopped"]
-    assert {row["reason"] for row in dropped} == {NOT_PROMOTED}
+    assert {row["reason"] for row in dropped} == {Reason.PAUSED}
     assert {row["epochs"] for row in dropped} <= {1, 3}
     for cell in CELLS:
         completed = [row for row in rows if row["cell"] == cell and row["status"] == "completed"]
@@ -112,7 +112,7 @@ def test_a_killed_driver_promotes_what_it_would_have(
     assert killed.keys() <= rows.keys()
     assert sum(row["epochs"] for row in killed.values()) < sum(row["epochs"] for row in rows.values())
     for name, row in killed.items():
-        assert row["reason"] == NOT_PROMOTED or rows[name]["objective"] == row["objective"]
+        assert row["reason"] == Reason.PAUSED or rows[name]["objective"] == row["objective"]
     for cell in CELLS:
         for rung in (1, 2, 4):
             there = [row for row in rows.values() if row["cell"] == cell and row["epochs"] >= rung]

@@ -7,35 +7,25 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from made_jobs import made_job
 from ray.tune.logger import LoggerCallback
 from typer.testing import CliRunner
 
 from hsl.cli import app
+from hsl.driver.events import Ended
 from hsl.driver.tune import trackers
 from hsl.driver.tune.trackers import Place, check_trackers, mlflow_uri, stay_local, wandb_options
 from hsl.driver.tune.tracking import TrackedTrial, Tracking
 from hsl.errors import HslError, UnknownNameError
-from hsl.planning.job import Job
+from hsl.store.outcomes import Reason, Status
 from hsl.store.store import Store
-from hsl.training.configuration import Configuration
 
-JOB = Job(
-    trial_id="abc-0",
-    configuration=Configuration.model_validate(
-        {"dataset": "digits", "model": {"name": "mlp"}, "method": "rigl", "sparsity": 0.9}
-    ),
-    seed=0,
-    cell="clean/0.9",
-    regime="clean",
-    stage="search",
-    parameters={"training.lr": 0.1},
-    checkpoint="nowhere",
-)
-RESULT = {"status": "completed"}
+RIGL = {"dataset": "digits", "model": {"name": "mlp"}, "method": "rigl", "sparsity": 0.9}
+JOB = made_job("abc-0", RIGL, cell="clean/0.9", parameters={"training.lr": 0.1})
+DONE, PAUSED = Ended(Status.COMPLETED), Ended(Status.STOPPED, Reason.PAUSED)
 
 
 class Fake(LoggerCallback):
@@ -57,28 +47,22 @@ class Fake(LoggerCallback):
         self.told.append(("end", trial.trial_id, failed))
 
 
-def rows(*epochs: int) -> dict[str, Any]:
-    return {"rows": [{"epoch": n, "val_clean_accuracy": n / 10, "train_loss": math.nan} for n in epochs]}
-
-
-def tune_trial(name: str, status: str = "completed") -> Any:
-    return SimpleNamespace(trial_id=name, last_result={"status": status})
+def rows(*epochs: int) -> list[dict[str, Any]]:
+    return [{"epoch": n, "val_clean_accuracy": n / 10, "train_loss": math.nan} for n in epochs]
 
 
 def test_every_epoch_of_a_trial_once_whatever_happens_to_its_workers(tmp_path: Path) -> None:
     fake = Fake()
-    tracking = Tracking("tensorboard", Place("p", tmp_path), {"t1": JOB, "t2": JOB}, fake)
+    tracking = Tracking("tensorboard", Place("p", tmp_path), fake)
     tracking.setup()
-    first, promoted = tune_trial("t1", "stopped"), tune_trial("t2")
-    tracking.on_trial_start(0, [], first)
-    tracking.on_trial_result(0, [], first, rows(1, 2))
-    tracking.on_trial_start(0, [], first)  # its worker was lost; the next one reports all of it again
-    tracking.on_trial_result(0, [], first, rows(1, 2))
-    tracking.on_trial_result(0, [], first, rows(3))
-    tracking.on_trial_complete(0, [], first)  # waits at a rung, and goes on as another trial of Tune
-    tracking.on_trial_start(0, [], promoted)
-    tracking.on_trial_result(0, [], promoted, rows(1, 2, 3, 4))
-    tracking.on_trial_error(0, [], promoted)
+    tracking.start(JOB)
+    tracking.report(JOB, rows(1, 2))
+    tracking.report(JOB, rows(1, 2))  # its worker was lost; the next one reports all of it again
+    tracking.report(JOB, rows(3))
+    tracking.end(JOB, PAUSED)
+    tracking.start(JOB)  # promoted
+    tracking.report(JOB, rows(1, 2, 3, 4))
+    tracking.end(JOB, Ended(Status.FAILED, "a bug"))
     events = [event[0] for event in fake.told]
     assert events == ["start", *["epoch"] * 3, "end", "start", "epoch", "end"]
     assert [event[2]["training_iteration"] for event in fake.told if event[0] == "epoch"] == [1, 2, 3, 4]
@@ -98,10 +82,10 @@ def test_a_tracker_that_fails_is_told_nothing_more_and_ends_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     fake = Fake(fails_at=2)
-    tracking = Tracking("wandb", Place("p", tmp_path), {"t": JOB}, fake)
-    tracking.on_trial_start(0, [], tune_trial("t"))
-    tracking.on_trial_result(0, [], tune_trial("t"), rows(1, 2, 3))
-    tracking.on_trial_complete(0, [], tune_trial("t"))
+    tracking = Tracking("wandb", Place("p", tmp_path), fake)
+    tracking.start(JOB)
+    tracking.report(JOB, rows(1, 2, 3))
+    tracking.end(JOB, DONE)
     assert [event[0] for event in fake.told] == ["start", "epoch"]
     assert caplog.text.count("wandb is told nothing more: ConnectionError: the service is away") == 1
 
@@ -109,12 +93,11 @@ def test_a_tracker_that_fails_is_told_nothing_more_and_ends_nothing(
 def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
     """By the reader of the format: lengths, checksums and protocol buffers."""
     place = Place("p", tmp_path)
-    tracking = Tracking("tensorboard", place, {"t": JOB})
-    trial = tune_trial("t")
-    tracking.on_trial_start(0, [], trial)
-    tracking.on_trial_result(0, [], trial, rows(1, 2))
-    tracking.on_trial_result(0, [], trial, rows(3))
-    tracking.on_trial_complete(0, [], trial)
+    tracking = Tracking("tensorboard", place)
+    tracking.start(JOB)
+    tracking.report(JOB, rows(1, 2))
+    tracking.report(JOB, rows(3))
+    tracking.end(JOB, DONE)
     found = scalars(tmp_path / "tensorboard" / "abc-0")
     assert {step: round(value, 6) for step, value in found["ray/tune/val_clean_accuracy"]} == {
         1: 0.1,
@@ -147,10 +130,10 @@ def test_the_files_come_to_a_store_that_is_elsewhere(tmp_path: Path) -> None:
     store = tmp_path / "elsewhere"
     store.mkdir()
     place = Place("p", tmp_path / "here", f"file://{store}")
-    tracking = Tracking("tensorboard", place, {"t": JOB})
-    tracking.on_trial_start(0, [], tune_trial("t"))
-    tracking.on_trial_result(0, [], tune_trial("t"), rows(1))
-    tracking.on_trial_complete(0, [], tune_trial("t"))
+    tracking = Tracking("tensorboard", place)
+    tracking.start(JOB)
+    tracking.report(JOB, rows(1))
+    tracking.end(JOB, DONE)
     tracking.close()
     assert scalars(store / "tensorboard" / "abc-0")["ray/tune/epoch"] == [(1, 1.0)]
 
@@ -194,11 +177,11 @@ def test_mlflow_runs_can_be_read_back(tmp_path: Path, monkeypatch: pytest.Monkey
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     place = Place("p", tmp_path)
-    tracking = Tracking("mlflow", place, {"t": JOB})
+    tracking = Tracking("mlflow", place)
     tracking.setup()
-    tracking.on_trial_start(0, [], tune_trial("t"))
-    tracking.on_trial_result(0, [], tune_trial("t"), rows(1, 2))
-    tracking.on_trial_complete(0, [], tune_trial("t"))
+    tracking.start(JOB)
+    tracking.report(JOB, rows(1, 2))
+    tracking.end(JOB, DONE)
     client = mlflow.MlflowClient(mlflow_uri(place, {}))
     (experiment,) = client.search_experiments(filter_string="name = 'p'")
     (run,) = client.search_runs([experiment.experiment_id])

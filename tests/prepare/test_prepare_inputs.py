@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsl.planning.plan import Plan, ancestors, make_plan
-from hsl.prepare.inputs import Inputs
+from hsl.prepare.inputs import Prerequisites
 from hsl.prepare.parents import ParentTask, make_here, missing
 from hsl.prepare.workers import waves
 from hsl.space.load import make_space
@@ -73,7 +73,7 @@ def test_tuned_rounds_are_left_out_with_the_reason() -> None:
 
 def test_rounds_are_made_one_after_the_other(tmp_path: Path) -> None:
     plan = plan_of(search={"method.rounds": {"choice": [3]}})
-    tasks = list(Inputs(plan, Library(str(tmp_path))).of_search())
+    tasks = list(Prerequisites(plan, Library(str(tmp_path))).of_search())
     assert [[task.configuration.method for task in wave] for wave in waves(reversed(tasks))] == [
         ["dense"],
         ["imp"],
@@ -120,7 +120,7 @@ def test_the_ratios_of_imp_are_those_of_its_mask(tmp_path: Path, monkeypatch: py
 def test_only_missing_rounds_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HSL_CACHE", str(tmp_path / "cache"))
     tasks = list(
-        Inputs(plan_of(search={"method.rounds": {"choice": [2]}}), Library(str(tmp_path))).of_search()
+        Prerequisites(plan_of(search={"method.rounds": {"choice": [2]}}), Library(str(tmp_path))).of_search()
     )
     make_here(tasks, "cpu")
     Path(tasks[-1].target).unlink()

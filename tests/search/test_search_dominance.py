@@ -11,6 +11,7 @@ from hsl.errors import SpaceError
 from hsl.planning.plan import Plan, make_plan
 from hsl.search.study import CellStudy, Outcome
 from hsl.space.load import make_space
+from hsl.store.outcomes import Status
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
@@ -43,7 +44,7 @@ def test_a_front_of_accuracy_and_sparsity_is_searched(sampler: str) -> None:
         sparsity = proposal.configuration.sparsity
         assert 0.5 <= sparsity <= 0.98
         accuracy = 0.95 - 0.1 * sparsity - abs(proposal.configuration.training.lr - 0.1)
-        study.tell(proposal.configuration.id, Outcome("completed", 10, accuracy, {"sparsity": sparsity}))
+        study.tell(proposal.configuration.id, Outcome(Status.COMPLETED, 10, accuracy, {"sparsity": sparsity}))
         told.append((accuracy, sparsity))
     assert len(told) == 14
     front = [p for p in told if not any(q != p and q[0] >= p[0] and q[1] >= p[1] for q in told)]
@@ -55,9 +56,9 @@ def test_what_was_not_trained_to_the_end_has_no_place_on_a_front() -> None:
     plan = plan_of(against=["sparsity", "training_flops"])
     study = CellStudy(plan.space, plan.cells[1])
     for outcome in (
-        Outcome("completed", 10, 0.9, {"sparsity": 0.8, "training_flops": 0.3}),
-        Outcome("stopped", 3, 0.9, {"sparsity": 0.8, "training_flops": 0.3}),
-        Outcome("completed", 10, 0.9, {"sparsity": 0.8, "training_flops": None}),
+        Outcome(Status.COMPLETED, 10, 0.9, {"sparsity": 0.8, "training_flops": 0.3}),
+        Outcome(Status.STOPPED, 3, 0.9, {"sparsity": 0.8, "training_flops": 0.3}),
+        Outcome(Status.COMPLETED, 10, 0.9, {"sparsity": 0.8, "training_flops": None}),
     ):
         proposal = study.ask()
         assert proposal is not None

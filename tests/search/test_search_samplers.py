@@ -21,6 +21,7 @@ from hsl.search.grid import grid_order
 from hsl.search.optuna_terms import build
 from hsl.search.study import CellStudy, Outcome, Proposal
 from hsl.space.load import make_space
+from hsl.store.outcomes import Status
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
@@ -69,8 +70,8 @@ def outcome_of(proposal: Proposal) -> Outcome:
     """Most are trained to the end, some are stopped, a few fail; a function of the configuration alone."""
     kind = int(proposal.configuration.id, 16) % 8
     if kind == 0:
-        return Outcome("failed", 1, None)
-    return Outcome("stopped" if kind < 3 else "completed", 3 if kind < 3 else 10, accuracy(proposal))
+        return Outcome(Status.FAILED, 1, None)
+    return Outcome(Status.STOPPED if kind < 3 else "completed", 3 if kind < 3 else 10, accuracy(proposal))
 
 
 def all_of(source: CellStudy) -> list[Proposal]:
@@ -147,7 +148,7 @@ def test_models_learn(name: str) -> None:
         source = study(sampler, search, budget=30, method="static", seed=seed)
         found = []
         while proposal := source.ask():
-            source.tell(proposal.configuration.id, Outcome("completed", 10, accuracy(proposal)))
+            source.tell(proposal.configuration.id, Outcome(Status.COMPLETED, 10, accuracy(proposal)))
             found.append(accuracy(proposal))
         return found[15:]
 

@@ -17,6 +17,7 @@ from hsl.search.study import CellStudy, Outcome, Proposal
 from hsl.space.axes import configuration
 from hsl.space.load import make_space
 from hsl.sparsity.methods import METHODS
+from hsl.store.outcomes import Status
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
@@ -29,7 +30,7 @@ WIDE: dict[str, Any] = {
     "training.batch_size": {"choice": [32, 64]},
     "method.drop_fraction": {"uniform": [0.1, 0.5]},
 }
-DONE = Outcome("completed", 10, 0.5)
+DONE = Outcome(Status.COMPLETED, 10, 0.5)
 
 
 def study(search: dict[str, Any], budget: int = 20, **content: Any) -> CellStudy:
@@ -156,12 +157,12 @@ def test_values_that_do_not_fit_together_are_not_proposed() -> None:
 def test_early_stopped_trials_are_pruned_and_failed_ones_fail() -> None:
     source = study(WIDE, budget=6)
     outcomes = [
-        Outcome("completed", 10, 0.7),
-        Outcome("stopped", 4, 0.3),
-        Outcome("failed", 2, None),
-        Outcome("failed", 3, 0.2),
-        Outcome("stopped", 1, math.nan),
-        Outcome("completed", 10, math.nan),
+        Outcome(Status.COMPLETED, 10, 0.7),
+        Outcome(Status.STOPPED, 4, 0.3),
+        Outcome(Status.FAILED, 2, None),
+        Outcome(Status.FAILED, 3, 0.2),
+        Outcome(Status.STOPPED, 1, math.nan),
+        Outcome(Status.COMPLETED, 10, math.nan),
     ]
     for outcome in outcomes:
         proposal = source.ask()
@@ -178,7 +179,7 @@ def test_a_second_report_is_ignored() -> None:
     proposal = source.ask()
     assert proposal is not None
     source.tell(proposal.configuration.id, DONE)
-    source.tell(proposal.configuration.id, Outcome("failed", 1, None))
+    source.tell(proposal.configuration.id, Outcome(Status.FAILED, 1, None))
     assert states(source) == [TrialState.COMPLETE]
 
 
@@ -214,7 +215,7 @@ def test_a_restart_never_repeats_a_configuration_and_knows_all_outcomes(name: st
     source = study(search, budget=12, **content)
     early = [proposal for proposal in (source.ask() for _ in range(done)) if proposal]
     resumed = again(source)
-    outcomes = [DONE, Outcome("stopped", 3, 0.2), Outcome("failed", 1, None)]
+    outcomes = [DONE, Outcome(Status.STOPPED, 3, 0.2), Outcome("failed", 1, None)]
     for i, proposal in enumerate(early):
         values = json.loads(json.dumps(proposal.values))  # as the store gives them back
         resumed.remember(values, proposal.configuration.id)
@@ -297,11 +298,11 @@ def test_what_another_cell_found_comes_first_where_it_is_whole_and_possible_here
 def test_the_best_are_those_that_were_trained_to_the_end() -> None:
     source = study({"training.lr": {"choice": [0.1, 0.2, 0.3, 0.4, 0.5]}}, method="set")
     ends = [
-        Outcome("completed", 10, 0.5),
-        Outcome("completed", 10, 0.7),
-        Outcome("stopped", 2, 0.9),
-        Outcome("failed", 0, None),
-        Outcome("completed", 10, math.nan),
+        Outcome(Status.COMPLETED, 10, 0.5),
+        Outcome(Status.COMPLETED, 10, 0.7),
+        Outcome(Status.STOPPED, 2, 0.9),
+        Outcome(Status.FAILED, 0, None),
+        Outcome(Status.COMPLETED, 10, math.nan),
     ]
     made = proposals(source, None)
     for proposal, outcome in zip(made, ends, strict=True):

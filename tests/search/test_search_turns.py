@@ -14,6 +14,7 @@ from hsl.planning.plan import Plan, make_plan
 from hsl.search.study import CellStudy, Outcome, Proposal
 from hsl.search.turns import MOST, Turns, contenders
 from hsl.space.load import make_space
+from hsl.store.outcomes import Status
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
@@ -90,9 +91,9 @@ def test_other_factors_separate_neighbours() -> None:
 def outcome_of(proposal: Proposal) -> Outcome:
     made = proposal.configuration
     if int(made.id, 16) % 9 == 0:
-        return Outcome("failed", 0, None)
+        return Outcome(Status.FAILED, 0, None)
     bonus = {"dense": 0.0, "static": 0.0, "set": 0.05, "rigl": 0.1}[made.method]
-    return Outcome("completed", 30, 0.8 + bonus - abs(made.training.lr - 0.1) - 0.1 * made.sparsity)
+    return Outcome(Status.COMPLETED, 30, 0.8 + bonus - abs(made.training.lr - 0.1) - 0.1 * made.sparsity)
 
 
 Log = dict[str, list[Proposal]]
@@ -226,6 +227,6 @@ def test_an_uncertain_cell_gets_more_turns_and_nobody_starves() -> None:
         served[study.cell.name] += 1
         clear = 0.9 if served["0.5"] == 1 else 0.1
         value = clear if study.cell.name == "0.5" else 0.7
-        study.tell(proposal.configuration.id, Outcome("completed", 10, value))
+        study.tell(proposal.configuration.id, Outcome(Status.COMPLETED, 10, value))
     assert served["0.9"] > 2 * served["0.5"]
     assert served["0.5"] >= 40 / (1 + MOST) - 2

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pytest
 
 from hsl.driver.resume import Past, refill
-from hsl.planning.job import NOT_PROMOTED
 from hsl.stopping.pauses import Pauses
 from hsl.stopping.promotion import PromotionRungs
 from hsl.stopping.rule import Decision, Judge
 from hsl.stopping.settings import Promotion
+from hsl.store.outcomes import Reason
 
 METRIC = "val_matched_accuracy"
 
@@ -80,7 +80,7 @@ def test_the_store_brings_back_who_waits_and_who_was_promoted(cut: int) -> None:
     ]
     whole, back = judge(), judge()
     expected: list[Any] = [(report(whole, *each), whole.promoted()) for each in reports]
-    ends = {name: ("stopped", NOT_PROMOTED) for name, _, _ in reports[:cut]}
+    ends = {name: ("stopped", Reason.PAUSED) for name, _, _ in reports[:cut]}
     refill(back, past_of(reports[:cut], ends), {"c": METRIC})
     still_to_go = [name for _, names in expected[:cut] for name in names]
     begun = [name for name, epoch, _ in reports[:cut] if epoch > 1]
@@ -92,7 +92,7 @@ def test_a_failed_trial_is_known_after_a_restart() -> None:
     back = judge()
     refill(
         back,
-        past_of([("a", 1, 0.1), ("b", 1, 0.2)], {"a": ("stopped", NOT_PROMOTED), "b": ("failed", "x")}),
+        past_of([("a", 1, 0.1), ("b", 1, 0.2)], {"a": ("stopped", Reason.PAUSED), "b": ("failed", "x")}),
         {"c": METRIC},
     )
     back.close("c")

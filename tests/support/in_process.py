@@ -14,7 +14,11 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from hsl.driver import sweep
+from hsl.driver.trials import Trials
 from hsl.driver.tune import trainable, tuner
+from hsl.driver.tune.callback import DriverCallback
+from hsl.driver.tune.scheduler import BudgetStopper, CellScheduler
+from hsl.driver.tune.searcher import CellSearcher
 from hsl.driver.tune.trainable import SweepTrial
 from hsl.prepare import workers
 from hsl.prepare.parents import make_here
@@ -24,8 +28,9 @@ from hsl.trial.log import TrialLog
 AT_A_TIME = 2
 
 
-def tune(searcher: Any, scheduler: Any, callbacks: list[Any], stopper: Any, _: Any) -> None:
+def tune(trials: Trials, callback: DriverCallback, _: object) -> None:
     """What Tune does, with two trials at a time; none is paused."""
+    searcher, scheduler, stopper = CellSearcher(trials), CellScheduler(trials), BudgetStopper(trials)
     running: dict[str, Worker] = {}
     names, finished = map("trial {}".format, count()), False
     while running or not finished:
@@ -35,20 +40,21 @@ def tune(searcher: Any, scheduler: Any, callbacks: list[Any], stopper: Any, _: A
             finished = answer == Searcher.FINISHED
             if not isinstance(answer, dict):
                 break
-            running[name] = begun(answer, name, callbacks)
+            running[name] = begun(answer, name, callback)
         assert running or finished, "the search waits although nothing runs"
         for name in list(running):
-            own, result = SimpleNamespace(trial_id=name), running[name].step()
+            own: Any = SimpleNamespace(trial_id=name)
+            result = running[name].step()
             stops = (
                 stopper(name, result) or scheduler.on_trial_result(None, own, result) == TrialScheduler.STOP
             )
             result["done"] = result["done"] or stops
-            for callback in callbacks:
-                callback.on_trial_result(0, [], own, result)
-                callback.on_step_end(0, [])
+            callback.on_trial_result(0, [], own, result)
+            callback.on_step_end(0, [])
             if result["done"]:
                 del running[name]
                 searcher.on_trial_complete(name, result)
+                callback.on_trial_complete(0, [], own)
 
 
 class Worker(SweepTrial):
@@ -59,11 +65,10 @@ class Worker(SweepTrial):
         self.reset_config(config)
 
 
-def begun(config: dict[str, Any], name: str, callbacks: list[Any]) -> Worker:
+def begun(config: dict[str, Any], name: str, callback: DriverCallback) -> Worker:
     """A trial that has started."""
-    own = SimpleNamespace(trial_id=name, temporary_state=SimpleNamespace(ray_actor=None))
-    for callback in callbacks:
-        callback.on_trial_start(0, [], own)
+    own: Any = SimpleNamespace(trial_id=name, temporary_state=SimpleNamespace(ray_actor=None))
+    callback.on_trial_start(0, [], own)
     return Worker(config)
 
 

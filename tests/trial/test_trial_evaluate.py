@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hsl.cli import app
+from hsl.driver.events import Ended
 from hsl.driver.jobs import Jobs
 from hsl.driver.ledger import Ledger, cell_row
 from hsl.driver.watch.progress import CellTally, Tally
@@ -24,6 +25,7 @@ from hsl.prepare.parents import make_here, missing
 from hsl.space.load import make_space
 from hsl.space.stored import space_text
 from hsl.store.layout import Library
+from hsl.store.outcomes import Status
 from hsl.store.store import Store
 from hsl.training.configuration import Configuration
 from hsl.training.measuring.evaluation_settings import Evaluation
@@ -68,11 +70,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             {**{name: SPACE[name] for name in ("dataset", "model", "training")}, **values}
         )
         for seed in (1, 2):
-            make_here(missing(jobs.inputs.of(chosen, seed, "confirm")), "cpu")
+            make_here(missing(jobs.prerequisites.of(chosen, seed, "confirm")), "cpu")
             job = jobs.make(cell, "confirm", chosen, seed, {})
             result = TrialRun(job, "cpu").advance()
-            ledger.evaluations(job, result["evaluations"])
-            ledger.end(job, result["summary"], "completed", None)
+            ledger.report(job, [], result.evaluations)
+            ledger.end(job, Ended(Status.COMPLETED, summary=result.summary))
     ledger.close()
     return folder
 

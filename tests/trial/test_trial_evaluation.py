@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from hsl.driver.events import Ended
 from hsl.driver.jobs import Jobs
 from hsl.driver.ledger import Ledger
 from hsl.driver.resume import Past, refill
@@ -24,8 +25,10 @@ from hsl.space.load import load_space, make_space
 from hsl.space.schema import SearchSpace
 from hsl.space.stored import check_continues, space_text
 from hsl.store.layout import Library
+from hsl.store.outcomes import Status
 from hsl.store.store import Store
 from hsl.trial import run as trial_module
+from hsl.trial.report import Report
 from hsl.trial.run import TrialRun
 
 Row = dict[str, Any]
@@ -57,17 +60,17 @@ def job_of(space: SearchSpace, folder: Path, stage: Any = "confirm", cell: str =
     (planned,) = [item for item in plan.cells if item.name == cell]
     made = configuration(space, {**planned.levels, "method": "rigl"})
     jobs = Jobs(plan, Library(str(folder)))
-    make_here(missing(jobs.inputs.of(made, 1, stage)), "cpu")
+    make_here(missing(jobs.prerequisites.of(made, 1, stage)), "cpu")
     return jobs.make(planned, stage, made, 1, {})
 
 
-def run_to_end(job: Job) -> tuple[list[Row], dict[str, Any]]:
+def run_to_end(job: Job) -> tuple[list[Row], Report]:
     """Rows of evaluations, and the last report."""
     run, rows = TrialRun(job, "cpu"), []
     while True:
         result = run.advance()
-        rows += result["evaluations"]
-        if result["done"]:
+        rows += result.evaluations
+        if result.is_last:
             return rows, result
 
 
@@ -77,7 +80,7 @@ def timeless(rows: list[Row]) -> list[Row]:
 
 def test_final_and_best_network_are_measured(space: SearchSpace, tmp_path: Path) -> None:
     rows, result = run_to_end(job_of(space, tmp_path))
-    summary = result["summary"]
+    summary = result.summary
     found = {(row["checkpoint"], row["measure"], row["detail"]): row for row in rows}
     assert len(found) == len(rows)
     measures = {"clean", "matched", "class", "worst_class", "decile", "corruption", "corruption_mean", "fgsm"}
@@ -108,12 +111,12 @@ def test_an_interrupted_trial_measures_the_same(
     job = job_of(space, tmp_path / "interrupted")
     interrupted = TrialRun(job, "cpu")
     for _ in range(interrupted_after):
-        assert interrupted.advance()["status"] == "running"
+        assert interrupted.advance().status is Status.RUNNING
     rows, result = run_to_end(job)
     assert timeless(rows) == timeless(expected)
     ignored = {"seconds", "started_at"}
-    assert {k: v for k, v in result["summary"].items() if k not in ignored} == {
-        k: v for k, v in last["summary"].items() if k not in ignored
+    assert {k: v for k, v in result.summary.items() if k not in ignored} == {
+        k: v for k, v in last.summary.items() if k not in ignored
     }
 
 
@@ -124,18 +127,18 @@ def test_the_last_epochs_are_reported_when_all_is_measured(
     monkeypatch.setattr(trial_module, "REPORT_SECONDS", 0.0)
     run = TrialRun(job_of(space, tmp_path), "cpu")
     reports = [run.advance() for _ in range(6)]
-    assert [[row["epoch"] for row in report["rows"]] for report in reports] == [[1], [2], [3], [4], [5], []]
-    while not reports[-1]["done"]:
+    assert [[row["epoch"] for row in report.rows] for report in reports] == [[1], [2], [3], [4], [5], []]
+    while not reports[-1].is_last:
         reports.append(run.advance())
-    assert not any(report["rows"] for report in reports[5:-1])
-    assert sum(len(report["evaluations"]) > 0 for report in reports[5:]) > 5
-    assert [row["epoch"] for row in reports[-1]["rows"]] == [6]
+    assert not any(report.rows for report in reports[5:-1])
+    assert sum(len(report.evaluations) > 0 for report in reports[5:]) > 5
+    assert [row["epoch"] for row in reports[-1].rows] == [6]
 
 
 def test_the_search_measures_nothing_unless_it_is_asked_to(space: SearchSpace, tmp_path: Path) -> None:
     rows, result = run_to_end(job_of(space, tmp_path, "search"))
     assert rows == []
-    assert result["summary"]["best_epoch"] is not None
+    assert result.summary["best_epoch"] is not None
     asked = space.model_copy(
         update={"evaluation": space.evaluation.model_copy(update={"stages": ("search",)})}
     )
@@ -148,17 +151,19 @@ def test_rows_are_stored_once(space: SearchSpace, tmp_path: Path) -> None:
     job = job_of(space, tmp_path)
     rows, result = run_to_end(job)
     store = Store(tmp_path / "store")
-    ledger = Ledger(store, 0, lambda _: False, lambda _: None, Tally("confirm", {job.cell: CellTally(1)}))
+    ledger = Ledger(
+        store, 0, lambda _: False, lambda _: None, Tally("confirm", {job.identity.cell: CellTally(1)})
+    )
     for _ in range(2):
-        ledger.evaluations(job, rows)
-        ledger.end(job, result["summary"], "completed", None)
+        ledger.report(job, [], rows)
+        ledger.end(job, Ended(Status.COMPLETED, summary=result.summary))
         ledger.close()
     stored = store.read("evaluations").to_pylist()
     assert len(stored) == len(rows)
-    assert {(row["trial_id"], row["cell"]) for row in stored} == {(job.trial_id, job.cell)}
+    assert {(row["trial_id"], row["cell"]) for row in stored} == {(job.trial_id, job.identity.cell)}
     (trial,) = store.read("trials").to_pylist()
-    assert trial["best_epoch"] == result["summary"]["best_epoch"]
-    assert trial["test_worst_class_accuracy"] == result["summary"]["test_worst_class_accuracy"]
+    assert trial["best_epoch"] == result.summary["best_epoch"]
+    assert trial["test_worst_class_accuracy"] == result.summary["test_worst_class_accuracy"]
 
 
 def test_deciles_need_scores_of_their_own(space: SearchSpace, tmp_path: Path) -> None:
@@ -167,12 +172,14 @@ def test_deciles_need_scores_of_their_own(space: SearchSpace, tmp_path: Path) ->
     jobs = Jobs(plan, Library(str(tmp_path)))
     cell = next(cell for cell in plan.cells if cell.name == "hard/0.8")
     job = jobs.make(cell, "confirm", configuration(space, {**cell.levels, "method": "rigl"}), 1, {})
-    assert job.deciles != job.scores is not None
-    assert jobs.make(cell, "search", job.configuration, 1, {}).deciles is None
+    assert job.inputs.deciles != job.inputs.scores is not None
+    assert jobs.make(cell, "search", job.identity.configuration, 1, {}).inputs.deciles is None
     wanted = {
-        stage: [task.target for task in jobs.inputs.of(job.configuration, 1, stage)] for stage in STAGES
+        stage: [task.target for task in jobs.prerequisites.of(job.identity.configuration, 1, stage)]
+        for stage in STAGES
     }
-    assert wanted == {None: [job.scores], "search": [job.scores], "confirm": [job.scores, job.deciles]}
+    scores, deciles = job.inputs.scores, job.inputs.deciles
+    assert wanted == {None: [scores], "search": [scores], "confirm": [scores, deciles]}
 
 
 def test_what_is_measured_may_change_in_a_store(space: SearchSpace) -> None:

@@ -26,6 +26,7 @@ from hsl.results.logs import read_log
 from hsl.search.study import CellStudy
 from hsl.space.load import make_space
 from hsl.store.layout import Library
+from hsl.store.outcomes import Status
 from hsl.store.store import Store
 from hsl.trial import run
 from hsl.trial.log import TrialLog, shortened
@@ -140,14 +141,14 @@ def test_the_log_of_a_trial_whose_worker_was_lost(
     job = job_of(tmp_path / "store")
     Store(tmp_path / "store").write_space("name: t")
     first = worker(job)
-    reports = [first.step() for _ in range(3)]  # the third epoch is in no checkpoint
-    assert {result["node"] for result in reports} == {"node"}
-    assert {result["began"] for result in reports} == {0}
+    reports = [first.step()["report"] for _ in range(3)]  # the third epoch is in no checkpoint
+    assert {report.node for report in reports} == {"node"}
+    assert {report.began for report in reports} == {0}
     second = worker(job)
-    result = second.step()
-    assert (result["began"], result["epoch"]) == (2, 2)
-    while not result["done"]:
-        result = second.step()
+    report = second.step()["report"]
+    assert (report.began, report.epoch) == (2, 2)
+    while not second.step()["done"]:
+        pass
     lines = told(tmp_path / "store", job)
     starts = [number for number, line in enumerate(lines) if line.startswith("trial ")]
     assert "starts on" in lines[starts[0]]
@@ -167,7 +168,7 @@ def test_the_log_of_a_trial_that_fails_has_the_traceback(
     Store(tmp_path / "store").write_space("name: t")
     job = job_of(tmp_path / "store")
     monkeypatch.setattr(run.TrialRun, "advance", lambda self: 1 // 0)
-    assert worker(job).step()["status"] == "failed"
+    assert worker(job).step()["report"].status is Status.FAILED
     lines = told(tmp_path / "store", job)
     assert lines[1] == "failed: Traceback (most recent call last):"
     assert lines[-1].startswith("ZeroDivisionError: ")

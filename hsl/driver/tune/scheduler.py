@@ -2,15 +2,16 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from hsl.driver.trials import Trials
 from hsl.driver.tune.ray import Unsaved
-from hsl.planning.job import Job
-from hsl.stopping.rule import Decision, Judge, judge_rows
+from hsl.stopping.rule import Decision
 
 START_SECONDS = 60.0
 """How long a trial waits for the worker that is being started for it before it is given one that another trial left.
@@ -27,30 +28,20 @@ class Starting(NamedTuple):
     since: float
 
 
-class StratifiedASHA(Unsaved, FIFOScheduler):
+class CellScheduler(Unsaved, FIFOScheduler):
     """Early stopping within cells, of whatever kind.
 
     A trial that is paused ends for Tune and is handed out again, as a new one, when it is promoted: it continues
     from its own checkpoint, and Tune's actors, limits and queues never hold trials that wait.
 
     Args:
-        judge: Decides who stops and who waits; shared with whoever rebuilds it from a store.
-        jobs: Job of every Tune trial, by Tune's trial id; filled by the searcher.
-        gives_up: Whether a trial has crashed so often that it is not tried again.
-        clock: Tells the time in seconds.
+        trials: Say what the stopping rule decides, and which trials are given up.
+        clock: Seconds that only grow.
     """
 
-    def __init__(
-        self,
-        judge: Judge,
-        jobs: Mapping[str, Job],
-        gives_up: Callable[[str], bool] = lambda trial_id: False,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, trials: Trials, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._judge = judge
-        self._jobs = jobs
-        self._gives_up = gives_up
+        self._trials = trials
         self._clock = clock
         self._new: deque[Trial] = deque()
         self._starting: deque[Starting] = deque()
@@ -64,9 +55,8 @@ class StratifiedASHA(Unsaved, FIFOScheduler):
         self._new.append(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Judge every epoch of a report."""
-        job = self._jobs[trial.trial_id]
-        decision = judge_rows(self._judge, job.cell, job.trial_id, result["rows"], job.objective)
+        """Apply the stopping rule to every epoch of a report."""
+        decision = self._trials.decide(trial.trial_id, result["report"])
         return TrialScheduler.CONTINUE if decision is Decision.CONTINUE else TrialScheduler.STOP
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
@@ -89,7 +79,7 @@ class StratifiedASHA(Unsaved, FIFOScheduler):
         """Whether a trial still waits for a worker; one that crashed too often is stopped."""
         if trial.status != Trial.PENDING:
             return False
-        if not self._gives_up(self._jobs[trial.trial_id].trial_id):
+        if not self._trials.gives_up(trial.trial_id):
             return True
         tune_controller.stop_trial(trial)
         return False
@@ -97,3 +87,22 @@ class StratifiedASHA(Unsaved, FIFOScheduler):
     def debug_string(self) -> str:
         """Nothing: progress is shown elsewhere."""
         return ""
+
+
+class BudgetStopper(Unsaved, tune.Stopper):
+    """Halts trials that report when a budget is spent; they are not ended, their checkpoints stay.
+
+    Args:
+        trials: Know whether it is.
+    """
+
+    def __init__(self, trials: Trials) -> None:
+        self._trials = trials
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether the trial that reports is to halt."""
+        return self._trials.halts(trial_id, result["report"])
+
+    def stop_all(self) -> bool:
+        """No: every trial ends at a report of its own."""
+        return False

@@ -3,20 +3,20 @@
 import contextlib
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pyarrow import fs
-from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.logger import LoggerCallback
 
-from hsl.driver.tune.ray import Unsaved
+from hsl.driver.events import Ended
 from hsl.driver.tune.trackers import Place, make
 from hsl.filesystems import join, open_filesystem
 from hsl.planning.job import Job
+from hsl.store.outcomes import Status
 
 LOG = logging.getLogger(__name__)
 
@@ -52,77 +52,51 @@ class TrackedTrial:
         return self.trial_id
 
 
-class Tracking(Unsaved, tune.Callback):
-    """Tells one tracker of every epoch, once. To be told before the recorder, which empties reports.
+class Tracking:
+    """Reports every epoch to one tracker, once.
 
-    A tracker that fails is told nothing more, and no sweep ends by it.
+    A tracker that fails receives nothing more, and no sweep ends by it.
 
     Args:
         name: Name of the tracker.
         place: Where it writes.
-        jobs: Job of every Tune trial, by Tune's trial id.
         logger: Ray's callback; by default the one of that name.
     """
 
-    def __init__(
-        self, name: str, place: Place, jobs: Mapping[str, Job], logger: LoggerCallback | None = None
-    ) -> None:
+    def __init__(self, name: str, place: Place, logger: LoggerCallback | None = None) -> None:
         self._name = name
         self._place = place
-        self._jobs = jobs
         self._logger: LoggerCallback | None = None
         with self._unharmed():
             self._logger = logger or make(name, place)
         self._trials: dict[str, TrackedTrial] = {}
-        self._open: dict[str, TrackedTrial] = {}
-        self._lost: set[str] = set()
 
     def setup(self, **info: Any) -> None:
         """The sweep begins."""
         with self._unharmed() as told:
             told.setup(**info)
 
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A trial begins, or goes on."""
-        self._lost.discard(trial.trial_id)
-        if trial.trial_id in self._open:
-            return
-        job = self._jobs[trial.trial_id]
+    def start(self, job: Job) -> None:
+        """A trial begins, or continues."""
         tracked = self._trials.setdefault(job.trial_id, self._tracked(job))
-        self._open[trial.trial_id] = tracked
         with self._unharmed() as told:
             tracked.init_local_path()  # W&B works in there
             told.log_trial_start(tracked)
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
+    def report(self, job: Job, rows: Iterable[Mapping[str, Any]]) -> None:
         """A trial has reported some epochs; one that continues reports all of them again."""
-        tracked = self._open[trial.trial_id]
-        for row in result["rows"]:
+        tracked = self._trials[job.trial_id]
+        for row in rows:
             if row["epoch"] > tracked.epoch:
                 tracked.epoch = row["epoch"]
                 with self._unharmed() as told:
-                    told.log_trial_result(iteration, tracked, metrics(row))
+                    told.log_trial_result(row["epoch"], tracked, metrics(row))
 
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A trial has lost its worker; if it completes without another one, it was given up."""
-        self._lost.add(trial.trial_id)
-
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def end(self, job: Job, ended: Ended | None) -> None:
         """A trial has ended, or waits."""
-        has_failed = (trial.last_result or {}).get("status") == "failed"
-        self._end(trial, failed=has_failed or trial.trial_id in self._lost)
-
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A trial cannot be started."""
-        self._end(trial, failed=True)
-
-    def _end(self, trial: Trial, failed: bool) -> None:
-        self._lost.discard(trial.trial_id)
-        if tracked := self._open.pop(trial.trial_id, None):
+        if tracked := self._trials.get(job.trial_id):
             with self._unharmed() as told:
-                told.log_trial_end(tracked, failed=failed)
+                told.log_trial_end(tracked, failed=ended is not None and ended.status is Status.FAILED)
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         """Nothing runs any more."""
@@ -158,18 +132,18 @@ class _Nobody(LoggerCallback):
 
 def parameters(job: Job) -> dict[str, Any]:
     """What distinguishes a trial, flat."""
-    made = job.configuration
+    made = job.identity.configuration
     return {
-        "cell": job.cell,
-        "regime": job.regime,
-        "stage": job.stage,
-        "seed": job.seed,
+        "cell": job.identity.cell,
+        "regime": job.identity.regime,
+        "stage": job.identity.stage,
+        "seed": job.identity.seed,
         "dataset": made.dataset,
         "model": made.model.name,
         "method": made.method,
         "sparsity": made.sparsity,
         "distribution": str(made.distribution),
-        **job.parameters,
+        **job.identity.parameters,
     }
 
 

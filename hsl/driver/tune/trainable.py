@@ -1,6 +1,7 @@
 """The trainable that Ray Tune runs on a worker: one job after the other."""
 
 import traceback
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -11,10 +12,12 @@ from hsl.errors import HslError
 from hsl.planning.job import Job
 from hsl.provenance import redact_known
 from hsl.reasons import CPU_ALLOCATOR, out_of_memory
+from hsl.store.outcomes import Status
 from hsl.training.allocator import keep_freed_memory
 from hsl.training.build import default_device
 from hsl.trial.log import TrialLog
-from hsl.trial.run import TrialRun, report
+from hsl.trial.report import Report
+from hsl.trial.run import TrialRun
 from hsl.trial.watchdog import watchdog
 
 
@@ -36,7 +39,7 @@ class SweepTrial(tune.Trainable):
         self.cleanup()
         self._job = Job.model_validate_json(new_config["job"])
         self._run: TrialRun | None = None
-        self._log, self._is_over = TrialLog(self._job.log), False
+        self._log, self._is_over = TrialLog(self._job.reporting.log), False
         return True
 
     def cleanup(self) -> None:
@@ -47,25 +50,26 @@ class SweepTrial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train a while and report, and say on which node."""
-        return {**self._advance(), "node": self._node}
+        report = replace(self._advance(), node=self._node)
+        return {"report": report, "done": report.is_last}
 
-    def _advance(self) -> dict[str, Any]:
+    def _advance(self) -> Report:
         with self._log.capture():
-            result = self._try_to_advance()
-        if result["done"]:
+            report = self._try_to_advance()
+        if report.is_last:
             self._is_over = True
-            self._log.note(f"{result['status']}{': ' + result['reason'] if result['reason'] else ''}")
+            self._log.note(f"{report.status}{': ' + report.reason if report.reason else ''}")
             self._log.write()
-        return result
+        return report
 
-    def _try_to_advance(self) -> dict[str, Any]:
+    def _try_to_advance(self) -> Report:
         try:
-            with watchdog(self._job.timeout):
+            with watchdog(self._job.reporting.timeout):
                 if self._run is None:
                     self._run = TrialRun(self._job, default_device(), self._log)
                 return self._run.advance()
         except Exception as error:  # noqa: BLE001  whatever happens to one trial, the sweep goes on
-            return report([], {}, status="failed", reason=reason_of(error))
+            return Report(status=Status.FAILED, reason=reason_of(error))
 
 
 def reason_of(error: Exception) -> str:

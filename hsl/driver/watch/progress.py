@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from hsl.planning.job import NOT_PROMOTED, Job
+from hsl.store.outcomes import Status
 from hsl.wording import duration
 
 LINE_SECONDS = 10.0
@@ -53,47 +53,33 @@ class Tally:
     Attributes:
         stage: ``search`` or ``confirm``.
         cells: Counts by cell.
-        waiting: Trials that are counted as stopped and may go on.
     """
 
     stage: str
     cells: dict[str, CellTally]
-    waiting: set[str] = field(default_factory=set)
     began: float = field(default_factory=time.monotonic)
-    _running: set[str] = field(default_factory=set)
     _ended_before: int | None = None
 
-    def start(self, job: Job) -> None:
-        """A trial starts."""
+    def start(self, cell: str, was_paused: bool = False) -> None:
+        """A trial starts; one that was paused is not counted as stopped any more."""
         self._ended_before = self.ended if self._ended_before is None else self._ended_before
-        if job.trial_id in self.waiting:
-            self.waiting.remove(job.trial_id)
-            self.cells[job.cell].stopped -= 1
-        if job.trial_id not in self._running:
-            self._running.add(job.trial_id)
-            self.cells[job.cell].running += 1
+        self.cells[cell].stopped -= was_paused
+        self.cells[cell].running += 1
 
-    def end(self, job: Job, status: str, objective: float | None, waits: bool = False) -> None:
-        """A trial ends; one that waits counts as stopped until it goes on."""
-        if waits:
-            self.waiting.add(job.trial_id)
-        cell = self.cells[job.cell]
-        if job.trial_id in self._running:
-            self._running.remove(job.trial_id)
-            cell.running -= 1
-        self.count(job.cell, status, objective)
+    def end(self, cell: str, status: Status, objective: float | None) -> None:
+        """A trial ends; one that is paused counts as stopped until it continues."""
+        self.halt(cell)
+        self.count(cell, status, objective)
 
-    def halt(self, job: Job) -> None:
+    def halt(self, cell: str) -> None:
         """A trial leaves its worker without an end."""
-        if job.trial_id in self._running:
-            self._running.remove(job.trial_id)
-            self.cells[job.cell].running -= 1
+        self.cells[cell].running -= 1
 
-    def count(self, name: str, status: str, objective: float | None) -> None:
+    def count(self, name: str, status: Status, objective: float | None) -> None:
         """Count a trial that has ended, now or in an earlier run."""
         cell = self.cells[name]
         setattr(cell, status, getattr(cell, status) + 1)
-        if status == "completed" and objective is not None:
+        if status == Status.COMPLETED and objective is not None:
             cell.best = objective if cell.best is None else max(cell.best, objective)
 
     @property
@@ -114,7 +100,7 @@ class Tally:
     @property
     def running(self) -> int:
         """Trials that run now."""
-        return len(self._running)
+        return sum(cell.running for cell in self.cells.values())
 
     def seconds_left(self) -> float | None:
         """Estimate from the rate of this run; None before the first trial has ended."""
@@ -140,9 +126,7 @@ def tally_of(stage: str, planned: Mapping[str, int], ended: Iterable[Mapping[str
     tally = Tally(stage, {name: CellTally(planned=count) for name, count in planned.items()})
     for row in ended:
         if row["cell"] in tally.cells:
-            tally.count(row["cell"], row["status"], row["objective"])
-            if row["reason"] == NOT_PROMOTED:
-                tally.waiting.add(row["trial_id"])
+            tally.count(row["cell"], Status(row["status"]), row["objective"])
     return tally
 
 

@@ -17,6 +17,7 @@ from hsl.results.audit import audit
 from hsl.space.stored import readable, stored_space
 from hsl.store.layout import Library
 from hsl.store.lease import Holder, LeaseFile
+from hsl.store.outcomes import ENDS, Status
 from hsl.store.store import Store
 from hsl.wording import duration
 
@@ -42,7 +43,7 @@ _TRIAL_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Status:
+class SweepStatus:
     """How a sweep is doing.
 
     Attributes:
@@ -104,7 +105,7 @@ class Status:
         return [*lines, *self.cluster.lines(is_live=self.holder is not None)]
 
 
-def read_status(uri: str) -> Status:
+def read_status(uri: str) -> SweepStatus:
     """Sum up a store.
 
     Args:
@@ -119,12 +120,12 @@ def read_status(uri: str) -> Status:
     holder = _live(LeaseFile(uri).read())
     library = Library(absolute(uri))
     under_way = [
-        {"cell": job.cell, "stage": job.stage, "epochs": epochs}
+        {"cell": job.identity.cell, "stage": job.identity.stage, "epochs": epochs}
         for job, epochs in checkpointed(library, {row["trial_id"] for row in trials})
     ]
     cells = _cell_rows(plan, trials, under_way)
     rate = _epochs_per_second(trials, holder)
-    return Status(
+    return SweepStatus(
         name=plan.space.name,
         cells=cells,
         holder=holder,
@@ -167,14 +168,16 @@ def _of(rows: Iterable[Row], stage: str, cell: str) -> list[Row]:
 def _cell_row(stage: str, name: str, planned: int, trials: list[Row], under_way: list[Row]) -> dict[str, Any]:
     ends = Counter(row["status"] for row in trials)
     scores = [
-        row["objective"] for row in trials if row["status"] == "completed" and row["objective"] is not None
+        row["objective"]
+        for row in trials
+        if row["status"] == Status.COMPLETED and row["objective"] is not None
     ]
     return {
         "stage": stage,
         "cell": name,
         "planned": planned,
         "running": len(under_way),
-        **{status: ends[status] for status in ("completed", "stopped", "failed")},
+        **{status.value: ends[status] for status in ENDS},
         "best_accuracy": max(scores, default=None),
         "epochs": sum(row["epochs"] for row in (*trials, *under_way)),
         "seconds": sum(row["seconds"] or 0.0 for row in trials),
@@ -185,7 +188,7 @@ def _failures(trials: Iterable[Row]) -> list[dict[str, Any]]:
     """Failed trials by the last line of their reason, which of a traceback is the error itself."""
     found: dict[tuple[str, str], list[str]] = {}
     for row in trials:
-        if row["status"] == "failed":
+        if row["status"] == Status.FAILED:
             reason = (row["reason"] or "unknown").strip().rpartition("\n")[2]
             found.setdefault((row["stage"], reason), []).append(row["trial_id"])
     return [

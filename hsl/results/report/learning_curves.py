@@ -8,6 +8,7 @@ from hsl.results.report.evidence import Evidence, Values
 from hsl.results.report.structs import Cell, Figure, Mark, Panel, Section, Table
 from hsl.results.report.style import CIRCLE, CROSS
 from hsl.results.show.phrases import first_panels, named, scaled, shortened
+from hsl.store.outcomes import Status
 from hsl.wording import count
 
 HEADING = "Learning curves"
@@ -119,7 +120,7 @@ def _lines(
 ) -> list[dict[str, Any]]:
     lines = [
         {
-            "kind": ("stopped" if row["status"] == "stopped" else "ended") if value["is_last"] else "on",
+            "kind": ("stopped" if row["status"] == Status.STOPPED else "ended") if value["is_last"] else "on",
             "trial": index,
             "method": row["method"],
             "dense": row["method"] == "dense",

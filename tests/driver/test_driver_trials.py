@@ -8,26 +8,30 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from made_jobs import made_job
 from ray.tune.experiment import Trial
 
-from hsl.driver.interruptions import MAX_CRASHES, Losses, MemoryLosses
+from hsl.driver import survey as module
+from hsl.driver.interruptions import MAX_CRASHES, Interruptions
 from hsl.driver.ledger import Ledger
 from hsl.driver.resume import read_past
 from hsl.driver.session import Session
-from hsl.driver.tune import surveyor as module
-from hsl.driver.tune.accountant import Accountant
-from hsl.driver.tune.recorder import Recorder
-from hsl.driver.tune.scheduler import StratifiedASHA
-from hsl.driver.tune.surveyor import Surveyor, set_price
+from hsl.driver.supply import Supply
+from hsl.driver.survey import Survey, set_price
+from hsl.driver.trials import Trials
+from hsl.driver.tune.callback import DriverCallback
+from hsl.driver.tune.scheduler import CellScheduler
 from hsl.driver.watch.progress import CellTally, Progress, Tally
 from hsl.errors import HslError
-from hsl.planning.job import Job
+from hsl.planning.plan import make_plan
+from hsl.search.turns import Turns
 from hsl.space.load import make_space
 from hsl.stopping.pauses import Pauses
 from hsl.stopping.rule import Judge
 from hsl.store.layout import Library
+from hsl.store.outcomes import Status
 from hsl.store.store import Store
-from hsl.training.configuration import Configuration
+from hsl.trial.report import Report
 
 SPACE = make_space(
     {
@@ -42,76 +46,46 @@ SPACE = make_space(
 )
 
 
-def job(name: str) -> Job:
-    made = {"dataset": "digits", "model": {"name": "mlp"}, "method": "set", "sparsity": 0.9}
-    return Job(
-        trial_id=name,
-        configuration=Configuration.model_validate(made),
-        seed=0,
-        cell="c",
-        regime="clean",
-        stage="search",
-        checkpoint="nowhere",
-    )
-
-
 class Driver:
     """One driver, and the cluster that it sees."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, *trials: str) -> None:
         monkeypatch.setattr(module, "LOOK_SECONDS", -1.0)
         monkeypatch.setattr(module, "ANXIOUS_SECONDS", -1.0)
+        monkeypatch.setattr("hsl.driver.session.SAVE_SECONDS", -1.0)
+        monkeypatch.setattr("hsl.driver.session.SOON_SECONDS", -1.0)
         self.now = 0.0
         self.nodes = [node("home", Resources={"CPU": 4.0}), spot("a"), spot("b")]
         self.store = Store(folder)
         self.store.write_space("name: t")
         self.session = Session(self.store, {}, lambda: self.now)
-        self.losses = Losses("home", lambda: self.now)
-        self.jobs = {f"tune {name}": job(name) for name in trials}
         tally = Tally("search", {"c": CellTally(planned=len(trials))})
-        judge = Judge()
-        surveyor = Surveyor(self.session, SPACE, self.jobs, self.losses, lambda: self.nodes)
-        self.accountant = Accountant(self.session, SPACE, self.jobs, self.losses)
         self.ledger = Ledger(self.store, 0, lambda _: False, lambda _: None, tally)
+        interruptions = Interruptions("home", lambda: self.now)
+        survey = Survey(self.session, SPACE, interruptions, lambda: self.nodes)
+        queue = [made_job(name) for name in trials]
+        supply = Supply(queue, Turns(make_plan(SPACE), []), no_job, Pauses(Judge()))
+        self.handed_out = Trials(supply, self.ledger, self.session, survey)
+        for name in trials:
+            self.handed_out.begin(f"tune {name}")
         progress = Progress(SimpleNamespace(is_terminal=False), dict)  # type: ignore[arg-type]
         monkeypatch.setattr(progress, "refresh", lambda: None)
-        recorder = Recorder(
-            self.ledger,
-            progress,
-            self.jobs,
-            Pauses(judge),
-            self.losses,
-            MemoryLosses(),
-            self.session.account.reached,
-        )
-        self.callbacks = [surveyor, recorder, self.accountant]
-        self.scheduler = StratifiedASHA(judge, self.jobs, self.losses.gives_up)
+        self.callback = DriverCallback(self.handed_out, progress)
+        self.scheduler = CellScheduler(self.handed_out)
         self.trials = {name: tune_trial(name) for name in trials}
 
     def tell(self, event: str, name: str, **info: Any) -> None:
-        for callback in self.callbacks:
-            getattr(callback, f"on_trial_{event}")(0, [], self.trials[name], **info)
+        getattr(self.callback, f"on_trial_{event}")(0, [], self.trials[name], **info)
 
-    def report(self, name: str, node: str, began: int, *epochs: int, status: str = "running") -> None:
+    def report(self, name: str, node: str, began: int, *epochs: int, status: Status = Status.RUNNING) -> None:
         rows = [{"epoch": n, "epochs_at_target": n, "val_matched_accuracy": 0.5} for n in epochs]
-        result = {
-            "rows": rows,
-            "summary": {"epochs": max(epochs)},
-            "evaluations": [],
-            "epoch": max(epochs),
-            "status": status,
-            "reason": None,
-            "done": status != "running",
-            "node": node,
-            "began": began,
-        }
-        self.tell("result", name, result=result)
-        if status != "running":
+        report = Report(rows, {"epochs": max(epochs)}, status, node=node, began=began)
+        self.tell("result", name, result={"report": report, "done": report.is_last, "pid": 1})
+        if report.is_last:
             self.tell("complete", name)
 
     def step(self) -> None:
-        for callback in self.callbacks:
-            callback.on_step_end(0, [])
+        self.callback.on_step_end(0, [])
 
     def lose_worker(self, name: str) -> bool:
         """Whether the trial is tried again."""
@@ -131,8 +105,13 @@ class Driver:
         return {row["trial_id"]: row for row in self.store.read("trials").to_pylist()}
 
     def row(self) -> dict[str, Any]:
-        self.accountant.close()
+        self.step()
         return self.store.read("sessions").to_pylist()[-1]
+
+
+def no_job(*_: Any) -> Any:
+    """No study proposes anything."""
+    raise AssertionError
 
 
 def node(name: str, **more: Any) -> dict[str, Any]:
@@ -195,26 +174,23 @@ def test_losses_are_counted_and_never_end_a_trial(tmp_path: Path, monkeypatch: p
         driver.now += 100
     driver.row()
     (under_way,) = read_past(driver.store, Library(str(tmp_path / "s"))).under_way
-    assert under_way.losses == 2 * MAX_CRASHES
+    assert under_way.history.losses == 2 * MAX_CRASHES
     driver.tell("start", "x")
-    driver.report("x", "home", 12, *range(1, 13), status="completed")
+    driver.report("x", "home", 12, *range(1, 13), status=Status.COMPLETED)
     row = driver.rows()["x"]
     assert (row["status"], row["losses"], row["attempts"]) == ("completed", 6, 7)
     # each attempt began one epoch before what the one before it had told
     assert row["repeated_epochs"] == 2 * MAX_CRASHES - 1
 
 
-def test_crashes_end_a_trial_that_is_then_told_to_everybody(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_crashes_end_a_trial_for_everybody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     driver = Driver(tmp_path / "s", monkeypatch, "x")
     for number in range(MAX_CRASHES + 1):
         driver.step()
         driver.tell("start", "x")
         driver.report("x", "home", 0, 1)
         assert driver.lose_worker("x") == (number < MAX_CRASHES)
-    assert not driver.jobs
-    assert not driver.accountant.under_way
+    assert not driver.handed_out.running
     row = driver.rows()["x"]
     assert (row["status"], row["losses"]) == ("failed", 0)
     assert row["reason"] == "lost its worker each time it was tried: it died"
@@ -261,15 +237,14 @@ def test_nodes_are_looked_at_from_time_to_time(tmp_path: Path, monkeypatch: pyte
         looks.append(clock.now)
         return [node("home")]
 
-    losses = SimpleNamespace(is_undecided=False, look=lambda alive, lost: None)
-    session = Session(Store(tmp_path / "s"), {}, lambda: 0.0)
-    surveyor = Surveyor(session, SPACE, {}, losses, nodes)  # type: ignore[arg-type]
+    interruptions: Any = SimpleNamespace(is_undecided=False, look=lambda alive, lost: None)
+    survey = Survey(Session(Store(tmp_path / "s"), {}, lambda: 0.0), SPACE, interruptions, nodes)
     for second in range(23):
         clock.now = float(second)
-        surveyor.on_step_end(0, [])
+        survey.look_if_due(())
     assert looks == [0, 10, 20]
-    losses.is_undecided = True
+    interruptions.is_undecided = True
     for half in range(47, 53):
         clock.now = half / 2
-        surveyor.on_step_end(0, [])
+        survey.look_if_due(())
     assert looks == [0, 10, 20, 23.5, 24.5, 25.5]
