@@ -11,7 +11,7 @@ from hsl.hardness.registries import ATTACKS, CORRUPTIONS, LABEL_NOISES, ROBUST, 
 from hsl.space.schema import SearchSpace
 from hsl.sparsity.distributions.allocate import DISTRIBUTIONS
 from hsl.sparsity.methods import METHODS
-from hsl.training.available import DATASETS, MODELS, NEEDS_PATH
+from hsl.training.available import DATASETS, MODELS
 
 Row = dict[str, Any]
 
@@ -45,7 +45,7 @@ def _distributions() -> Iterator[Row]:
 
 def _datasets() -> Iterator[Row]:
     for name in DATASETS:
-        shown = f"{name}:PATH" if name in NEEDS_PATH else name
+        shown = f"{name}:PATH" if DATASETS.facts(name).needs_path else name
         yield {"name": shown, "details": summary(DATASETS.reference(name))}
 
 

@@ -2,6 +2,8 @@
 
 An entry is the object itself or a lazy reference ``"package.module:attr"``; so listing names imports nothing
 heavy. A name with a colon that is no entry is such a reference too: users plug in their own without an edit here.
+What must be known of an object before it is used are its facts: an `Entry` carries them, in a registry as well as in
+a module of the user's.
 Python code may do so freely. The command line reads names from files, which may be a stranger's: it refuses plug-ins
 unless it was given ``--allow-plugins``, and its workers inherit that.
 """
@@ -9,13 +11,15 @@ unless it was given ``--allow-plugins``, and its workers inherit that.
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from hsl.errors import HslError, PluginError, UnknownNameError
 
 T = TypeVar("T")
+F = TypeVar("F")
 
 LOG = logging.getLogger(__name__)
 
@@ -23,17 +27,32 @@ PLUGINS = "HSL_PLUGINS"
 """Environment variable that the command line sets to ``off`` or ``on``; unset, as in Python code, means ``on``."""
 
 
-class Registry(Mapping[str, T], Generic[T]):
+@dataclass(frozen=True)
+class Entry(Generic[F]):
+    """An object and its facts.
+
+    Attributes:
+        target: The object, or a lazy reference to it.
+        facts: What is known of it before it is used.
+    """
+
+    target: object
+    facts: F
+
+
+class Registry(Mapping[str, T], Generic[T, F]):
     """Read-only mapping from names to objects of one kind.
 
     Args:
         kind: What an entry is, in the singular, for messages ("method", "corruption", ...).
-        entries: Objects, or lazy references to them.
+        entries: Objects or lazy references to them, in an `Entry` where their facts are not the default.
+        facts: The facts of whatever brings none.
     """
 
-    def __init__(self, kind: str, entries: Mapping[str, T | str]) -> None:
+    def __init__(self, kind: str, entries: Mapping[str, object], facts: F = None) -> None:  # type: ignore[assignment]
         self.kind = kind
-        self._entries = dict(entries)
+        self._facts = facts
+        self._entries = {name: self._entry(entry) for name, entry in entries.items()}
 
     def __getitem__(self, name: str) -> T:
         """The object called `name`.
@@ -43,12 +62,34 @@ class Registry(Mapping[str, T], Generic[T]):
             PluginError: If it is a plug-in, and plug-ins are not allowed.
             HslError: If a plug-in reference cannot be imported.
         """
+        target = (self._entries.get(name) or self._plugin(name)).target
+        return cast(T, imported(target, self.kind) if isinstance(target, str) else target)
+
+    def facts(self, name: str) -> F:
+        """The facts of the object called `name`; of an entry without importing it.
+
+        A plug-in that cannot be imported here has the default ones: a store can be read without the plug-ins of
+        its sweep, and whoever uses the object itself is told.
+
+        Raises:
+            UnknownNameError: If no entry has this name.
+            PluginError: If it is a plug-in, and plug-ins are not allowed.
+        """
         if name in self._entries:
-            entry = self._entries[name]
-            return cast(T, _import(entry, self.kind)) if isinstance(entry, str) else entry
+            return self._entries[name].facts
+        self.check(name)
+        try:
+            return self._plugin(name).facts
+        except Exception:  # noqa: BLE001  it is code of the user's
+            return self._facts
+
+    def _plugin(self, name: str) -> Entry[F]:
         self.check(name)
         _announce(self.kind, name)
-        return cast(T, _import(name, self.kind))
+        return self._entry(imported(name, self.kind))
+
+    def _entry(self, found: object) -> Entry[F]:
+        return found if isinstance(found, Entry) else Entry(found, self._facts)
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries
@@ -61,8 +102,8 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def reference(self, name: str) -> str | None:
         """The lazy reference of an entry; None where the entry is the object itself."""
-        entry = self._entries[name]
-        return entry if isinstance(entry, str) else None
+        target = self._entries[name].target
+        return target if isinstance(target, str) else None
 
     def knows(self, name: str) -> bool:
         """Whether `name` is an entry or has the form of a plug-in reference (which is not imported for this)."""
@@ -89,7 +130,16 @@ def _announce(kind: str, reference: str) -> None:
     LOG.info("importing %s %r", kind, reference)
 
 
-def _import(reference: str, kind: str) -> object:
+def imported(reference: str, kind: str) -> Any:
+    """What a reference ``package.module:attr`` names.
+
+    Args:
+        reference: The reference.
+        kind: What it is, for the message.
+
+    Raises:
+        HslError: If it cannot be imported.
+    """
     module_name, _, attribute = reference.partition(":")
     try:
         return getattr(import_module(module_name), attribute)

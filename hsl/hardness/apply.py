@@ -237,7 +237,7 @@ def _kept(labels: Tensor, ids: Tensor, keep: Keep, scores: Tensor | None, key: i
     if keep.long_tail is not None:
         return long_tail(labels, ids, keep.long_tail.imbalance, keep.long_tail.profile, key=key)
     return select(
-        None if keep.which == "random" else scores,
+        scores if keep.is_ranked else None,
         labels,
         ids,
         keep.fraction,

@@ -3,103 +3,106 @@
 Listing names imports no torch: entries are references that are resolved on first use.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from hsl.registry import Registry
-
-SCORES: Registry[Callable[..., Any]] = Registry(
-    "score",
-    {
-        "aum": "hsl.hardness.scores.trajectories:aum",
-        "confidence": "hsl.hardness.scores.logits:confidence",
-        "datamap_confidence": "hsl.hardness.scores.trajectories:datamap_confidence",
-        "datamap_variability": "hsl.hardness.scores.trajectories:datamap_variability",
-        "el2n": "hsl.hardness.scores.logits:el2n",
-        "el2n_squared": "hsl.hardness.scores.logits:el2n_squared",
-        "entropy": "hsl.hardness.scores.logits:entropy",
-        "forgetting": "hsl.hardness.scores.trajectories:forgetting",
-        "grand": "hsl.hardness.scores.gradients:grand",
-        "grand_last": "hsl.hardness.scores.gradients:grand_last",
-        "learning_speed": "hsl.hardness.scores.trajectories:learning_speed",
-        "loss": "hsl.hardness.scores.logits:loss",
-        "margin": "hsl.hardness.scores.logits:margin",
-        "prototypicality": "hsl.hardness.scores.gradients:prototypicality",
-        "random": "hsl.hardness.scores.logits:random",
-    },
-)
-"""What `SCORE_INPUTS` says -> difficulty float32 [N], higher = harder."""
+from hsl.registry import Entry, Registry
 
 
 @dataclass(frozen=True)
-class ScoreInput:
-    """What a score is computed from.
+class ScoreFacts:
+    """What a score is computed from, and what it returns.
 
     Attributes:
-        kind: What has to be recorded: the ``logits`` of a trained model, a ``trajectory`` over its training,
+        recorded: What has to be recorded: the ``logits`` of a trained model, a ``trajectory`` over its training,
             its ``features``, or its ``gradients``.
         arguments: Positional arguments of the function. ``logits`` float [N, C]; ``labels`` int64 [N];
-            ``features`` float [N, D]; ``model`` and ``images`` float [N, C, H, W] in [0, 1]; ``correct`` bool
-            [T, N], ``margins`` and ``probabilities`` float [T, N], each recorded by the function of that name
-            in `hsl.hardness.scores.trajectories`.
+            ``features`` float [N, D]; ``model`` and ``images`` float [N, C, H, W] in [0, 1]. Of a trajectory one
+            of ``correct`` bool [T, N], ``margins`` and ``probabilities`` float [T, N], each recorded by the
+            function of that name in `hsl.hardness.scores.trajectories`.
+        options: Keyword arguments: ``ids`` int64 [N], or ``bias`` bool, whether the last layer has one.
+        least_epochs: Epochs that a trajectory must have at least.
+        is_signed: Whether it can be negative.
+        ranks: Whether it says anything about a sample; a random order does not, and needs no model.
     """
 
-    kind: Literal["logits", "trajectory", "features", "gradients"]
-    arguments: tuple[str, ...]
+    recorded: Literal["logits", "trajectory", "features", "gradients"] = "logits"
+    arguments: tuple[str, ...] = ("logits", "labels")
+    options: tuple[str, ...] = ()
+    least_epochs: int = 1
+    is_signed: bool = False
+    ranks: bool = True
 
 
-_LOGITS = ScoreInput("logits", ("logits", "labels"))
-_CORRECT, _MARGINS, _PROBABILITIES = (
-    ScoreInput("trajectory", (quantity,)) for quantity in ("correct", "margins", "probabilities")
+def _trajectory(score: str, quantity: str, **more: Any) -> Entry[ScoreFacts]:
+    facts = ScoreFacts("trajectory", (quantity,), **more)
+    return Entry(f"hsl.hardness.scores.trajectories:{score}", facts)
+
+
+def _gradients(score: str, *facts: Any) -> Entry[ScoreFacts]:
+    return Entry(f"hsl.hardness.scores.gradients:{score}", ScoreFacts(*facts))
+
+
+SCORES: Registry[Callable[..., Any], ScoreFacts] = Registry(
+    "score",
+    {
+        "aum": _trajectory("aum", "margins", is_signed=True),
+        "confidence": "hsl.hardness.scores.logits:confidence",
+        "datamap_confidence": _trajectory("datamap_confidence", "probabilities"),
+        "datamap_variability": _trajectory("datamap_variability", "probabilities", least_epochs=2),
+        "el2n": "hsl.hardness.scores.logits:el2n",
+        "el2n_squared": "hsl.hardness.scores.logits:el2n_squared",
+        "entropy": "hsl.hardness.scores.logits:entropy",
+        "forgetting": _trajectory("forgetting", "correct", least_epochs=2),
+        "grand": _gradients("grand", "gradients", ("model", "images", "labels")),
+        "grand_last": _gradients("grand_last", "features", ("logits", "labels", "features"), ("bias",)),
+        "learning_speed": _trajectory("learning_speed", "correct"),
+        "loss": "hsl.hardness.scores.logits:loss",
+        "margin": Entry("hsl.hardness.scores.logits:margin", ScoreFacts(is_signed=True)),
+        "prototypicality": _gradients("prototypicality", "features", ("features", "labels")),
+        "random": Entry("hsl.hardness.scores.logits:random", ScoreFacts(options=("ids",), ranks=False)),
+    },
+    ScoreFacts(),
 )
-
-SCORE_INPUTS: dict[str, ScoreInput] = {
-    "aum": _MARGINS,
-    "confidence": _LOGITS,
-    "datamap_confidence": _PROBABILITIES,
-    "datamap_variability": _PROBABILITIES,
-    "el2n": _LOGITS,
-    "el2n_squared": _LOGITS,
-    "entropy": _LOGITS,
-    "forgetting": _CORRECT,
-    "grand": ScoreInput("gradients", ("model", "images", "labels")),
-    "grand_last": ScoreInput("features", ("logits", "labels", "features")),
-    "learning_speed": _CORRECT,
-    "loss": _LOGITS,
-    "margin": _LOGITS,
-    "prototypicality": ScoreInput("features", ("features", "labels")),
-    "random": _LOGITS,
-}
-"""What each score is computed from; plug-ins take logits and labels."""
+"""What the facts name -> difficulty float32 [N], higher = harder."""
 
 
-def input_of(score: str) -> ScoreInput:
-    """What a score is computed from, plug-ins included."""
-    return SCORE_INPUTS.get(score, _LOGITS)
+@dataclass(frozen=True)
+class SelectionFacts:
+    """What a selection takes.
+
+    Attributes:
+        reads_scores: Whether it looks at the scores.
+        options: Keyword arguments and their defaults; None for one that must be given.
+        takes_signed: Whether scores may be negative.
+    """
+
+    reads_scores: bool = True
+    options: Mapping[str, float | None] = field(default_factory=dict)
+    takes_signed: bool = True
 
 
-LOOKS = {"datamap_variability": 2, "forgetting": 2}
-"""Epochs that a trajectory must have at least, where one alone says nothing."""
+def _selection(function: str, **facts: Any) -> Entry[SelectionFacts]:
+    return Entry(f"hsl.hardness.orders:{function}", SelectionFacts(**facts))
 
-SIGNED_SCORES = frozenset({"aum", "margin"})
-"""Scores that can be negative."""
 
-SELECTIONS: Registry[Callable[..., Any]] = Registry(
+SELECTIONS: Registry[Callable[..., Any], SelectionFacts] = Registry(
     "selection",
     {
         "easiest": "hsl.hardness.orders:easiest",
         "hardest": "hsl.hardness.orders:hardest",
         "middle": "hsl.hardness.orders:middle",
-        "probabilistic": "hsl.hardness.orders:probabilistic",
-        "random": "hsl.hardness.orders:shuffled",
-        "stratified": "hsl.hardness.orders:stratified",
-        "window": "hsl.hardness.orders:window",
+        "probabilistic": _selection("probabilistic", options={"power": 1.0}, takes_signed=False),
+        "random": _selection("shuffled", reads_scores=False),
+        "stratified": _selection("stratified", options={"mislabel_cut": 0.0}),
+        "window": _selection("window", options={"offset": None}),
     },
+    SelectionFacts(),
 )
 """(scores float32 [N], ids int64 [N], key int, **options) -> positions int64 [N], the first to keep first."""
 
-LABEL_NOISES: Registry[Callable[..., Any]] = Registry(
+LABEL_NOISES: Registry[Callable[..., Any], None] = Registry(
     "label noise",
     {
         "asymmetric": "hsl.hardness.label_noise:asymmetric",
@@ -111,78 +114,174 @@ LABEL_NOISES: Registry[Callable[..., Any]] = Registry(
 """(labels int64 [N], ids int64 [N], rate, classes, key) -> (labels int64 [N], is_wrong bool [N]);
 `asymmetric` takes ``mapping`` as well, pairs of classes."""
 
-CORRUPTIONS: Registry[Callable[..., Any]] = Registry(
+
+@dataclass(frozen=True)
+class CorruptionFacts:
+    """On which images a corruption is defined.
+
+    Streaks, flakes, drops, textures and displacements have sizes in pixels: on an image of 8 x 8 they would be all
+    there is to see.
+
+    Attributes:
+        least_side: Shorter side in pixels from which on it is defined.
+        channels: Numbers of channels for which it is defined; empty for every number.
+        is_random: Whether it draws at random, so that drawing again in every epoch changes something.
+        severities: Highest severity on images of 32 and of 64 pixels.
+    """
+
+    least_side: int = 1
+    channels: tuple[int, ...] = ()
+    is_random: bool = True
+    severities: tuple[int, int] = (6, 6)
+
+
+def _corruption(
+    function: str,
+    least_side: int,
+    channels: tuple[int, ...] = (),
+    *,
+    is_random: bool = True,
+    severities: tuple[int, int] = (5, 5),
+) -> Entry[CorruptionFacts]:
+    facts = CorruptionFacts(least_side, channels, is_random, severities)
+    return Entry(f"hsl.hardness.corruptions.{function}", facts)
+
+
+_GREY_OR_RGB = (1, 3)
+
+CORRUPTIONS: Registry[Callable[..., Any], CorruptionFacts] = Registry(
     "corruption",
     {
-        "brightness": "hsl.hardness.corruptions.digital:brightness",
-        "contrast": "hsl.hardness.corruptions.digital:contrast",
-        "defocus_blur": "hsl.hardness.corruptions.blur:defocus_blur",
-        "elastic_transform": "hsl.hardness.corruptions.blur:elastic_transform",
-        "fog": "hsl.hardness.corruptions.weather:fog",
-        "frost_procedural": "hsl.hardness.corruptions.weather:frost_procedural",
-        "gaussian_blur": "hsl.hardness.corruptions.blur:gaussian_blur",
-        "gaussian_noise": "hsl.hardness.corruptions.noise:gaussian_noise",
-        "glass_blur": "hsl.hardness.corruptions.blur:glass_blur",
-        "impulse_noise": "hsl.hardness.corruptions.noise:impulse_noise",
-        "jpeg_compression": "hsl.hardness.corruptions.digital:jpeg_compression",
-        "motion_blur": "hsl.hardness.corruptions.blur:motion_blur",
-        "pixelate": "hsl.hardness.corruptions.digital:pixelate",
-        "saturate": "hsl.hardness.corruptions.digital:saturate",
-        "shot_noise": "hsl.hardness.corruptions.noise:shot_noise",
-        "snow": "hsl.hardness.corruptions.weather:snow",
-        "spatter": "hsl.hardness.corruptions.spatter:spatter",
-        "speckle_noise": "hsl.hardness.corruptions.noise:speckle_noise",
-        "zoom_blur": "hsl.hardness.corruptions.blur:zoom_blur",
+        "brightness": _corruption("digital:brightness", 1, is_random=False, severities=(6, 6)),
+        "contrast": _corruption("digital:contrast", 1, is_random=False, severities=(6, 5)),
+        "defocus_blur": _corruption("blur:defocus_blur", 8, is_random=False, severities=(6, 6)),
+        "elastic_transform": _corruption("blur:elastic_transform", 16),
+        "fog": _corruption("weather:fog", 16),
+        "frost_procedural": _corruption("weather:frost_procedural", 16, _GREY_OR_RGB),
+        "gaussian_blur": _corruption("blur:gaussian_blur", 8, is_random=False, severities=(6, 6)),
+        "gaussian_noise": _corruption("noise:gaussian_noise", 1, severities=(6, 6)),
+        "glass_blur": _corruption("blur:glass_blur", 16),
+        "impulse_noise": _corruption("noise:impulse_noise", 1, severities=(6, 6)),
+        "jpeg_compression": _corruption("digital:jpeg_compression", 8, _GREY_OR_RGB, is_random=False),
+        "motion_blur": _corruption("blur:motion_blur", 16),
+        "pixelate": _corruption("digital:pixelate", 8, is_random=False),
+        "saturate": _corruption("digital:saturate", 1, (3,), is_random=False),
+        "shot_noise": _corruption("noise:shot_noise", 1, severities=(6, 6)),
+        "snow": _corruption("weather:snow", 16, _GREY_OR_RGB),
+        "spatter": _corruption("spatter:spatter", 16, _GREY_OR_RGB),
+        "speckle_noise": _corruption("noise:speckle_noise", 1, severities=(6, 6)),
+        "zoom_blur": _corruption("blur:zoom_blur", 16, is_random=False),
     },
+    CorruptionFacts(),
 )
 """(pixels float32 [B, C, H, W] in [0, 255], ids int64 [B], severity 1..6, key int) -> pixels, not yet
 clipped."""
 
-DETERMINISTIC_CORRUPTIONS = frozenset(
-    {
-        "brightness",
-        "contrast",
-        "defocus_blur",
-        "gaussian_blur",
-        "jpeg_compression",
-        "pixelate",
-        "saturate",
-        "zoom_blur",
-    }
-)
-"""Corruptions that draw nothing at random: to draw them anew every epoch would change nothing."""
 
-ATTACKS: Registry[Callable[..., Any]] = Registry(
+@dataclass(frozen=True)
+class AttackFacts:
+    """What an attack, or an adversarial training, is bound to and costs.
+
+    Attributes:
+        fixed: Settings of a regime's attack that it has, and no others.
+        advice: What it is, and what to do where another setting was given.
+        step_over_eps: Its step if none is given, over eps; None for the usual one of the norm.
+        eval_reach: Where evaluation has a step of its own: length of all steps together, over eps.
+        options: Settings that belong to it, with the values of its authors.
+        loss_passes: Forward-backward passes of its loss in one training step.
+        is_attacked: Whether training samples are attacked, step by step, before its loss.
+    """
+
+    fixed: Mapping[str, object] = field(default_factory=dict)
+    advice: str = ""
+    step_over_eps: float | None = None
+    eval_reach: float | None = None
+    options: Mapping[str, float] = field(default_factory=dict)
+    loss_passes: float = 1.0
+    is_attacked: bool = True
+
+
+_FGSM_RS = AttackFacts(
+    {"norm": "linf", "steps": 1, "random_start": True},
+    "fgsm_rs is one step in linf from a random start; leave the others out, or use pgd",
+    step_over_eps=1.25,
+)
+_PGD_DIVERGENCE = AttackFacts(
+    {"random_start": True}, "pgd_divergence has no gradient at the image; leave random_start out"
+)
+_FREE = AttackFacts(
+    {"steps": 1, "bn_mode": "eval"},
+    "free attacks by the gradients of its own training steps; leave steps and bn_mode out",
+    step_over_eps=1.0,
+    eval_reach=2.5,
+    options={"replays": 8},
+    is_attacked=False,
+)
+
+ATTACKS: Registry[Callable[..., Any], AttackFacts] = Registry(
     "attack",
     {
-        "fgsm_rs": "hsl.hardness.attacks.attacks:fgsm_rs",
+        "fgsm_rs": Entry("hsl.hardness.attacks.attacks:fgsm_rs", _FGSM_RS),
         "pgd": "hsl.hardness.attacks.attacks:pgd",
-        "pgd_divergence": "hsl.hardness.attacks.attacks:pgd_divergence",
+        "pgd_divergence": Entry("hsl.hardness.attacks.attacks:pgd_divergence", _PGD_DIVERGENCE),
         "pgd_margin": "hsl.hardness.attacks.attacks:pgd_margin",
     },
+    AttackFacts(),
 )
 """(model, images, labels, *, eps, step, steps, norm, start, bn_mode) -> images float32 [B, C, H, W]."""
 
-TRAININGS: Registry[Callable[..., Any]] = Registry(
+TRAININGS: Registry[Callable[..., Any], AttackFacts] = Registry(
     "adversarial training",
     {
-        "free": "hsl.hardness.attacks.adversarial:Free",
-        "mart": "hsl.hardness.attacks.adversarial:Mart",
-        "trades": "hsl.hardness.attacks.adversarial:Trades",
+        "free": Entry("hsl.hardness.attacks.adversarial:Free", _FREE),
+        "mart": Entry(
+            "hsl.hardness.attacks.adversarial:Mart", AttackFacts(options={"beta": 5.0}, loss_passes=2)
+        ),
+        # One more forward computation, a third of a pass.
+        "trades": Entry(
+            "hsl.hardness.attacks.adversarial:Trades",
+            AttackFacts(options={"beta": 6.0}, loss_passes=2 + 1 / 3),
+        ),
     },
+    AttackFacts(),
 )
 """Trainings with a loss of their own, by the names that a regime's attack may have besides `ATTACKS`:
 (attack, seed) -> `hsl.hardness.attacks.adversarial.TrainingLoss`."""
 
-ROBUST: Registry[Callable[..., Any]] = Registry(
+
+def attack_facts(name: str) -> AttackFacts:
+    """Facts of an attack or an adversarial training."""
+    return TRAININGS.facts(name) if name in TRAININGS else ATTACKS.facts(name)
+
+
+@dataclass(frozen=True)
+class RobustFacts:
+    """What a measure of robustness costs and needs.
+
+    Attributes:
+        passes: Passes per sample, if it stays right to the end.
+        package: A package that it needs; empty for none.
+        extra: The extra of hsl that installs it.
+    """
+
+    passes: float = 20.0
+    package: str = ""
+    extra: str = ""
+
+
+ROBUST: Registry[Callable[..., Any], RobustFacts] = Registry(
     "robustness measure",
     {
-        "autoattack": "hsl.hardness.attacks.autoattack:autoattack",
-        "fgsm": "hsl.hardness.attacks.robustness:fgsm",
-        "margin": "hsl.hardness.attacks.robustness:margin",
-        "pgd20": "hsl.hardness.attacks.robustness:pgd20",
-        "pgd50x10": "hsl.hardness.attacks.robustness:pgd50x10",
+        # 100 steps of APGD, 9 x 100 each of targeted APGD and FAB, 5,000 forward computations of Square.
+        "autoattack": Entry(
+            "hsl.hardness.attacks.autoattack:autoattack", RobustFacts(3_600.0, "pyautoattack", "autoattack")
+        ),
+        "fgsm": Entry("hsl.hardness.attacks.robustness:fgsm", RobustFacts(1.0)),
+        "margin": Entry("hsl.hardness.attacks.robustness:margin", RobustFacts(50.0)),
+        "pgd20": Entry("hsl.hardness.attacks.robustness:pgd20", RobustFacts(20.0)),
+        "pgd50x10": Entry("hsl.hardness.attacks.robustness:pgd50x10", RobustFacts(500.0)),
     },
+    RobustFacts(),
 )
 """(model, images float32 [B, C, H, W] in [0, 1], labels int64 [B], ids int64 [B], *, eps, norm, seed) -> bool
 [B]: whether each image is still classified right; `hsl.hardness.attacks.robustness.still_right` runs them on any

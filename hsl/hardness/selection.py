@@ -59,7 +59,7 @@ def select(
             `count`, or a balanced selection would lose a whole class. An unbalanced one that does warns.
     """
     if scores is None:
-        if which != "random":
+        if SELECTIONS.facts(which).reads_scores:
             raise DataError(
                 f"selection {which!r} needs a difficulty score of every sample, and there is none"
             )

@@ -3,26 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hsl.hardness.registries import input_of
+from hsl.hardness.registries import SCORES
 from hsl.planning.plan import Cell, Plan
 from hsl.planning.scores import Scores
+from hsl.training.available import MODELS, model_kind
 from hsl.training.configuration import Configuration
 from hsl.training.cost.passes import FORWARD, count_passes, evaluation_passes
 from hsl.training.data.sizes import known_size
 from hsl.training.measuring.evaluation_settings import Evaluation
-
-NOMINAL_PASSES_PER_SECOND = {
-    "mlp": 120_000.0,
-    "lenet": 12_000.0,
-    "resnet8": 900.0,
-    "resnet20": 350.0,
-    "resnet18": 25.0,
-}
-"""Order of magnitude on one CPU core, for a first estimate; a store's own record replaces it."""
-
-NOMINAL_ON_GPU = {"resnet18": 1200.0, "resnet34": 600.0, "resnet50": 500.0, "vgg16": 2100.0, "vgg19": 1700.0}
-"""The same on a whole GPU: half of what a T4 can do in single precision (8.1 TFLOPS) by the operations of a pass of
-an image of 32x32. An assumption, not a measurement; what is not listed is taken to be no faster than on a core."""
 
 
 @dataclass(frozen=True)
@@ -113,10 +101,10 @@ def nominal_speed(model: str, gpu: float) -> float | None:
         model: Name of the model.
         gpu: Share of a GPU that the trial has; more than one is of no use to it.
     """
-    core = NOMINAL_PASSES_PER_SECOND.get(model)
-    if gpu and model in NOMINAL_ON_GPU:
-        return NOMINAL_ON_GPU[model] * min(1.0, gpu)
-    return core
+    facts = MODELS.facts(model_kind(model)[0])
+    if gpu and facts.on_gpu is not None:
+        return facts.on_gpu * min(1.0, gpu)
+    return facts.on_core
 
 
 Item = tuple[int, int, float | None]
@@ -135,9 +123,9 @@ def _scores_item(scores: Scores) -> Item:
     sizes = part_sizes(scores.configuration)
     if sizes is None:
         return scores.models, scores.epochs, None
-    kind = input_of(scores.score).kind
-    looks = scores.epochs if kind == "trajectory" else 1
-    look = 1.0 if kind == "gradients" else FORWARD
+    recorded = SCORES.facts(scores.score).recorded
+    looks = scores.epochs if recorded == "trajectory" else 1
+    look = 1.0 if recorded == "gradients" else FORWARD
     return scores.models, scores.epochs, scores.epochs * sizes[0] + looks * look * sum(sizes)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from hsl.errors import Problem, SpaceError, close_match
-from hsl.hardness.registries import LOOKS
+from hsl.hardness.registries import SCORES
 from hsl.hardness.schema.keep import Keep, usual_epoch
 from hsl.hardness.schema.regimes import LabelNoise, Regime
 from hsl.space.axes import configuration, options_of
@@ -68,9 +68,10 @@ def decile_scores(child: Configuration, space: SearchSpace) -> Scores | None:
 
 def _scores(keep: Keep, scored: Configuration, source: str, where: str = "keep.epoch") -> Scores:
     epochs = max(1, round((keep.epoch or usual_epoch(keep.by)) * scored.training.epochs))
-    if epochs < LOOKS.get(keep.by, 1):
+    least = SCORES.facts(keep.by).least_epochs
+    if epochs < least:
         message = (
-            f"{keep.by} compares at least {LOOKS[keep.by]} epochs, and {epochs} of {scored.training.epochs} "
+            f"{keep.by} compares at least {least} epochs, and {epochs} of {scored.training.epochs} "
             f"is asked for; raise epoch or training.epochs, or choose another score"
         )
         raise SpaceError(source, [Problem(where, message)])

@@ -8,6 +8,7 @@ import torch
 from hsl.errors import HslError, Problem, SpaceError
 from hsl.hardness.apply import check_regime
 from hsl.hardness.corruptions.constants import check_corruption
+from hsl.hardness.registries import ROBUST
 from hsl.planning.plan import Cell, Plan
 from hsl.space.axes import configuration
 from hsl.space.schema import SearchSpace
@@ -56,10 +57,11 @@ def unmeasurable(evaluation: Evaluation, shape: Shape) -> Iterator[str]:
         except HslError as error:
             yield f"corruptions: {error}"
     for name in evaluation.attacks.names if evaluation.attacks else ():
-        if name == "autoattack" and find_spec("pyautoattack") is None:
+        facts = ROBUST.facts(name)
+        if facts.package and find_spec(facts.package) is None:
             yield (
-                "attacks: autoattack needs the package pyautoattack, which is not installed: "
-                "pip install 'hsl[autoattack]', or choose pgd50x10"
+                f"attacks: {name} needs the package {facts.package}, which is not installed: "
+                f"pip install 'hsl[{facts.extra}]', or choose pgd50x10"
             )
 
 

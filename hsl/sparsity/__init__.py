@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from hsl.sparsity.distributions.allocate import DISTRIBUTIONS, allocate, non_zeros
 from hsl.sparsity.distributions.budget import Budget
 from hsl.sparsity.methods import METHODS, Hyperparameter, Method, check_hyperparameters, feasible
+from hsl.sparsity.methods.weight_scores import CRITERIA
 
 if TYPE_CHECKING:
-    from hsl.sparsity.criteria import CRITERIA
     from hsl.sparsity.imp import iterative_magnitude_pruning
     from hsl.sparsity.layers import layer_shapes, prunable_layers
     from hsl.sparsity.macs import layer_macs
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from hsl.sparsity.sparsifier import Sparsifier
 
 _NEEDS_TORCH = {
-    "CRITERIA": "hsl.sparsity.criteria",
     "LayerReport": "hsl.sparsity.request",
     "Parent": "hsl.sparsity.network",
     "Sparsifier": "hsl.sparsity.sparsifier",

@@ -1,6 +1,6 @@
 """Criteria: one score per weight, higher = kept or grown first.
 
-A criterion is a function of one layer's `Signals` plus one registry line.
+A criterion is a function of one layer's `Signals` plus one line in `hsl.sparsity.methods.weight_scores`.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from hsl.errors import MethodError
-from hsl.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -102,18 +101,3 @@ def _gradient(signals: Signals) -> Tensor:
 
 
 Criterion = Callable[[Signals], Tensor]
-
-CRITERIA: Registry[Criterion] = Registry(
-    "criterion",
-    {
-        "random": random,
-        "magnitude": magnitude,
-        "signed_magnitude": signed_magnitude,
-        "gradient": gradient,
-        "magnitude_and_gradient": magnitude_and_gradient,
-        "momentum": momentum,
-        "snip": snip,
-        "grasp": grasp,
-        "synflow": synflow,
-    },
-)

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hsl.errors import MethodError
-from hsl.sparsity.criteria import CRITERIA
 from hsl.sparsity.distributions.ranked import is_ratios
 from hsl.sparsity.drivers.gradual import prune_
 from hsl.sparsity.layers import Layers, attach_masks, detach_masks, prunable_layers
+from hsl.sparsity.methods.weight_scores import CRITERIA
 from hsl.sparsity.network import Network
 from hsl.sparsity.request import check_optimizer, make_budget
 from hsl.sparsity.schedules import round_progress

@@ -70,6 +70,29 @@ class Network:
                 self.explored[name] = layer.weight_mask.clone()
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a moment makes its driver from.
+
+    Attributes:
+        network: What the driver works on.
+        method: Name of the method.
+        needs_gradient: Whether a criterion of the method reads gradients of all prunable weights.
+        values: All hyperparameters of the method, checked.
+        total_steps: Steps of the whole training, at least 1.
+        parent: The trained dense network, for a method that needs one.
+        loss: Loss of one batch, for scores before the first step.
+    """
+
+    network: Network
+    method: str
+    needs_gradient: bool
+    values: Mapping[str, float]
+    total_steps: int
+    parent: Parent | None = None
+    loss: Loss | None = None
+
+
 def keep_top(
     scores: Mapping[str, Tensor],
     budget: Budget,

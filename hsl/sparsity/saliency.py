@@ -11,15 +11,20 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from hsl.errors import MethodError
-from hsl.sparsity.criteria import CRITERIA, Signals
+from hsl.registry import imported
+from hsl.sparsity.criteria import Signals
 from hsl.sparsity.distributions.budget import Budget
-from hsl.sparsity.distributions.ranked import FROM, FROM_PARENTS, GLOBAL
+from hsl.sparsity.distributions.ranked import FROM, GLOBAL
 from hsl.sparsity.layers import weight_of
 from hsl.sparsity.methods import METHODS, check_hyperparameters
+from hsl.sparsity.methods.moments import Once, OnceAfterParent
+from hsl.sparsity.methods.weight_scores import CRITERIA
 from hsl.sparsity.network import Loss, Network, Parent, all_finite, complete, keep_top, load_parent_
 from hsl.sparsity.schedules import round_progress
 
 Hyperparameters = Mapping[str, float]
+Gradients = Callable[[Network, Loss, Hyperparameters], dict[str, Tensor]]
+Score = Callable[[Signals], Tensor]
 
 
 def first_masks(
@@ -30,8 +35,9 @@ def first_masks(
     Args:
         network: What is scored.
         criterion: Name of a criterion.
-        loss: Loss of one batch, for criteria that read gradients; synflow reads the shape of its input only.
-        hyperparameters: ``temperature`` of grasp, ``rounds`` of synflow.
+        loss: Loss of one batch, for criteria that read gradients; those in rounds read the shape of its input
+            only.
+        hyperparameters: ``temperature`` of grasp, ``rounds`` of criteria in rounds.
 
     Returns:
         Layer names and masks that fit the budget.
@@ -39,14 +45,15 @@ def first_masks(
     Raises:
         MethodError: If the loss is missing, does not depend on a layer, or has gradients that are not finite.
     """
-    if criterion == "synflow":
-        return _synflow_masks(network, _given(loss, criterion), int(hyperparameters["rounds"]))
+    facts, score = CRITERIA.facts(criterion), CRITERIA[criterion]
+    if facts.in_rounds:
+        return _masks_in_rounds(network, score, _given(loss, criterion), int(hyperparameters["rounds"]))
     gradients: dict[str, Tensor] = {}
-    if criterion in _GRADIENTS:
-        gradients = _GRADIENTS[criterion](network, _given(loss, criterion), hyperparameters)
+    if facts.gradients:
+        compute: Gradients = imported(facts.gradients, "gradients of criterion")
+        gradients = compute(network, _given(loss, criterion), hyperparameters)
         if not all_finite(gradients):
             raise MethodError("the loss that weights are scored by has gradients that are not finite")
-    score = CRITERIA[criterion]
     scores = {name: score(network.signals(name, gradients.get(name))) for name in network.layers}
     return keep_top(scores, network.budget)
 
@@ -66,17 +73,19 @@ def ratio_budget(network: Network, distribution: str, loss: Loss | None, parent:
     Raises:
         MethodError: If loss or parent are missing, or as `first_masks`.
     """
-    method = distribution.removeprefix(FROM)
+    source = METHODS[distribution.removeprefix(FROM)]
+    assert isinstance(source.moment, Once | OnceAfterParent)
+    criterion = source.moment.criterion
     whole = replace(network, budget=replace(network.budget, distribution=GLOBAL))
-    if distribution in FROM_PARENTS:
-        if parent is None:
-            raise MethodError(
-                f"distribution {distribution!r} reads a trained dense network: give parent=Parent(...)"
-            )
-        with _weights_of(network.model, parent):
-            masks = first_masks(whole, "magnitude", None, {})
-    else:
-        masks = first_masks(whole, method, loss, check_hyperparameters(METHODS[method].name, {}))
+    if not source.moment.needs_parent:
+        masks = first_masks(whole, criterion, loss, check_hyperparameters(source.name, {}))
+        return replace(network.budget, distribution=layer_densities(masks))
+    if parent is None:
+        raise MethodError(
+            f"distribution {distribution!r} reads a trained dense network: give parent=Parent(...)"
+        )
+    with _weights_of(network.model, parent):
+        masks = first_masks(whole, criterion, None, {})
     return replace(network.budget, distribution=layer_densities(masks))
 
 
@@ -111,13 +120,7 @@ def hessian_gradients(network: Network, loss: Loss, hyperparameters: Hyperparame
     return _averaged(dict(zip(network.layers, products, strict=True)))
 
 
-_GRADIENTS: dict[str, Callable[..., dict[str, Tensor]]] = {
-    "snip": loss_gradients,
-    "grasp": hessian_gradients,
-}
-
-
-def _synflow_masks(network: Network, loss: Loss, rounds: int) -> dict[str, Tensor]:
+def _masks_in_rounds(network: Network, score: Score, loss: Loss, rounds: int) -> dict[str, Tensor]:
     """Masks of iterative SynFlow: after round k of n the density is d^(k / n)."""
     shape = _input_shape(network.model, loss)
     twin, weights = _linear_twin(network)
@@ -129,7 +132,7 @@ def _synflow_masks(network: Network, loss: Loss, rounds: int) -> dict[str, Tenso
         with torch.no_grad():
             for name, weight in weights.items():
                 weight.copy_(dense[name] * masks[name])
-        scores = _synflow_scores(twin, weights, ones, network.generator)
+        scores = _flow_scores(score, twin, weights, ones, network.generator)
         progress = round_progress(sparsity, k, rounds)
         ceilings = {name: int(mask.sum()) for name, mask in masks.items()}
         scores = {name: score.masked_fill(~masks[name], -torch.inf) for name, score in scores.items()}
@@ -137,15 +140,14 @@ def _synflow_masks(network: Network, loss: Loss, rounds: int) -> dict[str, Tenso
     return masks
 
 
-def _synflow_scores(
-    twin: nn.Module, weights: Mapping[str, Tensor], ones: Tensor, generator: torch.Generator
+def _flow_scores(
+    score: Score, twin: nn.Module, weights: Mapping[str, Tensor], ones: Tensor, generator: torch.Generator
 ) -> dict[str, Tensor]:
     with torch.enable_grad():
         flow = twin(ones).sum()
         gradients = torch.autograd.grad(flow, list(weights.values()), materialize_grads=True)
     if not all_finite(dict(zip(weights, gradients, strict=True))):
         raise MethodError("the flow of synflow exceeds double precision: the network is too deep for it")
-    score = CRITERIA["synflow"]
     return {
         name: score(Signals(weight, gradient, generator))
         for (name, weight), gradient in zip(weights.items(), gradients, strict=True)

@@ -7,6 +7,7 @@ steps, so a schedule means the same at any budget.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -212,3 +213,25 @@ class AlternatingSchedule:
         if not self.start <= step < self.end or rest:
             return None
         return "dense" if phase % 2 else "sparse"
+
+
+def granet_schedules(
+    values: Mapping[str, float], sparsity: float, total_steps: int
+) -> tuple[GradualSchedule, DropAndGrowSchedule]:
+    """Schedules of the prunings of GraNet, and of its drops.
+
+    Args:
+        values: Hyperparameters of granet.
+        sparsity: Target sparsity, in (0, 1).
+        total_steps: Steps of the whole training, at least 1.
+    """
+    pruning = GradualSchedule.from_fractions(
+        values["start"],
+        values["end"],
+        values["interval"],
+        total_steps,
+        initial=values["initial_sparsity"] / sparsity,
+    )
+    return pruning, DropAndGrowSchedule.from_fractions(
+        values["drop_fraction"], values["interval"], 1.0, total_steps, final=values["final_drop_fraction"]
+    )

@@ -11,11 +11,10 @@ from torch.optim import Optimizer
 
 from hsl.errors import MethodError
 from hsl.sparsity.distributions.ranked import is_ratios
-from hsl.sparsity.drivers import driver_for
 from hsl.sparsity.formats import Format, check_format, store_
 from hsl.sparsity.layers import active_counts, attach_masks, detach_masks, prunable_layers
-from hsl.sparsity.methods import METHODS, Never, check_hyperparameters, feasible
-from hsl.sparsity.network import Loss, Network, Parent
+from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
+from hsl.sparsity.network import Loss, Network, Parent, Start
 from hsl.sparsity.request import LayerReport, check_optimizer, check_request, chosen_distribution, make_budget
 from hsl.sparsity.saliency import ratio_budget
 from hsl.sparsity.zeroing import Factors, zero_gradients_, zero_weights_and_state_
@@ -107,7 +106,7 @@ class Sparsifier:
         self.total_steps = total_steps
         self.step_count = 0
         self._layers = prunable_layers(model, include, exclude)
-        self._masked = not isinstance(self.method.moment, Never)
+        self._masked = self.method.moment.is_masked
         self._generator = torch.Generator().manual_seed(seed)
         self._factors = Factors()
         self._held_back: list[tuple[Tensor, Tensor | None]] = []
@@ -126,8 +125,16 @@ class Sparsifier:
         self._network = Network(model, self._layers, budget, self._generator, scale_init)
         if is_ratios(self.distribution):
             self._network.budget = ratio_budget(self._network, str(self.distribution), loss, parent)
-        self._driver = driver_for(
-            self.method, self._network, self.hyperparameters, total_steps or 1, parent=parent, loss=loss
+        self._driver = self.method.moment.build(
+            Start(
+                self._network,
+                method,
+                self.method.needs_gradient,
+                self.hyperparameters,
+                total_steps or 1,
+                parent,
+                loss,
+            )
         )
         if self._masked:
             self._start()

@@ -3,33 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hsl.registry import Registry
+from hsl.registry import Entry, Registry
 
 if TYPE_CHECKING:
     from torch import nn
 
     from hsl.training.data.arrays import Arrays
 
-MODELS: Registry[Callable[..., nn.Module]] = Registry(
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """How fast a model is trained, for a first estimate; a store's own record replaces it.
+
+    Attributes:
+        on_core: Passes per second on one CPU core, as an order of magnitude; None where nothing is known.
+        on_gpu: The same on a whole GPU: half of what a T4 can do in single precision (8.1 TFLOPS) by the
+            operations of a pass of an image of 32 x 32. An assumption, not a measurement; where it is None it is
+            taken to be no faster than on a core.
+    """
+
+    on_core: float | None = None
+    on_gpu: float | None = None
+
+
+def _model(function: str, on_core: float | None = None, on_gpu: float | None = None) -> Entry[ModelFacts]:
+    return Entry(f"hsl.training.models.{function}", ModelFacts(on_core, on_gpu))
+
+
+MODELS: Registry[Callable[..., nn.Module], ModelFacts] = Registry(
     "model",
     {
-        "mlp": "hsl.training.models.plain:mlp",
-        "lenet": "hsl.training.models.plain:lenet",
-        "resnet8": "hsl.training.models.small_resnets:resnet8",
-        "resnet20": "hsl.training.models.small_resnets:resnet20",
-        "resnet18": "hsl.training.models.resnets:resnet18",
-        "resnet34": "hsl.training.models.resnets:resnet34",
-        "resnet50": "hsl.training.models.resnets:resnet50",
-        "vgg11": "hsl.training.models.vggs:vgg11",
-        "vgg13": "hsl.training.models.vggs:vgg13",
-        "vgg16": "hsl.training.models.vggs:vgg16",
-        "vgg19": "hsl.training.models.vggs:vgg19",
-        "wide_resnet": "hsl.training.models.wide_resnets:wide_resnet",
-        "torchvision": "hsl.training.models.from_torchvision:torchvision",
+        "mlp": _model("plain:mlp", 120_000.0),
+        "lenet": _model("plain:lenet", 12_000.0),
+        "resnet8": _model("small_resnets:resnet8", 900.0),
+        "resnet20": _model("small_resnets:resnet20", 350.0),
+        "resnet18": _model("resnets:resnet18", 25.0, 1_200.0),
+        "resnet34": _model("resnets:resnet34", on_gpu=600.0),
+        "resnet50": _model("resnets:resnet50", on_gpu=500.0),
+        "vgg11": _model("vggs:vgg11"),
+        "vgg13": _model("vggs:vgg13"),
+        "vgg16": _model("vggs:vgg16", on_gpu=2_100.0),
+        "vgg19": _model("vggs:vgg19", on_gpu=1_700.0),
+        "wide_resnet": _model("wide_resnets:wide_resnet"),
+        "torchvision": _model("from_torchvision:torchvision"),
     },
+    ModelFacts(),
 )
 """``build(shape=(channels, height, width), classes=n, **options)``: a module that maps images to logits."""
 
@@ -54,23 +76,50 @@ def model_kind(name: str) -> tuple[str, str]:
     return (kind, architecture) if kind == "torchvision" else (name, "")
 
 
-DATASETS: Registry[Callable[[str], Arrays]] = Registry(
+class Size(NamedTuple):
+    """Number of samples of a data set, and how many of them the publisher set apart as test set."""
+
+    samples: int
+    given_test: int = 0
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What is known of a data set before it is read.
+
+    Attributes:
+        size: Its size; None where only reading it tells.
+        needs_path: Whether its name must be followed by a path, as in ``parquet:PATH``.
+        counted_by: Reference to what finds the size at a path without reading images; empty for none.
+    """
+
+    size: Size | None = None
+    needs_path: bool = False
+    counted_by: str = ""
+
+
+def _dataset(function: str, *size: int, **facts: Any) -> Entry[DatasetFacts]:
+    return Entry(f"hsl.training.data.{function}", DatasetFacts(Size(*size) if size else None, **facts))
+
+
+DATASETS: Registry[Callable[[str], Arrays], DatasetFacts] = Registry(
     "data set",
     {
-        "digits": "hsl.training.data.sources:digits",
-        "cifar10": "hsl.training.data.published:cifar10",
-        "cifar100": "hsl.training.data.published:cifar100",
-        "svhn": "hsl.training.data.published:svhn",
-        "mnist": "hsl.training.data.published:mnist",
-        "fashion-mnist": "hsl.training.data.published:fashion_mnist",
-        "tiny-imagenet": "hsl.training.data.tiny_imagenet:tiny_imagenet",
-        "parquet": "hsl.training.data.sources:parquet",
-        "imagefolder": "hsl.training.data.sources:imagefolder",
+        "digits": _dataset("sources:digits", 1_797),
+        "cifar10": _dataset("published:cifar10", 60_000, 10_000),
+        "cifar100": _dataset("published:cifar100", 60_000, 10_000),
+        "svhn": _dataset("published:svhn", 99_289, 26_032),
+        "mnist": _dataset("published:mnist", 70_000, 10_000),
+        "fashion-mnist": _dataset("published:fashion_mnist", 70_000, 10_000),
+        "tiny-imagenet": _dataset("tiny_imagenet:tiny_imagenet", 110_000, 10_000),
+        "parquet": _dataset(
+            "sources:parquet", needs_path=True, counted_by="hsl.training.data.sizes:parquet_rows"
+        ),
+        "imagefolder": _dataset("sources:imagefolder", needs_path=True),
     },
+    DatasetFacts(),
 )
 """``read(path) -> Arrays``; the path is what follows the first colon, as in ``parquet:PATH``, else empty."""
-
-NEEDS_PATH = frozenset({"parquet", "imagefolder"})
 
 
 def kind_and_path(dataset: str) -> tuple[str, str]:

@@ -24,7 +24,7 @@ from hsl.hardness.schema.fields import check_known, known
 from hsl.hardness.schema.regimes import Regime
 from hsl.sparsity.distributions.allocate import DISTRIBUTIONS
 from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
-from hsl.training.available import DATASETS, MODELS, NEEDS_PATH, kind_and_path, model_kind
+from hsl.training.available import DATASETS, MODELS, kind_and_path, model_kind
 
 
 class Strict(BaseModel):
@@ -36,9 +36,9 @@ class Strict(BaseModel):
 def dataset_name(name: str) -> str:
     """`name`, if it is a data set: ``digits``, ``parquet:PATH``, ``package.module:attr``, ..."""
     kind, path = kind_and_path(name)
-    if kind in NEEDS_PATH and not path:
-        raise ValueError(f"{name!r} needs a path, for example {kind}:data/{kind}")
     check_known(kind, DATASETS)
+    if DATASETS.facts(kind).needs_path and not path:
+        raise ValueError(f"{name!r} needs a path, for example {kind}:data/{kind}")
     return name
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from hsl.errors import DataError, DivergedError
 from hsl.hardness.apply import Samples
-from hsl.hardness.registries import SCORES, input_of
+from hsl.hardness.registries import SCORES, ScoreFacts
 from hsl.hardness.scores.trajectories import QUANTITIES
 from hsl.training.measuring.evaluation import BATCH, all_logits, to_float
 from hsl.training.trainer import Trainer
@@ -30,13 +30,16 @@ def score_samples(score: str, trainer: Trainer, samples: Samples, epochs: int) -
     Raises:
         DataError: If the network has diverged, or has no linear last layer where the score needs its features.
     """
-    needs = input_of(score)
-    if needs.kind == "trajectory":
-        (quantity,) = needs.arguments
-        inputs = [_trajectory(QUANTITIES[quantity], trainer, samples, epochs)]
-        return _function(score)(*inputs)
+    facts = SCORES.facts(score)
+    if facts.recorded == "trajectory":
+        (quantity,) = facts.arguments
+        return _function(score)(_trajectory(QUANTITIES[quantity], trainer, samples, epochs))
     _train_until(trainer, epochs)
-    return _OF_KIND[needs.kind](score, trainer.model, samples)
+    if facts.recorded == "gradients":
+        return _by_gradients(score, trainer.model, samples)
+    given = _recorded(facts, trainer.model, samples)
+    options = {name: given[name] for name in facts.options}
+    return _function(score)(*(given[name] for name in facts.arguments), **options)
 
 
 def _function(score: str) -> Callable[..., Tensor]:
@@ -61,26 +64,20 @@ def _trajectory(
     return torch.stack(looks)
 
 
-def _by_logits(score: str, model: nn.Module, samples: Samples) -> Tensor:
-    options = {"ids": samples.ids} if score == "random" else {}
-    return _function(score)(all_logits(model, samples), samples.labels, **options)
-
-
-def _by_features(score: str, model: nn.Module, samples: Samples) -> Tensor:
+def _recorded(facts: ScoreFacts, model: nn.Module, samples: Samples) -> dict[str, Any]:
+    """Whatever a score of logits or features may read."""
+    given = {"labels": samples.labels, "ids": samples.ids}
+    if facts.recorded == "logits":
+        return {**given, "logits": all_logits(model, samples)}
     layer = _last_linear(model)
     logits, features = logits_and_features(model, samples, layer)
-    given = {"logits": logits, "labels": samples.labels, "features": features}
-    options: dict[str, Any] = {"bias": layer.bias is not None} if score == "grand_last" else {}
-    return _function(score)(*(given[name] for name in input_of(score).arguments), **options)
+    return {**given, "logits": logits, "features": features, "bias": layer.bias is not None}
 
 
 def _by_gradients(score: str, model: nn.Module, samples: Samples) -> Tensor:
     """In batches, so that the images of a whole data set are never held as floating point numbers."""
     batches = zip(samples.images.split(BATCH), samples.labels.split(BATCH), strict=True)
     return torch.cat([_function(score)(model, to_float(images), labels) for images, labels in batches])
-
-
-_OF_KIND = {"logits": _by_logits, "features": _by_features, "gradients": _by_gradients}
 
 
 def logits_and_features(model: nn.Module, samples: Samples, layer: nn.Linear) -> tuple[Tensor, Tensor]:

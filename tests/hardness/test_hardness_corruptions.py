@@ -10,10 +10,9 @@ from scipy import stats
 
 from hsl.errors import DataError, UnknownNameError
 from hsl.hardness import CORRUPTIONS, keyed
-from hsl.hardness.corruptions.constants import EXTRAPOLATED, TABLES, check_corruption
+from hsl.hardness.corruptions.constants import TABLES, check_corruption
 from hsl.hardness.corruptions.corrupt import choice, correlated_choice, corrupt, mixed
 from hsl.hardness.corruptions.weather import ice_textures
-from hsl.hardness.registries import DETERMINISTIC_CORRUPTIONS
 
 KEY = keyed.key(3, "corruption")
 SEVERITIES = range(1, 6)
@@ -218,7 +217,7 @@ GROWING = ["gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise", "co
 @pytest.mark.parametrize("side", SIDES)
 def test_damage_grows_with_severity(name, side):
     images = waves(16, side)
-    highest = 6 if name in EXTRAPOLATED and (name, side) != ("contrast", 64) else 5
+    highest = CORRUPTIONS.facts(name).severities[side == 64]
     damage = [
         (corrupt(images, torch.arange(16), name, severity, KEY).float() - images.float()).abs().mean()
         for severity in range(1, highest + 1)
@@ -240,7 +239,7 @@ class TestEveryCorruption:
     def test_result_has_the_form_of_its_input_and_differs(self, images, ids, name, severity):
         before = images.clone()
         for form in (images, images[:, :1], images[:, :, :20, :28], images[:, :, :28, :17]):
-            if form.shape[1] == 1 and name == "saturate":
+            if form.shape[1] not in (CORRUPTIONS.facts(name).channels or (1, 3)):
                 continue
             damaged = corrupt(form, ids, name, severity, KEY)
             assert damaged.dtype == torch.uint8
@@ -252,7 +251,7 @@ class TestEveryCorruption:
         damaged = corrupt(images, ids, name, severity, KEY)
         other_key = corrupt(images, ids, name, severity, KEY + 1)
         other_ids = corrupt(images, ids + 1, name, severity, KEY)
-        is_deterministic = name in DETERMINISTIC_CORRUPTIONS
+        is_deterministic = not CORRUPTIONS.facts(name).is_random
         assert torch.equal(damaged, other_key) is torch.equal(damaged, other_ids) is is_deterministic
 
     def test_the_smallest_images_on_which_it_is_defined_work(self, images, ids, name, severity):
@@ -323,7 +322,8 @@ def test_corruptions_go_with_classes_but_for_a_share(classes, options, skew):
 
 
 def test_constants_of_severity_six_are_documented_extrapolations():
-    sixth = {name: TABLES[name].small[5] for name in EXTRAPOLATED}
+    extrapolated = {name for name, table in TABLES.items() if len(table.small) == 6}
+    sixth = {name: TABLES[name].small[5] for name in extrapolated}
     assert sixth == {
         "gaussian_noise": (0.11,),
         "speckle_noise": (0.24,),
@@ -334,12 +334,18 @@ def test_constants_of_severity_six_are_documented_extrapolations():
         "brightness": (0.4,),
         "contrast": (0.12,),
     }
-    for name in EXTRAPOLATED - {"contrast", "shot_noise"}:
+    for name in extrapolated - {"contrast", "shot_noise"}:
         for table in (TABLES[name].small, TABLES[name].large):
             assert table[5][0] == pytest.approx(2 * table[4][0] - table[3][0])
     for table in (TABLES["shot_noise"].small, TABLES["shot_noise"].large):
         fourth, fifth, sixth_sigma = (entry[0] ** -0.5 for entry in table[3:])
         assert sixth_sigma == pytest.approx(2 * fifth - fourth, rel=0.01)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_there_are_constants_for_every_severity_that_the_facts_name(name):
+    table = TABLES[name]
+    assert CORRUPTIONS.facts(name).severities == (len(table.small), len(table.large))
 
 
 def test_the_shorter_side_decides_on_the_constants():

@@ -9,7 +9,6 @@ from sklearn.metrics import roc_auc_score
 from hsl.errors import DataError
 from hsl.hardness import SCORES, keyed
 from hsl.hardness.label_noise import symmetric
-from hsl.hardness.registries import SCORE_INPUTS, SIGNED_SCORES
 from hsl.hardness.scores.logits import (
     confidence,
     el2n,
@@ -78,7 +77,7 @@ def test_margin_entropy_and_confidence_are_those_of_the_softmax(logits, labels):
         margin(logits[:, :1], labels * 0)
 
 
-OF_LOGITS = [name for name in SCORES if SCORE_INPUTS[name].kind == "logits"]
+OF_LOGITS = [name for name in SCORES if SCORES.facts(name).recorded == "logits"]
 
 
 @pytest.mark.parametrize("name", OF_LOGITS)
@@ -88,10 +87,10 @@ def test_every_score_of_logits_is_finite_float32_per_sample(name, logits, labels
         assert scores.dtype == torch.float32
         assert scores.shape == labels.shape
         assert bool(torch.isfinite(scores).all())
-        assert name in SIGNED_SCORES or scores.min() >= 0
+        assert SCORES.facts(name).is_signed or scores.min() >= 0
 
 
-@pytest.mark.parametrize("name", [name for name in OF_LOGITS if name != "random"])
+@pytest.mark.parametrize("name", [name for name in OF_LOGITS if SCORES.facts(name).ranks])
 class TestEveryScoreOfLogits:
     def test_higher_is_harder(self, name):
         # Where it does not look at the label, a score is higher for the less decided prediction.

@@ -3,7 +3,7 @@ import inspect
 import pytest
 
 from hsl.hardness import ATTACKS, CORRUPTIONS, LABEL_NOISES, ROBUST, SCORES, SELECTIONS
-from hsl.hardness.registries import DETERMINISTIC_CORRUPTIONS, SCORE_INPUTS, SIGNED_SCORES
+from hsl.hardness.schema.keep import OPTIONS
 from hsl.hardness.scores import trajectories
 
 EVERY_ENTRY = [
@@ -20,21 +20,23 @@ def test_every_entry_is_a_documented_function(registry, name):
     assert entry.__doc__
 
 
-def test_deterministic_corruptions_are_corruptions():
-    assert set(CORRUPTIONS) >= DETERMINISTIC_CORRUPTIONS
-
-
 @pytest.mark.parametrize("name", SCORES)
 def test_every_score_takes_what_it_says(name):
-    positional = [
-        parameter.name
-        for parameter in inspect.signature(SCORES[name]).parameters.values()
-        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-    ]
-    assert tuple(positional) == SCORE_INPUTS[name].arguments
+    parameters, facts = inspect.signature(SCORES[name]).parameters, SCORES.facts(name)
+    positional = [name for name, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    assert tuple(positional) == facts.arguments
+    assert parameters.keys() >= set(facts.options)
 
 
-def test_every_score_says_what_it_takes_and_every_quantity_can_be_recorded():
-    assert set(SCORE_INPUTS) == set(SCORES) >= SIGNED_SCORES
-    recorded = {needs.arguments for needs in SCORE_INPUTS.values() if needs.kind == "trajectory"}
+def test_every_quantity_of_a_trajectory_can_be_recorded():
+    facts = [SCORES.facts(name) for name in SCORES]
+    recorded = {needs.arguments for needs in facts if needs.recorded == "trajectory"}
     assert recorded == {(name,) for name in trajectories.QUANTITIES}
+
+
+@pytest.mark.parametrize("name", SELECTIONS)
+def test_every_selection_takes_its_options_and_their_defaults(name):
+    parameters = inspect.signature(SELECTIONS[name]).parameters
+    for option, default in SELECTIONS.facts(name).options.items():
+        assert option in OPTIONS
+        assert default is None or parameters[option].default in (default, inspect.Parameter.empty)

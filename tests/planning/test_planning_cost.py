@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 
 from hsl.planning.cost import (
-    NOMINAL_ON_GPU,
-    NOMINAL_PASSES_PER_SECOND,
     Cost,
     Item,
     _cost,
@@ -21,6 +19,7 @@ from hsl.planning.cost import (
 )
 from hsl.planning.plan import make_plan
 from hsl.space.load import make_space
+from hsl.training.available import MODELS
 from hsl.training.build import build_trainer
 from hsl.training.configuration import Configuration
 from hsl.training.cost.passes import count_passes
@@ -116,7 +115,7 @@ def test_stages_are_summed_by_hand() -> None:
 def test_without_a_record_the_speed_is_nominal() -> None:
     _, search, _ = estimate(make_plan(make_space(BASE)))
     assert search.passes is not None
-    assert search.core_seconds == pytest.approx(search.passes / NOMINAL_PASSES_PER_SECOND["mlp"])
+    assert search.core_seconds == pytest.approx(search.passes / MODELS.facts("mlp").on_core)
 
 
 def test_what_is_not_known_is_none() -> None:
@@ -192,13 +191,12 @@ def test_the_items_of_a_stage_are_summed(
         ("vgg19", 0.5, 850.0),
         ("mlp", 1, 120_000.0),
         ("vgg16", 0, None),
-        ("unknown", 0, None),
-        ("unknown", 1, None),
+        ("own.package:model", 0, None),
+        ("own.package:model", 1, None),
     ],
 )
 def test_nominal_speeds(model: str, gpu: float, speed: float | None) -> None:
     assert nominal_speed(model, gpu) == speed
-    assert len(NOMINAL_PASSES_PER_SECOND) == len(NOMINAL_ON_GPU) == 5
 
 
 @pytest.mark.parametrize(

@@ -535,9 +535,9 @@ def test_command_refuses_with_a_reason(tmp_path: Path) -> None:
     empty.append("cells", [cell_row()])
     place(tmp_path / "odd", "trials", {"sequence": [0], "trial_id": ["a"]})
     for code, arguments, message in (
-        (ExitCode.NOTHING_MATCHED, (empty.uri,), "no value"),
-        (ExitCode.USAGE, (tmp_path / "nowhere",), "hsl sweep"),
-        (ExitCode.USAGE, (tmp_path / "odd",), "odd"),
+        (ExitCode.NOTHING_MATCHED, (empty.uri,), "hsl sweep"),
+        (ExitCode.USAGE, (tmp_path / "nowhere",), "no result store"),
+        (ExitCode.USAGE, (tmp_path / "odd",), "no value"),
         (ExitCode.USAGE, (full.uri, "--metric", "robust"), "unknown metric 'robust'"),
         (ExitCode.USAGE, (full.uri, "-o", tmp_path), "give another --out"),
     ):

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from hsl.errors import MethodError
-from hsl.sparsity.criteria import CRITERIA, Signals
+from hsl.sparsity.criteria import Signals
+from hsl.sparsity.methods.weight_scores import CRITERIA
 
 GENERATOR = torch.Generator().manual_seed(0)
 

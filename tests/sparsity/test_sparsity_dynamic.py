@@ -11,9 +11,10 @@ from torch import nn
 
 from hsl.errors import MethodError
 from hsl.sparsity import METHODS, Sparsifier, check_hyperparameters
-from hsl.sparsity.criteria import CRITERIA, Signals
+from hsl.sparsity.criteria import Signals
 from hsl.sparsity.distributions.allocate import share_out
 from hsl.sparsity.masks import drop_and_grow
+from hsl.sparsity.methods.weight_scores import CRITERIA
 from hsl.sparsity.schedules import (
     AlternatingSchedule,
     DropAndGrowSchedule,

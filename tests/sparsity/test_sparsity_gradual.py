@@ -10,11 +10,10 @@ from hsl.sparsity.drivers.gradual import (
     AlternatingDriver,
     GradualDriver,
     GradualDropAndGrowDriver,
-    granet_schedules,
 )
 from hsl.sparsity.layers import attach_masks, layer_shapes, prunable_layers
 from hsl.sparsity.network import Network
-from hsl.sparsity.schedules import AlternatingSchedule, DropAndGrowSchedule, GradualSchedule
+from hsl.sparsity.schedules import AlternatingSchedule, DropAndGrowSchedule, GradualSchedule, granet_schedules
 
 
 def network(model=None, sparsity=0.75, distribution="uniform", scale_init=False):
@@ -125,4 +124,4 @@ def test_schedules_of_granet():
     given |= {"drop_fraction": 0.3, "final_drop_fraction": 0.1}
     pruning, drops = granet_schedules(given, 0.8, 100)
     assert pruning == GradualSchedule(start=10, end=60, interval=5, initial=0.5)
-    assert drops == {"drop_fraction": 0.3, "interval": 0.05, "until": 1.0, "final": 0.1}
+    assert drops == DropAndGrowSchedule(drop_fraction=0.3, interval=5, end=100, decay="cosine", final=0.1)

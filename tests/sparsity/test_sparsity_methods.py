@@ -9,8 +9,8 @@ import pytest
 import hsl.sparsity
 from hsl.errors import MethodError, UnknownNameError
 from hsl.sparsity import DISTRIBUTIONS, METHODS, check_hyperparameters, feasible
-from hsl.sparsity.criteria import CRITERIA
 from hsl.sparsity.methods.iterative import round_before, rounds_of
+from hsl.sparsity.methods.weight_scores import CRITERIA
 
 READ_GRADIENTS = {"gradient", "snip", "momentum", "magnitude_and_gradient"}
 
@@ -36,6 +36,7 @@ def test_compositions_name_what_exists(name):
     method = METHODS[name]
     assert method.name == name
     assert all(distribution in DISTRIBUTIONS for distribution in method.distributions)
+    assert method.default == next(iter(method.distributions), None) or len(method.distributions) == 1
     settings = {"start", "decay", "redistribute"}
     criteria = {value for field, value in vars(method.moment).items() if field not in settings}
     assert criteria <= set(CRITERIA)
@@ -158,7 +159,8 @@ def test_what_a_method_needs_and_takes():
     assert structured == {"static", "snip", "grasp", "omp", "lth", "imp", "gmp", "acdc"}
     assert not METHODS["dense"].has_schedule and METHODS["gmp"].has_schedule
     assert METHODS["set"].starts_sparse and not METHODS["gmp"].starts_sparse
-    assert METHODS["set"].takes("own.module:name") and not METHODS["snip_ratios"].takes("own.module:name")
+    own = "hsl.sparsity.distributions.formulas:erk"
+    assert METHODS["set"].takes(own) and not METHODS["snip_ratios"].takes(own)
     assert METHODS["snip_ratios"].takes("from:snip") and not METHODS["snip_ratios"].takes("erk")
 
 

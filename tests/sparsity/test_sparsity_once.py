@@ -7,7 +7,7 @@ from torch import nn
 from hsl.sparsity.distributions.budget import Budget
 from hsl.sparsity.drivers.once import AfterParentDriver, OnceDriver
 from hsl.sparsity.layers import attach_masks, layer_shapes, prunable_layers
-from hsl.sparsity.methods import OnceAfterParent
+from hsl.sparsity.methods.moments import OnceAfterParent
 from hsl.sparsity.network import Network, Parent
 
 WEIGHT = [[1.0, -2.0, 3.0], [-4.0, 5.0, -6.0]]

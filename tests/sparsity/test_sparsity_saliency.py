@@ -9,9 +9,10 @@ from torch import nn
 
 from hsl.errors import MethodError
 from hsl.sparsity import Parent, Sparsifier, layer_densities
-from hsl.sparsity.criteria import CRITERIA, Signals
+from hsl.sparsity.criteria import Signals
 from hsl.sparsity.distributions.budget import Budget
 from hsl.sparsity.layers import layer_shapes, prunable_layers
+from hsl.sparsity.methods.weight_scores import CRITERIA
 from hsl.sparsity.network import Network
 from hsl.sparsity.saliency import first_masks, hessian_gradients, loss_gradients, ratio_budget
 from hsl.sparsity.schedules import round_progress

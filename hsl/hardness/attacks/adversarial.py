@@ -15,7 +15,7 @@ from torch.nn import functional
 from hsl.hardness import keyed
 from hsl.hardness.attacks.attacks import Ball, pgd, pgd_divergence, random_start
 from hsl.hardness.attacks.losses import mart_loss, trades_loss
-from hsl.hardness.registries import ATTACKS, TRAININGS
+from hsl.hardness.registries import ATTACKS, TRAININGS, attack_facts
 from hsl.hardness.schema.regimes import Attack
 
 SMALL_START = 0.001
@@ -210,9 +210,9 @@ def evaluation_attack(attack: Attack | None, key: int) -> Callable[..., Tensor] 
     if attack is None:
         return None
     run = ATTACKS["pgd" if attack.name in TRAININGS else attack.name]
-    step = attack.step
-    if attack.name == "free" and attack.eps > 0:
-        step = 2.5 * attack.eps / attack.eval_steps
+    step, reach = attack.step, attack_facts(attack.name).eval_reach
+    if reach is not None and attack.eps > 0:
+        step = reach * attack.eps / attack.eval_steps
 
     def attacked(model: nn.Module, images: Tensor, labels: Tensor, ids: Tensor) -> Tensor:
         start = random_start(key, ids, tuple(images.shape[1:]), attack.eps) if attack.random_start else None

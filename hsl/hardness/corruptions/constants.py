@@ -14,13 +14,14 @@ sixth entry would be arbitrary, and there is none.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hsl.errors import DataError, UnknownNameError
-from hsl.hardness.registries import CORRUPTIONS
+from hsl.errors import DataError
+from hsl.hardness.registries import CORRUPTIONS, CorruptionFacts
 
 LARGE_SIDE = 48
 """Shorter side, in pixels, from which on an image takes the constants for 64 x 64."""
 
 EXTRAPOLATED_SEVERITY = 6
+"""The highest of any corruption."""
 
 Constants = tuple[float, ...]
 
@@ -143,29 +144,6 @@ TABLES: dict[str, Table] = {
     ),
 }
 
-EXTRAPOLATED = frozenset(name for name, table in TABLES.items() if len(table.small) == EXTRAPOLATED_SEVERITY)
-"""Corruptions that have a severity 6, at least for 32 x 32."""
-
-_ANY_SIDE = (
-    "gaussian_noise",
-    "shot_noise",
-    "impulse_noise",
-    "speckle_noise",
-    "brightness",
-    "contrast",
-    "saturate",
-)
-_SMALL_SIDE = ("gaussian_blur", "defocus_blur", "jpeg_compression", "pixelate")
-
-MINIMUM_SIDE = dict.fromkeys(TABLES, 16) | dict.fromkeys(_SMALL_SIDE, 8) | dict.fromkeys(_ANY_SIDE, 1)
-"""Shorter side in pixels from which on a corruption is defined. Streaks, flakes, drops, textures and
-displacements have sizes in pixels: on an image of 8 x 8 they would be all there is to see."""
-
-CHANNELS = {"saturate": (3,)} | dict.fromkeys(
-    ("snow", "frost_procedural", "spatter", "jpeg_compression"), (1, 3)
-)
-"""Numbers of channels for which a corruption is defined, where not for every number."""
-
 
 def constants_of(name: str, side: int, severity: int) -> Constants:
     """Constants of a corruption.
@@ -190,27 +168,31 @@ def check_corruption(name: str, shape: tuple[int, int, int], severity: int = 1) 
         UnknownNameError: If there is no such corruption.
         DataError: If it is not defined for the size, the number of channels or the severity.
     """
-    if not CORRUPTIONS.knows(name):
-        raise UnknownNameError(CORRUPTIONS.kind, name, CORRUPTIONS)
+    facts = CORRUPTIONS.facts(name)
     channels, side = shape[0], min(shape[1:])
-    known = TABLES.get(name)
-    highest = len(known.of(side)) if known else EXTRAPOLATED_SEVERITY
+    highest = facts.severities[side >= LARGE_SIDE]
     if severity not in range(1, highest + 1):
         raise DataError(
             f"severity {severity} of {name} does not exist at {side} pixels; allowed is 1-{highest}"
         )
-    if side < MINIMUM_SIDE.get(name, 1):
-        needs, size = f"it needs {MINIMUM_SIDE[name]} pixels a side", f"{shape[1]} x {shape[2]}"
+    if side < facts.least_side:
+        needs, size = f"it needs {facts.least_side} pixels a side", f"{shape[1]} x {shape[2]}"
         fitting = ", ".join(_fitting(channels, side))
         raise DataError(f"{name} is not defined on images of {size}, {needs}; for these there are: {fitting}")
-    if channels not in CHANNELS.get(name, (channels,)):
-        allowed = " or ".join(map(str, CHANNELS[name]))
+    if not _takes(facts, channels):
+        allowed = " or ".join(map(str, facts.channels))
         raise DataError(
             f"{name} is defined on images of {allowed} channels, these have {channels}; choose another"
         )
 
 
+def _takes(facts: CorruptionFacts, channels: int) -> bool:
+    return not facts.channels or channels in facts.channels
+
+
 def _fitting(channels: int, side: int) -> list[str]:
     """The corruptions that are defined on such images."""
-    large_enough = (name for name, least in MINIMUM_SIDE.items() if side >= least)
-    return sorted(name for name in large_enough if channels in CHANNELS.get(name, (channels,)))
+    known = {name: CORRUPTIONS.facts(name) for name in CORRUPTIONS}
+    return sorted(
+        name for name, facts in known.items() if side >= facts.least_side and _takes(facts, channels)
+    )

@@ -32,7 +32,7 @@ def corrupt(
         images: uint8 [N, C, H, W].
         ids: Sample ids, int64 [N]. The draws of an image depend on its id and the key alone.
         name: Entry of the registry of corruptions.
-        severity: 1 to 5; 6 for the entries of `hsl.hardness.corruptions.constants.EXTRAPOLATED`.
+        severity: 1 to 5; 6 where its facts say so.
         key: Stream of the draws.
         chunk: Images that are worked on at once; bounds memory, does not change the result. Default: as many
             as have a million values.

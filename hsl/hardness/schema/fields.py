@@ -20,7 +20,7 @@ def problem(kind: str, message: str) -> PydanticCustomError:
     return PydanticCustomError(kind, "{message}", {"message": message})
 
 
-def known(registry: Registry[Any], *others: Registry[Any]) -> AfterValidator:
+def known(registry: Registry[Any, Any], *others: Registry[Any, Any]) -> AfterValidator:
     """Validator that accepts the names of registries, and plug-ins; a message names the kind of the first."""
 
     def check(name: str) -> str:
@@ -31,7 +31,7 @@ def known(registry: Registry[Any], *others: Registry[Any]) -> AfterValidator:
     return AfterValidator(check)
 
 
-def check_known(name: str, registry: Registry[Any], *others: Registry[Any]) -> None:
+def check_known(name: str, registry: Registry[Any, Any], *others: Registry[Any, Any]) -> None:
     """Refuse a name, with a validation error, that is neither an entry nor a plug-in that may be imported.
 
     Args:

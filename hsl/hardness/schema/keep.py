@@ -4,14 +4,18 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictBool, model_validator
 
-from hsl.hardness.registries import SELECTIONS, SIGNED_SCORES, input_of
+from hsl.hardness.registries import SCORES, SELECTIONS
 from hsl.hardness.schema.fields import Count, Name, Part, ScoreName, Share, as_window, known, problem
 
-OPTIONS: dict[str, dict[str, float]] = {"stratified": {"mislabel_cut": 0.0}, "probabilistic": {"power": 1.0}}
-"""Selections whose options have defaults."""
+OPTIONS = {
+    "offset": "the share of the hardest samples to leave out",
+    "mislabel_cut": "the share of the hardest samples to leave out as suspected mislabels",
+    "power": "the power of the score that is the weight of the draw",
+}
+"""Keyword arguments of selections, as far as a regime can give them, and what they are."""
 
-OWNERS = {"offset": "window", "mislabel_cut": "stratified", "power": "probabilistic"}
-"""Which selection an option belongs to."""
+UNRANKED = "random"
+"""The score, and the selection, that order samples at random."""
 
 SCORING_MODELS = 10
 SCORING_EPOCH = 0.1
@@ -21,9 +25,17 @@ TRAJECTORY_EPOCH = 1.0
 """A trajectory is that of a whole training, as in the papers on forgetting, AUM and data maps."""
 
 
-def usual_epoch(score: object) -> float:
+def usual_epoch(score: str) -> float:
     """When a score is asked if nothing else is said, as a share of the training epochs."""
-    return TRAJECTORY_EPOCH if input_of(str(score)).kind == "trajectory" else SCORING_EPOCH
+    is_trajectory = SCORES.facts(score).recorded == "trajectory"
+    return TRAJECTORY_EPOCH if is_trajectory else SCORING_EPOCH
+
+
+def _default_options(which: object) -> dict[str, float]:
+    """Options of a selection that have defaults; none of what is no selection."""
+    known = isinstance(which, str) and SELECTIONS.knows(which)
+    taken = SELECTIONS.facts(str(which)).options if known else {}
+    return {option: value for option, value in taken.items() if value is not None}
 
 
 class LongTail(Part):
@@ -65,7 +77,7 @@ class Keep(Part):
 
     fraction: Share
     count: Count | None = None
-    by: ScoreName = "random"
+    by: ScoreName = UNRANKED
     which: Annotated[Name, known(SELECTIONS)] = "hardest"
     offset: Annotated[float, Field(gt=0, lt=1, strict=True)] | None = None
     mislabel_cut: Annotated[float, Field(ge=0, lt=1, strict=True)] | None = None
@@ -86,31 +98,34 @@ class Keep(Part):
             given = as_window(given)
         if given.get("count") is not None or given.get("long_tail") is not None:
             given = {"fraction": 1.0} | given
-        if given.get("by", "random") == "random":
-            return {"which": "random"} | given
+        by = given.get("by", UNRANKED)
+        if not isinstance(by, str) or not SCORES.knows(by):
+            return given  # the field says what is wrong with it
+        if not SCORES.facts(by).ranks:
+            return {"which": UNRANKED} | given
         given = {name: value for name, value in given.items() if value is not None}
-        given = OPTIONS.get(str(given.get("which")), {}) | given
-        return {"models": SCORING_MODELS, "epoch": usual_epoch(given["by"])} | given
+        given = _default_options(given.get("which")) | given
+        return {"models": SCORING_MODELS, "epoch": usual_epoch(by)} | given
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.by == "random" and self.which != "random":
+        if not self.is_ranked and self.which != UNRANKED:
             message = f"which: {self.which} needs a score; add by, for example by: el2n, or leave which out"
             raise problem("keep", message)
-        if self.by == "random" and not (self.models is None and self.epoch is None):
+        if not self.is_ranked and not (self.models is None and self.epoch is None):
             raise problem("keep", "models and epoch belong to a score; add by, for example by: el2n")
-        if self.by != "random" and self.which == "random":
+        if self.is_ranked and self.which == UNRANKED:
             raise problem("keep", f"which: random does not look at {self.by}; leave by and which out")
         return self
 
     @model_validator(mode="after")
     def _one_amount(self) -> Self:
-        if self.count is not None and self.by != "random":
+        if self.count is not None and self.is_ranked:
             message = (
                 f"a count by {self.by} leaves open how many matched samples are as hard; give a fraction"
             )
             raise problem("keep", message)
-        if self.long_tail is not None and (self.by != "random" or self.class_balanced):
+        if self.long_tail is not None and (self.is_ranked or self.class_balanced):
             raise problem(
                 "keep", "a long tail is drawn by chance in every class; leave by and class_balanced out"
             )
@@ -121,21 +136,31 @@ class Keep(Part):
 
     @model_validator(mode="after")
     def _options_of_the_selection(self) -> Self:
-        for option, which in OWNERS.items():
-            if getattr(self, option) is not None and self.which != which:
+        taken = SELECTIONS.facts(self.which).options
+        for option in OPTIONS:
+            if getattr(self, option) is not None and option not in taken:
+                which = " or ".join(name for name in SELECTIONS if option in SELECTIONS.facts(name).options)
                 message = f"{option} belongs to which: {which}; leave it out, or set which: {which}"
                 raise problem("keep", message)
-        if self.which == "window" and self.offset is None:
-            raise problem("keep", "a window needs an offset, the share of the hardest samples to leave out")
+        for option in taken:
+            if getattr(self, option) is None:
+                raise problem(
+                    "keep", f"a {self.which} needs an {option}, {OPTIONS.get(option, 'which it takes')}"
+                )
         left_out = (self.offset or 0) + (self.mislabel_cut or 0)
         if self.fraction + left_out > 1 + 1e-9:
             message = (
                 f"{left_out} of the samples are left out, so no {self.fraction} can stay; lower one of them"
             )
             raise problem("keep", message)
-        if self.which == "probabilistic" and self.by in SIGNED_SCORES:
-            raise problem("keep", f"probabilistic needs a score of at least 0, {self.by} can be negative")
+        if SCORES.facts(self.by).is_signed and not SELECTIONS.facts(self.which).takes_signed:
+            raise problem("keep", f"{self.which} needs a score of at least 0, {self.by} can be negative")
         return self
+
+    @property
+    def is_ranked(self) -> bool:
+        """Whether a score orders the samples, rather than a random draw."""
+        return SCORES.facts(self.by).ranks
 
     @property
     def keeps_all(self) -> bool:
@@ -145,5 +170,5 @@ class Keep(Part):
     @property
     def options(self) -> dict[str, float]:
         """Keyword arguments of the selection."""
-        given = {option: getattr(self, option) for option in OWNERS}
+        given = {option: getattr(self, option) for option in OPTIONS}
         return {option: value for option, value in given.items() if value is not None}

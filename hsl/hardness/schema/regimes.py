@@ -9,8 +9,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StrictBool, StrictInt, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from hsl.hardness.corruptions.constants import EXTRAPOLATED, EXTRAPOLATED_SEVERITY
-from hsl.hardness.registries import ATTACKS, CORRUPTIONS, DETERMINISTIC_CORRUPTIONS, LABEL_NOISES, TRAININGS
+from hsl.hardness.corruptions.constants import EXTRAPOLATED_SEVERITY
+from hsl.hardness.registries import ATTACKS, CORRUPTIONS, LABEL_NOISES, TRAININGS, attack_facts
 from hsl.hardness.schema.fields import (
     ClassMap,
     CorruptionName,
@@ -31,13 +31,6 @@ USUAL: dict[str, dict[str, object]] = {
     "l2": {"eps": 0.5, "step": "15/255", "steps": 10},
 }
 """Attacks of Rice et al., Overfitting in Adversarially Robust Deep Learning, ICML 2020, arXiv 2002.11569."""
-
-USUAL_OPTIONS: dict[str, dict[str, object]] = {
-    "free": {"replays": 8},
-    "mart": {"beta": 5.0},
-    "trades": {"beta": 6.0},
-}
-"""Options that only some adversarial trainings have, with the values of their authors."""
 
 
 class LabelNoise(Part):
@@ -68,8 +61,8 @@ class Corruption(Part):
 
     Attributes:
         name: Kind of damage. Of several, each sample gets one, all being equally likely.
-        allow_extrapolated: Permit severity 6, which the published data sets do not have, for the corruptions
-            of `hsl.hardness.corruptions.constants.EXTRAPOLATED`.
+        allow_extrapolated: Permit severity 6, which the published data sets do not have, for corruptions
+            whose facts say that they have it.
         severity: 1 (slight) to 5 (severe), of training and matched samples.
         test_severity: Severity of the matched samples, where it differs.
         where: What is damaged: training samples, matched validation and test samples, or both.
@@ -100,7 +93,7 @@ class Corruption(Part):
             raise problem("severity", f"{message}, and 6 by extrapolation with allow_extrapolated: true")
         missing = [name for name in _names(info.data.get("name", ())) if not _reaches_six(name)]
         if missing:
-            known = ", ".join(sorted(EXTRAPOLATED))
+            known = ", ".join(name for name in CORRUPTIONS if _reaches_six(name))
             raise problem(
                 "severity", f"severity 6 of {', '.join(missing)} does not exist; it does of: {known}"
             )
@@ -108,7 +101,7 @@ class Corruption(Part):
 
     @model_validator(mode="after")
     def _every_option_has_an_effect(self) -> Self:
-        if self.redraw and self.name in DETERMINISTIC_CORRUPTIONS:
+        if self.redraw and isinstance(self.name, str) and not CORRUPTIONS.facts(self.name).is_random:
             raise problem("redraw", f"{self.name} draws nothing at random; leave redraw out")
         if self.redraw and self.where == "test":
             raise problem(
@@ -152,7 +145,7 @@ def _names(name: str | tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _reaches_six(name: str) -> bool:
-    return name in EXTRAPOLATED or name not in CORRUPTIONS
+    return max(CORRUPTIONS.facts(name).severities) >= EXTRAPOLATED_SEVERITY
 
 
 class Attack(Part):
@@ -195,34 +188,28 @@ class Attack(Part):
         if not isinstance(given, dict):
             return given
         usual = USUAL["l2" if given.get("norm") == "l2" else "linf"]
-        eps, name = given.get("eps", usual["eps"]), given.get("name")
-        if name == "fgsm_rs":
-            usual = usual | {"steps": 1, "step": _times(1.25, eps)}
-        if name == "free":
-            usual = usual | {"steps": 1, "step": _times(1, eps)}
-        options = USUAL_OPTIONS.get(str(name), {})
-        return usual | given | {k: v for k, v in options.items() if given.get(k) is None}
+        name = given.get("name")
+        if not isinstance(name, str) or not (ATTACKS.knows(name) or name in TRAININGS):
+            return usual | given  # the field says what is wrong with it
+        facts = attack_facts(name)
+        usual = usual | {key: value for key, value in facts.fixed.items() if key in usual}
+        if facts.step_over_eps is not None:
+            usual = usual | {"step": _times(facts.step_over_eps, given.get("eps", usual["eps"]))}
+        return usual | given | {k: v for k, v in facts.options.items() if given.get(k) is None}
 
     @model_validator(mode="after")
     def _fits_its_name(self) -> Self:
-        if self.name == "fgsm_rs" and (self.norm != "linf" or self.steps != 1 or not self.random_start):
-            raise problem(
-                "attack", "fgsm_rs is one step in linf from a random start; leave the others out, or use pgd"
-            )
-        if self.name == "free" and (self.steps != 1 or self.bn_mode != "eval"):
-            raise problem(
-                "attack",
-                "free attacks by the gradients of its own training steps; leave steps and bn_mode out",
-            )
-        if self.name == "pgd_divergence" and not self.random_start:
-            raise problem("attack", "pgd_divergence has no gradient at the image; leave random_start out")
+        facts = attack_facts(self.name)
+        if any(getattr(self, setting) != value for setting, value in facts.fixed.items()):
+            raise problem("attack", facts.advice)
         return self
 
     @model_validator(mode="after")
     def _every_option_has_an_effect(self) -> Self:
+        taken = attack_facts(self.name).options
         for option in ("beta", "replays"):
-            owners = [name for name, options in USUAL_OPTIONS.items() if option in options]
-            if getattr(self, option) is not None and self.name not in owners:
+            if getattr(self, option) is not None and option not in taken:
+                owners = [name for name in TRAININGS if option in TRAININGS.facts(name).options]
                 message = f"{option} belongs to {' and '.join(owners)}; leave it out, or choose one of them"
                 raise problem(option, message)
         return self
@@ -231,12 +218,10 @@ class Attack(Part):
     def passes_per_step(self) -> float:
         """Forward-backward passes of one training step.
 
-        One per step of the attack and one for the loss; `trades` and `mart` have the clean images in their loss
-        as well, `trades` one more forward computation (a third of a pass), `free` nothing but its loss.
+        One per step of the attack, and those of the loss.
         """
-        if self.name == "free":
-            return 1
-        return self.steps + {"trades": 2 + 1 / 3, "mart": 2}.get(self.name, 1)
+        facts = attack_facts(self.name)
+        return self.steps * facts.is_attacked + facts.loss_passes
 
 
 def _times(factor: float, eps: object) -> float:
@@ -265,7 +250,7 @@ class Regime(Part):
     @property
     def needs_scores(self) -> str | None:
         """Name of the difficulty score that every sample must have first; None where nothing is scored."""
-        scored = self.keep is not None and self.keep.by != "random" and self.keep.fraction < 1
+        scored = self.keep is not None and self.keep.is_ranked and self.keep.fraction < 1
         return self.keep.by if self.keep is not None and scored else None
 
     @property

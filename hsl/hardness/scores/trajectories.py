@@ -69,7 +69,7 @@ def probabilities(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 QUANTITIES = {"correct": correct, "margins": margins, "probabilities": probabilities}
-"""What is to be recorded, by the name that `hsl.hardness.registries.SCORE_INPUTS` calls it."""
+"""What is to be recorded, by the name that `hsl.hardness.registries.ScoreFacts` calls it."""
 
 
 def forgetting(correct: Tensor) -> Tensor:

@@ -4,43 +4,38 @@ import math
 from collections.abc import Callable, Mapping
 
 from hsl.errors import InfeasibleError
-from hsl.registry import Registry
-from hsl.sparsity.distributions.formulas import (
-    Shape,
-    check_sparsity,
-    er,
-    erk,
-    igq,
-    pyramid,
-    uniform,
-    uniform_plus,
-)
-from hsl.sparsity.distributions.ranked import (
-    FROM_PARENTS,
-    FROM_SCORES,
-    GLOBAL,
-    HALVES,
-    from_ratios,
-    global_,
-    halves,
-)
+from hsl.registry import Entry, Registry
+from hsl.sparsity.distributions import formulas, ranked
+from hsl.sparsity.distributions.formulas import Shape, check_sparsity
+from hsl.sparsity.distributions.ranked import DistributionFacts, Family, all_together, half_groups
 
 Distribution = Callable[..., dict[str, float]]
 
-DISTRIBUTIONS: Registry[Distribution] = Registry(
+
+def _from(family: Family) -> Entry[DistributionFacts]:
+    return Entry(ranked.from_ratios, DistributionFacts(family, all_together))
+
+
+DISTRIBUTIONS: Registry[Distribution, DistributionFacts] = Registry(
     "distribution",
     {
-        "uniform": uniform,
-        "uniform_plus": uniform_plus,
-        "er": er,
-        "erk": erk,
-        "igq": igq,
-        "pyramid": pyramid,
-        GLOBAL: global_,
-        HALVES: halves,
-        **dict.fromkeys((*FROM_SCORES, *FROM_PARENTS), from_ratios),
+        "uniform": formulas.uniform,
+        "uniform_plus": formulas.uniform_plus,
+        "er": formulas.er,
+        "erk": formulas.erk,
+        "igq": formulas.igq,
+        "pyramid": formulas.pyramid,
+        "global": Entry(ranked.global_, DistributionFacts(Family.RANKED, all_together)),
+        "halves": Entry(ranked.halves, DistributionFacts(Family.RANKED, half_groups)),
+        "from:snip": _from(Family.FROM_SCORES),
+        "from:grasp": _from(Family.FROM_SCORES),
+        "from:synflow": _from(Family.FROM_SCORES),
+        "from:omp": _from(Family.FROM_PARENT),
+        "from:imp": _from(Family.FROM_PARENT),
     },
+    DistributionFacts(),
 )
+"""(shapes, sparsity, *, keep_dense) -> layer names and densities in [0, 1]; an estimate where several are ranked."""
 
 
 def non_zeros(weights: int, sparsity: float) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hsl.errors import InfeasibleError
 from hsl.sparsity.distributions.allocate import DISTRIBUTIONS, allocate, non_zeros
 from hsl.sparsity.distributions.formulas import Shape, explicit, weight_count
-from hsl.sparsity.distributions.ranked import Groups, groups_of
+from hsl.sparsity.distributions.ranked import Groups, each_alone
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,9 @@ class Budget:
     @property
     def groups(self) -> Groups:
         """Layers that are ranked together: each by itself, or several by one ranking of their weights."""
-        return groups_of(self.distribution, list(self.shapes))
+        named = isinstance(self.distribution, str)
+        groups = DISTRIBUTIONS.facts(str(self.distribution)).groups if named else each_alone
+        return groups(list(self.shapes))
 
     def check(self) -> None:
         """Refuse what cannot be reached.

@@ -6,15 +6,52 @@ functions here return estimates, the same density for all layers that are ranked
 and to see what is feasible.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
 from hsl.sparsity.distributions.formulas import Shape, uniform
 
 GLOBAL, HALVES, FROM = "global", "halves", "from:"
-FROM_SCORES = ("from:snip", "from:grasp", "from:synflow")
-FROM_PARENTS = ("from:omp", "from:imp")
 
 Groups = dict[str, tuple[str, ...]]
+"""Name of a group -> layers that are ranked together."""
+
+
+class Family(StrEnum):
+    """How a distribution comes about; a method takes whole families.
+
+    A formula gives densities by itself. Ranked ones follow from the scores of the weights of several layers. Others
+    are the densities that another method's scores give: of the untrained network, or of a trained parent.
+    """
+
+    FORMULA = "formula"
+    RANKED = "ranked"
+    FROM_SCORES = "from scores"
+    FROM_PARENT = "from a parent"
+
+
+def each_alone(names: Sequence[str]) -> Groups:
+    """Every layer is ranked by itself."""
+    return {name: (name,) for name in names}
+
+
+def all_together(names: Sequence[str]) -> Groups:
+    """One ranking over all layers."""
+    return {"all": tuple(names)}
+
+
+@dataclass(frozen=True)
+class DistributionFacts:
+    """How a distribution comes about.
+
+    Attributes:
+        family: Which methods take it.
+        groups: Layer names, in the order of the network -> layers that are ranked together.
+    """
+
+    family: Family = Family.FORMULA
+    groups: Callable[[Sequence[str]], Groups] = each_alone
 
 
 def is_ratios(distribution: object) -> bool:
@@ -90,12 +127,3 @@ def half_groups(names: Sequence[str]) -> Groups:
     middle = (len(names) + 1) // 2
     groups = {"shallow": tuple(names[:middle]), "deep": tuple(names[middle:])}
     return {group: members for group, members in groups.items() if members}
-
-
-def groups_of(distribution: object, names: Sequence[str]) -> Groups:
-    """Which layers are ranked together; each layer by itself unless the distribution ranks several."""
-    if distribution == GLOBAL or is_ratios(distribution):
-        return {"all": tuple(names)}
-    if distribution == HALVES:
-        return half_groups(names)
-    return {name: (name,) for name in names}

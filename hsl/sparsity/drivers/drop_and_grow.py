@@ -6,12 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hsl.sparsity.criteria import CRITERIA, Criterion
+from hsl.sparsity.criteria import Criterion
 from hsl.sparsity.distributions.allocate import share_out
 from hsl.sparsity.drivers.base import Driver
 from hsl.sparsity.layers import active_counts
 from hsl.sparsity.masks import drop_and_grow, top_k, top_k_among
-from hsl.sparsity.network import Network, all_finite, set_masks_, step_gradients
+from hsl.sparsity.methods.moments import DropAndGrow, SoftDropAndGrow
+from hsl.sparsity.methods.weight_scores import CRITERIA
+from hsl.sparsity.network import Network, Start, all_finite, set_masks_, step_gradients
 from hsl.sparsity.schedules import DropAndGrowSchedule, stepwise_fraction
 
 
@@ -184,3 +186,22 @@ def draw_masks_(network: Network, counts: Mapping[str, int]) -> None:
     set_masks_(network.layers, masks)
     network.explore_()
     network.scale_init_()
+
+
+def moving(moment: DropAndGrow, start: Start) -> DropAndGrowDriver:
+    """The driver of `DropAndGrow`."""
+    schedule, criteria = moment.schedule(start.values, start.total_steps), (moment.drop, moment.grow)
+    if moment.redistribute:
+        return RedistributingDriver(start.network, criteria, schedule, start.values["momentum"])
+    weight = start.values.get("gradient_weight", 1.0)
+    return DropAndGrowDriver(start.network, criteria, schedule, start.needs_gradient, weight)
+
+
+def moving_softly(moment: SoftDropAndGrow, start: Start) -> SoftDropAndGrowDriver:
+    """The driver of `SoftDropAndGrow`."""
+    values = start.values
+    schedule = DropAndGrowSchedule.from_fractions(
+        values["excess"], values["interval"], values["until"], start.total_steps, decay="stepwise"
+    )
+    criteria, weight = (moment.drop, moment.grow), values.get("gradient_weight", 1.0)
+    return SoftDropAndGrowDriver(start.network, criteria, schedule, start.needs_gradient, weight)

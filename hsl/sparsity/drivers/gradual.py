@@ -1,17 +1,18 @@
 """Drivers that start dense (or nearly so) and prune while training."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import torch
 
-from hsl.sparsity.criteria import CRITERIA, Criterion
+from hsl.errors import MethodError
+from hsl.sparsity.criteria import Criterion
 from hsl.sparsity.drivers.base import Driver
 from hsl.sparsity.drivers.drop_and_grow import DropAndGrowDriver
 from hsl.sparsity.layers import active_counts
-from hsl.sparsity.network import Network, keep_top, set_masks_
-from hsl.sparsity.schedules import AlternatingSchedule, GradualSchedule
+from hsl.sparsity.methods.moments import Alternating, Gradual, GradualDropAndGrow
+from hsl.sparsity.methods.weight_scores import CRITERIA
+from hsl.sparsity.network import Network, Start, keep_top, set_masks_
+from hsl.sparsity.schedules import AlternatingSchedule, GradualSchedule, granet_schedules
 
 
 class GradualDriver(Driver):
@@ -102,20 +103,35 @@ def prune_(network: Network, criterion: Criterion, progress: float) -> None:
     set_masks_(network.layers, masks)
 
 
-def granet_schedules(
-    hyperparameters: Mapping[str, float], sparsity: float, total_steps: int
-) -> tuple[GradualSchedule, dict[str, Any]]:
-    """Schedule of the prunings of GraNet, and arguments of the schedule of its drops."""
-    pruning = GradualSchedule.from_fractions(
-        hyperparameters["start"],
-        hyperparameters["end"],
-        hyperparameters["interval"],
-        total_steps,
-        initial=hyperparameters["initial_sparsity"] / sparsity,
+def gradual(moment: Gradual, start: Start) -> GradualDriver:
+    """The driver of `Gradual`."""
+    schedule = GradualSchedule.from_fractions(**start.values, total_steps=start.total_steps)
+    return GradualDriver(start.network, moment.criterion, schedule)
+
+
+def alternating(moment: Alternating, start: Start) -> AlternatingDriver:
+    """The driver of `Alternating`."""
+    schedule = AlternatingSchedule.from_fractions(**start.values, total_steps=start.total_steps)
+    return AlternatingDriver(start.network, moment.criterion, schedule)
+
+
+def gradual_and_moving(moment: GradualDropAndGrow, start: Start) -> GradualDropAndGrowDriver:
+    """The driver of `GradualDropAndGrow`.
+
+    Raises:
+        MethodError: If it would start sparser than it is to end.
+    """
+    network, initial = start.network, start.values["initial_sparsity"]
+    sparsity = network.budget.sparsity
+    if initial >= sparsity:
+        raise MethodError(
+            f"method.initial_sparsity is {initial:g}, "
+            f"it must be smaller than the sparsity, which is {sparsity:g}"
+        )
+    pruning, drops = granet_schedules(start.values, sparsity, start.total_steps)
+    return GradualDropAndGrowDriver(
+        network,
+        GradualDriver(network, moment.prune, pruning),
+        DropAndGrowDriver(network, (moment.drop, moment.grow), drops, needs_gradient=True),
+        initial,
     )
-    return pruning, {
-        "drop_fraction": hyperparameters["drop_fraction"],
-        "interval": hyperparameters["interval"],
-        "until": 1.0,
-        "final": hyperparameters["final_drop_fraction"],
-    }

@@ -4,13 +4,15 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from hsl.sparsity.criteria import CRITERIA
+from hsl.errors import MethodError
 from hsl.sparsity.drivers.base import Driver
-from hsl.sparsity.methods import OnceAfterParent
+from hsl.sparsity.methods.moments import Once, OnceAfterParent
+from hsl.sparsity.methods.weight_scores import CRITERIA
 from hsl.sparsity.network import (
     Loss,
     Network,
     Parent,
+    Start,
     all_finite,
     keep_top,
     load_parent_,
@@ -77,3 +79,28 @@ class AfterParentDriver(Driver):
         if self._moment.start == "rewound" and parent.rewind is not None:
             load_parent_(network.model, parent.rewind, "rewind")
         set_masks_(network.layers, masks)
+
+
+def of_untrained(moment: Once, start: Start) -> OnceDriver:
+    """The driver of `Once`."""
+    return OnceDriver(start.network, moment.criterion, start.needs_gradient, start.loss, start.values)
+
+
+def of_parent(moment: OnceAfterParent, start: Start) -> AfterParentDriver:
+    """The driver of `OnceAfterParent`.
+
+    Raises:
+        MethodError: If there is no parent, or nothing of it to rewind to.
+    """
+    parent = start.parent
+    if parent is None:
+        raise MethodError(
+            f"method {start.method!r} starts from a trained dense network: "
+            "give parent=Parent(trained=state_dict, rewind=state_dict)"
+        )
+    if moment.start == "rewound" and parent.rewind is None:
+        raise MethodError(
+            f"method {start.method!r} rewinds: give parent=Parent(trained=..., rewind=state_dict), with "
+            "the parent's weights at the step to rewind to (its initial weights, for instance)"
+        )
+    return AfterParentDriver(start.network, moment, parent)

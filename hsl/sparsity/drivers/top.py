@@ -6,11 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hsl.sparsity.criteria import CRITERIA, Signals
+from hsl.sparsity.criteria import Signals
 from hsl.sparsity.drivers.base import Driver
 from hsl.sparsity.layers import Layer
 from hsl.sparsity.masks import top_k_among
-from hsl.sparsity.network import Network, keep_top, set_masks_
+from hsl.sparsity.methods.moments import ForwardTop
+from hsl.sparsity.methods.weight_scores import CRITERIA
+from hsl.sparsity.network import Network, Start, keep_top, set_masks_
 from hsl.sparsity.schedules import to_step
 
 
@@ -110,3 +112,8 @@ class ForwardTopDriver(Driver):
         density = max(1, int(layer.weight_mask.sum())) / layer.weight.numel()
         factors = torch.where(layer.weight_mask, self._penalty, self._penalty / density)
         return (gradient + layer.weight * factors.to(gradient.dtype)) * self._trained[name]
+
+
+def forward_top(moment: ForwardTop, start: Start) -> ForwardTopDriver:
+    """The driver of `ForwardTop`."""
+    return ForwardTopDriver(start.network, moment.criterion, start.values, start.total_steps)

@@ -16,24 +16,11 @@ from hsl.sparsity.methods.at_start import (
     STATIC,
     SYNFLOW,
 )
-from hsl.sparsity.methods.composition import (
-    Alternating,
-    DropAndGrow,
-    ForwardTop,
-    Gradual,
-    GradualDropAndGrow,
-    Hyperparameter,
-    Method,
-    Moment,
-    Never,
-    Once,
-    OnceAfterParent,
-    SoftDropAndGrow,
-)
+from hsl.sparsity.methods.composition import Hyperparameter, Method
 from hsl.sparsity.methods.dynamic import MEST, MEST_SOFT, RIGL, RIGL_ITOP, SET, SET_MAGNITUDE, SNFS, TOPKAST
 from hsl.sparsity.methods.pruning import ACDC, GMP, GRANET, IMP, LTH, OMP
 
-METHODS: Registry[Method] = Registry(
+METHODS: Registry[Method, None] = Registry(
     "method",
     {
         "dense": DENSE,
@@ -61,23 +48,7 @@ METHODS: Registry[Method] = Registry(
     },
 )
 
-__all__ = [
-    "METHODS",
-    "Alternating",
-    "DropAndGrow",
-    "ForwardTop",
-    "Gradual",
-    "GradualDropAndGrow",
-    "Hyperparameter",
-    "Method",
-    "Moment",
-    "Never",
-    "Once",
-    "OnceAfterParent",
-    "SoftDropAndGrow",
-    "check_hyperparameters",
-    "feasible",
-]
+__all__ = ["METHODS", "Hyperparameter", "Method", "check_hyperparameters", "feasible"]
 
 
 def check_hyperparameters(method: str, given: Mapping[str, float]) -> dict[str, float]:

@@ -1,11 +1,11 @@
 """Methods whose mask is made once, before training: none at all, at random, or by a score of the weights."""
 
-from hsl.sparsity.distributions.ranked import FROM_SCORES, GLOBAL, HALVES
-from hsl.sparsity.methods.composition import Hyperparameter, Method, Never, Once
+from hsl.sparsity.distributions.ranked import GLOBAL, Family
+from hsl.sparsity.methods.composition import Hyperparameter, Method
 from hsl.sparsity.methods.iterative import ITERATIVE
+from hsl.sparsity.methods.moments import Never, Once
 
-_BY_FORMULA = ("uniform", "uniform_plus", "er", "erk", "igq", "pyramid")
-_RANKED = (GLOBAL, HALVES, *_BY_FORMULA)
+_BY_SCORES = (Family.RANKED, Family.FORMULA, Family.FROM_SCORES)
 _SNIP = "Lee et al. 2019, arXiv:1810.02340"
 _GRASP = "Wang et al. 2020, arXiv:2002.07376"
 _SYNFLOW = "Tanaka et al. 2020, arXiv:2006.05467"
@@ -22,7 +22,8 @@ STATIC = Method(
     summary="random mask, drawn once and never changed",
     source="Liu et al. 2022, arXiv:2202.02643",
     moment=Once(criterion="random"),
-    distributions=(*_BY_FORMULA, *FROM_SCORES),
+    families=(Family.FORMULA, Family.FROM_SCORES),
+    default="uniform",
 )
 
 SNIP = Method(
@@ -30,7 +31,8 @@ SNIP = Method(
     summary="keeps the weights whose removal changes the loss of one batch most, |w * gradient|",
     source=_SNIP,
     moment=Once(criterion="snip"),
-    distributions=(*_RANKED, *FROM_SCORES),
+    families=_BY_SCORES,
+    default=GLOBAL,
     needs_gradient=True,
 )
 
@@ -39,7 +41,7 @@ SNIP_RATIOS = Method(
     summary="random mask with as many weights per layer as snip would keep",
     source="Frankle et al. 2021, arXiv:2009.08576",
     moment=Once(criterion="random"),
-    distributions=("from:snip",),
+    families=("from:snip",),
     needs_loss=True,
 )
 
@@ -48,7 +50,7 @@ OMP_RATIOS = Method(
     summary="random mask with as many weights per layer as omp would keep of a trained parent",
     source="Frankle et al. 2021, arXiv:2009.08576",
     moment=Once(criterion="random"),
-    distributions=("from:omp",),
+    families=("from:omp",),
 )
 
 IMP_RATIOS = Method(
@@ -56,7 +58,7 @@ IMP_RATIOS = Method(
     summary="random mask with as many weights per layer as imp would keep",
     source="Frankle et al. 2021, arXiv:2009.08576",
     moment=Once(criterion="random"),
-    distributions=("from:imp",),
+    families=("from:imp",),
     iterative=True,
     hyperparameters=ITERATIVE,
 )
@@ -66,7 +68,8 @@ GRASP = Method(
     summary="keeps the weights without which least gradient would flow, w * (H g)",
     source=_GRASP,
     moment=Once(criterion="grasp"),
-    distributions=(*_RANKED, *FROM_SCORES),
+    families=_BY_SCORES,
+    default=GLOBAL,
     needs_loss=True,
     hyperparameters=(
         Hyperparameter("temperature", 200.0, 1.0, 1e6, "logits are divided by it for the scores", _GRASP),
@@ -78,7 +81,8 @@ SYNFLOW = Method(
     summary="keeps the weights that carry most flow through the network, in many rounds, without data",
     source=_SYNFLOW,
     moment=Once(criterion="synflow"),
-    distributions=(*_RANKED, *FROM_SCORES),
+    families=_BY_SCORES,
+    default=GLOBAL,
     needs_loss=True,
     hyperparameters=(
         Hyperparameter("rounds", 100, 1, 1000, "rounds of scoring and pruning", _SYNFLOW, whole=True),

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
-from hsl.sparsity.distributions.ranked import FROM_SCORES
-from hsl.sparsity.methods.composition import DropAndGrow, ForwardTop, Hyperparameter, Method, SoftDropAndGrow
+from hsl.sparsity.distributions.ranked import Family
+from hsl.sparsity.methods.composition import Hyperparameter, Method
+from hsl.sparsity.methods.moments import DropAndGrow, ForwardTop, SoftDropAndGrow
 
-_DISTRIBUTIONS = ("erk", "er", "uniform", "uniform_plus", "igq", "pyramid", *FROM_SCORES)
+_FAMILIES = (Family.FORMULA, Family.FROM_SCORES)
 _SET = "Mocanu et al. 2018, arXiv:1707.04780"
 _RIGL = "Evci et al. 2020, arXiv:1911.11134"
 _ITOP = "Liu et al. 2021, arXiv:2102.02887"
@@ -32,7 +33,8 @@ SET = Method(
     summary="drops the positive and the negative weights closest to zero and grows as many at random",
     source=_SET,
     moment=DropAndGrow(drop="signed_magnitude", grow="random", decay="constant"),
-    distributions=_DISTRIBUTIONS,
+    families=_FAMILIES,
+    default="erk",
     hyperparameters=(
         replace(_DROP, summary="fraction of the active weights dropped at every update", source=_SET),
         _INTERVAL,
@@ -45,7 +47,8 @@ SET_MAGNITUDE = Method(
     summary="drops the smallest weights and grows as many at random, on the schedule of rigl",
     source=f"{_SET}, as in {_RIGL}",
     moment=DropAndGrow(drop="magnitude", grow="random"),
-    distributions=_DISTRIBUTIONS,
+    families=_FAMILIES,
+    default="erk",
     hyperparameters=(_DROP, _INTERVAL, _UNTIL),
 )
 
@@ -54,7 +57,8 @@ RIGL = Method(
     summary="drops the smallest weights and grows those with the largest gradient, again and again",
     source=_RIGL,
     moment=DropAndGrow(drop="magnitude", grow="gradient"),
-    distributions=_DISTRIBUTIONS,
+    families=_FAMILIES,
+    default="erk",
     needs_gradient=True,
     hyperparameters=(_DROP, _INTERVAL, _UNTIL),
 )
@@ -81,7 +85,8 @@ SNFS = Method(
     summary="drops the smallest weights and grows by momentum, in the layers whose momentum is largest",
     source=_SNFS,
     moment=DropAndGrow(drop="magnitude", grow="momentum", redistribute=True),
-    distributions=("uniform", *(name for name in _DISTRIBUTIONS if name != "uniform")),
+    families=_FAMILIES,
+    default="uniform",
     needs_gradient=True,
     hyperparameters=(
         replace(_DROP, default=0.5, source=_SNFS),
@@ -110,7 +115,8 @@ MEST = Method(
     summary="elastic mutation: drops by |w| + lambda * |gradient|, grows at random, less in two steps",
     source=_MEST,
     moment=DropAndGrow(drop="magnitude_and_gradient", grow="random", decay="stepwise"),
-    distributions=_DISTRIBUTIONS,
+    families=_FAMILIES,
+    default="erk",
     needs_gradient=True,
     hyperparameters=(
         replace(_DROP, default=0.2, summary="fraction of the active weights dropped at first", source=_MEST),
@@ -125,7 +131,8 @@ MEST_SOFT = Method(
     summary="elastic mutation, soft memory bound: trains more weights than the target",
     source=_MEST,
     moment=SoftDropAndGrow(drop="magnitude_and_gradient", grow="random"),
-    distributions=_DISTRIBUTIONS,
+    families=_FAMILIES,
+    default="erk",
     needs_gradient=True,
     hyperparameters=(
         Hyperparameter(
@@ -142,7 +149,8 @@ TOPKAST = Method(
     summary="uses the largest weights, trains some more, and keeps the others unchanged in reserve",
     source=_TOP_KAST,
     moment=ForwardTop(criterion="magnitude"),
-    distributions=("uniform", "uniform_plus", "er", "erk", "igq", "pyramid", *FROM_SCORES),
+    families=_FAMILIES,
+    default="uniform",
     hyperparameters=(
         Hyperparameter(
             "exploration",

@@ -1,17 +1,11 @@
 """Methods that prune by magnitude: during training, or once from a trained parent."""
 
-from hsl.sparsity.distributions.ranked import FROM_SCORES, GLOBAL, HALVES
-from hsl.sparsity.methods.composition import (
-    Alternating,
-    Gradual,
-    GradualDropAndGrow,
-    Hyperparameter,
-    Method,
-    OnceAfterParent,
-)
+from hsl.sparsity.distributions.ranked import GLOBAL, Family
+from hsl.sparsity.methods.composition import Hyperparameter, Method
 from hsl.sparsity.methods.iterative import ITERATIVE
+from hsl.sparsity.methods.moments import Alternating, Gradual, GradualDropAndGrow, OnceAfterParent
 
-_DISTRIBUTIONS = (GLOBAL, HALVES, "uniform", "uniform_plus", "er", "erk", "igq", "pyramid")
+_FAMILIES = (Family.RANKED, Family.FORMULA)
 _GRANET = "Liu et al. 2021, arXiv:2106.10404"
 _AC_DC = "Peste et al. 2021, arXiv:2106.12379"
 _PAPER = "Xiao et al. 2024, arXiv:2409.09196"
@@ -21,7 +15,8 @@ GMP = Method(
     summary="gradual magnitude pruning along a cubic schedule, from dense to the target",
     source="Zhu and Gupta 2017, arXiv:1710.01878",
     moment=Gradual(criterion="magnitude"),
-    distributions=(*_DISTRIBUTIONS, *FROM_SCORES),
+    families=(*_FAMILIES, Family.FROM_SCORES),
+    default=GLOBAL,
     hyperparameters=(
         Hyperparameter(
             "start", 0.1, 0.0, 1.0, "fraction of the steps before pruning begins", _PAPER, below="end"
@@ -38,7 +33,8 @@ OMP = Method(
     summary="one-shot magnitude pruning of a trained parent, then training from its trained weights",
     source="Han et al. 2015, arXiv:1506.02626",
     moment=OnceAfterParent(criterion="magnitude", start="trained"),
-    distributions=_DISTRIBUTIONS,
+    families=_FAMILIES,
+    default=GLOBAL,
 )
 
 LTH = Method(
@@ -46,7 +42,8 @@ LTH = Method(
     summary="one-shot lottery ticket: mask from a trained parent, then training from its rewound weights",
     source="Frankle and Carbin 2019, arXiv:1803.03635; rewinding: Frankle et al. 2020, arXiv:1912.05671",
     moment=OnceAfterParent(criterion="magnitude", start="rewound"),
-    distributions=_DISTRIBUTIONS,
+    families=_FAMILIES,
+    default=GLOBAL,
     hyperparameters=(
         Hyperparameter(
             "rewind",
@@ -64,7 +61,8 @@ IMP = Method(
     summary="iterative magnitude pruning: train, prune and rewind, round by round, to the exact sparsity",
     source="Frankle and Carbin 2019, arXiv:1803.03635; rewinding: Frankle et al. 2020, arXiv:1912.05671",
     moment=OnceAfterParent(criterion="magnitude", start="rewound"),
-    distributions=_DISTRIBUTIONS,
+    families=_FAMILIES,
+    default=GLOBAL,
     iterative=True,
     hyperparameters=ITERATIVE,
 )
@@ -74,7 +72,8 @@ GRANET = Method(
     summary="gradual magnitude pruning that, after each pruning, drops and grows weights by gradient",
     source=_GRANET,
     moment=GradualDropAndGrow(prune="magnitude", drop="magnitude", grow="gradient"),
-    distributions=(*_DISTRIBUTIONS, *FROM_SCORES),
+    families=(*_FAMILIES, Family.FROM_SCORES),
+    default=GLOBAL,
     needs_gradient=True,
     hyperparameters=(
         Hyperparameter(
@@ -101,7 +100,8 @@ ACDC = Method(
     summary="dense and sparse phases in turn, pruned by magnitude; the last phase is sparse",
     source=_AC_DC,
     moment=Alternating(criterion="magnitude"),
-    distributions=_DISTRIBUTIONS,
+    families=_FAMILIES,
+    default=GLOBAL,
     hyperparameters=(
         Hyperparameter(
             "start", 0.05, 0.0, 1.0, "fraction of the steps before the first pruning", _AC_DC, below="end"

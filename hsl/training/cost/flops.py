@@ -10,14 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hsl.sparsity.distributions.ranked import FROM, is_ratios
-from hsl.sparsity.methods import (
-    METHODS,
-    DropAndGrow,
-    ForwardTop,
-    GradualDropAndGrow,
-    check_hyperparameters,
-)
-from hsl.sparsity.schedules import DropAndGrowSchedule
+from hsl.sparsity.methods import METHODS, check_hyperparameters
 
 
 def forward_macs(macs: Mapping[str, int], densities: Mapping[str, float]) -> float:
@@ -52,17 +45,8 @@ def dense_gradient_steps(
         first: First of the steps, counted from 0.
         last: End of the steps, exclusive.
     """
-    moment = METHODS[method].moment
     values = check_hyperparameters(method, hyperparameters)
-    if isinstance(moment, DropAndGrow) and moment.redistribute:
-        return last - first
-    # MEST reads gradients of active weights only.
-    if not isinstance(moment, DropAndGrow | GradualDropAndGrow) or moment.grow != "gradient":
-        return 0
-    schedule = DropAndGrowSchedule.from_fractions(
-        values["drop_fraction"], values["interval"], values.get("until", 1.0), total_steps
-    )
-    return sum(schedule.updates_at(step) for step in range(first, last))
+    return METHODS[method].moment.dense_gradient_steps(values, total_steps, first, last)
 
 
 def scoring_steps(
@@ -85,9 +69,8 @@ def scoring_steps(
 
 
 def _scores_of(method: str, hyperparameters: Mapping[str, float], batch_size: int) -> float:
-    if method == "synflow":
-        return check_hyperparameters(method, hyperparameters)["rounds"] / batch_size
-    return {"snip": 1.0, "grasp": 2.0}.get(method, 0.0)
+    values = check_hyperparameters(method, hyperparameters)
+    return METHODS[method].moment.scoring_passes(values, batch_size)
 
 
 @dataclass
@@ -144,9 +127,6 @@ class TrainingMeter:
 
     def _trained(self, densities: Mapping[str, float]) -> float:
         """Operations of the gradients of the weights that are trained: more than are used by topkast."""
-        if not isinstance(METHODS[self.method].moment, ForwardTop):
-            return forward_macs(self.macs, densities)
-        more = 1.0 + check_hyperparameters(self.method, self.hyperparameters)["exploration"]
-        return forward_macs(
-            self.macs, {name: min(1.0, more * density) for name, density in densities.items()}
-        )
+        values, moment = check_hyperparameters(self.method, self.hyperparameters), METHODS[self.method].moment
+        trained = {name: moment.trained_density(values, density) for name, density in densities.items()}
+        return forward_macs(self.macs, trained)

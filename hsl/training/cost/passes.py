@@ -3,16 +3,13 @@
 import math
 from collections.abc import Mapping
 
+from hsl.hardness.registries import ROBUST
 from hsl.hardness.schema.regimes import Regime
 from hsl.training.configuration import Configuration
 from hsl.training.measuring.evaluation_settings import Evaluation
 
 FORWARD = 1 / 3
 """A forward computation alone, as a share of a pass."""
-
-ROBUST_PASSES = {"autoattack": 3_600.0, "fgsm": 1.0, "margin": 50.0, "pgd20": 20.0, "pgd50x10": 500.0}
-"""Passes per sample of each measure of robustness, if the sample stays right to the end. AutoAttack: 100 steps of
-APGD, 9 x 100 each of targeted APGD and FAB, 5,000 forward computations of Square."""
 
 
 def evaluation_passes(evaluation: Evaluation, regime: Regime, samples: Mapping[str, int]) -> float:
@@ -27,7 +24,7 @@ def evaluation_passes(evaluation: Evaluation, regime: Regime, samples: Mapping[s
     corruptions, attacks = evaluation.corruptions, evaluation.attacks
     costly = FORWARD * len(corruptions.names) * len(corruptions.severities) if corruptions else 0.0
     for name in attacks.names if attacks else ():
-        costly += ROBUST_PASSES.get(name, ROBUST_PASSES["pgd20"])
+        costly += ROBUST.facts(name).passes
     total = 0.0
     for split in evaluation.splits:
         count = samples[split]

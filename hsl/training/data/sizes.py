@@ -1,51 +1,36 @@
 """How large a data set is, as far as that is known without reading its images. Torch-free."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 
 from hsl.errors import DataError
-from hsl.training.available import kind_and_path
-
-
-@dataclass(frozen=True)
-class KnownSize:
-    """What `hsl plan` knows of a data set without reading it."""
-
-    samples: int
-    given_test: int
-
-
-KNOWN_SIZES = {
-    "digits": KnownSize(samples=1797, given_test=0),
-    "cifar10": KnownSize(samples=60_000, given_test=10_000),
-    "cifar100": KnownSize(samples=60_000, given_test=10_000),
-    "svhn": KnownSize(samples=99_289, given_test=26_032),
-    "mnist": KnownSize(samples=70_000, given_test=10_000),
-    "fashion-mnist": KnownSize(samples=70_000, given_test=10_000),
-    "tiny-imagenet": KnownSize(samples=110_000, given_test=10_000),
-}
-"""Number of samples, and how many of them the publisher set apart as test set."""
+from hsl.registry import imported
+from hsl.training.available import DATASETS, Size, kind_and_path
 
 
 @cache
-def known_size(dataset: str) -> KnownSize | None:
+def known_size(dataset: str) -> Size | None:
     """Size of a data set, or None where only reading it tells.
 
     Args:
         dataset: Name, for example ``cifar10`` or ``parquet:PATH``, whose files say how many rows they have.
     """
     kind, path = kind_and_path(dataset)
-    return _rows(path) if kind == "parquet" else KNOWN_SIZES.get(kind)
+    facts = DATASETS.facts(kind)
+    if facts.counted_by:
+        size: Size | None = imported(facts.counted_by, "size of data set")(path)
+        return size
+    return facts.size
 
 
-def _rows(path: str) -> KnownSize | None:
+def parquet_rows(path: str) -> Size | None:
+    """Rows of the files at a path; None where they cannot be read now."""
     try:
         counts = list(_counts(path))
     except (OSError, ValueError, DataError):  # whoever reads the data will say what is wrong with them
         return None
-    return KnownSize(sum(rows for rows, _ in counts), sum(rows for rows, is_test in counts if is_test))
+    return Size(sum(rows for rows, _ in counts), sum(rows for rows, is_test in counts if is_test))
 
 
 def _counts(path: str) -> Iterator[tuple[int, bool]]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from hsl.hardness.registries import CORRUPTIONS, ROBUST
+from hsl.hardness.registries import CORRUPTIONS, ROBUST, SCORES
 from hsl.hardness.schema.fields import Count, Name, Norm, Pixels, ScoreName, Share, known
 from hsl.hardness.schema.regimes import USUAL
 from hsl.training.configuration import Strict
@@ -74,7 +74,7 @@ class Deciles(Strict):
 
     @model_validator(mode="after")
     def _scores_by_something(self) -> Deciles:
-        if self.by == "random" and (self.models, self.epoch) != (None, None):
+        if not SCORES.facts(self.by).ranks and (self.models, self.epoch) != (None, None):
             raise ValueError(
                 "models and epoch belong to a score; leave them out, or choose one, for example el2n"
             )
