@@ -83,6 +83,20 @@ class Registry(Mapping[str, T], Generic[T, F]):
         except Exception:  # noqa: BLE001  it is code of the user's
             return self._facts
 
+    def for_schema(self, name: str) -> T:
+        """The object called `name`, as a validator asks for it.
+
+        Raises:
+            ValueError: If there is none, or it cannot be imported.
+            PluginError: If it is a plug-in, and plug-ins are not allowed.
+        """
+        try:
+            return self[name]
+        except PluginError:
+            raise
+        except HslError as error:
+            raise ValueError(str(error)) from error
+
     def _plugin(self, name: str) -> Entry[F]:
         self.check(name)
         _announce(self.kind, name)

@@ -11,9 +11,9 @@ from hsl.driver.watch.optuna import Mirror
 from hsl.planning.job import Job
 from hsl.planning.plan import Plan, objective_of
 from hsl.search.study import CellStudy
-from hsl.stopping.kinds import make_judge
 from hsl.stopping.pauses import Pauses
 from hsl.stopping.rule import Judge
+from hsl.stopping.settings import make_judge
 from hsl.store.layout import Library
 from hsl.store.outcomes import is_paused
 from hsl.store.store import Store

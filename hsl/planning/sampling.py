@@ -3,41 +3,23 @@
 Pure; no torch, no ray, no optuna.
 """
 
-import math
 from typing import Any
 
 from hsl.planning.plan import Cell
-from hsl.space.samplers import CmaEs, Gp, Grid, Random, Sampler, Tpe
+from hsl.space.samplers import FEWEST_NUMERIC, Grid, SamplerSettings
 from hsl.space.schema import SearchSpace
 from hsl.sparsity.methods import METHODS
 
-FEWEST_NUMERIC = 2
-"""CMA-ES adapts a covariance, so it needs two numeric parameters that every proposal has."""
 
-
-def sampler_of(space: SearchSpace, cell: Cell) -> Sampler:
+def sampler_of(space: SearchSpace, cell: Cell) -> SamplerSettings:
     """The sampler of one cell.
 
     A cell whose budget covers everything that there is has each combination tried once, whatever the sampler;
     CMA-ES gives way to random draws where a cell has too few numeric parameters.
     """
-    asked = space.sampler
     if cell.combinations <= cell.configurations:
-        return Grid(name="grid")
-    startup = min(10, max(2, cell.configurations // 3))
-    if isinstance(asked, Tpe | Gp) and asked.n_startup_trials is None:
-        return asked.model_copy(update={"n_startup_trials": startup})
-    if isinstance(asked, CmaEs):
-        numeric = len(shared_numeric(cell))
-        if numeric < FEWEST_NUMERIC:
-            return Random(name="random")
-        return asked.model_copy(
-            update={
-                "n_startup_trials": asked.n_startup_trials or 1,
-                "popsize": asked.popsize or 4 + math.floor(3 * math.log(numeric)),
-            }
-        )
-    return asked
+        return Grid()
+    return space.sampler.fitted(cell.configurations, len(shared_numeric(cell)))
 
 
 def shared_numeric(cell: Cell) -> list[str]:
@@ -55,7 +37,7 @@ def asks(method: str, axis: str) -> bool:
     return group != "method" or not name or any(h.name == name for h in METHODS[method].hyperparameters)
 
 
-def record(sampler: Sampler) -> dict[str, Any]:
+def record(sampler: SamplerSettings) -> dict[str, Any]:
     """What is stored of a sampler: its name and all of its arguments."""
     return sampler.model_dump(mode="json")
 

@@ -9,19 +9,31 @@ from optuna.trial import Trial
 from hsl.planning.plan import Cell
 from hsl.space.axes import Values
 from hsl.space.domain import Domain, within
-from hsl.space.samplers import CmaEs, Gp, Sampler, Tpe
+from hsl.space.samplers import CmaEs, Gp, SamplerSettings, Tpe
 
 
-def build(sampler: Sampler, seed: int) -> optuna.samplers.BaseSampler:
-    """Optuna's sampler of that name; of a grid nothing is left to be sampled."""
-    given = sampler.model_dump(exclude={"name"}, exclude_none=True)
-    if isinstance(sampler, Tpe):
-        return optuna.samplers.TPESampler(seed=seed, **given)
-    if isinstance(sampler, CmaEs):
-        return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False, **given)
-    if isinstance(sampler, Gp):
-        return optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False, **given)
+def random_sampler(_: SamplerSettings, seed: int) -> optuna.samplers.BaseSampler:
+    """Of random draws, and of a grid, of which nothing is left to be sampled."""
     return optuna.samplers.RandomSampler(seed=seed)
+
+
+def tpe(settings: Tpe, seed: int) -> optuna.samplers.BaseSampler:
+    """Optuna's sampler of `Tpe`."""
+    return optuna.samplers.TPESampler(seed=seed, **_arguments(settings))
+
+
+def cma_es(settings: CmaEs, seed: int) -> optuna.samplers.BaseSampler:
+    """Optuna's sampler of `CmaEs`."""
+    return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False, **_arguments(settings))
+
+
+def gp(settings: Gp, seed: int) -> optuna.samplers.BaseSampler:
+    """Optuna's sampler of `Gp`."""
+    return optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False, **_arguments(settings))
+
+
+def _arguments(settings: SamplerSettings) -> dict[str, Any]:
+    return settings.model_dump(exclude={"name"}, exclude_none=True)
 
 
 def _suggest(trial: Trial, axis: str, domain: Domain) -> Any:

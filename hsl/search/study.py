@@ -15,10 +15,10 @@ from hsl.planning.plan import Cell
 from hsl.planning.sampling import asks, sampler_of
 from hsl.search.dominance import Point, ranked
 from hsl.search.grid import grid_order
-from hsl.search.optuna_terms import _parameters, _suggest, build
+from hsl.search.optuna_terms import _parameters, _suggest
 from hsl.space.axes import Values, configuration
 from hsl.space.domain import LARGEST_GRID
-from hsl.space.samplers import CmaEs, Random, Sampler
+from hsl.space.samplers import Random, SamplerSettings
 from hsl.space.schema import SearchSpace
 from hsl.space.sections import DIRECTIONS
 from hsl.store.outcomes import Status
@@ -192,8 +192,8 @@ class CellStudy:
 
     def _candidates(self, number: int) -> Iterator[tuple[str, Values]]:
         yield from (("warm_start", values) for values in self._warm)
-        if self.sampler.name != "grid":
-            for sampler, draws in ((self.sampler, MODEL_DRAWS), (Random(name="random"), RANDOM_DRAWS)):
+        if not self.sampler.is_listed:
+            for sampler, draws in ((self.sampler, MODEL_DRAWS), (Random(), RANDOM_DRAWS)):
                 for attempt in range(draws):
                     seed = int(digest([self._seed, sampler.name, number, attempt]), 16) % 2**32
                     yield sampler.name, self._drawn(sampler, seed, self._wanted_method(number))
@@ -208,7 +208,7 @@ class CellStudy:
             return methods[place]
         return self._untried[0] if self._untried else None
 
-    def _drawn(self, sampler: Sampler, seed: int, method: str | None) -> Values:
+    def _drawn(self, sampler: SamplerSettings, seed: int, method: str | None) -> Values:
         """What a sampler suggests; Optuna forgets it, for only what is accepted is to count."""
         trial = self._next_trial({"method": method} if method else {}, sampler, seed)
         values = self._suggested(trial)
@@ -216,8 +216,8 @@ class CellStudy:
         return values
 
     def _enter(self, values: Values, configuration_id: str, number: int) -> None:
-        # Only CMA-ES marks its trials, with their generation; for all others a cheap sampler does.
-        sampler = self.sampler if isinstance(self.sampler, CmaEs) else Random(name="random")
+        # Where the sampler marks no trials, a cheap one does.
+        sampler = self.sampler if self.sampler.marks_trials else Random()
         trial: Trial | None = self._next_trial(_parameters(values, self.cell), sampler, self._seed)
         made = self._configuration(self._suggested(trial))
         if made is None or made.id != configuration_id:
@@ -233,8 +233,8 @@ class CellStudy:
             self._lowest += 1
         return self._lowest
 
-    def _next_trial(self, fixed: dict[str, Any], sampler: Sampler, seed: int) -> Trial:
-        self._study.sampler = build(sampler, seed)
+    def _next_trial(self, fixed: dict[str, Any], sampler: SamplerSettings, seed: int) -> Trial:
+        self._study.sampler = sampler.build(seed)
         if fixed:
             self._study.enqueue_trial(fixed)
         return self._study.ask()

@@ -11,7 +11,6 @@ from hsl.planning.neighbours import neighbours
 from hsl.planning.plan import Cell, Plan
 from hsl.search.study import CellStudy, Proposal
 from hsl.space.axes import Values
-from hsl.stopping.settings import Median, Stratified
 
 MOST = 4.0
 """How many times the turns of a cell without any doubt a cell gets, at most."""
@@ -71,8 +70,7 @@ class Turns:
         if self._space.priority == "even":
             return 1.0
         stopping = self._space.early_stopping
-        tolerance = stopping.tolerance if isinstance(stopping, Stratified | Median) else 0.0
-        noise = tolerance or USUAL_NOISE
+        noise = (stopping.noise if stopping else 0.0) or USUAL_NOISE
         found = [outcome.objective for _, outcome in study.best()]
         return min(MOST, contenders([value for value in found if value is not None], noise))
 

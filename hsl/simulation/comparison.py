@@ -10,9 +10,8 @@ import pyarrow as pa
 from hsl.simulation.curves import Curve, by_cell
 from hsl.simulation.replayed import Replay, Replayed
 from hsl.simulation.rivals import FlatAsha, TopAfter
-from hsl.stopping.kinds import make_judge
 from hsl.stopping.rule import Judge
-from hsl.stopping.settings import EarlyStopping, Median, Promotion, Stratified
+from hsl.stopping.settings import Kind, Median, Promotion, Stratified, make_judge
 
 Cells = Mapping[str, Sequence[Curve]]
 Order = Callable[[Cells, np.random.Generator], dict[str, list[Curve]]]
@@ -62,12 +61,12 @@ def shuffled(cells: Cells, rng: np.random.Generator) -> dict[str, list[Curve]]:
     return {cell: [curves[i] for i in rng.permutation(len(curves))] for cell, curves in cells.items()}
 
 
-def setting(settings: EarlyStopping | None, epochs: int) -> Setting:
+def setting(settings: Kind | None, epochs: int) -> Setting:
     """A row for early stopping as a space may ask for it."""
     return Setting(label(settings), lambda seed: make_judge(settings, epochs, seed), shuffled)
 
 
-def label(settings: EarlyStopping | None) -> str:
+def label(settings: Kind | None) -> str:
     """Kind of early stopping, and what differs from its defaults."""
     if settings is None:
         return "none"
@@ -77,7 +76,7 @@ def label(settings: EarlyStopping | None) -> str:
 
 def table(
     curves: Sequence[Curve],
-    asked: Sequence[EarlyStopping | None],
+    asked: Sequence[Kind | None],
     workers: int,
     orders: int,
     warm: Reordered | None = None,

@@ -19,7 +19,7 @@ from hsl.simulation.comparison import Cells, Setting, setting
 from hsl.simulation.curves import Curve, by_cell
 from hsl.simulation.replayed import Replay, Replayed
 from hsl.simulation.spot_nodes import HOUR, Spot
-from hsl.stopping.settings import EarlyStopping, Stratified
+from hsl.stopping.settings import Kind, Stratified
 
 SCHEMA = pa.schema(
     [
@@ -64,7 +64,7 @@ class Prices:
 
 def spot_table(
     curves: Sequence[Curve],
-    asked: Sequence[EarlyStopping | None],
+    asked: Sequence[Kind | None],
     workers: int,
     orders: int,
     rates: Sequence[float],

@@ -37,30 +37,31 @@ def level_name(axis: str, level: Any) -> str:
     return str(level) if axis == "model" else f"{axis}={level}"
 
 
-def axis_problem(axis: str) -> str | None:
-    """What is wrong with the name of an axis, or None."""
-    known = known_axes()
+def axis_problem(axis: str, plugged: tuple[str, ...] = ()) -> str | None:
+    """What is wrong with the name of an axis, or None; `plugged` are methods from outside."""
+    known = known_axes(plugged)
     if axis in known:
         return None
     return f"unknown axis{close_match(axis, known)}; known: {', '.join(known)}"
 
 
 @cache
-def known_axes() -> tuple[str, ...]:
-    """Names of all axes."""
+def known_axes(plugged: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Names of all axes, those of methods from outside included."""
     training = (f"training.{field}" for field in Training.model_fields)
-    hyperparameters = {f"method.{h.name}" for method in METHODS.values() for h in method.hyperparameters}
+    methods = (METHODS[name] for name in (*METHODS, *plugged))
+    hyperparameters = {f"method.{h.name}" for method in methods for h in method.hyperparameters}
     return ("regime", *_CHECKS, *training, *sorted(hyperparameters))
 
 
-def value_problem(axis: str, value: Any) -> str | None:
-    """What is wrong with a value of a known axis other than ``regime``, or None."""
+def value_problem(axis: str, value: Any, plugged: tuple[str, ...] = ()) -> str | None:
+    """What is wrong with a value of a known axis other than ``regime``, or None; `plugged` as of `axis_problem`."""
     group, _, field = axis.partition(".")
     try:
         if group == "training":
             Training.model_validate({field: value})
         elif group == "method" and field:
-            _check_hyperparameter(field, value)
+            _check_hyperparameter(field, value, plugged)
         else:
             _CHECKS[axis](value)
     except ValidationError as error:
@@ -70,9 +71,10 @@ def value_problem(axis: str, value: Any) -> str | None:
     return None
 
 
-def _check_hyperparameter(name: str, value: Any) -> None:
+def _check_hyperparameter(name: str, value: Any, plugged: tuple[str, ...]) -> None:
     """Raise unless at least one method takes this value."""
-    owners = [key for key, method in METHODS.items() if any(h.name == name for h in method.hyperparameters)]
+    known = (*METHODS, *plugged)
+    owners = [key for key in known if any(h.name == name for h in METHODS[key].hyperparameters)]
     errors: list[MethodError] = []
     for owner in owners:
         try:

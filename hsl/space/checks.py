@@ -41,10 +41,13 @@ def check_priced(space: SearchSpace, fleet: Fleet | None) -> None:
 
 
 def _grid_problems(space: SearchSpace) -> Iterator[Found]:
-    if space.sampler.name != "grid":
+    if not space.sampler.is_listed:
         return
     for axis in (infinite := infinite_axes(space.search)):
-        message = "sampler grid needs finite domains; add steps, for example steps: 5, or list a choice"
+        message = (
+            f"sampler {space.sampler.name} needs finite domains; "
+            f"add steps, for example steps: 5, or list a choice"
+        )
         yield ("search", axis), Problem(f"search.{axis}", message)
     size = math.prod(domain.size for domain in space.search.values())
     if not infinite and size > LARGEST_GRID:
@@ -63,8 +66,8 @@ def _front_problems(space: SearchSpace) -> Iterator[Found]:
             "leave it out or set it to none where there is an objective against"
         )
         yield ("early_stopping",), Problem("early_stopping", message)
-    if space.sampler.name == "cmaes":
-        message = "cmaes has a single objective; use tpe, gp, random or grid"
+    if space.sampler.has_one_objective:
+        message = f"{space.sampler.name} has a single objective; use tpe, gp, random or grid"
         yield ("sampler",), Problem("sampler", message)
     if "sparsity" in space.against and "sparsity" not in space.search:
         message = (

@@ -13,7 +13,7 @@ from hsl.space.checks import search_problems
 from hsl.space.domain import Domain
 from hsl.space.problems import Location, _cross_problems, _schema_problems, _with_line
 from hsl.space.schema import SearchSpace
-from hsl.stopping.settings import EarlyStopping
+from hsl.stopping.settings import Kind
 
 
 def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
@@ -59,7 +59,7 @@ def make_space(
     return space
 
 
-def early_stopping_of(text: str) -> EarlyStopping | None:
+def early_stopping_of(text: str) -> Kind | None:
     """Early stopping as it stands in a space, written as YAML.
 
     Raises:

@@ -11,6 +11,7 @@ from hsl.errors import Problem, close_match
 from hsl.space.axes import axis_problem, value_problem
 from hsl.space.domain import has_twins
 from hsl.space.schema import SearchSpace
+from hsl.sparsity.methods import METHODS
 from hsl.stopping.settings import EARLY_STOPPING
 
 Location = tuple[str | int, ...]
@@ -40,7 +41,9 @@ def _without_kind(location: Location) -> tuple[Location, type[BaseModel] | None]
     """Where a problem of `early_stopping` stands in the file, and the model that pydantic names in between."""
     if location[:1] != ("early_stopping",) or len(location) < 2:
         return location, None
-    return (location[0], *location[2:]), EARLY_STOPPING.get(str(location[1]))
+    name = str(location[1])
+    kind = EARLY_STOPPING[name] if name in EARLY_STOPPING else None  # noqa: SIM401  get would import a plug-in
+    return (location[0], *location[2:]), kind
 
 
 def _known_keys(location: Location, kind: type[BaseModel] | None) -> list[str]:
@@ -84,14 +87,16 @@ def _cross_problems(raw: Mapping[str, Any]) -> Iterator[tuple[Location, Problem]
     levels = {k: v for k, v in factors.items() if isinstance(v, list)} if isinstance(factors, dict) else {}
     domains = {k: v for k, v in search.items() if isinstance(v, dict)} if isinstance(search, dict) else {}
     yield from _twins(regimes if isinstance(regimes, dict) else {})
+    plugged, foreign = _plugged_methods([raw.get("method"), *levels.get("method", ()), *_choices(domains)])
+    yield from foreign
     for axis, values in levels.items():
-        yield from _axis_problems(("factors", axis), axis, values, names)
+        yield from _axis_problems(("factors", axis), axis, values, names, plugged)
     for axis, domain in domains.items():
         values = _probes(domain)
         if axis == "regime" or (axis == "sparsity" and axis not in (raw.get("against") or ())):
             message = f"{axis} is compared, never tuned: the search would pick the easiest; use factors"
             yield ("search", axis), Problem(f"search.{axis}", message)
-        yield from _axis_problems(("search", axis), axis, values, names)
+        yield from _axis_problems(("search", axis), axis, values, names, plugged)
         if axis in levels:
             yield (
                 ("search", axis),
@@ -107,6 +112,27 @@ def _cross_problems(raw: Mapping[str, Any]) -> Iterator[tuple[Location, Problem]
         yield ("regimes",), Problem("regimes", message)
 
 
+def _choices(domains: Mapping[str, Any]) -> list[Any]:
+    """Methods that a search chooses from."""
+    choices = domains.get("method", {}).get("choice", [])
+    return choices if isinstance(choices, list) else []
+
+
+def _plugged_methods(named: list[Any]) -> tuple[tuple[str, ...], list[tuple[Location, Problem]]]:
+    """Those of the methods that come from outside, and what is wrong with those that cannot be had."""
+    found: list[str] = []
+    problems: list[tuple[Location, Problem]] = []
+    for name in named:
+        if not isinstance(name, str) or name in METHODS or not METHODS.knows(name):
+            continue
+        try:
+            METHODS.for_schema(name)
+            found.append(name)
+        except ValueError as error:
+            problems.append((("method",), Problem("method", str(error))))
+    return tuple(found), problems
+
+
 def _probes(domain: Mapping[str, Any]) -> list[Any]:
     """Values that a domain offers: its choices, or its bounds and, of a real range, a value between them."""
     kind, values = next(((k, v) for k, v in domain.items() if isinstance(v, list)), ("", []))
@@ -118,26 +144,28 @@ def _probes(domain: Mapping[str, Any]) -> list[Any]:
 
 
 def _axis_problems(
-    location: Location, axis: str, values: list[Any], regimes: list[str]
+    location: Location, axis: str, values: list[Any], regimes: list[str], plugged: tuple[str, ...]
 ) -> Iterator[tuple[Location, Problem]]:
     where = _dotted(location)
-    if message := axis_problem(axis):
+    if message := axis_problem(axis, plugged):
         yield location, Problem(where, message)
         return
     if has_twins(values):
         yield location, Problem(where, "a value is listed twice")
     for index, value in enumerate(values):
-        message = _level_problem(axis, value, regimes, tuned=location[0] == "search")
+        message = _level_problem(axis, value, regimes, location[0] == "search", plugged)
         if message:
             yield (*location, index), Problem(where, f"{value!r}: {message}")
 
 
-def _level_problem(axis: str, value: Any, regimes: list[str], tuned: bool) -> str | None:
+def _level_problem(
+    axis: str, value: Any, regimes: list[str], tuned: bool, plugged: tuple[str, ...]
+) -> str | None:
     if axis == "regime":
         return None if value in regimes else _unknown_regime(value, regimes)
     if axis == "method" and value == "dense" and tuned:
         return "dense is a baseline with cells of its own: leave it out here and set baseline: dense"
-    return value_problem(axis, value)
+    return value_problem(axis, value, plugged)
 
 
 def _unknown_regime(value: object, regimes: list[str]) -> str:

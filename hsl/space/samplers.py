@@ -2,26 +2,70 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import math
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import ConfigDict, Field, SerializeAsAny, WrapValidator, model_validator
 
-from hsl.training.configuration import Strict
+from hsl.registry import Registry, imported
+from hsl.training.configuration import Strict, checked
+
+FEWEST_NUMERIC = 2
+"""CMA-ES adapts a covariance, so it needs two numeric parameters that every proposal has."""
 
 
-class Random(Strict):
+class SamplerSettings(Strict):
+    """The base of every sampler; one of your own adds its arguments and overrides `build`.
+
+    Attributes:
+        name: Its name in a space; of one of your own ``package.module:attr``.
+        builder: Reference to what makes Optuna's sampler of the settings and a seed.
+        is_listed: Whether it goes through a list of all combinations rather than drawing.
+        has_one_objective: Whether it cannot search a front.
+        marks_trials: Whether it writes to the trials that it sees, as CMA-ES does their generation.
+    """
+
+    builder: ClassVar[str] = "hsl.search.optuna_terms:random_sampler"
+    is_listed: ClassVar[bool] = False
+    has_one_objective: ClassVar[bool] = False
+    marks_trials: ClassVar[bool] = False
+
+    name: str
+
+    def build(self, seed: int) -> Any:
+        """Optuna's sampler (`optuna.samplers.BaseSampler`), whose draws depend on the seed and on what it knows."""
+        return imported(self.builder, "sampler")(self, seed)
+
+    def fitted(self, configurations: int, numeric: int) -> SamplerSettings:
+        """The settings for one cell, with what depends on it filled in.
+
+        Args:
+            configurations: Budget of the cell.
+            numeric: Numeric parameters with more than one value that every proposal of the cell has.
+        """
+        return self
+
+
+class Random(SamplerSettings):
     """Independent draws."""
 
-    name: Literal["random"]
+    name: Literal["random"] = "random"
 
 
-class Grid(Strict):
+class Grid(SamplerSettings):
     """Every combination once, in a seeded order; every domain must be finite."""
 
-    name: Literal["grid"]
+    is_listed = True
+
+    name: Literal["grid"] = "grid"
 
 
-class Tpe(Strict):
+def _start_up(configurations: int) -> int:
+    return min(10, max(2, configurations // 3))
+
+
+class Tpe(SamplerSettings):
     """Tree-structured Parzen estimator (Bergstra et al. 2011; Optuna's TPESampler).
 
     Attributes:
@@ -32,7 +76,9 @@ class Tpe(Strict):
         constant_liar: Keep away from what is being trained.
     """
 
-    name: Literal["tpe"]
+    builder = "hsl.search.optuna_terms:tpe"
+
+    name: Literal["tpe"] = "tpe"
     n_startup_trials: Annotated[int, Field(ge=0)] | None = None
     n_ei_candidates: Annotated[int, Field(ge=1)] = 24
     multivariate: bool = True
@@ -45,8 +91,13 @@ class Tpe(Strict):
             raise ValueError("group asks for multivariate; set group: false as well")
         return self
 
+    def fitted(self, configurations: int, numeric: int) -> SamplerSettings:
+        """With a number of random draws."""
+        drawn = _start_up(configurations) if self.n_startup_trials is None else self.n_startup_trials
+        return self.model_copy(update={"n_startup_trials": drawn})
 
-class CmaEs(Strict):
+
+class CmaEs(SamplerSettings):
     """Covariance matrix adaptation (Hansen 2016, arXiv 1604.00772; Optuna's CmaEsSampler) of numeric parameters.
 
     Choices, and parameters that not every proposal has, are drawn at random.
@@ -56,12 +107,23 @@ class CmaEs(Strict):
         popsize: Trials of a generation; 4 + floor(3 ln(numeric parameters)) by default.
     """
 
-    name: Literal["cmaes"]
+    builder = "hsl.search.optuna_terms:cma_es"
+    has_one_objective = True
+    marks_trials = True
+
+    name: Literal["cmaes"] = "cmaes"
     n_startup_trials: Annotated[int, Field(ge=1)] | None = None
     popsize: Annotated[int, Field(ge=2)] | None = None
 
+    def fitted(self, configurations: int, numeric: int) -> SamplerSettings:
+        """With the size of a generation; random draws where there are too few numeric parameters."""
+        if numeric < FEWEST_NUMERIC:
+            return Random()
+        size = self.popsize or 4 + math.floor(3 * math.log(numeric))
+        return self.model_copy(update={"n_startup_trials": self.n_startup_trials or 1, "popsize": size})
 
-class Gp(Strict):
+
+class Gp(SamplerSettings):
     """Gaussian process with logarithmic expected improvement (Optuna's GPSampler).
 
     Parameters that not every proposal has are drawn at random.
@@ -71,15 +133,49 @@ class Gp(Strict):
         deterministic_objective: Whether to assume that the objective has no noise.
     """
 
-    name: Literal["gp"]
+    builder = "hsl.search.optuna_terms:gp"
+
+    name: Literal["gp"] = "gp"
     n_startup_trials: Annotated[int, Field(ge=0)] | None = None
     deterministic_objective: bool = False
 
+    def fitted(self, configurations: int, numeric: int) -> SamplerSettings:
+        """With a number of random draws."""
+        drawn = _start_up(configurations) if self.n_startup_trials is None else self.n_startup_trials
+        return self.model_copy(update={"n_startup_trials": drawn})
 
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
+
+class OfOptuna(SamplerSettings):
+    """Any sampler of Optuna's, or of yours for Optuna, by its reference: ``name: optuna.samplers:QMCSampler``.
+
+    All other keys are its arguments; ``seed`` is given to it.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    def build(self, seed: int) -> Any:
+        """See `SamplerSettings.build`."""
+        return imported(self.name, "sampler")(seed=seed, **(self.model_extra or {}))
+
+
+SAMPLERS: Registry[type[SamplerSettings], None] = Registry(
+    "sampler", {"tpe": Tpe, "random": Random, "grid": Grid, "cmaes": CmaEs, "gp": Gp}
+)
+"""Settings of samplers by name; a plug-in is such a class of its own, or anything that `OfOptuna` can call."""
+
+
+def _plugged(value: Any, handler: Callable[[Any], Any]) -> Any:
+    """A name alone stands for a sampler without arguments; a plug-in checks its own."""
+    given = {"name": value} if isinstance(value, str) else value
+    name = given.get("name") if isinstance(given, dict) else None
+    if not isinstance(name, str) or name in SAMPLERS or not SAMPLERS.knows(name):
+        return handler(given)
+    found = SAMPLERS.for_schema(name)
+    is_own = isinstance(found, type) and issubclass(found, SamplerSettings)
+    return checked(found if is_own else OfOptuna, given)
 
 
 Sampler = Annotated[
-    Annotated[Tpe | Random | Grid | CmaEs | Gp, Field(discriminator="name")], BeforeValidator(_named)
+    SerializeAsAny[Annotated[Tpe | Random | Grid | CmaEs | Gp, Field(discriminator="name")]],
+    WrapValidator(_plugged),
 ]

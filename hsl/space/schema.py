@@ -8,7 +8,7 @@ from hsl.space.domain import Domain
 from hsl.space.objective import Objective, SpaceRegime
 from hsl.space.samplers import Sampler, Tpe
 from hsl.space.sections import Budget, Confirm, Cost, Price, WarmStart
-from hsl.stopping.settings import EarlyStopping, Stratified, _kind
+from hsl.stopping.settings import EarlyStopping, Stratified
 from hsl.training.configuration import (
     DatasetName,
     DistributionName,
@@ -69,13 +69,11 @@ class SearchSpace(Strict):
     init: Literal["sparse", "dense"] = "sparse"
     layers: Layers = Layers()
     baseline: Literal["dense"] | None = "dense"
-    sampler: Sampler = Tpe(name="tpe")
+    sampler: Sampler = Tpe()
     priority: Literal["even", "uncertain"] = "even"
     warm_start: Annotated[WarmStart | None, BeforeValidator(_none)] = None
     budget: Budget = Budget()
-    early_stopping: Annotated[
-        Annotated[EarlyStopping, Field(discriminator="kind")] | None, BeforeValidator(_kind)
-    ] = Stratified()
+    early_stopping: EarlyStopping = Stratified()
     confirm: Confirm = Confirm()
     objective: Objective = "matched"
     evaluation: Evaluation = Evaluation()

@@ -180,3 +180,8 @@ def scheduler_maker(settings: RaySettings, epochs: int) -> Callable[[], Any]:
             max_t=epochs, grace_period=min(grace, epochs), reduction_factor=factor, **common
         )
     return lambda: MedianStoppingRule(grace_period=grace, min_samples_required=settings.min_entries, **common)
+
+
+def of_ray(settings: RaySettings, epochs: int, seed: int) -> RayRules:
+    """Ray's own rules, which draw nothing."""
+    return RayRules(settings, epochs)

@@ -1,13 +1,14 @@
 """The kinds of early stopping and their settings: what is asked of a kind before anything is trained."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SerializeAsAny, WrapValidator
 
 from hsl.errors import close_match
-from hsl.stopping.rule import every_epoch, milestones
-from hsl.training.configuration import Strict
+from hsl.registry import Registry, imported
+from hsl.stopping.rule import Judge, every_epoch, milestones
+from hsl.training.configuration import Strict, checked
 
 
 def _epochs_or_fraction(value: float) -> float:
@@ -29,13 +30,35 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 class Kind(Strict):
     """The base of every kind of early stopping; by itself it stops no trial.
 
+    One of your own adds its settings, and overrides `milestones` and `build`.
+
     Attributes:
+        kind: Its name in a space; of one of your own ``package.module:attr``.
+        rule: Reference to what makes the stopping rule of the settings, the epochs and a seed.
         progress: What milestones count.
         can_pause: Whether trials may have to continue from a milestone, so that they need a checkpoint there.
     """
 
     progress: ClassVar[Literal["epochs_at_target", "epoch"]] = "epochs_at_target"
     can_pause: ClassVar[bool] = False
+    rule: ClassVar[str] = "hsl.stopping.rule:stops_nothing"
+
+    kind: str = "none"
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of the objective over seeds, where the settings say it, else 0."""
+        return 0.0
+
+    def build(self, epochs: int, seed: int) -> Judge:
+        """The stopping rule.
+
+        Args:
+            epochs: Epochs of a full training.
+            seed: Seed of whatever is drawn.
+        """
+        made: Judge = imported(self.rule, "stopping rule")(self, epochs, seed)
+        return made
 
     def milestones(self, epochs: int) -> tuple[int, ...]:
         """When a trial is judged, so that its worker reports there.
@@ -73,12 +96,19 @@ class Stratified(_Judging):
             objective lies below this; -1 for never.
     """
 
+    rule = "hsl.stopping.stratified:Rungs"
+
     kind: Literal["stratified"] = "stratified"
     reduction_factor: Factor = 4
     brackets: Annotated[int, Field(ge=1, le=10)] = 1
     min_entries: Annotated[int, Field(ge=1)] = 3
     tolerance: Share = 0.002
     min_correlation: Annotated[float, Field(ge=-1, le=1)] = 0.2
+
+    @property
+    def noise(self) -> float:
+        """See `Kind.noise`."""
+        return self.tolerance
 
     def milestones(self, epochs: int) -> tuple[int, ...]:
         """See `Kind.milestones`."""
@@ -92,6 +122,8 @@ class Promotion(_Judging):
         reduction_factor: Each rung lies this many times further; one in so many is promoted.
         min_entries: A rung promotes nobody before it holds as many entries, or nobody else can come.
     """
+
+    rule = "hsl.stopping.promotion:PromotionRungs"
 
     can_pause = True
 
@@ -112,9 +144,16 @@ class Median(_Judging):
         tolerance: A trial this close to the median, in units of the objective, goes on (seed noise).
     """
 
+    rule = "hsl.stopping.median:MedianRule"
+
     kind: Literal["median"] = "median"
     min_entries: Annotated[int, Field(ge=1)] = 3
     tolerance: Share = 0.002
+
+    @property
+    def noise(self) -> float:
+        """See `Kind.noise`."""
+        return self.tolerance
 
     def milestones(self, epochs: int) -> tuple[int, ...]:
         """See `Kind.milestones`."""
@@ -125,6 +164,7 @@ class _OfRay(Kind):
     """What Ray Tune's own schedulers have in common: they know of no target sparsity, and look at every epoch."""
 
     progress = "epoch"
+    rule = "hsl.stopping.ray_rules:of_ray"
 
     def milestones(self, epochs: int) -> tuple[int, ...]:
         """See `Kind.milestones`."""
@@ -172,12 +212,29 @@ class RayMedian(_OfRay):
     min_entries: Annotated[int, Field(ge=1)] = 3
 
 
-EarlyStopping = Stratified | Promotion | Median | RayAsha | RayHyperband | RayMedian
+EARLY_STOPPING: Registry[type[Kind], None] = Registry(
+    "kind",
+    {
+        "stratified": Stratified,
+        "promotion": Promotion,
+        "median": Median,
+        "ray_asha": RayAsha,
+        "ray_hyperband": RayHyperband,
+        "ray_median": RayMedian,
+    },
+)
+"""Kinds of early stopping by name; a plug-in is such a class of its own. ``none`` is the absence of all."""
 
-EARLY_STOPPING: dict[str, type[Kind]] = {
-    str(model.model_fields["kind"].default): model for model in get_args(EarlyStopping)
-}
-"""Kinds of early stopping by name; ``none`` is the absence of all."""
+
+def make_judge(settings: Kind | None, epochs: int, seed: int) -> Judge:
+    """The stopping rule that a space asks for.
+
+    Args:
+        settings: Its kind and arguments; None stops no trial.
+        epochs: Epochs of a full training.
+        seed: Seed of whatever is drawn.
+    """
+    return settings.build(epochs, seed) if settings else Judge(seed=seed)
 
 
 def _kind(value: Any) -> Any:
@@ -193,7 +250,27 @@ def _kind(value: Any) -> Any:
         if len(value) > 1:
             raise ValueError("kind none takes no other key; leave the others out, or choose another kind")
         return None
-    if kind not in EARLY_STOPPING:
+    if not EARLY_STOPPING.knows(kind):
         known = [*EARLY_STOPPING, "none"]
         raise ValueError(f"unknown kind {kind!r}{close_match(kind, known)}; known: {', '.join(known)}")
     return {**value, "kind": kind}
+
+
+def _plugged(value: Any, handler: Callable[[Any], Any]) -> Any:
+    """A plug-in checks its own settings."""
+    given = _kind(value)
+    if not isinstance(given, dict) or given["kind"] in EARLY_STOPPING:
+        return handler(given)
+    return checked(EARLY_STOPPING.for_schema(given["kind"]), given)
+
+
+EarlyStopping = Annotated[
+    SerializeAsAny[
+        Annotated[
+            Stratified | Promotion | Median | RayAsha | RayHyperband | RayMedian, Field(discriminator="kind")
+        ]
+    ]
+    | None,
+    WrapValidator(_plugged),
+]
+"""How a space asks for early stopping; None for none."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hsl.errors import close_match
 from hsl.registry import Entry, Registry
 
 if TYPE_CHECKING:
@@ -130,7 +131,8 @@ def kind_and_path(dataset: str) -> tuple[str, str]:
             ``package.module:attr:PATH``.
     """
     kind, _, rest = dataset.partition(":")
-    if kind in DATASETS or "." not in kind:
-        return kind, rest
     attribute, _, path = rest.partition(":")
+    is_typo = "." not in kind and (not attribute.isidentifier() or close_match(kind, DATASETS))
+    if kind in DATASETS or is_typo:
+        return kind, rest
     return f"{kind}:{attribute}", path

@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationError,
     field_validator,
     model_validator,
 )
@@ -31,6 +32,19 @@ class Strict(BaseModel):
     """Base of every schema: unknown keys are refused, values are frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def checked(schema: type[Any], given: dict[str, Any]) -> Any:
+    """Settings of a plug-in, with its own problems in words.
+
+    Raises:
+        ValueError: If they do not fit.
+    """
+    try:
+        return schema.model_validate(given)
+    except ValidationError as error:
+        found = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        raise ValueError("; ".join(found)) from error
 
 
 def dataset_name(name: str) -> str:

@@ -31,8 +31,9 @@ from torch.nn import functional
 from torchvision import transforms
 
 from hsl.hardness.schema.regimes import Regime
+from hsl.registry import Entry
 from hsl.training.allocator import keep_freed_memory
-from hsl.training.available import DATASETS
+from hsl.training.available import DATASETS, DatasetFacts
 from hsl.training.build import build_trainer, make_network
 from hsl.training.configuration import Configuration, Split, Training
 from hsl.training.data.arrays import Arrays
@@ -270,7 +271,7 @@ def main() -> None:
     asked = parser.parse_args()
     keep_freed_memory()
     torch.set_num_threads(asked.threads)
-    DATASETS._entries["noise"] = noise
+    DATASETS._entries["noise"] = Entry(noise, DatasetFacts())
     for kind, name, aim, mine, other in pairs():
         if asked.only not in kind:
             continue

@@ -16,10 +16,18 @@ from typer.testing import CliRunner
 
 from hsl.cli import app
 from hsl.driver.events import Ended
-from hsl.driver.tune import trackers
-from hsl.driver.tune.trackers import Place, check_trackers, mlflow_uri, stay_local, wandb_options
+from hsl.driver.tune.trackers import (
+    TRACKERS,
+    Place,
+    TrackerFacts,
+    check_trackers,
+    mlflow_uri,
+    stay_local,
+    wandb_options,
+)
 from hsl.driver.tune.tracking import TrackedTrial, Tracking
 from hsl.errors import HslError, UnknownNameError
+from hsl.registry import Entry
 from hsl.store.outcomes import Reason, Status
 from hsl.store.store import Store
 
@@ -197,7 +205,8 @@ def test_a_tracker_that_is_not_there_is_refused_before_anything(
         check_trackers(["tensorbord"])
     check_trackers([])
     check_trackers(["tensorboard"])
-    monkeypatch.setitem(trackers.PACKAGES, "wandb", "no_such_package")
+    absent = Entry("nowhere", TrackerFacts("no_such_package"))
+    monkeypatch.setitem(TRACKERS._entries, "wandb", absent)
     with pytest.raises(HslError, match="no_such_package is not installed; pip install no_such_package"):
         check_trackers(["tensorboard", "wandb"])
     command = ["sweep", "search_spaces/digits.yaml", "--store", str(tmp_path / "s"), "--log", "wandb"]
@@ -210,7 +219,7 @@ def test_a_tracker_that_is_not_there_is_refused_before_anything(
 def test_a_sweep_on_ray_has_one_run_for_every_trial(
     name: str, pattern: str, space_file: Callable[..., Path], environment: dict[str, str], tmp_path: Path
 ) -> None:
-    pytest.importorskip(trackers.PACKAGES[name])
+    pytest.importorskip(TRACKERS.facts(name).package)
     space = space_file(factors={"sparsity": [0.8]}, regimes={"clean": {}}, baseline=None)
     offline = {key: value for key, value in environment.items() if not key.startswith("WANDB")}
     command = [sys.executable, "-m", "hsl.cli", "sweep", str(space), "--store", str(tmp_path / "s")]

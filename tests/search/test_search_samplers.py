@@ -18,7 +18,6 @@ from hsl.planning.plan import Plan, make_plan
 from hsl.planning.sampling import notes, record, sampler_of
 from hsl.search.dominance import dominates, ranked
 from hsl.search.grid import grid_order
-from hsl.search.optuna_terms import build
 from hsl.search.study import CellStudy, Outcome, Proposal
 from hsl.space.load import make_space
 from hsl.store.outcomes import Status
@@ -240,7 +239,7 @@ def test_the_record_names_every_argument_of_optuna_that_matters() -> None:
         "group": True,
         "constant_liar": True,
     }
-    made = build(chosen, 3)
+    made = chosen.build(3)
     assert isinstance(made, optuna.samplers.TPESampler)
     assert (made._n_startup_trials, made._n_ei_candidates, made._constant_liar) == (5, 7, True)
 

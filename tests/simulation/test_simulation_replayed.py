@@ -21,9 +21,8 @@ from hsl.simulation.curves import Curve, by_cell, read_curves, resampled
 from hsl.simulation.replayed import Replay, Running
 from hsl.simulation.rivals import TopAfter
 from hsl.simulation.warm_start import warmed
-from hsl.stopping.kinds import make_judge
 from hsl.stopping.rule import Decision, Judge
-from hsl.stopping.settings import Median, Promotion, Stratified
+from hsl.stopping.settings import Median, Promotion, Stratified, make_judge
 from hsl.store.store import Store
 
 RECORDED = Path(__file__).parent / "digits_curves.parquet"

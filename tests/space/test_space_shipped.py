@@ -15,6 +15,7 @@ import yaml
 
 from hsl.hardness.registries import ATTACKS, LABEL_NOISES, TRAININGS
 from hsl.planning.plan import Plan, make_plan
+from hsl.registry import Entry
 from hsl.results.best import METRICS
 from hsl.results.ranking import OBJECTIVES
 from hsl.space.axes import configuration
@@ -301,7 +302,9 @@ def test_two_batches_of_every_kind_of_cell(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HSL_CACHE", str(tmp_path))
-    monkeypatch.setitem(available.DATASETS._entries, "random-images", random_images)
+    monkeypatch.setitem(
+        available.DATASETS._entries, "random-images", Entry(random_images, available.DatasetFacts())
+    )
     space = tiny(name)
     for chosen in kinds(space):
         rows: list[Any] = []

@@ -13,12 +13,20 @@ from ray.tune.schedulers import TrialScheduler
 
 from hsl.errors import SpaceError
 from hsl.space.load import early_stopping_of
-from hsl.stopping.kinds import make_judge
 from hsl.stopping.median import MedianRule
 from hsl.stopping.promotion import PromotionRungs
 from hsl.stopping.ray_rules import CellScheduler
 from hsl.stopping.rule import Decision, Judge, judge_rows
-from hsl.stopping.settings import Kind, Median, Promotion, RayAsha, RayHyperband, RayMedian, Stratified
+from hsl.stopping.settings import (
+    Kind,
+    Median,
+    Promotion,
+    RayAsha,
+    RayHyperband,
+    RayMedian,
+    Stratified,
+    make_judge,
+)
 
 METRIC = "val"
 EPOCHS = 12

@@ -18,7 +18,6 @@ from hsl.errors import DataError
 from hsl.hardness import SCORES
 from hsl.hardness.apply import Samples
 from hsl.hardness.label_noise import detection_auroc
-from hsl.hardness.registries import input_of
 from hsl.hardness.schema.regimes import LabelNoise
 from hsl.hardness.scores.gradients import grand
 from hsl.planning.scores import Scores
@@ -283,5 +282,6 @@ def test_regimes_by_el2n_and_by_forgetting_train_on_different_samples(tmp_path: 
 
 
 def test_every_kind_of_input_is_supplied() -> None:
-    assert {input_of(name).kind for name in SCORES} == {"logits", "trajectory", "features", "gradients"}
-    assert input_of("my.package:score").kind == "logits"
+    recorded = {SCORES.facts(name).recorded for name in SCORES}
+    assert recorded == {"logits", "trajectory", "features", "gradients"}
+    assert SCORES.facts("my.package:score").recorded == "logits"

@@ -7,35 +7,16 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hsl.errors import HslError, UnknownNameError
+from hsl.errors import HslError
+from hsl.registry import Entry, Registry
 
 if TYPE_CHECKING:
     from ray.tune.logger import LoggerCallback
-
-PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb", "mlflow": "mlflow"}
-"""The package that each tracker needs."""
-
-
-def check_trackers(names: Sequence[str]) -> None:
-    """Refuse what is not there, before anything starts.
-
-    Raises:
-        UnknownNameError: If there is no such tracker.
-        HslError: If its package is not installed.
-    """
-    for name in names:
-        if name not in PACKAGES:
-            raise UnknownNameError("tracker", name, PACKAGES)
-    missing = sorted({PACKAGES[name] for name in names if importlib.util.find_spec(PACKAGES[name]) is None})
-    if missing:
-        raise HslError(
-            f"--log {', '.join(names)}: {', '.join(missing)} is not installed; pip install {' '.join(missing)}"
-        )
 
 
 @dataclass(frozen=True)
@@ -64,22 +45,82 @@ class Place:
         return self.folder / name
 
 
+@dataclass(frozen=True)
+class TrackerFacts:
+    """What a tracker needs.
+
+    Attributes:
+        package: The package that it needs; empty for none.
+    """
+
+    package: str = ""
+
+
+def _tracker(name: str, package: str) -> Entry[TrackerFacts]:
+    return Entry(f"hsl.driver.tune.trackers:{name}", TrackerFacts(package))
+
+
+TRACKERS: Registry[Callable[..., LoggerCallback], TrackerFacts] = Registry(
+    "tracker",
+    {
+        "tensorboard": _tracker("tensorboard", "tensorboardX"),
+        "wandb": _tracker("wandb", "wandb"),
+        "mlflow": _tracker("mlflow", "mlflow"),
+    },
+    TrackerFacts(),
+)
+"""(place: `Place`) -> Ray's callback. A plug-in may be the class of such a callback as well."""
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Refuse what is not there, before anything starts.
+
+    Raises:
+        UnknownNameError: If there is no such tracker.
+        HslError: If its package is not installed, or a plug-in cannot be imported.
+    """
+    for name in names:
+        if name not in TRACKERS:
+            TRACKERS[name]  # is refused here, or imported
+    packages = {TRACKERS.facts(name).package for name in names} - {""}
+    missing = sorted(package for package in packages if importlib.util.find_spec(package) is None)
+    if missing:
+        raise HslError(
+            f"--log {', '.join(names)}: {', '.join(missing)} is not installed; pip install {' '.join(missing)}"
+        )
+
+
 def make(name: str, place: Place) -> LoggerCallback:
     """Ray's callback for a tracker, its files in the folder of the tracker."""
-    folder = place.of_tracker(name)
-    folder.mkdir(parents=True, exist_ok=True)
-    if name == "wandb":
-        from ray.air.integrations.wandb import WandbLoggerCallback  # noqa: PLC0415
+    from ray.tune.logger import LoggerCallback  # noqa: PLC0415
 
-        return WandbLoggerCallback(**wandb_options(place, os.environ))
-    if name == "mlflow":
-        stay_local(os.environ)
-        from ray.air.integrations.mlflow import MLflowLoggerCallback  # noqa: PLC0415
+    place.of_tracker(name).mkdir(parents=True, exist_ok=True)
+    found = TRACKERS[name]
+    if isinstance(found, type) and issubclass(found, LoggerCallback):
+        return found()
+    return found(place)
 
-        return MLflowLoggerCallback(mlflow_uri(place, os.environ), experiment_name=place.project)
+
+def tensorboard(_: Place) -> LoggerCallback:
+    """Event files."""
     from ray.tune.logger import TBXLoggerCallback  # noqa: PLC0415
 
     return TBXLoggerCallback()
+
+
+def wandb(place: Place) -> LoggerCallback:
+    """Weights & Biases."""
+    from ray.air.integrations.wandb import WandbLoggerCallback  # noqa: PLC0415
+
+    return WandbLoggerCallback(**wandb_options(place, os.environ))
+
+
+def mlflow(place: Place) -> LoggerCallback:
+    """MLflow."""
+    stay_local(os.environ)
+    from ray.air.integrations.mlflow import MLflowLoggerCallback  # noqa: PLC0415
+
+    return MLflowLoggerCallback(mlflow_uri(place, os.environ), experiment_name=place.project)
 
 
 def wandb_options(place: Place, environment: MutableMapping[str, str]) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hsl.errors import DataError, HslError, UnknownNameError
+from hsl.registry import Entry
+from hsl.training.available import DatasetFacts
 from hsl.training.build import build_trainer
 from hsl.training.configuration import Configuration, Split
 from hsl.training.data import datasets
@@ -133,13 +135,15 @@ def test_two_processes_fill_the_cache_once(tmp_path: Path) -> None:
     """Both want the data set at the same moment; a read is made slow, and each leaves a line of it."""
     code = f"""
 import time, sys
+from hsl.registry import Entry
+from hsl.training.available import DatasetFacts
 from hsl.training.data import datasets, sources
 def slow(path):
     with open({str(tmp_path / "reads")!r}, "a") as file:
         file.write("read\\n")
     time.sleep(0.5)
     return sources.digits(path)
-datasets.DATASETS._entries["digits"] = slow
+datasets.DATASETS._entries["digits"] = Entry(slow, DatasetFacts())
 arrays = datasets.load("digits")
 sys.exit(0 if arrays.images.shape == (1797, 1, 8, 8) else 1)
 """
@@ -225,7 +229,7 @@ def test_a_read_that_fails_leaves_nothing_in_the_cache(
 ) -> None:
     monkeypatch.setenv("HSL_CACHE", str(tmp_path))
     empty = Arrays(np.zeros((0, 1, 1, 1), np.uint8), np.zeros(0, np.int64), np.zeros(0, bool))
-    monkeypatch.setitem(datasets.DATASETS._entries, "digits", lambda _: empty)
+    monkeypatch.setitem(datasets.DATASETS._entries, "digits", Entry(lambda _: empty, DatasetFacts()))
     with pytest.raises(DataError, match="the data set 'digits' is empty"):
         load("digits")
     monkeypatch.undo()
