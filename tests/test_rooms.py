@@ -18,7 +18,7 @@ import hsl
 PACKAGE = Path(hsl.__file__).parent
 
 ROOMS = (
-    *("cli", "commands", "catalogue", "winner"),
+    *("cli", "commands", "testing", "catalogue", "winner"),
     *("driver", "trial", "prepare", "simulation", "search", "planning", "space", "stopping"),
     *("results", "training", "sparsity", "hardness", "store", "cluster"),
     *("filesystems", "registry", "reasons", "provenance", "wording", "errors"),

@@ -174,7 +174,7 @@ class CellStudy:
         ended = sorted(
             key
             for key, outcome in self._outcomes.items()
-            if key in self._entries and outcome.status is Status.COMPLETED and self._point(outcome)
+            if key in self._entries and outcome.status == Status.COMPLETED and self._point(outcome)
         )
         order = ranked([self._point(self._outcomes[key]) or () for key in ended])[:count]
         return [(self._entries[ended[i]].values, self._outcomes[ended[i]]) for i in order]
@@ -273,9 +273,9 @@ class CellStudy:
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
         """Early-stopped trials are told as pruned at the epoch they got to: their value is not a final one."""
         values = self._values(outcome)
-        if values is None or outcome.status is Status.FAILED:
+        if values is None or outcome.status == Status.FAILED:
             self._study.tell(trial, state=TrialState.FAIL)
-        elif outcome.status is Status.COMPLETED:
+        elif outcome.status == Status.COMPLETED:
             self._study.tell(trial, values)
         elif len(values) == 1:
             trial.report(values[0], outcome.epochs)

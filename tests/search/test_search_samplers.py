@@ -70,7 +70,9 @@ def outcome_of(proposal: Proposal) -> Outcome:
     kind = int(proposal.configuration.id, 16) % 8
     if kind == 0:
         return Outcome(Status.FAILED, 1, None)
-    return Outcome(Status.STOPPED if kind < 3 else "completed", 3 if kind < 3 else 10, accuracy(proposal))
+    return Outcome(
+        Status.STOPPED if kind < 3 else Status.COMPLETED, 3 if kind < 3 else 10, accuracy(proposal)
+    )
 
 
 def all_of(source: CellStudy) -> list[Proposal]:

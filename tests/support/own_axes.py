@@ -52,10 +52,11 @@ def by_width(
 ) -> dict[str, float]:
     """A distribution: the last layer is twice as dense as it would be, the others make up for it."""
     sizes = {name: float(np.prod(shape)) for name, shape in shapes.items()}
-    *others, last = sizes
-    densities = {last: min(1.0, 2 * (1 - sparsity))}
-    left = (1 - sparsity) * sum(sizes.values()) - densities[last] * sizes[last]
-    return {name: left / sum(sizes[other] for other in others) for name in others} | densities
+    *_, last = sizes
+    fixed = {last: min(1.0, 2 * (1 - sparsity))} | dict.fromkeys(keep_dense, 1.0)
+    left = (1 - sparsity) * sum(sizes.values()) - sum(fixed[name] * sizes[name] for name in fixed)
+    others = left / sum(size for name, size in sizes.items() if name not in fixed)
+    return {name: fixed.get(name, others) for name in sizes}
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,8 @@ class Floor(Kind):
 
 
 class FloorRule(Judge):
+    progress = "epoch"
+
     def __init__(self, milestones: tuple[int, ...], floor: float) -> None:
         super().__init__(milestones)
         self._floor = floor
