@@ -139,6 +139,9 @@ class Trials:
 
     def _end(self, trial: Running, status: Status, reason: str | None, report: Report | None = None) -> None:
         own, history = trial.job, trial.history
+        if trial.attempts == 0:  # its worker could not even be started
+            trial.attempts = 1
+            self._ledger.start(own, trial.was_paused)
         self._leave(trial)
         paused = self._pauses.end(own.identity.cell, own.trial_id, trial.counted)
         if status is Status.STOPPED:

@@ -77,8 +77,8 @@ class Driver:
         turns, pauses = Turns(plan, self.studies), Pauses[Job](judge or Judge())
         supply = Supply(queue or [], turns, self.job, pauses, self.is_spent, self)
         survey = Survey(self.session, plan.space, Interruptions(), list)
-        tally = Tally("search", {cell.name: CellTally(planned=2) for cell in plan.cells})
-        ledger = Ledger(self.store, 0, lambda _: False, lambda _: None, tally)
+        self.tally = Tally("search", {cell.name: CellTally(planned=2) for cell in plan.cells})
+        ledger = Ledger(self.store, 0, lambda _: False, lambda _: None, self.tally)
         self.trials = Trials(supply, ledger, self.session, survey)
         self.searcher, self.stopper = CellSearcher(self.trials), BudgetStopper(self.trials)
 
@@ -130,6 +130,7 @@ def test_cells_wait_for_their_neighbours_and_then_take_over_their_best(tmp_path:
     driver.end(1)
     assert driver.ask() is None
     driver.trials.fail("2", "no such machine")
+    assert (driver.tally.running, driver.tally.failed) == (0, 1), "it was never started"
     third = driver.ask().identity
     assert (third.cell, third.parameters) == ("0.9", first.parameters)
     driver.ask()
