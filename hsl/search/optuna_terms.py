@@ -1,9 +1,16 @@
 """Samplers, domains and tuned values in Optuna's terms."""
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.trial import Trial
 
 from hsl.planning.plan import Cell
@@ -36,7 +43,42 @@ def _arguments(settings: SamplerSettings) -> dict[str, Any]:
     return settings.model_dump(exclude={"name"}, exclude_none=True)
 
 
-def _suggest(trial: Trial, axis: str, domain: Domain) -> Any:
+class Recorded:
+    """Parameters that are known already, with Optuna's interface of a trial, so that it learns their distributions.
+
+    Args:
+        params: Values by Optuna's names.
+
+    Attributes:
+        params: Those of them that were asked for.
+        distributions: Their distributions.
+    """
+
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        self._known = params
+        self.params: dict[str, Any] = {}
+        self.distributions: dict[str, BaseDistribution] = {}
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """The known value."""
+        return self._recorded(name, CategoricalDistribution(choices))
+
+    def suggest_int(self, name: str, low: int, high: int) -> int:
+        """The known value."""
+        return int(self._recorded(name, IntDistribution(low, high)))
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """The known value."""
+        return float(self._recorded(name, FloatDistribution(low, high, log=log)))
+
+    def _recorded(self, name: str, distribution: BaseDistribution) -> Any:
+        value = self._known[name]
+        distribution.to_internal_repr(value)  # refuses what the distribution cannot hold
+        self.params[name], self.distributions[name] = value, distribution
+        return value
+
+
+def _suggest(trial: Trial | Recorded, axis: str, domain: Domain) -> Any:
     if domain.choice:
         by_label = {_label(value): value for value in domain.choice}
         return by_label[trial.suggest_categorical(axis, tuple(by_label))]

@@ -15,7 +15,7 @@ from hsl.planning.plan import Cell
 from hsl.planning.sampling import asks, sampler_of
 from hsl.search.dominance import Point, ranked
 from hsl.search.grid import grid_order
-from hsl.search.optuna_terms import _parameters, _suggest
+from hsl.search.optuna_terms import Recorded, _parameters, _suggest
 from hsl.space.axes import Values, configuration
 from hsl.space.domain import LARGEST_GRID
 from hsl.space.samplers import Random, SamplerSettings
@@ -70,11 +70,11 @@ class Proposal:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A configuration that was proposed; the trial is None where it teaches the sampler nothing."""
+    """A configuration that was proposed; `trial` is its number in Optuna, None where it teaches the sampler nothing."""
 
     values: dict[str, Any]
     number: int
-    trial: Trial | None
+    trial: int | None
 
 
 class CellStudy:
@@ -139,7 +139,7 @@ class CellStudy:
     def tell(self, configuration_id: str, outcome: Outcome) -> None:
         """Report how a proposed configuration ended; a second report of the same one is ignored."""
         entry = self._entries.get(configuration_id)
-        if entry and entry.trial and configuration_id not in self._outcomes:
+        if entry and entry.trial is not None and configuration_id not in self._outcomes:
             self._tell(entry.trial, outcome)
         self._outcomes.setdefault(configuration_id, outcome)
 
@@ -183,12 +183,12 @@ class CellStudy:
         """What the study knows of each configuration, in the order of the proposals."""
         trials = self._study.get_trials(deepcopy=False)
         entries = sorted(self._entries.items(), key=lambda item: item[1].number)
-        return {key: trials[entry.trial.number] for key, entry in entries if entry.trial}
+        return {key: trials[entry.trial] for key, entry in entries if entry.trial is not None}
 
     def frozen_trial(self, configuration_id: str) -> optuna.trial.FrozenTrial | None:
         """What the study knows of one configuration; None of one that teaches it nothing."""
         entry = self._entries[configuration_id]
-        return self._study.get_trials(deepcopy=False)[entry.trial.number] if entry.trial else None
+        return None if entry.trial is None else self._study.get_trials(deepcopy=False)[entry.trial]
 
     def _candidates(self, number: int) -> Iterator[tuple[str, Values]]:
         yield from (("warm_start", values) for values in self._warm)
@@ -210,36 +210,56 @@ class CellStudy:
 
     def _drawn(self, sampler: SamplerSettings, seed: int, method: str | None) -> Values:
         """What a sampler suggests; Optuna forgets it, for only what is accepted is to count."""
-        trial = self._next_trial({"method": method} if method else {}, sampler, seed)
+        trial = self._asked({"method": method} if method else {}, sampler, seed)
         values = self._suggested(trial)
         self._study.tell(trial, state=TrialState.FAIL)
         return values
 
     def _enter(self, values: Values, configuration_id: str, number: int) -> None:
-        # Where the sampler marks no trials, a cheap one does.
-        sampler = self.sampler if self.sampler.marks_trials else Random()
-        trial: Trial | None = self._next_trial(_parameters(values, self.cell), sampler, self._seed)
-        made = self._configuration(self._suggested(trial))
-        if made is None or made.id != configuration_id:
-            self._study.tell(trial, state=TrialState.FAIL)
-            trial = None
-        else:
-            self._untried = [method for method in self._untried if method != made.method]
+        trial = (self._marked if self.sampler.marks_trials else self._added)(values, configuration_id)
         self._entries[configuration_id] = _Entry(dict(values), number, trial)
         self._numbers.add(number)
+
+    def _added(self, values: Values, configuration_id: str) -> int | None:
+        """Number of a new trial with these values; None where they make another configuration here."""
+        recorded = Recorded(_parameters(values, self.cell))
+        if not self._is_made(self._suggested(recorded), configuration_id):
+            return None
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.RUNNING, params=recorded.params, distributions=recorded.distributions
+            )
+        )
+        return len(self._study.get_trials(deepcopy=False)) - 1
+
+    def _marked(self, values: Values, configuration_id: str) -> int | None:
+        """As `_added`, but with the marks of the sampler."""
+        trial = self._asked(_parameters(values, self.cell), self.sampler, self._seed)
+        if self._is_made(self._suggested(trial), configuration_id):
+            return trial.number
+        self._study.tell(trial, state=TrialState.FAIL)
+        return None
+
+    def _is_made(self, values: Values, configuration_id: str) -> bool:
+        """Whether values make a configuration of this identity."""
+        made = self._configuration(values)
+        if made is None or made.id != configuration_id:
+            return False
+        self._untried = [method for method in self._untried if method != made.method]
+        return True
 
     def _free_number(self) -> int:
         while self._lowest in self._numbers:
             self._lowest += 1
         return self._lowest
 
-    def _next_trial(self, fixed: dict[str, Any], sampler: SamplerSettings, seed: int) -> Trial:
+    def _asked(self, fixed: dict[str, Any], sampler: SamplerSettings, seed: int) -> Trial:
         self._study.sampler = sampler.build(seed)
         if fixed:
             self._study.enqueue_trial(fixed)
         return self._study.ask()
 
-    def _suggested(self, trial: Trial) -> dict[str, Any]:
+    def _suggested(self, trial: Trial | Recorded) -> dict[str, Any]:
         values: dict[str, Any] = {}
         method = next(iter(self.cell.distributions))
         if "method" in self.cell.domains:
@@ -270,7 +290,7 @@ class CellStudy:
         asked = {axis for axis in self.cell.domains if asks(method, axis)}
         return self._configuration(values) if asked == values.keys() else None
 
-    def _tell(self, trial: Trial, outcome: Outcome) -> None:
+    def _tell(self, trial: int, outcome: Outcome) -> None:
         """Early-stopped trials are told as pruned at the epoch they got to: their value is not a final one."""
         values = self._values(outcome)
         if values is None or outcome.status == Status.FAILED:
@@ -278,7 +298,8 @@ class CellStudy:
         elif outcome.status == Status.COMPLETED:
             self._study.tell(trial, values)
         elif len(values) == 1:
-            trial.report(values[0], outcome.epochs)
+            known = self._study.get_trials(deepcopy=False)[trial]
+            self._study._storage.set_trial_intermediate_value(known._trial_id, outcome.epochs, values[0])
             self._study.tell(trial, state=TrialState.PRUNED)
         else:  # a front has no place for what was not trained to the end
             self._study.tell(trial, state=TrialState.FAIL)
