@@ -130,6 +130,7 @@ def tune_trial(name: str) -> Any:
         get_error=lambda: "it died",
         get_pickled_error=lambda: RuntimeError("it died"),
         temporary_state=SimpleNamespace(ray_actor=None),
+        run_metadata=SimpleNamespace(metric_analysis={"done": {}}, metric_n_steps={"done": {}}),
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 import ray
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
+from ray.tune.trainable.metadata import _TrainingRunMetadata
 
 from hsl.driver import sweep
 from hsl.driver.trials import Trials
@@ -43,7 +44,7 @@ def tune(trials: Trials, callback: DriverCallback, _: object) -> None:
             running[name] = begun(answer, name, callback)
         assert running or finished, "the search waits although nothing runs"
         for name in list(running):
-            own: Any = SimpleNamespace(trial_id=name)
+            own: Any = SimpleNamespace(trial_id=name, run_metadata=_TrainingRunMetadata())
             result = running[name].step()
             stops = (
                 stopper(name, result) or scheduler.on_trial_result(None, own, result) == TrialScheduler.STOP

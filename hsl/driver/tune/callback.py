@@ -13,8 +13,8 @@ from hsl.driver.tune.ray import Unsaved, check_interrupted
 from hsl.driver.tune.tracking import Tracking
 from hsl.driver.watch.progress import Progress
 
-KEPT = ("done", "training_iteration")
-"""What is left of a report in Tune, which keeps the last one of every trial, and statistics of all its numbers."""
+KEPT = ("done",)
+"""What is left of a report in Tune, which keeps the last one of every trial."""
 
 FROZEN_TRIALS = 250
 """How many trials end between two times that what Tune keeps of them is frozen."""
@@ -62,6 +62,7 @@ class DriverCallback(Unsaved, tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial has left Tune."""
         self._trials.leave(trial.trial_id)
+        forget_statistics(trial)
         self._ended += 1
         if self._ended % FROZEN_TRIALS == 0:
             _freeze()
@@ -80,6 +81,13 @@ class DriverCallback(Unsaved, tune.Callback):
         """Nothing runs any more."""
         for tracker in self._trackers:
             tracker.on_experiment_end(trials, **info)
+
+
+def forget_statistics(trial: Trial) -> None:
+    """Delete what Tune keeps of every number that a trial has reported: some 4 KiB of each, read by none."""
+    metadata = trial.run_metadata
+    metadata.metric_analysis.clear()
+    metadata.metric_n_steps.clear()
 
 
 @contextlib.contextmanager
