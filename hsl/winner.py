@@ -59,7 +59,7 @@ def find_winner(store: Store, cell: str) -> Winner:
             f"{cell!r} has no winner: name a cell of which a trial has completed (hsl best {store.uri} --by cell)"
         )
     try:
-        configuration = Configuration.model_validate_json(rows[0]["configuration"])
+        configuration = Configuration.from_stored(rows[0]["configuration"])
     except ValidationError as error:
         raise StoreError(
             f"configuration {rows[0]['configuration_id']} cannot be read by this version: {error}"

@@ -74,7 +74,7 @@ def confirm_jobs(plan: Plan, rows: Sequence[Row], jobs: Jobs, confirmed: Sequenc
             candidate.cell, "confirm", configuration, seed, mapping(candidate.row, "trials", "parameters")
         )
         for candidate, count in zip(chosen, counts, strict=True)
-        for configuration in [Configuration.model_validate_json(candidate.row["configuration"])]
+        for configuration in [Configuration.from_stored(candidate.row["configuration"])]
         for seed in confirm_seeds(plan.space)[:count]
     ]
 

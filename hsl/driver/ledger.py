@@ -227,7 +227,7 @@ def trial_row(job: Job, ended: Ended) -> dict[str, Any]:
         "objective_metric": job.reporting.objective,
         "proposal": own.proposal,
         "proposed_by": own.proposed_by,
-        "configuration": configuration.model_dump(mode="json", exclude_defaults=True),
+        "configuration": configuration.stored(),
         "status": ended.status,
         "reason": ended.reason,
         "attempts": ended.attempts,

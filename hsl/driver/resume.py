@@ -96,7 +96,7 @@ def job_of(row: Row, library: Library) -> Job:
     """What a trial was, by its row; what the plan says of it is added when it is made anew."""
     names = ("trial_id", "seed", "cell", "regime", "stage", "proposal", "proposed_by")
     identity = Identity(
-        configuration=Configuration.model_validate_json(row["configuration"]),
+        configuration=Configuration.from_stored(row["configuration"]),
         parameters=mapping(row, "trials", "parameters"),
         **{name: row[name] for name in names},
     )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import field_serializer, field_validator, model_validator
 
 from hsl.training.configuration import Configuration, Strict
 from hsl.training.measuring.evaluation_settings import Evaluation
@@ -35,6 +35,15 @@ class Identity(Strict):
     parameters: dict[str, Any] = {}
     proposal: int | None = None
     proposed_by: str | None = None
+
+    @field_validator("configuration", mode="before")
+    @classmethod
+    def _from_stored(cls, value: Any) -> Any:
+        return Configuration.from_stored(value) if isinstance(value, Mapping) else value
+
+    @field_serializer("configuration")
+    def _stored(self, value: Configuration) -> dict[str, Any]:
+        return value.stored()
 
 
 class Inputs(Strict):

@@ -53,7 +53,7 @@ class ParentTask:
         trainer = _trained(self.configuration, self.seed, device, scores=self.scores, parent=self.parent)
         state = {
             "model": trainer.model.state_dict(),
-            "configuration": self.configuration.model_dump(mode="json", exclude_defaults=True),
+            "configuration": self.configuration.stored(),
             "seed": self.seed,
             "dense_steps": trainer.meter.relative * trainer.total_steps,
         }
@@ -152,7 +152,7 @@ def about(scores: Scores) -> dict[str, Any]:
         "score": scores.score,
         "order": "higher is harder",
         "epochs": scores.epochs,
-        "configuration": scores.configuration.model_dump(mode="json", exclude_defaults=True),
+        "configuration": scores.configuration.stored(),
         "provenance": provenance(),
     }
 

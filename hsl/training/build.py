@@ -193,7 +193,7 @@ def _parent(
         name: tensor.to(device) for name, tensor in state["model"].items() if not name.endswith("_mask")
     }
     fraction = check_hyperparameters(configuration.method, configuration.hyperparameters).get("rewind", 0)
-    before = Configuration.model_validate(state["configuration"])
+    before = Configuration.from_stored(state["configuration"])
     dense = before.dense_twin(before.training, before.regime)
     twin = build_trainer(dense, seed, scores=scores, device=device)
     twin.train_steps(round(float(fraction) * twin.total_steps))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -26,6 +27,7 @@ from hsl.hardness.schema.regimes import Regime
 from hsl.sparsity.distributions.allocate import DISTRIBUTIONS
 from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
 from hsl.training.available import DATASETS, MODELS, kind_and_path, model_kind
+from hsl.training.identity import canonical, filled
 
 
 class Strict(BaseModel):
@@ -231,8 +233,20 @@ class Configuration(Strict):
 
     @property
     def id(self) -> str:
-        """Ten hexadecimal digits: hash of what differs from the defaults, so that new options keep old ids."""
-        return digest(self.model_dump(mode="json", exclude_defaults=True))
+        """Ten hexadecimal digits: hash of what is stored, so that new options and new defaults keep old ids."""
+        return digest(self.stored())
+
+    def stored(self) -> dict[str, Any]:
+        """The configuration as it is stored, see `hsl.training.identity`."""
+        full = self.model_dump(mode="json")
+        given = self.model_dump(mode="json", exclude_defaults=True)
+        return canonical(given, full, check_hyperparameters(self.method, self.hyperparameters))
+
+    @classmethod
+    def from_stored(cls, stored: str | Mapping[str, Any]) -> Configuration:
+        """What `stored` has written, in this version or an earlier one, as JSON or read from it."""
+        content = json.loads(stored) if isinstance(stored, str) else dict(stored)
+        return cls.model_validate(filled(content))
 
     def dense_twin(self, training: Training, regime: Regime) -> Configuration:
         """The dense network on the same data set and split, trained as given."""

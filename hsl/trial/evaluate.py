@@ -100,7 +100,7 @@ class StoredEvaluation:
         networks, gone = [], []
         for row in rows:
             try:
-                configuration = Configuration.model_validate_json(row["configuration"])
+                configuration = Configuration.from_stored(row["configuration"])
             except ValidationError as error:
                 raise StoreError(
                     f"configuration {row['configuration_id']} cannot be read by this version: {error}"
