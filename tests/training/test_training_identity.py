@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hsl.planning.job import Job
+from hsl.sparsity.methods import check_hyperparameters
 from hsl.training import identity
 from hsl.training.configuration import Configuration, Training, digest
 
@@ -86,3 +87,71 @@ def test_jobs_of_version_0_1_go_on_as_they_began() -> None:
         job.model_dump(mode="json")["identity"]["configuration"]
         == made(training={"momentum": BEFORE}).stored()
     )
+
+
+OF_0_1: dict[str, Any] = {
+    "split": {"validation": 0.15, "test": 0.2, "seed": 0, "limit": None},
+    "training": {
+        "epochs": 30,
+        "batch_size": 128,
+        "optimizer": "sgd",
+        "lr": 0.1,
+        "momentum": 0.9,
+        "nesterov": False,
+        "weight_decay": 0.0005,
+        "schedule": "cosine",
+        "milestones": [0.5, 0.75],
+        "gamma": 0.1,
+        "warmup": 0.0,
+        "augment": None,
+        "amp": False,
+        "channels_last": False,
+        "compile": False,
+        "cuda_graphs": False,
+        "evaluate_every": 1,
+        "checkpoint_every": 10,
+    },
+    "layers": {
+        "include": ["*"],
+        "exclude": [],
+        "keep_dense": [],
+        "first_dense": False,
+        "last_dense": False,
+        "structure": None,
+    },
+}
+HYPERPARAMETERS_OF_0_1: dict[str, dict[str, float]] = {
+    "grasp": {"temperature": 200.0},
+    "synflow": {"rounds": 100},
+    "set": {"drop_fraction": 0.3, "interval": 0.02, "until": 1.0},
+    "set_magnitude": {"drop_fraction": 0.3, "interval": 0.02, "until": 0.75},
+    "rigl": {"drop_fraction": 0.3, "interval": 0.02, "until": 0.75},
+    "rigl_itop": {"drop_fraction": 0.5, "interval": 0.04, "until": 1.0},
+    "snfs": {"drop_fraction": 0.5, "interval": 0.01, "until": 1.0, "momentum": 0.9},
+    "mest": {"drop_fraction": 0.2, "interval": 0.03125, "until": 0.75, "gradient_weight": 0.0},
+    "mest_soft": {"excess": 0.5, "interval": 0.03125, "until": 0.75, "gradient_weight": 0.0},
+    "topkast": {"exploration": 1.0, "interval": 0.003, "penalty": 0.0001},
+    "gmp": {"start": 0.1, "end": 0.8, "interval": 0.02},
+    "granet": {
+        "initial_sparsity": 0.0,
+        "start": 0.0,
+        "end": 0.6875,
+        "interval": 0.016,
+        "drop_fraction": 0.5,
+        "final_drop_fraction": 0.005,
+    },
+    "acdc": {"start": 0.05, "interval": 0.1, "end": 0.85},
+    "lth": {"rewind": 0.0},
+    "imp": {"rounds": 0, "rewind": 0.0},
+    "imp_ratios": {"rounds": 0, "rewind": 0.0},
+}
+
+
+def test_whoever_changes_a_default_lists_the_former_one() -> None:
+    present = made().model_dump(mode="json")
+    for group, first in OF_0_1.items():
+        for name, value in first.items():
+            assert identity.FIRST.get(f"{group}.{name}", present[group][name]) == value, f"{group}.{name}"
+    for method, values in HYPERPARAMETERS_OF_0_1.items():
+        listed = identity.FIRST_HYPERPARAMETERS.get(method, {})
+        assert {**check_hyperparameters(method, {}), **listed} == values, method
