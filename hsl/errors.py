@@ -35,7 +35,7 @@ class UnknownNameError(HslError):
 
 
 class PluginError(HslError):
-    """Code outside hsl that a space or a store names, and that nobody has allowed to run."""
+    """Code outside hsl that a space or a store names, and that has not been allowed to run."""
 
     def __init__(self, kind: str, reference: str) -> None:
         super().__init__(

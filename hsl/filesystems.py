@@ -27,7 +27,7 @@ S3_ATTEMPTS = 12
 
 GCS_RETRY_SECONDS = 120
 CONNECT_SECONDS, REQUEST_SECONDS = 5.0, 30.0
-"""A connection that says nothing for so long is given up, and the request tried again."""
+"""A connection that says nothing for so long is given up, and the request repeated."""
 
 WHERE = (
     "a local path, s3://BUCKET/PATH, gs://BUCKET/PATH or abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH"

@@ -107,7 +107,7 @@ def _version(name: str) -> str | None:
 def _git(folder: Path) -> dict[str, object]:
     """Commit of the checkout that tracks the files of `folder`; empty where there is none, or no git.
 
-    A package installed inside somebody's own repository is not tracked there, and that commit says nothing.
+    A package installed inside another repository is not tracked there, and that commit says nothing.
     """
     tracked = _output(folder, "ls-files", "--", ".")
     sha = _output(folder, "rev-parse", "HEAD")

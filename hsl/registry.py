@@ -69,7 +69,7 @@ class Registry(Mapping[str, T], Generic[T, F]):
         """The facts of the object called `name`; of an entry without importing it.
 
         A plug-in that cannot be imported here has the default ones: a store can be read without the plug-ins of
-        its sweep, and whoever uses the object itself is told.
+        its sweep, and only use of the object itself fails.
 
         Raises:
             UnknownNameError: If no entry has this name.

@@ -25,7 +25,7 @@ POLL_SECONDS = 5.0
 ANSWER_SECONDS = 2.0
 
 DEADLINE_SECONDS = 1
-"""When the node ends, as Ray is told. A loss after that is none of the trial's failures; one before it is. Machines
+"""When the node ends, as reported to Ray. A loss after that is none of the trial's failures; one before it is. Machines
 end when it suits the provider, often before the time that was announced, so it has to be as near as can be."""
 
 _OPENER = build_opener(ProxyHandler({}))  # the metadata address is on this machine: never through a proxy
@@ -47,7 +47,7 @@ class Provider:
 
 
 def _get(url: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> str | None:
-    """What is served at `url`; None where there is nothing, or nobody answers."""
+    """What is served at `url`; None where there is nothing, or no answer."""
     request = Request(url, headers=dict(headers or {}), method=method)
     try:
         with _OPENER.open(request, timeout=ANSWER_SECONDS) as answer:

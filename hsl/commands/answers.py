@@ -164,7 +164,7 @@ def merge(
     logs: Annotated[bool, typer.Option("--logs/--no-logs", help="Copy the logs of trials.")] = True,
     format: OutFormat = Format.TABLE,
 ) -> None:
-    """Write several stores into one: every trial once, sequence numbers anew. Again, it changes nothing."""
+    """Write several stores into one: every trial once, numbered again. Repeated, it changes nothing."""
     from hsl.results.show.output import show as show_rows  # noqa: PLC0415
     from hsl.store.merge import merge as merge_stores  # noqa: PLC0415
     from hsl.store.store import Store  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Checkpoints that nobody needs any more, where a driver was killed before it could delete them."""
+"""Checkpoints that are not needed any more, where a driver was killed before it could delete them."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping

@@ -13,7 +13,7 @@ IDLE = 4
 
 ON_PURPOSE = (1, IDLE)
 """Ray's reasons of death EXPECTED_TERMINATION and AUTOSCALER_DRAIN_IDLE: nothing was lost with such a node,
-unless somebody worked there."""
+unless a trial was on it."""
 
 
 class Machines:

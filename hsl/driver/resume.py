@@ -93,7 +93,7 @@ def with_failed_again(past: Past, stage: str, library: Library) -> Past:
 
 
 def job_of(row: Row, library: Library) -> Job:
-    """What a trial was, by its row; what the plan says of it is added when it is made anew."""
+    """What a trial was, by its row; what the plan says of it is added when it is made again."""
     names = ("trial_id", "seed", "cell", "regime", "stage", "proposal", "proposed_by")
     identity = Identity(
         configuration=Configuration.from_stored(row["configuration"]),
@@ -115,7 +115,7 @@ def _halted(store: Store) -> Iterator[Job]:
 def teach(studies: Iterable[CellStudy], past: Past) -> None:
     """Feed the studies what has ended and what is still under way, in the order in which it was proposed.
 
-    What an older version recorded has no number; it comes last, in the order of arrival.
+    What an older version recorded without a number comes last, in the order of arrival.
     """
     by_cell = {study.cell.name: study for study in studies}
     ended = [

@@ -114,7 +114,7 @@ class Stages:
         ]
 
     def _again(self, job: Job) -> Job:
-        """A job of the search that goes on, made anew: the store may have moved, the rungs may differ."""
+        """A job of the search that goes on, made again: the store may have moved, the rungs may differ."""
         own, cell = job.identity, self._cells[job.identity.cell]
         made = self._jobs.make(
             cell, "search", own.configuration, own.seed, own.parameters, own.proposal, own.proposed_by

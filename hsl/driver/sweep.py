@@ -88,7 +88,7 @@ class Sweep:
         address: Address of a Ray cluster; by default this machine.
         optuna_storage: URL of an Optuna storage that shows the studies; by default none.
         retry_failed: Whether trials that failed in earlier runs are trained again.
-        trackers: Names of trackers that are told of every epoch.
+        trackers: Names of trackers that receive every epoch.
         fleet: What the cluster can grow to, where that is known.
     """
 
@@ -167,7 +167,7 @@ class Sweep:
     def _run_again_on_failure(
         self, make: Callable[[], Stage], stack: contextlib.ExitStack, session: Session
     ) -> bool:
-        """Ray's controller may fail as a whole: the stage is then made anew from the store, with a new Ray.
+        """Ray's controller may fail as a whole: the stage is then made again from the store, with a new Ray.
 
         Returns:
             Whether there was anything to do.

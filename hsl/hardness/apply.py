@@ -5,7 +5,7 @@ sample, the share of wrong labels holds among the samples that are kept, and no 
 are not. Their draws are keyed by the seed of the trial. Validation and test samples are *matched*: the same
 part of the difficulty scale and the same severity (unless the corruption says otherwise), labels always
 right; their draws are the same for every trial, so that all are judged on the same images. An attack needs
-the model, and is the matter of whoever trains or evaluates it.
+the model, and belongs to training and evaluation.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def training_samples(samples: Samples, regime: Regime, seed: int, scores: Tensor
         scores: Difficulty float32 [N], aligned with `samples`; None where ``regime.needs_scores`` is.
 
     Returns:
-        The kept samples in their old order, damaged once and for all. Where the corruption is drawn anew
+        The kept samples in their old order, damaged once and for all. Where the corruption is drawn again
         every epoch the images are still undamaged: see `redrawn`.
 
     Raises:
@@ -120,7 +120,7 @@ def mislabelled(samples: Samples, noise: LabelNoise, classes: int, seed: int) ->
 
 
 def redrawn(samples: Samples, regime: Regime, seed: int, epoch: int) -> Samples:
-    """The training samples of one epoch, where the corruption is drawn anew every epoch.
+    """The training samples of one epoch, where the corruption is drawn again every epoch.
 
     Args:
         samples: Result of `training_samples`.
@@ -129,7 +129,7 @@ def redrawn(samples: Samples, regime: Regime, seed: int, epoch: int) -> Samples:
         epoch: Number of the epoch.
 
     Returns:
-        Samples with this epoch's damage; `samples` itself where the regime draws nothing anew.
+        Samples with this epoch's damage; `samples` itself where the regime draws nothing again.
     """
     if regime.corruption is None or not regime.corruption.redraw:
         return samples
@@ -200,7 +200,7 @@ def matched_ids(
         split: Which part it is; the draws of the two differ.
 
     Returns:
-        Ids int64 [n]; all of them where the regime keeps samples by chance.
+        Ids int64 [n]; all of them where the regime keeps samples at random.
 
     Raises:
         DataError: As `training_ids`.

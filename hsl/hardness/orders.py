@@ -56,7 +56,7 @@ def middle(scores: Tensor, ids: Tensor, key: int = 0) -> Tensor:
 
 
 def shuffled(scores: Tensor, ids: Tensor, key: int) -> Tensor:
-    """Order by chance.
+    """Order at random.
 
     Args:
         scores: float32 [N], not read.

@@ -1,4 +1,4 @@
-"""Which samples to keep: selections by a score, by chance, and long tails.
+"""Which samples to keep: selections by a score, at random, and long tails.
 
 A selection is an order of all samples, the first to keep first; how many are kept is decided apart from it.
 So one order serves any share of the samples, the whole set or each class on its own.
@@ -90,7 +90,7 @@ def _amount(fraction: float, count: int | None, total: int) -> tuple[Fraction, i
 def long_tail(
     labels: Tensor, ids: Tensor, imbalance: float, profile: str = "exponential", *, key: int = 0
 ) -> Tensor:
-    """Keep ever fewer samples of the higher classes, chosen by chance.
+    """Keep ever fewer samples of the higher classes, chosen at random.
 
     With C classes, the largest of n samples, class c (from 0) keeps n * imbalance ** (c / (C - 1)) of them
     (``exponential``), or n in the first half of the classes and n * imbalance in the second (``step``);

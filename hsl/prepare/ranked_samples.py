@@ -29,7 +29,7 @@ def make_scores(scores: Scores, store: str | None, device: str, say: Callable[[s
         scores: What is asked for.
         store: Path or URI of the store that keeps them; the cache if None.
         device: Torch device.
-        say: Is told of every scoring model.
+        say: Receives a line for every scoring model.
 
     Returns:
         Columns ``id``, ``split``, ``label``, ``score``, and ``is_wrong`` where the scoring models were given

@@ -72,7 +72,7 @@ class Maker:
         """Run `task`; Ray has set ``OMP_NUM_THREADS`` to the cores that this worker was given.
 
         Raises:
-            HslError: Whatever goes wrong, told without credentials: it stands in Ray's logs.
+            HslError: Any error, without credentials: it stands in Ray's logs.
         """
         from hsl.training.build import default_device  # noqa: PLC0415  torch is wanted on the worker only
 
@@ -80,7 +80,7 @@ class Maker:
             task.run(default_device())
         except HslError as error:
             raise HslError(redact_known(str(error))) from None
-        except Exception as error:  # noqa: BLE001  told in full, to whoever waits for the task
+        except Exception as error:  # noqa: BLE001  reported in full to the caller that waits
             raise HslError(redact_known("".join(traceback.format_exception(error)))) from None
 
 

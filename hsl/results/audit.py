@@ -47,7 +47,7 @@ class Entry:
     Attributes:
         cell: Its cell.
         value: Objective at the rung.
-        cutoff: Objective below which the rung stopped; None where it judged nobody.
+        cutoff: Objective below which the rung stopped; None where it compared no trials.
         final: Objective of a full training; None where there is none.
         exempt: Whether it could not be stopped.
         stopped: Whether it was trained no further.

@@ -39,7 +39,7 @@ def query(store: Store, sql: str) -> pa.Table:
             scanned = {name: [c.name for c in columns_of(name) if c.name in columns] for name in named}
             return _answer(store, sql, scanned)
         except HslError:
-            pass  # whatever it is, it is told about the whole tables
+            pass  # any error is reported of the whole tables
     return _answer(store, sql, dict.fromkeys(named))
 
 

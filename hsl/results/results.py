@@ -42,7 +42,7 @@ def load_results(uri: str | Path) -> Results:
 class Results:
     """Tables and answers of one store.
 
-    A table is read once, when it is first asked for; an answer reads the store anew.
+    A table is read once, when it is first asked for; an answer reads the store again.
 
     Args:
         store: Where to read.

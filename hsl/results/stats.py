@@ -55,7 +55,7 @@ class Difference(NamedTuple):
 
 
 def mean_interval(values: Sequence[float], level: float = CONFIDENCE) -> Interval:
-    """Mean and t interval of independent values, 95 % unless told otherwise.
+    """Mean and t interval of independent values, 95 % by default.
 
     Args:
         values: At least one finite number, for example the accuracy of each seed.

@@ -36,7 +36,7 @@ RANDOM_DRAWS = 25
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended, as a study is told.
+    """How a trial ended, as a study receives it.
 
     Attributes:
         status: Completed, stopped or failed.
@@ -81,7 +81,7 @@ class CellStudy:
     """Proposes configurations for one cell, never the same twice.
 
     Every method is proposed once before any is proposed again: a cell compares all of them, whatever the sampler.
-    A proposal is a function of its number and of what the study knows: a sampler is made anew for each, with a seed
+    A proposal is a function of its number and of what the study knows: a sampler is made again for each, with a seed
     of its own, and what is accepted enters the study the same way as what is remembered. So a study that was
     rebuilt from a store goes on as the one that was lost would have, and a number that got lost is drawn again.
 
@@ -144,7 +144,7 @@ class CellStudy:
         self._outcomes.setdefault(configuration_id, outcome)
 
     def pause(self, configuration_id: str) -> None:
-        """A configuration waits at a rung: it may go on, so nothing is told yet."""
+        """A configuration waits at a rung: it may go on, so its study has no result yet."""
         self._paused.add(configuration_id)
 
     def resume(self, configuration_id: str) -> None:
@@ -291,7 +291,7 @@ class CellStudy:
         return self._configuration(values) if asked == values.keys() else None
 
     def _tell(self, trial: int, outcome: Outcome) -> None:
-        """Early-stopped trials are told as pruned at the epoch they got to: their value is not a final one."""
+        """Early-stopped trials are reported as pruned at the epoch they got to: their value is not a final one."""
         values = self._values(outcome)
         if values is None or outcome.status == Status.FAILED:
             self._study.tell(trial, state=TrialState.FAIL)

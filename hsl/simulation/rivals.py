@@ -6,7 +6,7 @@ from hsl.stopping.stratified import Rungs
 
 
 class FlatAsha(Judge):
-    """ASHA as it is mostly used: one set of rungs for all cells, by epochs, no tolerance, nobody exempt.
+    """ASHA as it is mostly used: one set of rungs for all cells, by epochs, no tolerance, no exempt trials.
 
     Args:
         epochs: Epochs of a full training.

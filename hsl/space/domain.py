@@ -84,7 +84,7 @@ class Domain(Strict):
 
 
 LARGEST_GRID = 1_000_000
-"""Combinations that a grid may have: their order is held in memory, and nobody trains more."""
+"""Combinations that a grid may have: their order is held in memory, and no sweep trains more."""
 
 
 def infinite_axes(domains: dict[str, Domain]) -> list[str]:

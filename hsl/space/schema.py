@@ -80,7 +80,7 @@ class SearchSpace(Strict):
     against: tuple[Cost, ...] = ()
     resources: Resources = Resources()
     trial_timeout: Annotated[float, Field(gt=0)] | None = 3600
-    """Seconds without a report after which a trial's worker is killed; the trial is tried again, then failed."""
+    """Seconds without a report after which a trial's worker is killed; the trial is retried, then failed."""
     prices: dict[str, Price] = {}
     seed: Annotated[int, Field(ge=0)] = 0
 

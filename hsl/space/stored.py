@@ -7,7 +7,7 @@ What adds, and continues the store; what is there already is not trained again:
 - levels of factors, regimes, and a dense baseline where there was none: new cells;
 - configurations per cell: every cell's study goes on as if it had known the new budget;
 - choices of a search, and ranges that hold the former ones: what was tried counts and teaches as before;
-- confirmation: more configurations (`top`) or seeds; a winner that changes is confirmed anew.
+- confirmation: more configurations (`top`) or seeds; a winner that changes is confirmed again.
 
 What may change freely, because no trial's result depends on it: resources, prices, time limits, limits of the budget,
 early stopping, how and in which order is searched, further objectives, what is measured in the end.

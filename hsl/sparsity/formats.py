@@ -70,7 +70,7 @@ def store_(layers: Layers, format: Format) -> None:
             continue
         weight = layer.weight.detach()
         if format == "csr":
-            # So the module itself stays, with its hooks and for whoever refers to it.
+            # So the module itself stays, with its hooks, for all that refers to it.
             layer.module.__class__ = LinearInRows
             _replace(layer, in_compressed_rows(weight))
         elif format == "2:4" and is_two_of_four(weight):

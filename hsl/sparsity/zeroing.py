@@ -12,7 +12,7 @@ from hsl.sparsity.layers import Layers
 
 
 class Factors:
-    """Masks as numbers 0 and 1 of the weights' type, which are made anew only where a mask has changed.
+    """Masks as numbers 0 and 1 of the weights' type, which are made again only where a mask has changed.
 
     To make them costs more than to multiply by them. They take as much memory as the weights.
     """
@@ -21,7 +21,7 @@ class Factors:
         self._made: dict[str, tuple[Tensor, int, Tensor]] = {}
 
     def __reduce__(self) -> tuple[type[Factors], tuple[()]]:
-        """A copy makes its own: versions of copied masks begin anew."""
+        """A copy makes its own: versions of copied masks start over."""
         return Factors, ()
 
     def of(self, name: str, mask: Tensor, dtype: torch.dtype) -> Tensor:

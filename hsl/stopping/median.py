@@ -12,7 +12,7 @@ from hsl.stopping.settings import Median
 
 
 @dataclass
-class Course:
+class History:
     """What a trial has reported since it reached its target sparsity.
 
     Attributes:
@@ -42,26 +42,26 @@ class MedianRule(Judge):
         self.settings = settings
         self._grace = first_rung(settings.grace, epochs)
         self._epochs = epochs
-        self._courses: dict[str, Course] = {}
+        self._histories: dict[str, History] = {}
         self._pools: dict[str, Pool] = {}
         self._verdicts: dict[str, dict[int, Verdict]] = {}
 
     def _judge(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
         known = self._verdicts.setdefault(trial_id, {})
-        course = self._courses.setdefault(trial_id, Course())
-        if epoch <= course.epoch or at_target < 1:
+        history = self._histories.setdefault(trial_id, History())
+        if epoch <= history.epoch or at_target < 1:
             return known.get(epoch, GOES_ON)
-        course.epoch, course.total, course.count = epoch, course.total + value, course.count + 1
-        course.best = max(course.best, value)
+        history.epoch, history.total, history.count = epoch, history.total + value, history.count + 1
+        history.best = max(history.best, value)
         if at_target < self._grace or epoch >= self._epochs:
             return GOES_ON
-        known[epoch] = self._compared(f"{cell} @ {at_target} of {epoch}", trial_id, at_target, course)
+        known[epoch] = self._compared(f"{cell} @ {at_target} of {epoch}", trial_id, at_target, history)
         return known[epoch]
 
-    def _compared(self, name: str, trial_id: str, at_target: int, course: Course) -> Verdict:
+    def _compared(self, name: str, trial_id: str, at_target: int, history: History) -> Verdict:
         pool = self._pools.setdefault(name, Pool())
         others = len(pool.entries)
         cutoff = pool.quantile(0.5) - self.settings.tolerance if others >= self.settings.min_entries else None
-        pool.add(trial_id, course.total / course.count)
-        stops = cutoff is not None and course.best < cutoff and not self.is_exempt(trial_id)
+        pool.add(trial_id, history.total / history.count)
+        stops = cutoff is not None and history.best < cutoff and not self.is_exempt(trial_id)
         return Verdict(Decision.STOP if stops else Decision.CONTINUE, at_target, cutoff)

@@ -113,7 +113,7 @@ class PromotionRungs(Judge):
         return names
 
     def close(self, cell: str) -> None:
-        """In the lowest rung where somebody worthy still waits, the best go on; whoever is left waits in vain."""
+        """In the lowest rung where trials worth it still wait, the best go on; the others wait in vain."""
         queues = [queue for queue in self._queues.values() if queue.cell == cell]
         for rung in sorted({queue.rung for queue in queues}):
             for queue in (queue for queue in queues if queue.rung == rung):

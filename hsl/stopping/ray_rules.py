@@ -92,7 +92,7 @@ class CellScheduler:
         trial = self._trials.get(trial_id)
         if trial is None or trial.status == "TERMINATED":
             return
-        trial.status = "RUNNING"  # whatever is told of its end
+        trial.status = "RUNNING"  # whatever its end was
         if failed:
             self._scheduler.on_trial_error(self, trial)
         else:

@@ -3,9 +3,9 @@
 Follows ASHA's stopping rule (Li et al. 2020, arXiv 1810.05934) with four changes for sparse training. Rungs count
 epochs since the target sparsity was reached. A rung compares only trials of one cell that got there after as many
 epochs: a gradually pruned network reaches its target late, with most of its training behind it, and would otherwise
-set the bar for networks that were sparse from the start. A rung judges nobody before it holds enough entries, and a
-difference within seed noise stops nobody. A random share of trials is exempt, so that false stops can be estimated;
-a rung whose order has nothing to do with the final one, by these trials, judges nobody.
+set the bar for networks that were sparse from the start. A rung compares no trials before it holds enough, and a
+difference within seed noise stops none. A random share of trials is exempt, so that false stops can be estimated;
+a rung whose order has nothing to do with the final one, by these trials, is switched off.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ class Verdict:
     Attributes:
         decision: What the trial does now.
         rung: Rung that it reached, in epochs at target sparsity; None if none.
-        cutoff: Objective below which the rung stops a trial; None where it judged nobody.
+        cutoff: Objective below which the rung stops a trial; None where it compared no trials.
     """
 
     decision: Decision = Decision.CONTINUE
@@ -45,7 +45,7 @@ STOPS = Verdict(Decision.STOP)
 
 
 class Judge:
-    """Stops nobody but trials that are no numbers; the base of every kind of early stopping.
+    """Base rule: stops only trials whose objective is NaN.
 
     Whatever is reported again, after a restart for example, changes nothing and gets the same answer.
 
@@ -73,7 +73,7 @@ class Judge:
             objective: Name of the metric that is maximised.
 
         Returns:
-            What the trial does now; a trial that is no number any more stops, exempt or not.
+            What the trial does now; a trial whose objective is NaN stops, exempt or not.
         """
         value = row.get(objective)
         if value is None:

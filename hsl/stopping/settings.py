@@ -90,7 +90,7 @@ class Stratified(_Judging):
     Attributes:
         reduction_factor: Each rung lies this many times further; about one in so many goes on.
         brackets: Bracket b leaves out the first b rungs; trials are spread over them as Hyperband does.
-        min_entries: A rung judges nobody before it holds as many entries.
+        min_entries: A rung stops no trial before it holds as many entries.
         tolerance: A trial this close to the cut-off, in units of the objective, goes on (seed noise).
         min_correlation: A rung is switched off while the audit's interval of its rank correlation with the final
             objective lies below this; -1 for never.
@@ -120,7 +120,7 @@ class Promotion(_Judging):
 
     Attributes:
         reduction_factor: Each rung lies this many times further; one in so many is promoted.
-        min_entries: A rung promotes nobody before it holds as many entries, or nobody else can come.
+        min_entries: A rung promotes no trial before it holds as many entries, or no other can come.
     """
 
     rule = "hsl.stopping.promotion:PromotionRungs"
@@ -140,7 +140,7 @@ class Median(_Judging):
     """Median stopping rule within cells (`hsl.stopping.median`).
 
     Attributes:
-        min_entries: Nobody is judged before as many trials got as far.
+        min_entries: No trial is stopped before as many got as far.
         tolerance: A trial this close to the median, in units of the objective, goes on (seed noise).
     """
 
@@ -187,7 +187,7 @@ class RayAsha(_OfRay):
 class RayHyperband(_OfRay):
     """Ray Tune's own synchronous HyperBand, one per cell, by epochs; for comparison.
 
-    It fills a bracket that stops nobody first, so it saves nothing where few trials of a cell run at once.
+    It first fills a bracket that stops no trial, so it saves nothing where few trials of a cell run at once.
 
     Attributes:
         reduction_factor: Each halving keeps one in so many.
@@ -204,7 +204,7 @@ class RayMedian(_OfRay):
 
     Attributes:
         grace: Epochs before a trial is judged, or a fraction of all.
-        min_entries: Nobody is judged before as many trials got as far.
+        min_entries: No trial is stopped before as many got as far.
     """
 
     kind: Literal["ray_median"] = "ray_median"

@@ -6,7 +6,7 @@ from hsl.stopping.settings import Stratified
 
 
 class Rungs(Judge):
-    """Stratified ASHA: at a rung, whoever is behind the best of its pool by more than the tolerance stops.
+    """Stratified ASHA: at a rung, trials behind the best of their pool by more than the tolerance stop.
 
     Args:
         settings: Rung positions and tolerances.

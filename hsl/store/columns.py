@@ -109,7 +109,10 @@ _EPOCHS = (
         "rung", "int64", "epochs", "Rung that the trial was judged at after this epoch, at target sparsity."
     ),
     Column(
-        "cutoff", "float64", "", "Objective below which the rung stops a trial; null where it stops nobody."
+        "cutoff",
+        "float64",
+        "",
+        "Objective below which the rung stops a trial; null where it compared no trials.",
     ),
     Column("lr", "float64", "", "Learning rate at the end of the epoch."),
     Column("train_loss", "float64", "nats", "Mean training loss."),

@@ -51,7 +51,7 @@ def require_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
 
 
 def table_names(connection: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
-    """The tables that `sql` reads (others need not be loaded), or all where that cannot be told."""
+    """The tables that `sql` reads (others need not be loaded), or all where that is not clear."""
     try:
         named = {name.casefold() for name in connection.get_table_names(sql)}
     except duckdb.Error:

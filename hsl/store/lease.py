@@ -5,11 +5,11 @@ judging and writing it happens under a file lock, so that of two drivers exactly
 pyarrow no conditional put: a driver writes, waits until what was written at the same time must be visible, and
 holds the lease only if it then still finds itself in it. Two drivers can therefore both believe to hold a lease
 only if one of them stood still for longer than that wait between reading and writing; every renewal reads first,
-so that one of them finds out within `RENEW_SECONDS`, and before that nobody writes over the other's rows: parts of
+so that one of them finds out within `RENEW_SECONDS`, and before that none writes over the other's rows: parts of
 a store have names of their own, and the same trial gives the same numbers.
 
 Clocks are not trusted: a lease that seems to have expired (or to last longer than any does) is watched for a while
-and taken over only if nobody renews it. A holder on this machine whose process is gone is not waited for.
+and taken over only if it is not renewed. A holder on this machine whose process is gone is not waited for.
 """
 
 import contextlib
@@ -111,7 +111,7 @@ class LeaseFile:
         return isinstance(self._filesystem, fs.LocalFileSystem)
 
     def read(self) -> Holder | None:
-        """Who is in the lease, expired or not; None where nobody is, or the file cannot be understood.
+        """Who is in the lease, expired or not; None where there is none, or the file cannot be understood.
 
         Raises:
             StoreError: If it cannot be reached.

@@ -64,7 +64,7 @@ def merge(
     """Write the trials of several stores to another one.
 
     A trial that several stores have is taken once, with its epochs: completed before stopped before failed,
-    then from the first store. Sequence numbers are given anew, store by store. A cell or regime whose name
+    then from the first store. Sequence numbers are assigned again, store by store. A cell or regime whose name
     means different things in different stores (another data set, model, regime, other levels) gets the name
     of its space before it. The space is kept if all stores have the same; otherwise the merged store answers
     questions, and no sweep continues it. Parents, scores and checkpoints of trials under way are left.

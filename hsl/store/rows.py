@@ -70,7 +70,7 @@ def check_row(table: str, row: Mapping[str, object]) -> dict[str, object]:
     """`row` as it is stored: every column present, JSON as text, NaN as null.
 
     NaN becomes null because every average and every ordering of a column that holds a NaN is wrong; that a
-    training diverged is told by status and reason.
+    training diverged stands in status and reason.
 
     Args:
         table: Name of the table.

@@ -137,7 +137,7 @@ def _wrapped(globs: Sequence[str]) -> list[str]:
 
 
 def _with_augmentation(training: Training, shape: Shape) -> Training:
-    """Whether to augment is decided by the size of the images, where nobody else has."""
+    """Whether to augment is decided by the size of the images, where nothing else has."""
     if training.augment is not None:
         return training
     return training.model_copy(update={"augment": min(shape[1:]) >= SMALLEST_SIDE})

@@ -1,8 +1,8 @@
 """How a configuration is stored and named: by what differs from the defaults of version 0.1, for ever.
 
 Defaults may change. What was trained under an old one keeps its identity, and what is trained under a new one gets
-another: both are written relative to the same, frozen defaults. Whoever changes a default that determines a result
-adds the former value here.
+another: both are written relative to the same, frozen defaults. A change of a default that determines
+a result adds the former value here.
 """
 
 import copy

@@ -65,7 +65,7 @@ class StoredEvaluation:
         overrides: Pairs ``evaluation.KEY=VALUE``, or ``evaluation=VALUE`` for all of it, in YAML; without any, what
             the space of the store says is measured.
         device: Torch device.
-        say: Is told what is done.
+        say: Receives a line about what is done.
 
     Raises:
         NothingMatchedError: If there is no such cell, or nothing is confirmed in them.

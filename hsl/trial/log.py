@@ -15,7 +15,7 @@ MAX_CHARACTERS = 256 * 1024
 """A longer log loses its middle."""
 
 LOGGER = "hsl"
-"""Of this package the log has what is told for information as well, of all others warnings."""
+"""Of this package the log has messages of level INFO as well, of all others warnings."""
 
 
 class TrialLog:

@@ -38,7 +38,7 @@ class TrialRun:
     Args:
         job: What to train.
         device: Torch device.
-        log: Told what happens; by default nobody is.
+        log: Receives what happens; None for none.
     """
 
     def __init__(self, job: Job, device: str, log: TrialLog | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Ray as a sweep wants it: quiet, without its own loggers and snapshots, on this machine unless told otherwise."""
+"""Ray as a sweep wants it: quiet, without its own loggers and snapshots, on this machine by default."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ from hsl.space.schema import Resources, SearchSpace
 
 SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",  # a job may have been given some of the variables that workers are told
+    "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",  # a job may have been given some of the variables that workers receive
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths in a space mean the same everywhere
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_USAGE_STATS_ENABLED": "0",

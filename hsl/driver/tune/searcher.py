@@ -36,10 +36,10 @@ class CellSearcher(Unsaved, Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Nothing: the callback has been told already."""
+        """Nothing: the callback has received it already."""
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Nothing: only how a trial ends is told."""
+        """Nothing: only the end of a trial counts."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the store is the truth, Tune's own snapshot is never read."""

@@ -1,6 +1,6 @@
 """Trackers of others: every epoch of every trial to TensorBoard, W&B or MLflow, by the callbacks that Ray has for them.
 
-Nobody is told anything over the network unless the environment asks for it. No torch, and no ray before `make`.
+Nothing is sent over the network unless the environment asks for it. No torch, and no ray before `make`.
 """
 
 from __future__ import annotations
@@ -148,5 +148,5 @@ def mlflow_uri(place: Place, environment: Mapping[str, str]) -> str:
 
 
 def stay_local(environment: MutableMapping[str, str]) -> None:
-    """MLflow reports its use unless it is told not to."""
+    """Keep MLflow from reporting its use."""
     environment.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

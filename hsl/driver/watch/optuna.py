@@ -1,6 +1,6 @@
 """The studies of a sweep in a persistent Optuna storage, so that optuna-dashboard and others can open them.
 
-Nothing is ever read back from it: the store is the truth, and every start writes the studies anew from what the
+Nothing is ever read back from it: the store is the truth, and every start writes the studies again from what the
 store says. One study for each cell, named ``SPACE/CELL``.
 """
 
@@ -21,7 +21,7 @@ from hsl.space.schema import SearchSpace
 LOG = logging.getLogger(__name__)
 
 MARK = "hsl_store"
-"""Attribute of a study that says which store it mirrors; a study without it is somebody else's."""
+"""Attribute of a study that says which store it mirrors; a study without it is not of this package."""
 
 
 class Mirror:
@@ -52,7 +52,7 @@ class Mirror:
         self._is_whole = True
 
     def rebuild(self, studies: Iterable[CellStudy]) -> None:
-        """Write all studies anew.
+        """Write all studies again.
 
         Raises:
             HslError: If one of the names is taken by a study that is not of this store; nothing is changed then.
@@ -91,7 +91,7 @@ class Mirror:
                 self._add(study, configuration_id, trial)
 
     def ended(self, study: CellStudy, configuration_id: str) -> None:
-        """A study was told how a configuration ended."""
+        """A study has received how a configuration ended."""
         if not self._is_whole:
             return
         with self._harmless():

@@ -161,7 +161,7 @@ def fgsm_rs(
 ) -> Tensor:
     """One large step along the sign of the gradient, from a random start: the fast attack for training.
 
-    A model trained with it can learn to withstand this attack alone. So whoever evaluates asks for more
+    A model trained with it can learn to withstand this attack alone. So an evaluation asks for more
     steps, and gets `pgd` with steps of 2.5 * eps / steps.
 
     Args:

@@ -289,7 +289,7 @@ class _State:
         self.right = found["right"]
 
     def save(self, right: Tensor) -> None:
-        """Place the file anew, in one step."""
+        """Place the file again, in one step."""
         content = json.dumps({"identity": self._identity, "right": right.tolist()})
         place(str(self._path), content.encode())
 

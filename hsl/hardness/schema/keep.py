@@ -58,14 +58,14 @@ class Keep(Part):
 
     Attributes:
         fraction: Share of the samples that stays, in (0, 1]; 1 where count or long_tail say how many stay.
-        count: Number of training samples that stay, chosen by chance.
-        by: Difficulty score that orders the samples; ``random`` orders by chance.
+        count: Number of training samples that stay, chosen at random.
+        by: Difficulty score that orders the samples; ``random`` orders at random.
         which: Part of the order that stays. Always ``random`` where `by` is.
         offset: Share of the hardest samples that a ``window`` leaves out, in (0, 1).
         mislabel_cut: Share of the hardest samples that ``stratified`` leaves out as suspected mislabels, in
             [0, 1).
         power: Power of the score that is the weight of a ``probabilistic`` draw, above 0.
-        long_tail: Sizes of the classes, chosen by chance; matched samples keep all of theirs.
+        long_tail: Sizes of the classes, chosen at random; matched samples keep all of theirs.
         class_balanced: Keep the same share of every class.
         models: Number of scoring models whose scores are averaged; None where nothing is scored.
         epoch: When to score, as a share of the training epochs in (0, 1]; a trajectory is recorded until

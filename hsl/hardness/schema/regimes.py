@@ -66,7 +66,7 @@ class Corruption(Part):
         severity: 1 (slight) to 5 (severe), of training and matched samples.
         test_severity: Severity of the matched samples, where it differs.
         where: What is damaged: training samples, matched validation and test samples, or both.
-        redraw: Draw the damage of a training image anew every epoch instead of once.
+        redraw: Draw the damage of a training image again every epoch instead of once.
         skew: Tie each corruption of a list to classes of the training images, in (0, 1): class c has number c of
             the names in alphabetical order (modulo their number), but for this share of its images, which have
             one of the others. Matched samples have any, all equally likely. 0.05, 0.02, 0.01 and 0.005 are

@@ -65,7 +65,7 @@ def palette(known: Sequence[str], stored: Collection[str]) -> Palette:
     """The look of every stored method.
 
     The colour is a function of the method alone, as long as the registry keeps its order; the shape is the
-    first that no other method of the store has, so that up to ten methods are told apart without colour.
+    first that no other method of the store has, so that up to ten methods are distinguished without colour.
 
     Args:
         known: All methods, in the order of their colours; "dense" has the colour of text.

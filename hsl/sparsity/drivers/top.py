@@ -59,7 +59,7 @@ class ForwardTopDriver(Driver):
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
-        """Choose anew where it is due, and put what is not used aside."""
+        """Choose again where it is due, and put what is not used aside."""
         for name, layer in self._network.layers.items():
             layer.weight.grad = self._gradients.pop(name)
             if (waiting := ~self._trained[name]).any():

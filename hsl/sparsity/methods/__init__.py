@@ -62,7 +62,7 @@ def check_hyperparameters(method: str, given: Mapping[str, float]) -> dict[str, 
         Every hyperparameter of the method with its value, in the order in which the method lists them.
 
     Raises:
-        MethodError: If the method has no such hyperparameter, or a value is no number or out of range.
+        MethodError: If the method has no such hyperparameter, or a value is not a number or out of range.
         UnknownNameError: If there is no such method.
     """
     known = {parameter.name: parameter for parameter in METHODS[method].hyperparameters}

@@ -23,7 +23,7 @@ ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class Archive:
-    """A file that somebody publishes.
+    """A published file.
 
     Attributes:
         name: Its name on disk.

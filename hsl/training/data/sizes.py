@@ -28,7 +28,7 @@ def parquet_rows(path: str) -> Size | None:
     """Rows of the files at a path; None where they cannot be read now."""
     try:
         counts = list(_counts(path))
-    except (OSError, ValueError, DataError):  # whoever reads the data will say what is wrong with them
+    except (OSError, ValueError, DataError):  # reading the data will say what is wrong
         return None
     return Size(sum(rows for rows, _ in counts), sum(rows for rows, is_test in counts if is_test))
 

@@ -116,7 +116,7 @@ class Bench:
                 return rows
 
     def measuring(self, item: Item, states: Path | None = None) -> Work:
-        """The same as work in pieces, so that whoever waits for it can be told that it goes on.
+        """The same as work in pieces, so that a caller that waits can report that it continues.
 
         Args:
             item: What to measure.

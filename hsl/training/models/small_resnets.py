@@ -93,7 +93,7 @@ def _small_resnet(shape: Shape, classes: int, blocks: int, width: int) -> nn.Mod
 
 
 def he_initialised(network: nn.Module) -> nn.Module:
-    """The network, its convolutions drawn anew for rectifiers (He et al. 2015, arXiv 1502.01852), by fan-out."""
+    """The network, its convolutions drawn again for rectifiers (He et al. 2015, arXiv 1502.01852), by fan-out."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
