@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 
 from pydantic import ConfigDict, Field, SerializeAsAny, WrapValidator, model_validator
 
@@ -175,7 +175,8 @@ def _plugged(value: Any, handler: Callable[[Any], Any]) -> Any:
     return checked(found if is_own else OfOptuna, given)
 
 
-Sampler = Annotated[
-    SerializeAsAny[Annotated[Tpe | Random | Grid | CmaEs | Gp, Field(discriminator="name")]],
-    WrapValidator(_plugged),
-]
+if TYPE_CHECKING:
+    Sampler = SamplerSettings
+else:
+    _Known = Annotated[Union[tuple(SAMPLERS.values())], Field(discriminator="name")]  # noqa: UP007  made of the registry
+    Sampler = Annotated[SerializeAsAny[_Known], WrapValidator(_plugged)]

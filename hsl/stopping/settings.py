@@ -1,7 +1,7 @@
 """The kinds of early stopping and their settings: what is asked of a kind before anything is trained."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 
 from pydantic import AfterValidator, Field, SerializeAsAny, WrapValidator
 
@@ -264,13 +264,9 @@ def _plugged(value: Any, handler: Callable[[Any], Any]) -> Any:
     return checked(EARLY_STOPPING.for_schema(given["kind"]), given)
 
 
-EarlyStopping = Annotated[
-    SerializeAsAny[
-        Annotated[
-            Stratified | Promotion | Median | RayAsha | RayHyperband | RayMedian, Field(discriminator="kind")
-        ]
-    ]
-    | None,
-    WrapValidator(_plugged),
-]
+if TYPE_CHECKING:
+    EarlyStopping = Kind | None
+else:
+    _Known = Annotated[Union[tuple(EARLY_STOPPING.values())], Field(discriminator="kind")]  # noqa: UP007  made of the registry
+    EarlyStopping = Annotated[SerializeAsAny[_Known] | None, WrapValidator(_plugged)]
 """How a space asks for early stopping; None for none."""
