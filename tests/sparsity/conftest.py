@@ -5,6 +5,8 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
+from hsl.testing.methods import network
+
 
 @pytest.fixture(scope="session")
 def digits():
@@ -17,18 +19,7 @@ def digits():
 @pytest.fixture
 def cnn():
     torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Unflatten(1, (1, 8, 8)),
-        nn.Conv2d(1, 8, 3, padding=1),
-        nn.BatchNorm2d(8),
-        nn.ReLU(),
-        nn.Conv2d(8, 16, 3, stride=2, padding=1),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(256, 24),
-        nn.ReLU(),
-        nn.Linear(24, 10),
-    )
+    return network()
 
 
 @pytest.fixture

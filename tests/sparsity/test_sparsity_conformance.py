@@ -11,7 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from hsl.sparsity import DISTRIBUTIONS, METHODS, Parent, Sparsifier, allocate, prunable_layers
+from hsl.sparsity import DISTRIBUTIONS, METHODS, Sparsifier, allocate, prunable_layers
+from hsl.testing.methods import parent_of
 
 STEPS, SPARSITY = 12, 0.9
 COMBINATIONS = [
@@ -25,18 +26,6 @@ OPTIMIZERS = {
     "adamw": lambda parameters: torch.optim.AdamW(parameters, lr=1e-3, foreach=False),
     "adamax": lambda parameters: torch.optim.Adamax(parameters, lr=1e-3),
 }
-
-
-def parent_of(model):
-    state = {name: value.clone() for name, value in model.state_dict().items()}
-    generator = torch.Generator().manual_seed(5)
-    trained = {
-        name: value + 0.1 * torch.randn(value.shape, generator=generator)
-        if value.is_floating_point()
-        else value
-        for name, value in state.items()
-    }
-    return Parent(trained=trained, rewind=state)
 
 
 def build(model, optimizer, name, digits, **options):
