@@ -35,7 +35,7 @@ SPACE: dict[str, Any] = {
     "method": "own_axes:HALF_WAY",
     "distribution": "own_axes:by_width",
     "search": {"training.lr": {"loguniform": [0.0001, 1.0]}, "method.at": {"uniform": [0.2, 0.8]}},
-    "sampler": {"name": "own_axes:Halton", "scramble": False},
+    "sampler": {"name": "own_axes:Eager", "drawn": 3},
     "early_stopping": {"kind": "own_axes:Floor", "floor": 0.7},
     "budget": {"configurations_per_cell": 8},
     "confirm": {"seeds": 1},
@@ -62,7 +62,7 @@ def test_one_thing_of_every_axis_in_one_sweep(run: Run, tmp_path: Path) -> None:
     rows = Store(tmp_path / "store").read("trials").to_pylist()
     sparse = [row for row in rows if row["method"] == "own_axes:HALF_WAY" and row["stage"] == "search"]
     assert len(sparse) == 8
-    assert {row["proposed_by"] for row in sparse} == {"own_axes:Halton"}
+    assert {row["proposed_by"] for row in sparse} == {"own_axes:Eager"}
     assert {row["reason"] for row in sparse} == {None, "early stopping"}, "some below the floor, some above"
     for row in sparse:
         assert (row["epochs"] == 2) == (row["status"] == "stopped")
@@ -77,7 +77,7 @@ def test_a_sweep_with_plug_ins_continues(run: Run, tmp_path: Path) -> None:
     run("store")
     assert run("store").trained == 0
     stored = yaml.safe_load((tmp_path / "store" / "space.yaml").read_text())
-    assert stored["sampler"] == {"name": "own_axes:Halton", "scramble": False}
+    assert stored["sampler"] == {"name": "own_axes:Eager", "drawn": 3}
     assert stored["early_stopping"] == {"kind": "own_axes:Floor", "floor": 0.7, "after": 2}
     assert run("store", budget={"configurations_per_cell": 9}).failed == 0
 
@@ -85,7 +85,7 @@ def test_a_sweep_with_plug_ins_continues(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sampler": {"name": "own_axes:Halton", "scrambel": True}}, "scrambel: Extra inputs"),
+        ({"sampler": {"name": "own_axes:Eager", "draw": 1}}, "draw: Extra inputs"),
         (
             {"early_stopping": {"kind": "own_axes:Floor", "after": "x"}},
             "after: Input should be a valid integer",

@@ -58,8 +58,8 @@ def test_good_plug_ins_pass() -> None:
     testing.check_early_stopping({"kind": "own_axes:Floor", "floor": 0.3})
     testing.check_method("own_axes:HALF_WAY")
     testing.check_model("own_axes:small", width=8)
-    testing.check_sampler({"name": "own_axes:Halton", "scramble": True})
-    testing.check_sampler({"name": "optuna.samplers:QMCSampler"})
+    testing.check_sampler({"name": "own_axes:Eager", "drawn": 3})
+    testing.check_sampler({"name": "optuna.samplers:TPESampler", "multivariate": True})
     testing.check_score("own_axes:SLOPE")
     testing.check_selection("own_axes:every_other")
 
@@ -148,7 +148,7 @@ def floats(path: str) -> Any:
     return replace(arrays, images=arrays.images.astype(np.float32))
 
 
-class Moody(own_axes.Halton):
+class Moody(own_axes.Eager):
     def build(self, seed: int) -> Any:
         return super().build(seed + next(CALLS))
 

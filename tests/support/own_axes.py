@@ -133,13 +133,13 @@ def sign(
     return (images + eps * torch.sign(torch.randn_like(images))).clamp(0, 1)
 
 
-class Halton(SamplerSettings):
-    """A sampler with an argument of its own."""
+class Eager(SamplerSettings):
+    """A sampler with an argument of its own: a model from the first trials on."""
 
-    scramble: bool = True
+    drawn: int = 2
 
     def build(self, seed: int) -> optuna.samplers.BaseSampler:
-        return optuna.samplers.QMCSampler(qmc_type="halton", scramble=self.scramble, seed=seed)
+        return optuna.samplers.TPESampler(n_startup_trials=self.drawn, seed=seed)
 
 
 class Floor(Kind):
