@@ -88,8 +88,8 @@ COMPARED = [name for name in CORRUPTIONS if hasattr(published, name)]
 DRAWN_OTHERWISE = {"impulse_noise", "shot_noise", "frost_procedural"}
 
 
-def test_every_corruption_has_a_test_of_its_values():
-    assert set(COMPARED) | DRAWN_OTHERWISE == set(CORRUPTIONS) == set(TABLES)
+def test_every_published_corruption_has_a_test_of_its_values():
+    assert set(COMPARED) | DRAWN_OTHERWISE == set(TABLES) <= set(CORRUPTIONS)
 
 
 def results(name, severity, side, images, ids):
@@ -357,7 +357,7 @@ def test_the_shorter_side_decides_on_the_constants():
         assert (noise.double() - 127.5).std() == pytest.approx(255 * sigma, rel=0.03)
 
 
-@pytest.mark.parametrize("name", CORRUPTIONS)
+@pytest.mark.parametrize("name", TABLES)
 def test_digits_are_damaged_where_defined_and_refused_elsewhere(name):
     digits = torch.randint(0, 256, (3, 1, 8, 8), dtype=torch.uint8)
     defined = {"gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise", "brightness", "contrast"}
@@ -401,7 +401,7 @@ def test_wrong_input_is_refused(images, ids):
     check_corruption("my.package:rain", (2, 3, 3), 5)
 
 
-@pytest.mark.parametrize("name", sorted(set(CORRUPTIONS) - {"label_noise"}))
+@pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("shape", [(32, 48), (48, 32)])
 def test_constants_are_those_of_the_shorter_side(name, shape, monkeypatch):
     function = CORRUPTIONS[name]
