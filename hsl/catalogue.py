@@ -1,16 +1,19 @@
 """Everything that a search space can name. Torch-free."""
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hsl.driver.tune.trackers import TRACKERS
 from hsl.errors import UnknownNameError
 from hsl.hardness.registries import ATTACKS, CORRUPTIONS, LABEL_NOISES, ROBUST, SCORES, SELECTIONS, TRAININGS
+from hsl.space.samplers import SAMPLERS
 from hsl.space.schema import SearchSpace
 from hsl.sparsity.distributions.allocate import DISTRIBUTIONS
 from hsl.sparsity.methods import METHODS
+from hsl.stopping.settings import EARLY_STOPPING
 from hsl.training.available import DATASETS, MODELS
 
 Row = dict[str, Any]
@@ -38,9 +41,12 @@ def _methods() -> Iterator[Row]:
         yield {"name": name, "details": "; ".join(part for part in (method.summary, takes, tuned) if part)}
 
 
-def _distributions() -> Iterator[Row]:
-    for name, distribution in DISTRIBUTIONS.items():
-        yield {"name": name, "details": (distribution.__doc__ or "").partition("\n")[0]}
+def _objects(registry: Mapping[str, Any]) -> Callable[[], Iterator[Row]]:
+    """Rows of a registry that holds its objects, with the first line of what they say of themselves."""
+    return lambda: (
+        {"name": name, "details": (found.__doc__ or "").partition("\n")[0]}
+        for name, found in registry.items()
+    )
 
 
 def _datasets() -> Iterator[Row]:
@@ -79,7 +85,7 @@ def _definitions(module: str) -> list[ast.stmt]:
 
 KINDS: dict[str, Callable[[], Iterator[Row]]] = {
     "methods": _methods,
-    "distributions": _distributions,
+    "distributions": _objects(DISTRIBUTIONS),
     "scores": _names(SCORES),
     "selections": _names(SELECTIONS),
     "label-noises": _names(LABEL_NOISES),
@@ -89,5 +95,8 @@ KINDS: dict[str, Callable[[], Iterator[Row]]] = {
     "robustness-measures": _names(ROBUST),
     "datasets": _datasets,
     "models": _names(MODELS),
+    "samplers": _objects(SAMPLERS),
+    "early-stopping": _objects(EARLY_STOPPING),
+    "trackers": _names(TRACKERS),
     "space-keys": _spaces,
 }

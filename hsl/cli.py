@@ -78,7 +78,7 @@ def list_names(
     ] = None,
     format: OutFormat = Format.TABLE,
 ) -> None:
-    """List methods, distributions, scores, corruptions, attacks, data sets, models: whatever a space can name."""
+    """List methods, distributions, scores, corruptions, data sets, models, samplers: all that a space can name."""
     from hsl.catalogue import entries  # noqa: PLC0415
 
     show_rows(entries(kind), format)

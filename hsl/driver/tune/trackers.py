@@ -102,21 +102,21 @@ def make(name: str, place: Place) -> LoggerCallback:
 
 
 def tensorboard(_: Place) -> LoggerCallback:
-    """Event files."""
+    """TensorBoard: event files, a folder for each trial."""
     from ray.tune.logger import TBXLoggerCallback  # noqa: PLC0415
 
     return TBXLoggerCallback()
 
 
 def wandb(place: Place) -> LoggerCallback:
-    """Weights & Biases."""
+    """Weights & Biases: a run for each trial, offline unless the environment has a key or a mode."""
     from ray.air.integrations.wandb import WandbLoggerCallback  # noqa: PLC0415
 
     return WandbLoggerCallback(**wandb_options(place, os.environ))
 
 
 def mlflow(place: Place) -> LoggerCallback:
-    """MLflow."""
+    """MLflow: a run for each trial, in a file unless MLFLOW_TRACKING_URI says where."""
     stay_local(os.environ)
     from ray.air.integrations.mlflow import MLflowLoggerCallback  # noqa: PLC0415
 
