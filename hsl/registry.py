@@ -157,5 +157,10 @@ def imported(reference: str, kind: str) -> Any:
     module_name, _, attribute = reference.partition(":")
     try:
         return getattr(import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise HslError(f"{kind} {reference!r} cannot be imported: {error}") from error
+    except (Exception, SystemExit) as error:  # it may be code of the user's, which can do anything
+        said = (
+            str(error)
+            if isinstance(error, ImportError | AttributeError)
+            else f"{type(error).__name__}: {error}"
+        )
+        raise HslError(f"{kind} {reference!r} cannot be imported: {said}") from error

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from hsl.errors import PluginError, UnknownNameError
+from hsl.driver.tune.trackers import check_trackers
+from hsl.errors import HslError, PluginError, SpaceError, UnknownNameError
+from hsl.planning.plan import make_plan
 from hsl.registry import PLUGINS, Registry
+from hsl.search.study import CellStudy
+from hsl.space.load import make_space
 
 SPACE = """
 name: plugged
@@ -61,6 +65,44 @@ def test_allowed_code_is_named_and_runs(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr.index("importing model 'strange:network'") < done.stderr.index("epoch 1")
     assert (folder / "was-imported").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("import sys; sys.exit(0)", "SystemExit: 0"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("def", "SyntaxError: "),
+        ("", "has no attribute 'x'"),
+    ],
+)
+@pytest.mark.parametrize("key", ["sampler", "early_stopping", "method"])
+def test_a_plug_in_that_cannot_be_imported_is_a_problem_of_the_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, code: str, message: str
+) -> None:
+    (tmp_path / "strange_one.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "strange_one", raising=False)
+    content = {"name": "t", "dataset": "digits", "model": "mlp", "sparsity": 0.5, "method": "static"}
+    with pytest.raises(SpaceError, match=message):
+        make_space({**content, key: "strange_one:x"})
+
+
+@pytest.mark.parametrize(
+    ("key", "message"), [("sampler", "no optuna.samplers.BaseSampler"), ("early_stopping", "no subclass of")]
+)
+def test_a_plug_in_of_the_wrong_kind_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, message: str
+) -> None:
+    (tmp_path / "strange_two.py").write_text("def x(seed): return None")
+    monkeypatch.syspath_prepend(tmp_path)
+    content = {"name": "t", "dataset": "digits", "model": "mlp", "sparsity": 0.5, "method": "static"}
+    tuned = {"search": {"training.lr": {"loguniform": [0.01, 1.0]}}, "budget": {"configurations_per_cell": 2}}
+    with pytest.raises(HslError, match=message):
+        plan = make_plan(make_space({**content, **tuned, key: "strange_two:x"}))
+        CellStudy(plan.space, plan.cells[0])
+    with pytest.raises(HslError, match="no class of a LoggerCallback"):
+        check_trackers(["math:pi"])
 
 
 def test_the_gate_is_asked_before_the_import(monkeypatch: pytest.MonkeyPatch) -> None:

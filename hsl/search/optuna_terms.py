@@ -13,6 +13,7 @@ from optuna.distributions import (
 )
 from optuna.trial import Trial
 
+from hsl.errors import HslError
 from hsl.planning.plan import Cell
 from hsl.space.axes import Values
 from hsl.space.domain import Domain, within
@@ -41,6 +42,18 @@ def gp(settings: Gp, seed: int) -> optuna.samplers.BaseSampler:
 
 def _arguments(settings: SamplerSettings) -> dict[str, Any]:
     return settings.model_dump(exclude={"name"}, exclude_none=True)
+
+
+def built(sampler: SamplerSettings, seed: int) -> optuna.samplers.BaseSampler:
+    """Optuna's sampler of some settings.
+
+    Raises:
+        HslError: If a plug-in makes something else.
+    """
+    made = sampler.build(seed)
+    if not isinstance(made, optuna.samplers.BaseSampler):
+        raise HslError(f"sampler {sampler.name!r} makes {made!r}, which is no optuna.samplers.BaseSampler")
+    return made
 
 
 class Recorded:

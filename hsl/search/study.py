@@ -15,7 +15,7 @@ from hsl.planning.plan import Cell
 from hsl.planning.sampling import asks, sampler_of
 from hsl.search.dominance import Point, ranked
 from hsl.search.grid import grid_order
-from hsl.search.optuna_terms import Recorded, _parameters, _suggest
+from hsl.search.optuna_terms import Recorded, _parameters, _suggest, built
 from hsl.space.axes import Values, configuration
 from hsl.space.domain import LARGEST_GRID
 from hsl.space.samplers import Random, SamplerSettings
@@ -104,6 +104,9 @@ class CellStudy:
         self._seed = int(digest([space.seed, cell.name]), 16) % 2**32
         self.directions = ["maximize", *(DIRECTIONS[name] for name in space.against)]
         self._study = optuna.create_study(directions=self.directions)
+        self._study.sampler = built(
+            self.sampler, self._seed
+        )  # so that a plug-in is found out before anything runs
         methods = tuple(cell.distributions) if "method" in cell.domains else ()
         self._methods = [str(method) for method in np.random.default_rng(self._seed).permutation(methods)]
         self._untried = list(self._methods)
@@ -254,7 +257,7 @@ class CellStudy:
         return self._lowest
 
     def _asked(self, fixed: dict[str, Any], sampler: SamplerSettings, seed: int) -> Trial:
-        self._study.sampler = sampler.build(seed)
+        self._study.sampler = built(sampler, seed)
         if fixed:
             self._study.enqueue_trial(fixed)
         return self._study.ask()

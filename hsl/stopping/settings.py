@@ -213,7 +213,7 @@ class RayMedian(_OfRay):
 
 
 EARLY_STOPPING: Registry[type[Kind], None] = Registry(
-    "kind",
+    "kind of early stopping",
     {
         "stratified": Stratified,
         "promotion": Promotion,
@@ -261,7 +261,10 @@ def _plugged(value: Any, handler: Callable[[Any], Any]) -> Any:
     given = _kind(value)
     if not isinstance(given, dict) or given["kind"] in EARLY_STOPPING:
         return handler(given)
-    return checked(EARLY_STOPPING.for_schema(given["kind"]), given)
+    found = EARLY_STOPPING.for_schema(given["kind"])
+    if not (isinstance(found, type) and issubclass(found, Kind)):
+        raise ValueError(f"{given['kind']!r} is no subclass of hsl.stopping.settings.Kind")
+    return checked(found, given)
 
 
 if TYPE_CHECKING:

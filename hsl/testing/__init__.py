@@ -1,5 +1,7 @@
 """Conformance suites for authors of plug-ins: each check raises an AssertionError that says what does not hold.
 
+An error that the plug-in itself raises comes through as it is.
+
 A test of your own is one line, for example ``check_method("my_package.methods:MINE")``; the package's own entries
 pass the same checks. Names may be references ``package.module:attr`` everywhere.
 """

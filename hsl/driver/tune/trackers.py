@@ -80,8 +80,10 @@ def check_trackers(names: Sequence[str]) -> None:
         HslError: If its package is not installed, or a plug-in cannot be imported.
     """
     for name in names:
-        if name not in TRACKERS:
-            TRACKERS[name]  # is refused here, or imported
+        if name not in TRACKERS and not callable(TRACKERS[name]):
+            raise HslError(
+                f"--log {name}: it is no class of a LoggerCallback of Ray's, nor a function that makes one"
+            )
     packages = {TRACKERS.facts(name).package for name in names} - {""}
     missing = sorted(package for package in packages if importlib.util.find_spec(package) is None)
     if missing:
