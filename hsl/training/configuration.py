@@ -238,9 +238,15 @@ class Configuration(Strict):
 
     def stored(self) -> dict[str, Any]:
         """The configuration as it is stored, see `hsl.training.identity`."""
-        full = self.model_dump(mode="json")
-        given = self.model_dump(mode="json", exclude_defaults=True)
-        return canonical(given, full, check_hyperparameters(self.method, self.hyperparameters))
+        return canonical(self.model_dump(mode="json", exclude_defaults=True), self.method, self._value)
+
+    def _value(self, path: str) -> Any:
+        """JSON of the value at a path, defaults of the method included."""
+        value: Any = self.model_dump(mode="json")
+        value["hyperparameters"] = check_hyperparameters(self.method, self.hyperparameters)
+        for key in path.split("."):
+            value = value[key]
+        return value
 
     @classmethod
     def from_stored(cls, stored: str | Mapping[str, Any]) -> Configuration:

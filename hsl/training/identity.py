@@ -6,7 +6,7 @@ a result adds the former value here.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 Document = dict[str, Any]
@@ -18,28 +18,23 @@ FIRST_HYPERPARAMETERS: dict[str, dict[str, float]] = {}
 """The same of methods: method -> hyperparameter -> value of version 0.1."""
 
 
-def canonical(given: Document, full: Document, hyperparameters: Mapping[str, float]) -> Document:
+def canonical(given: Document, method: str, value_of: Callable[[str], Any]) -> Document:
     """What differs from the frozen defaults.
 
     Args:
-        given: JSON of a configuration without what equals the present defaults.
-        full: All of it.
-        hyperparameters: All of its method, with their values.
+        given: JSON of a configuration without what equals the present defaults; it is changed in place.
+        method: Its method.
+        value_of: Path -> value of the configuration; asked for defaults that have changed only.
     """
-    found = copy.deepcopy(given)
-    for path, first in FIRST.items():
-        _write(found, path, _read(full, path), first)
-    for name, first in FIRST_HYPERPARAMETERS.get(full["method"], {}).items():
-        _write(found, f"hyperparameters.{name}", hyperparameters[name], first)
-    return {key: value for key, value in found.items() if value != {}}
+    for path, first in _frozen(method).items():
+        _write(given, path, value_of(path), first)
+    return {key: value for key, value in given.items() if value != {}}
 
 
 def filled(stored: Document) -> Document:
     """A stored configuration with the frozen defaults written out where the present ones differ."""
     found = copy.deepcopy(stored)
-    method = FIRST_HYPERPARAMETERS.get(found.get("method", "dense"), {})
-    own = {f"hyperparameters.{name}": value for name, value in method.items()}
-    for path, first in {**FIRST, **own}.items():
+    for path, first in _frozen(found.get("method", "dense")).items():
         *groups, key = path.split(".")
         place = found
         for group in groups:
@@ -48,10 +43,10 @@ def filled(stored: Document) -> Document:
     return found
 
 
-def _read(document: Document, path: str) -> Any:
-    for key in path.split("."):
-        document = document[key]
-    return document
+def _frozen(method: str) -> Document:
+    """Path -> frozen default, of all that have changed of a configuration with this method."""
+    own = FIRST_HYPERPARAMETERS.get(method, {})
+    return FIRST | {f"hyperparameters.{name}": value for name, value in own.items()}
 
 
 def _write(document: Document, path: str, value: Any, first: Any) -> None:

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from hsl.sparsity.distributions.formulas import Shape, uniform
 
-GLOBAL, HALVES, FROM = "global", "halves", "from:"
+GLOBAL, FROM = "global", "from:"
 
 Groups = dict[str, tuple[str, ...]]
 """Name of a group -> layers that are ranked together."""
