@@ -18,7 +18,7 @@ from hsl.registry import Entry
 from hsl.space.samplers import SAMPLERS
 from hsl.sparsity import DISTRIBUTIONS, METHODS
 from hsl.sparsity.distributions.formulas import uniform
-from hsl.stopping.rule import Decision, Judge, Verdict
+from hsl.stopping.rule import Decision, StoppingRule, Verdict
 from hsl.stopping.settings import EARLY_STOPPING, Kind
 from hsl.testing.methods import check_method
 
@@ -154,12 +154,12 @@ class Moody(own_axes.Eager):
 
 
 class Forgetful(Kind):
-    def build(self, epochs: int, seed: int) -> Judge:
+    def build(self, epochs: int, seed: int) -> StoppingRule:
         return ForgetfulRule()
 
 
-class ForgetfulRule(Judge):
-    def _judge(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
+class ForgetfulRule(StoppingRule):
+    def _decide(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
         return Verdict(Decision.STOP if next(CALLS) % 7 == 0 else Decision.CONTINUE)
 
 

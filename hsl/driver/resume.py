@@ -15,7 +15,7 @@ from hsl.driver.under_way import checkpointed
 from hsl.planning.job import History, Identity, Inputs, Job
 from hsl.search.study import CellStudy, Outcome
 from hsl.space.sections import COST_COLUMNS
-from hsl.stopping.rule import Judge
+from hsl.stopping.rule import StoppingRule
 from hsl.store.documents import mapping
 from hsl.store.layout import Library
 from hsl.store.outcomes import Status, is_paused
@@ -149,11 +149,11 @@ def _order(number: int | None) -> float:
     return math.inf if number is None else number
 
 
-def refill(judge: Judge, past: Past, objectives: Mapping[str, str]) -> None:
+def refill(rule: StoppingRule, past: Past, objectives: Mapping[str, str]) -> None:
     """Enter all recorded epochs of the search stage, and how its trials ended, in their order of arrival.
 
     Args:
-        judge: Where to.
+        rule: Where to.
         past: What is recorded.
         objectives: Name of the metric that is maximised, by cell; of other cells nothing is entered.
     """
@@ -165,6 +165,6 @@ def refill(judge: Judge, past: Past, objectives: Mapping[str, str]) -> None:
     epochs = [row for row in past.epochs.select(names).to_pylist() if row["trial_id"] in known]
     for row in sorted([*epochs, *ends], key=lambda row: row["sequence"]):
         if "status" in row:
-            judge.end(row["cell"], row["trial_id"], failed=row["status"] == Status.FAILED)
+            rule.end(row["cell"], row["trial_id"], failed=row["status"] == Status.FAILED)
         else:
-            judge.report(row["cell"], row["trial_id"], row, objectives[row["cell"]])
+            rule.report(row["cell"], row["trial_id"], row, objectives[row["cell"]])

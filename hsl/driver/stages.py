@@ -12,8 +12,8 @@ from hsl.planning.job import Job
 from hsl.planning.plan import Plan, objective_of
 from hsl.search.study import CellStudy
 from hsl.stopping.pauses import Pauses
-from hsl.stopping.rule import Judge
-from hsl.stopping.settings import make_judge
+from hsl.stopping.rule import StoppingRule
+from hsl.stopping.settings import make_rule
 from hsl.store.layout import Library
 from hsl.store.outcomes import is_paused
 from hsl.store.store import Store
@@ -83,9 +83,9 @@ class Stages:
         teach(studies, past)
         if self._mirror:
             self._mirror.rebuild(studies)
-        judge = make_judge(self._space.early_stopping, self._space.training.epochs, self._space.seed)
-        refill(judge, past, {cell.name: objective_of(cell, self._space) for cell in self._plan.cells})
-        pauses, queue = Pauses(judge, self._paused(past)), self._continued(past)
+        rule = make_rule(self._space.early_stopping, self._space.training.epochs, self._space.seed)
+        refill(rule, past, {cell.name: objective_of(cell, self._space) for cell in self._plan.cells})
+        pauses, queue = Pauses(rule, self._paused(past)), self._continued(past)
         if not queue and all(study.is_finished for study in studies):
             # What a killed driver had still to promote.
             pauses.promote({study.cell.name: False for study in studies})
@@ -127,4 +127,6 @@ class Stages:
         jobs = confirm_jobs(self._plan, past.stage("search"), self._jobs, past.stage("confirm"))
         ended, begun = past.ended(), {job.trial_id: job for job in past.under_way}
         queue = [with_history_of(job, begun.get(job.trial_id)) for job in jobs if job.trial_id not in ended]
-        return Stage("confirm", Counter(job.identity.cell for job in jobs), past, queue, [], Pauses(Judge()))
+        return Stage(
+            "confirm", Counter(job.identity.cell for job in jobs), past, queue, [], Pauses(StoppingRule())
+        )

@@ -214,7 +214,7 @@ class Sweep:
 
     def _ledger(self, stage: Stage) -> ledger.Ledger:
         tally = tally_of(stage.name, stage.planned, stage.past.stage(stage.name))
-        is_exempt = stage.pauses.judge.is_exempt
+        is_exempt = stage.pauses.rule.is_exempt
         return ledger.Ledger(
             self.store, stage.past.next_sequence, is_exempt, self._forget, tally, self._check_lease
         )

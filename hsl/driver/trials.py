@@ -13,7 +13,7 @@ from hsl.driver.supply import Supply
 from hsl.driver.survey import Survey
 from hsl.planning.job import Job
 from hsl.reasons import reason_of_loss
-from hsl.stopping.rule import Decision, judge_rows
+from hsl.stopping.rule import Decision, apply_rule
 from hsl.store.outcomes import Reason, Status
 from hsl.trial.report import Report
 
@@ -94,8 +94,8 @@ class Trials:
     def decide(self, name: str, report: Report) -> Decision:
         """What the stopping rule says to a report; its rows get the rungs that they reached."""
         own = self.running[name].job
-        return judge_rows(
-            self._pauses.judge, own.identity.cell, own.trial_id, report.rows, own.reporting.objective
+        return apply_rule(
+            self._pauses.rule, own.identity.cell, own.trial_id, report.rows, own.reporting.objective
         )
 
     def halts(self, name: str, report: Report) -> bool:
@@ -147,7 +147,7 @@ class Trials:
         if status is Status.STOPPED:
             reason = Reason.PAUSED if paused else Reason.STOPPED_EARLY
         else:
-            self._pauses.judge.end(own.identity.cell, own.trial_id, failed=status is Status.FAILED)
+            self._pauses.rule.end(own.identity.cell, own.trial_id, failed=status is Status.FAILED)
         trial.ended = Ended(status, reason, report.summary if report else {}, history, trial.attempts)
         self._ledger.end(own, trial.ended)
         self._supply.end(own, trial.ended)

@@ -114,7 +114,7 @@ def compare(
         raise NothingMatchedError(
             f"{a!r} and {b!r} have no {' x '.join(columns)} in common; compare over other columns (by)"
         )
-    return pa.Table.from_pylist(_judged(rows), schema=_answer_schema(columns))
+    return pa.Table.from_pylist(_with_verdicts(rows), schema=_answer_schema(columns))
 
 
 def _sides(store: Store, a: str, b: str, by: Sequence[str], metric: str) -> tuple[_Side, _Side]:
@@ -263,7 +263,7 @@ def _row(
     }
 
 
-def _judged(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _with_verdicts(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     corrected = adjusted([row["p_value"] for row in rows])
     return [
         {**row, "p_adjusted": p, "verdict": _verdict(row, p)} for row, p in zip(rows, corrected, strict=True)

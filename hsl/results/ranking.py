@@ -75,14 +75,14 @@ _FRONT = """
 , points AS (
   SELECT *, {first} AS y, {second} AS x FROM eligible
   WHERE isfinite({first}) AND isfinite({second})
-), judged AS (
+), ranked AS (
   SELECT *, max(y) OVER (PARTITION BY {names}, x) AS best_here,
     max(y) OVER (PARTITION BY {names} ORDER BY x DESC
       RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW EXCLUDE GROUP) AS best_beyond
   FROM points
 )
 SELECT *, row_number() OVER (PARTITION BY {names} ORDER BY y DESC, x DESC, configuration_id) AS rank
-FROM judged WHERE y = best_here AND y > coalesce(best_beyond, '-infinity'::DOUBLE)
+FROM ranked WHERE y = best_here AND y > coalesce(best_beyond, '-infinity'::DOUBLE)
 ORDER BY {names}, rank
 """
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 from hsl.simulation.curves import Curve, by_cell
 from hsl.simulation.replayed import Replay, Replayed
 from hsl.simulation.rivals import FlatAsha, TopAfter
-from hsl.stopping.rule import Judge
-from hsl.stopping.settings import Kind, Median, Promotion, Stratified, make_judge
+from hsl.stopping.rule import StoppingRule
+from hsl.stopping.settings import Kind, Median, Promotion, Stratified, make_rule
 
 Cells = Mapping[str, Sequence[Curve]]
 Order = Callable[[Cells, np.random.Generator], dict[str, list[Curve]]]
@@ -47,12 +47,12 @@ class Setting:
 
     Attributes:
         name: How it is shown.
-        make: Makes the judge of one order.
+        make: Makes the rule of one order.
         order: Which configurations are proposed, and in which order.
     """
 
     name: str
-    make: Callable[[int], Judge]
+    make: Callable[[int], StoppingRule]
     order: Order
 
 
@@ -63,7 +63,7 @@ def shuffled(cells: Cells, rng: np.random.Generator) -> dict[str, list[Curve]]:
 
 def setting(settings: Kind | None, epochs: int) -> Setting:
     """A row for early stopping as a space may ask for it."""
-    return Setting(label(settings), lambda seed: make_judge(settings, epochs, seed), shuffled)
+    return Setting(label(settings), lambda seed: make_rule(settings, epochs, seed), shuffled)
 
 
 def label(settings: Kind | None) -> str:
@@ -115,10 +115,10 @@ def comparisons(epochs: int, share: float) -> Iterator[Setting]:
         share: Fraction of all epochs that a random search of equal cost may spend.
     """
     yield Setting("flat ASHA over all cells", lambda _: FlatAsha(epochs), shuffled)
-    yield Setting("random search of equal cost", lambda _: Judge(), _thinned(share))
+    yield Setting("random search of equal cost", lambda _: StoppingRule(), _thinned(share))
     yield Setting("best quarter after one epoch", lambda _: TopAfter(0.25, epochs), shuffled)
-    yield Setting("oracle", lambda _: Judge(), _best_alone)
-    yield Setting("no early stopping", lambda _: Judge(), shuffled)
+    yield Setting("oracle", lambda _: StoppingRule(), _best_alone)
+    yield Setting("no early stopping", lambda _: StoppingRule(), shuffled)
 
 
 def _thinned(share: float) -> Order:

@@ -16,7 +16,7 @@ from heapq import heappop, heappush
 from hsl.simulation.curves import OBJECTIVE, Curve
 from hsl.simulation.spot_nodes import Nodes, Spot
 from hsl.stopping.pauses import Pauses
-from hsl.stopping.rule import Decision, Judge
+from hsl.stopping.rule import Decision, StoppingRule
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Replay:
     """A sweep without training.
 
     Args:
-        judge: Early stopping.
+        rule: Early stopping.
         cells: Curves of every cell in the order in which they are proposed.
         workers: How many trials run at once.
         spot: How nodes are lost; by default none is.
@@ -108,17 +108,17 @@ class Replay:
 
     def __init__(
         self,
-        judge: Judge,
+        rule: StoppingRule,
         cells: Mapping[str, Sequence[Curve]],
         workers: int,
         spot: Spot | None = None,
         seed: int = 0,
     ) -> None:
-        self._judge = judge
+        self._rule = rule
         self._proposed = {cell: deque(curves) for cell, curves in cells.items()}
         self._sizes = {cell: len(curves) for cell, curves in cells.items()}
         self._open = {cell: bool(queue) for cell, queue in self._proposed.items()}
-        self._pauses: Pauses[Running] = Pauses(judge)
+        self._pauses: Pauses[Running] = Pauses(rule)
         self._turns = [(0.0, number, cell) for number, cell in enumerate(cells) if cells[cell]]
         self._spot = spot or Spot()
         self._nodes: Nodes[Running] = Nodes(workers, self._spot, seed)
@@ -179,7 +179,7 @@ class Replay:
         self._open[cell] = bool(queue)
         if queue:
             heappush(self._turns, (1 - len(queue) / self._sizes[cell], number, cell))
-        return Running(curve, curve.stations(self._judge.milestones, self._judge.progress))
+        return Running(curve, curve.stations(self._rule.milestones, self._rule.progress))
 
     def _train(self, trial: Running, now: float) -> None:
         trial.since = now
@@ -211,7 +211,7 @@ class Replay:
         self._epochs += max(0, row["epoch"] - trial.reported)
         trial.reported = max(row["epoch"], trial.reported)
         trial.done = curve.seconds[trial.row]
-        decision = self._judge.report(curve.cell, curve.trial_id, row, OBJECTIVE).decision
+        decision = self._rule.report(curve.cell, curve.trial_id, row, OBJECTIVE).decision
         trial.next += 1
         ended = trial.next == len(trial.stations)
         if decision is Decision.CONTINUE and not ended:
@@ -219,7 +219,7 @@ class Replay:
             return
         if ended:
             self._finals.append((curve.cell, curve.final))
-            self._judge.end(curve.cell, curve.trial_id, failed=False)
+            self._rule.end(curve.cell, curve.trial_id, failed=False)
         trial.kept = row["epoch"]  # a trial that waits has written a checkpoint
         self._under_way -= 1
         self._nodes.give(trial.place, now)

@@ -1,11 +1,11 @@
 """What a replay compares early stopping with: judges that no sweep offers."""
 
-from hsl.stopping.rule import GOES_ON, Decision, Judge, Verdict
+from hsl.stopping.rule import GOES_ON, Decision, StoppingRule, Verdict
 from hsl.stopping.settings import Stratified
 from hsl.stopping.stratified import Rungs
 
 
-class FlatAsha(Judge):
+class FlatAsha(StoppingRule):
     """ASHA as it is mostly used: one set of rungs for all cells, by epochs, no tolerance, no exempt trials.
 
     Args:
@@ -22,12 +22,12 @@ class FlatAsha(Judge):
         self._rungs = Rungs(plain, epochs, seed=0)
         super().__init__(self._rungs.milestones, share=0.0)
 
-    def _judge(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
+    def _decide(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
         row = {"epoch": epoch, "epochs_at_target": epoch, "value": value}
         return self._rungs.report("all", trial_id, row, "value")
 
 
-class TopAfter(Judge):
+class TopAfter(StoppingRule):
     """Every trial is trained for one epoch, the best of each cell to the end (Egele et al. 2023, arXiv 2307.15422).
 
     Args:
@@ -46,7 +46,7 @@ class TopAfter(Judge):
         self._seen: set[str] = set()
         self._chosen: list[str] = []
 
-    def _judge(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
+    def _decide(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
         if trial_id in self._seen or epoch >= self._epochs:
             return GOES_ON
         self._seen.add(trial_id)

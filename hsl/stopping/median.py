@@ -7,7 +7,7 @@ was reached count, and only trials that reached it after as many epochs are comp
 
 from dataclasses import dataclass
 
-from hsl.stopping.rule import GOES_ON, Decision, Judge, Pool, Verdict, first_rung
+from hsl.stopping.rule import GOES_ON, Decision, Pool, StoppingRule, Verdict, first_rung
 from hsl.stopping.settings import Median
 
 
@@ -28,7 +28,7 @@ class History:
     best: float = float("-inf")
 
 
-class MedianRule(Judge):
+class MedianRule(StoppingRule):
     """Judges a trial in every epoch that was evaluated, from the grace on.
 
     Args:
@@ -46,7 +46,7 @@ class MedianRule(Judge):
         self._pools: dict[str, Pool] = {}
         self._verdicts: dict[str, dict[int, Verdict]] = {}
 
-    def _judge(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
+    def _decide(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
         known = self._verdicts.setdefault(trial_id, {})
         history = self._histories.setdefault(trial_id, History())
         if epoch <= history.epoch or at_target < 1:

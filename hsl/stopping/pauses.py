@@ -4,7 +4,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
-from hsl.stopping.rule import Judge
+from hsl.stopping.rule import StoppingRule
 
 Job = TypeVar("Job")
 
@@ -13,12 +13,12 @@ class Pauses(Generic[Job]):
     """Keeps whatever is needed to continue a paused trial until it is promoted.
 
     Args:
-        judge: Decides who is promoted.
+        rule: Decides who is promoted.
         waiting: What waits already, by trial.
     """
 
-    def __init__(self, judge: Judge, waiting: Mapping[str, Job] | None = None) -> None:
-        self.judge = judge
+    def __init__(self, rule: StoppingRule, waiting: Mapping[str, Job] | None = None) -> None:
+        self.rule = rule
         self._waiting = dict(waiting or {})
         self._promoted: deque[Job] = deque()
         self._running: Counter[str] = Counter()
@@ -32,7 +32,7 @@ class Pauses(Generic[Job]):
     @property
     def is_over(self) -> bool:
         """Whether nothing that runs could still promote a trial."""
-        return not (self.judge.can_pause and self._running.total())
+        return not (self.rule.can_pause and self._running.total())
 
     def start(self, cell: str) -> None:
         """A trial of a cell runs."""
@@ -42,7 +42,7 @@ class Pauses(Generic[Job]):
     def end(self, cell: str, trial_id: str, job: Job) -> bool:
         """A trial runs no more; whether that is because it was paused."""
         self._running[cell] -= 1
-        if self.judge.is_paused(trial_id):
+        if self.rule.is_paused(trial_id):
             self._waiting[trial_id] = job
         return trial_id in self._waiting
 
@@ -64,6 +64,6 @@ class Pauses(Generic[Job]):
         for cell in [cell for cell, is_more in is_open.items() if not is_more and cell not in self._closed]:
             if not self._running[cell]:
                 self._closed.add(cell)
-                self.judge.close(cell)
-        promoted = (self._waiting.pop(name, None) for name in self.judge.promoted())
+                self.rule.close(cell)
+        promoted = (self._waiting.pop(name, None) for name in self.rule.promoted())
         self._promoted.extend(job for job in promoted if job is not None)

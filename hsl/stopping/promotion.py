@@ -9,7 +9,7 @@ with one that was trained to the end.
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field
 
-from hsl.stopping.rule import GOES_ON, Decision, Judge, Verdict
+from hsl.stopping.rule import GOES_ON, Decision, StoppingRule, Verdict
 from hsl.stopping.settings import Promotion
 
 Entry = tuple[float, int, str]
@@ -35,7 +35,7 @@ class Queue:
     quota: int = 0
 
 
-class PromotionRungs(Judge):
+class PromotionRungs(StoppingRule):
     """Pauses trials at rungs and promotes one in `reduction_factor`.
 
     Args:
@@ -52,15 +52,15 @@ class PromotionRungs(Judge):
         self._epochs = epochs
         self._queues: dict[str, Queue] = {}
         self._passed: dict[str, int] = {}
-        self._judged: dict[str, dict[int, int]] = {}
+        self._reached: dict[str, dict[int, int]] = {}
         self._waiting: dict[str, int] = {}
         self._ready: dict[str, None] = {}
         self._failed: set[str] = set()
 
-    def _judge(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
+    def _decide(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
         if epoch > self._waiting.get(trial_id, epoch):  # it was promoted before a restart
             self._release(trial_id)
-        known = self._judged.get(trial_id, {})
+        known = self._reached.get(trial_id, {})
         if epoch in known:
             return self._verdict(trial_id, epoch, known[epoch])
         passed = self._passed.get(trial_id, 0)
@@ -68,7 +68,7 @@ class PromotionRungs(Judge):
         if not reached or epoch >= self._epochs:
             return GOES_ON
         self._passed[trial_id] = passed + len(reached)
-        self._judged.setdefault(trial_id, {})[epoch] = reached[-1]
+        self._reached.setdefault(trial_id, {})[epoch] = reached[-1]
         self._enter(cell, trial_id, reached[-1], epoch, value)
         return self._verdict(trial_id, epoch, reached[-1])
 

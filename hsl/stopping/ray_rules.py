@@ -15,7 +15,7 @@ from ray.tune.schedulers import (
     TrialScheduler,
 )
 
-from hsl.stopping.rule import GOES_ON, Decision, Judge, Verdict, first_rung
+from hsl.stopping.rule import GOES_ON, Decision, StoppingRule, Verdict, first_rung
 from hsl.stopping.settings import RayAsha, RayHyperband, RayMedian
 
 RaySettings = RayAsha | RayHyperband | RayMedian
@@ -37,7 +37,7 @@ class StandIn:
         status: One of the states of Ray's trials.
         epoch: Last epoch that was reported.
         value: Its objective.
-        judged: Decisions by epoch.
+        decisions: Decisions by epoch.
         is_saving: Whether a checkpoint is being written; never, here.
     """
 
@@ -45,7 +45,7 @@ class StandIn:
     status: str = "RUNNING"
     epoch: int = 0
     value: float = 0.0
-    judged: dict[int, Decision] = field(default_factory=dict)
+    decisions: dict[int, Decision] = field(default_factory=dict)
     is_saving: bool = False
 
 
@@ -64,16 +64,16 @@ class CellScheduler:
         """One epoch of a trial; what was reported before is answered as before."""
         trial = self._trials.get(trial_id) or self._add(trial_id)
         if epoch <= trial.epoch:
-            known = trial.judged.get(epoch, Decision.CONTINUE)
+            known = trial.decisions.get(epoch, Decision.CONTINUE)
             return Decision.CONTINUE if known is Decision.PAUSE and trial.status == "RUNNING" else known
         if trial.status != "TERMINATED":
             trial.status = "RUNNING"
             result = {"epoch": epoch, "objective": value}
             decision = DECISIONS[self._scheduler.on_trial_result(self, trial, result)]
             self._follow(trial, decision, result)
-            trial.judged[epoch] = decision
+            trial.decisions[epoch] = decision
         trial.epoch, trial.value = epoch, value
-        return trial.judged.get(epoch, Decision.CONTINUE)
+        return trial.decisions.get(epoch, Decision.CONTINUE)
 
     def _add(self, trial_id: str) -> StandIn:
         trial = self._trials[trial_id] = StandIn(trial_id)
@@ -112,7 +112,7 @@ class CellScheduler:
         trial = self._trials.get(trial_id)
         return (
             trial is not None
-            and trial.judged.get(trial.epoch) is Decision.PAUSE
+            and trial.decisions.get(trial.epoch) is Decision.PAUSE
             and trial.status != "RUNNING"
         )
 
@@ -130,7 +130,7 @@ class CellScheduler:
         return list(self._trials.values())
 
 
-class RayRules(Judge):
+class RayRules(StoppingRule):
     """Early stopping as Ray Tune does it, within cells.
 
     Args:
@@ -146,7 +146,7 @@ class RayRules(Judge):
         self._cells: dict[str, CellScheduler] = {}
         self._cell_of: dict[str, str] = {}
 
-    def _judge(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
+    def _decide(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
         self._cell_of[trial_id] = cell
         if cell not in self._cells:
             self._cells[cell] = CellScheduler(self._make())

@@ -44,7 +44,7 @@ GOES_ON = Verdict()
 STOPS = Verdict(Decision.STOP)
 
 
-class Judge:
+class StoppingRule:
     """Base rule: stops only trials whose objective is NaN.
 
     Whatever is reported again, after a restart for example, changes nothing and gets the same answer.
@@ -80,9 +80,9 @@ class Judge:
             return GOES_ON
         if math.isnan(value):
             return STOPS
-        return self._judge(cell, trial_id, row["epoch"], row["epochs_at_target"], value)
+        return self._decide(cell, trial_id, row["epoch"], row["epochs_at_target"], value)
 
-    def _judge(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
+    def _decide(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
         return GOES_ON
 
     def end(self, cell: str, trial_id: str, failed: bool) -> None:
@@ -104,9 +104,9 @@ class Judge:
         return draw("exempt", self._seed, trial_id) < self._share
 
 
-def stops_nothing(settings: object, epochs: int, seed: int) -> Judge:
+def stops_nothing(settings: object, epochs: int, seed: int) -> StoppingRule:
     """The base rule: stops only trials whose objective is NaN."""
-    return Judge(seed=seed)
+    return StoppingRule(seed=seed)
 
 
 class Pool:
@@ -156,12 +156,12 @@ def every_epoch(grace: float, epochs: int) -> tuple[int, ...]:
     return tuple(range(first_rung(grace, epochs), epochs))
 
 
-def judge_rows(
-    judge: Judge, cell: str, trial_id: str, rows: Iterable[MutableMapping[str, Any]], objective: str
+def apply_rule(
+    rule: StoppingRule, cell: str, trial_id: str, rows: Iterable[MutableMapping[str, Any]], objective: str
 ) -> Decision:
     """Report epochs of a trial until one of them ends or pauses it; rung and cut-off are noted in the rows."""
     for row in rows:
-        verdict = judge.report(cell, trial_id, row, objective)
+        verdict = rule.report(cell, trial_id, row, objective)
         if verdict.rung is not None:
             row.update(rung=verdict.rung, cutoff=verdict.cutoff)
         if verdict.decision is not Decision.CONTINUE:

@@ -67,5 +67,5 @@ class RungAudit:
         )  # fmt: skip
 
     def is_off(self, rung: tuple[int, int]) -> bool:
-        """Whether a rung predicts too little to judge anybody."""
+        """Whether a rung predicts too little to stop a trial."""
         return rung in self._off

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, SerializeAsAny, WrapValidator
 
 from hsl.errors import close_match
 from hsl.registry import Registry, imported
-from hsl.stopping.rule import Judge, every_epoch, milestones
+from hsl.stopping.rule import StoppingRule, every_epoch, milestones
 from hsl.training.configuration import Strict, checked
 
 
@@ -50,14 +50,14 @@ class Kind(Strict):
         """Standard deviation of the objective over seeds, where the settings say it, else 0."""
         return 0.0
 
-    def build(self, epochs: int, seed: int) -> Judge:
+    def build(self, epochs: int, seed: int) -> StoppingRule:
         """The stopping rule.
 
         Args:
             epochs: Epochs of a full training.
             seed: Seed of whatever is drawn.
         """
-        made: Judge = imported(self.rule, "stopping rule")(self, epochs, seed)
+        made: StoppingRule = imported(self.rule, "stopping rule")(self, epochs, seed)
         return made
 
     def milestones(self, epochs: int) -> tuple[int, ...]:
@@ -69,7 +69,7 @@ class Kind(Strict):
         return ()
 
 
-class _Judging(Kind):
+class _Rule(Kind):
     """What every kind of early stopping of our own has in common.
 
     Attributes:
@@ -81,7 +81,7 @@ class _Judging(Kind):
     exempt: Share = 0.05
 
 
-class Stratified(_Judging):
+class Stratified(_Rule):
     """Stratified ASHA (`hsl.stopping.rule`); rungs count epochs since the target sparsity was reached.
 
     The defaults were chosen by replay on half of the cells of a digits grid (16 cells of 30 full trainings) and
@@ -115,7 +115,7 @@ class Stratified(_Judging):
         return milestones(self.grace, self.reduction_factor, epochs)
 
 
-class Promotion(_Judging):
+class Promotion(_Rule):
     """ASHA by promotion (`hsl.stopping.promotion`): every trial waits at its rung until it is among the best.
 
     Attributes:
@@ -136,7 +136,7 @@ class Promotion(_Judging):
         return milestones(self.grace, self.reduction_factor, epochs)
 
 
-class Median(_Judging):
+class Median(_Rule):
     """Median stopping rule within cells (`hsl.stopping.median`).
 
     Attributes:
@@ -226,7 +226,7 @@ EARLY_STOPPING: Registry[type[Kind], None] = Registry(
 """Kinds of early stopping by name; a plug-in is such a class of its own. ``none`` is the absence of all."""
 
 
-def make_judge(settings: Kind | None, epochs: int, seed: int) -> Judge:
+def make_rule(settings: Kind | None, epochs: int, seed: int) -> StoppingRule:
     """The stopping rule that a space asks for.
 
     Args:
@@ -234,7 +234,7 @@ def make_judge(settings: Kind | None, epochs: int, seed: int) -> Judge:
         epochs: Epochs of a full training.
         seed: Seed of whatever is drawn.
     """
-    return settings.build(epochs, seed) if settings else Judge(seed=seed)
+    return settings.build(epochs, seed) if settings else StoppingRule(seed=seed)
 
 
 def _kind(value: Any) -> Any:

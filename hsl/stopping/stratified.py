@@ -1,11 +1,11 @@
 """Stratified early stopping: rungs within each cell, as epochs at target sparsity."""
 
-from hsl.stopping.rule import GOES_ON, Decision, Judge, Pool, Verdict, draw
+from hsl.stopping.rule import GOES_ON, Decision, Pool, StoppingRule, Verdict, draw
 from hsl.stopping.rung_audit import RungAudit
 from hsl.stopping.settings import Stratified
 
 
-class Rungs(Judge):
+class Rungs(StoppingRule):
     """Stratified ASHA: at a rung, trials behind the best of their pool by more than the tolerance stop.
 
     Args:
@@ -24,7 +24,7 @@ class Rungs(Judge):
         self._verdicts: dict[str, dict[int, Verdict]] = {}
         self._audit = RungAudit(settings.min_correlation)
 
-    def _judge(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
+    def _decide(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
         if epoch >= self._epochs:
             if self.is_exempt(trial_id):
                 self._audit.final(trial_id, value)
@@ -35,7 +35,7 @@ class Rungs(Judge):
         rung = self._reached(cell, trial_id, at_target)
         if rung is None:
             return GOES_ON
-        verdict = self._judge_at(rung, cell, trial_id, epoch, value)
+        verdict = self._decide_at(rung, cell, trial_id, epoch, value)
         self._verdicts.setdefault(trial_id, {})[epoch] = verdict
         return verdict
 
@@ -48,7 +48,7 @@ class Rungs(Judge):
         self._passed[trial_id] = passed + len(reached)
         return reached[-1]
 
-    def _judge_at(self, rung: int, cell: str, trial_id: str, epoch: int, value: float) -> Verdict:
+    def _decide_at(self, rung: int, cell: str, trial_id: str, epoch: int, value: float) -> Verdict:
         bracket = self.bracket(cell, trial_id)
         suffix = f" in bracket {bracket}" if bracket else ""
         pool = self._pools.setdefault(f"{cell} @ {rung} of {epoch}{suffix}", Pool())

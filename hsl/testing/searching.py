@@ -12,8 +12,8 @@ from hsl.planning.plan import make_plan
 from hsl.search.study import CellStudy, Outcome, Proposal
 from hsl.space.load import make_space
 from hsl.space.schema import SearchSpace
-from hsl.stopping.rule import Decision, Judge
-from hsl.stopping.settings import make_judge
+from hsl.stopping.rule import Decision, StoppingRule
+from hsl.stopping.settings import make_rule
 from hsl.store.outcomes import Status
 
 TRIALS, EPOCHS = 12, 9
@@ -96,7 +96,7 @@ def check_early_stopping(settings: str | Mapping[str, Any]) -> None:
     milestones = kind.milestones(EPOCHS)
     assert list(milestones) == sorted(set(milestones)), f"{settings}: milestones {milestones} do not ascend"
     assert all(0 < milestone < EPOCHS for milestone in milestones), f"{settings}: milestones {milestones}"
-    once, other = make_judge(kind, EPOCHS, 0), make_judge(kind, EPOCHS, 0)
+    once, other = make_rule(kind, EPOCHS, 0), make_rule(kind, EPOCHS, 0)
     assert once.milestones == milestones, f"{settings}: settings and rule have other milestones"
     assert once.progress == kind.progress, f"{settings}: settings and rule count other things"
     assert once.can_pause == kind.can_pause, f"{settings}: settings and rule disagree on pauses"
@@ -113,7 +113,7 @@ Decisions = dict[tuple[str, int], Decision]
 """Trial and epoch to the answer."""
 
 
-def _reported(judge: Judge, cells: tuple[str, ...]) -> tuple[Decisions, Decisions]:
+def _reported(rule: StoppingRule, cells: tuple[str, ...]) -> tuple[Decisions, Decisions]:
     """Answers to trials that report epoch by epoch in turn until they leave, and to each report once more."""
     values = np.random.default_rng(0).random((TRIALS, EPOCHS))
     first: Decisions = {}
@@ -123,8 +123,8 @@ def _reported(judge: Judge, cells: tuple[str, ...]) -> tuple[Decisions, Decision
         trial = f"{cell}{number}"
         if trial not in left:
             row = {"epoch": epoch, "epochs_at_target": epoch, "val": float(values[number, epoch])}
-            first[trial, epoch] = judge.report(cell, trial, row, "val").decision
-            again[trial, epoch] = judge.report(cell, trial, row, "val").decision
+            first[trial, epoch] = rule.report(cell, trial, row, "val").decision
+            again[trial, epoch] = rule.report(cell, trial, row, "val").decision
             if first[trial, epoch] is not Decision.CONTINUE:
                 left.add(trial)
     return first, again

@@ -24,7 +24,7 @@ from hsl.search.study import CellStudy, Proposal
 from hsl.search.turns import Turns
 from hsl.space.load import make_space
 from hsl.stopping.pauses import Pauses
-from hsl.stopping.rule import Decision, Judge
+from hsl.stopping.rule import Decision, StoppingRule
 from hsl.store.layout import Library
 from hsl.store.outcomes import Status
 from hsl.store.store import Store
@@ -43,7 +43,7 @@ SPACE: dict[str, Any] = {
 }
 
 
-class Pausing(Judge):
+class Pausing(StoppingRule):
     """Lets the trials wait that it is told to."""
 
     can_pause = True
@@ -65,7 +65,7 @@ class Driver:
         folder: Path,
         queue: list[Job] | None = None,
         limits: dict[str, float] | None = None,
-        judge: Judge | None = None,
+        rule: StoppingRule | None = None,
     ) -> None:
         self.now, self.count = 0.0, 0
         self.seen: list[str] = []
@@ -74,7 +74,7 @@ class Driver:
         self.store = Store(folder)
         self.store.write_space("name: t")
         self.session = Session(self.store, limits or {}, lambda: self.now)
-        turns, pauses = Turns(plan, self.studies), Pauses[Job](judge or Judge())
+        turns, pauses = Turns(plan, self.studies), Pauses[Job](rule or StoppingRule())
         supply = Supply(queue or [], turns, self.job, pauses, self.is_spent, self)
         survey = Survey(self.session, plan.space, Interruptions(), list)
         self.tally = Tally("search", {cell.name: CellTally(planned=2) for cell in plan.cells})
@@ -151,10 +151,10 @@ def test_the_queue_comes_first_and_a_spent_budget_ends_everything(tmp_path: Path
 
 
 def test_what_waits_at_a_rung_is_not_told(tmp_path: Path) -> None:
-    judge = Pausing()
-    driver = Driver(make_plan(make_space(SPACE)), tmp_path, judge=judge)
+    rule = Pausing()
+    driver = Driver(make_plan(make_space(SPACE)), tmp_path, rule=rule)
     asked = [driver.ask() for _ in range(4)]
-    judge.paused.add(asked[1].trial_id)
+    rule.paused.add(asked[1].trial_id)
     for number in (1, 2, 3):
         driver.start(number)
     driver.report(1, 9, stop=True)

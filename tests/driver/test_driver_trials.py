@@ -27,7 +27,7 @@ from hsl.planning.plan import make_plan
 from hsl.search.turns import Turns
 from hsl.space.load import make_space
 from hsl.stopping.pauses import Pauses
-from hsl.stopping.rule import Judge
+from hsl.stopping.rule import StoppingRule
 from hsl.store.layout import Library
 from hsl.store.outcomes import Status
 from hsl.store.store import Store
@@ -64,7 +64,7 @@ class Driver:
         interruptions = Interruptions("home", lambda: self.now)
         survey = Survey(self.session, SPACE, interruptions, lambda: self.nodes)
         queue = [made_job(name) for name in trials]
-        supply = Supply(queue, Turns(make_plan(SPACE), []), no_job, Pauses(Judge()))
+        supply = Supply(queue, Turns(make_plan(SPACE), []), no_job, Pauses(StoppingRule()))
         self.handed_out = Trials(supply, self.ledger, self.session, survey)
         for name in trials:
             self.handed_out.begin(f"tune {name}")

@@ -91,7 +91,7 @@ def test_what_the_exempt_trials_say(tmp_path: Path) -> None:
         },  # thrown away, it would have been the best
         {"cell": "a", "value": 0.4, "final": 0.50, "exempt": True},
         {"cell": "a", "value": 0.6, "final": 0.80, "exempt": True},  # not behind
-        {"cell": "b", "value": 0.2, "final": 0.10, "exempt": True, "cutoff": None},  # nobody was judged yet
+        {"cell": "b", "value": 0.2, "final": 0.10, "exempt": True, "cutoff": None},  # none was stopped yet
         {"cell": "b", "value": 0.7, "final": 0.70, "exempt": False},
         {"cell": "b", "value": 0.1, "final": None, "exempt": False, "stage": "confirm"},
     ]

@@ -18,7 +18,7 @@ from hsl.results.compare import compare
 from hsl.results.dense import counterparts, is_sparsification, shared_axes, shared_key
 from hsl.results.inspect import inspect
 from hsl.results.report.evidence import gather
-from hsl.results.report.significance import judge
+from hsl.results.report.significance import compare_winners
 from hsl.space.load import make_space
 from hsl.store.store import Store
 
@@ -86,9 +86,11 @@ def test_all_answers_have_the_same_counterpart(two_inits: Store) -> None:
 def test_the_report_has_it_too(two_inits: Store) -> None:
     evidence = gather(two_inits.uri)
     winners = evidence.best("cell")
-    judged = judge(evidence, winners)
-    assert {one.row["cell"]: one.verdict for one in judged} == dict.fromkeys(expected(), "better than dense")
-    names = {one.row["cell"]: evidence.dense_of(one.row) for one in judged}
+    compared = compare_winners(evidence, winners)
+    assert {one.row["cell"]: one.verdict for one in compared} == dict.fromkeys(
+        expected(), "better than dense"
+    )
+    names = {one.row["cell"]: evidence.dense_of(one.row) for one in compared}
     assert {cell: dense["cell"] for cell, dense in names.items() if dense} == expected()
 
 

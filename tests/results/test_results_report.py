@@ -599,7 +599,7 @@ def test_the_headline_table_is_the_known_truth(report: Report) -> None:
     ]
     assert (
         heat.title
-        == "Sparse is better than dense in 2 and worse in 0 of 4 judged pairs of regime and sparsity"
+        == "Sparse is better than dense in 2 and worse in 0 of 4 compared pairs of regime and sparsity"
     )
     assert [(row["kind"], row["strength"], row["frame"]) for row in rows(heat)] == [
         ("gain", 0.06, "none"),

@@ -21,8 +21,8 @@ from hsl.simulation.curves import Curve, by_cell, read_curves, resampled
 from hsl.simulation.replayed import Replay, Running
 from hsl.simulation.rivals import TopAfter
 from hsl.simulation.warm_start import warmed
-from hsl.stopping.rule import Decision, Judge
-from hsl.stopping.settings import Median, Promotion, Stratified, make_judge
+from hsl.stopping.rule import Decision, StoppingRule
+from hsl.stopping.settings import Median, Promotion, Stratified, make_rule
 from hsl.store.store import Store
 
 RECORDED = Path(__file__).parent / "digits_curves.parquet"
@@ -73,13 +73,13 @@ def _recorded_curve(columns: dict[str, list[Any]], part: slice) -> Curve:
 
 def test_without_early_stopping_everything_is_trained() -> None:
     curves = synthetic(3, 10)
-    one = Replay(Judge(), by_cell(curves), workers=1).run()
+    one = Replay(StoppingRule(), by_cell(curves), workers=1).run()
     assert (one.epochs, one.finished) == (360, 30)
     assert one.seconds == pytest.approx(sum(c.seconds[-1] for c in curves))
     assert one.best == {cell: max(c.final for c in own) for cell, own in by_cell(curves).items()}
-    many = Replay(Judge(), by_cell(curves), workers=30).run()
+    many = Replay(StoppingRule(), by_cell(curves), workers=30).run()
     assert many.seconds == max(c.seconds[-1] for c in curves)
-    four = Replay(Judge(), by_cell(curves), workers=4).run()
+    four = Replay(StoppingRule(), by_cell(curves), workers=4).run()
     assert (
         one.seconds / 4 <= four.seconds <= one.seconds / 4 + many.seconds
     )  # Graham's bound of list scheduling
@@ -89,16 +89,16 @@ def test_without_early_stopping_everything_is_trained() -> None:
 def test_on_one_worker_a_replay_is_one_trial_after_the_other(kind: Any) -> None:
     curves = synthetic(3, 10)
     turns = [own[n] for n in range(10) for own in by_cell(curves).values()]
-    judge, epochs, best = make_judge(kind, 12, 0), 0, {}
+    rule, epochs, best = make_rule(kind, 12, 0), 0, {}
     for each in turns:
         for row in each.rows:
-            told = judge.report(each.cell, each.trial_id, row, "objective").decision
+            told = rule.report(each.cell, each.trial_id, row, "objective").decision
             if told is Decision.STOP:
                 break
         epochs += row["epoch"]
         if row["epoch"] == 12:
             best[each.cell] = max(each.final, best.get(each.cell, 0))
-    found = Replay(make_judge(kind, 12, 0), by_cell(curves), workers=1).run()
+    found = Replay(make_rule(kind, 12, 0), by_cell(curves), workers=1).run()
     assert (found.epochs, found.best) == (epochs, best)
     assert epochs < 360
 
@@ -106,7 +106,7 @@ def test_on_one_worker_a_replay_is_one_trial_after_the_other(kind: Any) -> None:
 @pytest.mark.parametrize("workers", [1, 5, 100])
 def test_promotion_wastes_nothing_and_loses_no_cell(workers: int) -> None:
     curves = synthetic(4, 9)
-    found = Replay(make_judge(Promotion(exempt=0.0, grace=2), 12, 0), by_cell(curves), workers).run()
+    found = Replay(make_rule(Promotion(exempt=0.0, grace=2), 12, 0), by_cell(curves), workers).run()
     assert set(found.best) == set(by_cell(curves))
     assert found.finished < 20
     assert found.epochs < 0.6 * 4 * 9 * 12
@@ -211,7 +211,7 @@ def test_the_defaults_on_the_recorded_grid(recorded: list[Curve], workers: int) 
 @pytest.mark.parametrize("kind", [Stratified(), Promotion()], ids=lambda kind: kind.kind)
 def test_a_hundred_thousand_trials_on_a_thousand_workers(recorded: list[Curve], kind: Any) -> None:
     cells = by_cell(resampled(recorded, 100_000, seed=0))
-    found = Replay(make_judge(kind, 30, 0), cells, workers=1000).run()
+    found = Replay(make_rule(kind, 30, 0), cells, workers=1000).run()
     assert set(found.best) == set(cells)
     assert found.epochs < 0.5 * 100_000 * 30
 

@@ -21,7 +21,7 @@ from hsl.simulation.curves import Curve, by_cell, paced
 from hsl.simulation.replayed import Replay, Replayed
 from hsl.simulation.spot import SCHEMA, Prices, spot_table
 from hsl.simulation.spot_nodes import Spot
-from hsl.stopping.rule import Judge
+from hsl.stopping.rule import StoppingRule
 from hsl.stopping.settings import Median, Promotion, Stratified
 
 HOUR = 3600.0
@@ -144,10 +144,10 @@ def test_a_judge_gets_the_reports_of_one_sequence_of_epochs_again() -> None:
     """What a trial reports after a loss was reported before it, in the same order and with the same values."""
     told: list[tuple[int, float]] = []
 
-    class Listening(Judge):
-        def _judge(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Any:
+    class Listening(StoppingRule):
+        def _decide(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Any:
             told.append((epoch, value))
-            return super()._judge(cell, trial_id, epoch, at_target, value)
+            return super()._decide(cell, trial_id, epoch, at_target, value)
 
     trial = [curve("t", "a", [e / 100 for e in range(1, 31)], seconds=600.0)]
     found = Replay(Listening(range(1, 30)), by_cell(trial), 1, Spot(1.0, 5.0), seed=3).run()

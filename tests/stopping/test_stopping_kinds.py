@@ -16,7 +16,7 @@ from hsl.space.load import early_stopping_of
 from hsl.stopping.median import MedianRule
 from hsl.stopping.promotion import PromotionRungs
 from hsl.stopping.ray_rules import CellScheduler
-from hsl.stopping.rule import Decision, Judge, judge_rows
+from hsl.stopping.rule import Decision, StoppingRule, apply_rule
 from hsl.stopping.settings import (
     Kind,
     Median,
@@ -25,7 +25,7 @@ from hsl.stopping.settings import (
     RayHyperband,
     RayMedian,
     Stratified,
-    make_judge,
+    make_rule,
 )
 
 METRIC = "val"
@@ -36,9 +36,9 @@ Report = tuple[str, int, int, float]
 """Cell, number of the trial, epoch, value."""
 
 
-def report(judge: Judge, cell: str, number: int, epoch: int, value: float) -> Decision:
+def report(rule: StoppingRule, cell: str, number: int, epoch: int, value: float) -> Decision:
     row = {"epoch": epoch, "epochs_at_target": epoch, METRIC: value}
-    return judge.report(cell, f"{cell}{number}", row, METRIC).decision
+    return rule.report(cell, f"{cell}{number}", row, METRIC).decision
 
 
 REPORTS = st.lists(
@@ -88,61 +88,61 @@ class LiteralPromotion:
 @given(REPORTS)
 @settings(deadline=None, max_examples=50)
 def test_promotion_waits_and_promotes_as_a_literal_implementation(reports: list[Report]) -> None:
-    judge, literal = promotion(), LiteralPromotion(factor=2, least=2)
+    rule, literal = promotion(), LiteralPromotion(factor=2, least=2)
     promoted: list[str] = []
     for each in reports:
-        decision = report(judge, *each)
+        decision = report(rule, *each)
         literal.report(*each)
-        promoted += judge.promoted()
+        promoted += rule.promoted()
         name = f"{each[0]}{each[1]}"
         if decision is Decision.PAUSE:
             assert name in literal.waiting or name in promoted
-        assert {n for n in {f"{r[0]}{r[1]}" for r in reports} if judge.is_paused(n)} == set(literal.waiting)
+        assert {n for n in {f"{r[0]}{r[1]}" for r in reports} if rule.is_paused(n)} == set(literal.waiting)
 
 
 def test_who_is_among_the_best_at_once_does_not_wait() -> None:
-    judge = promotion()
-    assert [report(judge, "a", n, 2, v) for n, v in enumerate([0.5, 0.6, 0.1, 0.7])] == [
+    rule = promotion()
+    assert [report(rule, "a", n, 2, v) for n, v in enumerate([0.5, 0.6, 0.1, 0.7])] == [
         Decision.PAUSE,
         Decision.CONTINUE,
         Decision.PAUSE,
         Decision.CONTINUE,
     ]
-    assert judge.promoted() == []
-    assert report(judge, "a", 4, 2, 0.2) is Decision.PAUSE
-    assert report(judge, "a", 5, 2, 0.1) is Decision.PAUSE
-    assert judge.promoted() == ["a0"], "the third place of six"
-    assert judge.promoted() == []
+    assert rule.promoted() == []
+    assert report(rule, "a", 4, 2, 0.2) is Decision.PAUSE
+    assert report(rule, "a", 5, 2, 0.1) is Decision.PAUSE
+    assert rule.promoted() == ["a0"], "the third place of six"
+    assert rule.promoted() == []
 
 
 def test_a_closed_cell_ends_with_a_trial_at_every_rung() -> None:
-    judge = promotion(reduction_factor=3, grace=1)
-    assert [report(judge, "a", n, 1, v) for n, v in enumerate([0.5, 0.6])] == [Decision.PAUSE] * 2
+    rule = promotion(reduction_factor=3, grace=1)
+    assert [report(rule, "a", n, 1, v) for n, v in enumerate([0.5, 0.6])] == [Decision.PAUSE] * 2
     for epoch in (1, 3, 9):
-        judge.close("b")
-        assert judge.promoted() == []
-        judge.close("a")
-        assert judge.promoted() == ["a1"], f"promoted from rung {epoch}"
-        judge.close("a")
-        assert judge.promoted() == []
-        decision = report(judge, "a", 1, min(3 * epoch, EPOCHS), 0.6)
+        rule.close("b")
+        assert rule.promoted() == []
+        rule.close("a")
+        assert rule.promoted() == ["a1"], f"promoted from rung {epoch}"
+        rule.close("a")
+        assert rule.promoted() == []
+        decision = report(rule, "a", 1, min(3 * epoch, EPOCHS), 0.6)
         assert decision is (Decision.PAUSE if epoch < 9 else Decision.CONTINUE)
-    assert judge.is_paused("a0")
+    assert rule.is_paused("a0")
 
 
 def test_a_trial_that_failed_leaves_its_place_to_the_next() -> None:
-    judge = promotion()
+    rule = promotion()
     for n, value in enumerate([0.5, 0.6]):
-        report(judge, "a", n, 2, value)
-    judge.end("a", "a1", failed=True)
-    judge.close("a")
-    assert judge.promoted() == ["a0"]
+        report(rule, "a", n, 2, value)
+    rule.end("a", "a1", failed=True)
+    rule.close("a")
+    assert rule.promoted() == ["a0"]
 
 
 def test_exempt_trials_never_wait() -> None:
-    judge = promotion(exempt=0.5)
-    decisions = {f"a{n}": report(judge, "a", n, 2, -n) for n in range(60)}
-    assert {n for n, decision in decisions.items() if judge.is_exempt(n)} <= {
+    rule = promotion(exempt=0.5)
+    decisions = {f"a{n}": report(rule, "a", n, 2, -n) for n in range(60)}
+    assert {n for n, decision in decisions.items() if rule.is_exempt(n)} <= {
         n for n, decision in decisions.items() if decision is Decision.CONTINUE
     }
     assert Decision.PAUSE in decisions.values()
@@ -172,9 +172,9 @@ def literal_median(reports: Iterable[Report], grace: int, least: int, tolerance:
 def test_the_median_rule_is_that_of_a_literal_implementation(
     reports: list[Report], grace: int, least: int
 ) -> None:
-    judge = MedianRule(Median(grace=grace, min_entries=least, tolerance=0.013, exempt=0.0), EPOCHS, 0)
+    rule = MedianRule(Median(grace=grace, min_entries=least, tolerance=0.013, exempt=0.0), EPOCHS, 0)
     expected = literal_median(reports, grace, least, 0.013)
-    assert [report(judge, *each) for each in reports] == expected
+    assert [report(rule, *each) for each in reports] == expected
 
 
 MILESTONES = {
@@ -187,23 +187,23 @@ MILESTONES = {
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
 def test_workers_know_when_they_are_judged_without_ray(kind: Any) -> None:
-    judge = make_judge(kind, 30, 0)
-    assert kind.milestones(30) == judge.milestones == MILESTONES[kind.kind]
-    assert kind.progress == judge.progress == ("epoch" if "ray" in kind.kind else "epochs_at_target")
+    rule = make_rule(kind, 30, 0)
+    assert kind.milestones(30) == rule.milestones == MILESTONES[kind.kind]
+    assert kind.progress == rule.progress == ("epoch" if "ray" in kind.kind else "epochs_at_target")
 
 
 def test_without_early_stopping_nothing_is_reported_or_saved() -> None:
-    none, judge = Kind(), make_judge(None, 30, 0)
-    assert none.milestones(30) == judge.milestones == ()
-    assert (none.progress, none.can_pause) == (judge.progress, judge.can_pause) == ("epochs_at_target", False)
+    none, rule = Kind(), make_rule(None, 30, 0)
+    assert none.milestones(30) == rule.milestones == ()
+    assert (none.progress, none.can_pause) == (rule.progress, rule.can_pause) == ("epochs_at_target", False)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
 def test_only_what_pauses_needs_checkpoints_at_rungs(kind: Any) -> None:
-    judge, rng = make_judge(kind, EPOCHS, 0), np.random.default_rng(0)
+    rule, rng = make_rule(kind, EPOCHS, 0), np.random.default_rng(0)
     values = rng.random(30).tolist()
-    told = {report(judge, "a", n, epoch, values[n]) for epoch in range(1, EPOCHS) for n in range(30)}
-    assert (Decision.PAUSE in told) is kind.can_pause is judge.can_pause
+    told = {report(rule, "a", n, epoch, values[n]) for epoch in range(1, EPOCHS) for n in range(30)}
+    assert (Decision.PAUSE in told) is kind.can_pause is rule.can_pause
     assert len(told) > 1
 
 
@@ -212,7 +212,7 @@ def test_only_what_pauses_needs_checkpoints_at_rungs(kind: Any) -> None:
 @settings(deadline=None, max_examples=15)
 def test_what_is_reported_again_has_the_same_answer(kind: Any, reports: list[Report]) -> None:
     """Each trial in the order of its epochs, as a restart repeats them."""
-    once, twice = make_judge(kind, EPOCHS, 0), make_judge(kind, EPOCHS, 0)
+    once, twice = make_rule(kind, EPOCHS, 0), make_rule(kind, EPOCHS, 0)
     stopped, last = set(), {}
     for cell, number, epoch, value in sorted(reports, key=lambda each: each[2]):
         name = f"{cell}{number}"
@@ -234,7 +234,7 @@ def test_rays_asha_in_each_cell_decides_as_ray_does() -> None:
             self.trial_id = trial_id
 
     rng = np.random.default_rng(1)
-    judge = make_judge(RayAsha(grace=2, reduction_factor=3), EPOCHS, 0)
+    rule = make_rule(RayAsha(grace=2, reduction_factor=3), EPOCHS, 0)
     for cell in "ab":
         plain = AsyncHyperBandScheduler(
             time_attr="t", metric="m", mode="max", max_t=EPOCHS, grace_period=2, reduction_factor=3
@@ -246,7 +246,7 @@ def test_rays_asha_in_each_cell_decides_as_ray_does() -> None:
             for epoch in range(1, EPOCHS):
                 value = float(rng.random())
                 expected = plain.on_trial_result(None, trial, {"t": epoch, "m": value})
-                decision = report(judge, cell, number, epoch, value)
+                decision = report(rule, cell, number, epoch, value)
                 told.add(decision)
                 assert decision.name == expected
                 if expected == "STOP":
@@ -256,29 +256,27 @@ def test_rays_asha_in_each_cell_decides_as_ray_does() -> None:
 
 def test_rays_hyperband_pauses_and_takes_up_again() -> None:
     """With all trials at once it fills its brackets: 3 trials of 9 epochs, then 5 of which one third go on after 3."""
-    judge = make_judge(RayHyperband(), 9, 0)
+    rule = make_rule(RayHyperband(), 9, 0)
     paused = set()
     for epoch in range(1, 9):
         for number in range(8):
             if (
                 number not in paused
-                and report(judge, "a", number, epoch, number / 10) is not Decision.CONTINUE
+                and report(rule, "a", number, epoch, number / 10) is not Decision.CONTINUE
             ):
                 paused.add(number)
-        again = judge.promoted()
+        again = rule.promoted()
         paused -= {int(name[1:]) for name in again}
     assert paused == {3, 4, 5} or paused == {3, 4, 5, 6}
-    assert judge.is_paused("a3")
+    assert rule.is_paused("a3")
 
 
 def test_rows_are_noted_with_rung_and_cutoff_and_none_after_the_decision_is_judged() -> None:
-    judge = make_judge(
-        Stratified(grace=1, reduction_factor=2, min_entries=2, exempt=0, tolerance=0), EPOCHS, 0
-    )
+    rule = make_rule(Stratified(grace=1, reduction_factor=2, min_entries=2, exempt=0, tolerance=0), EPOCHS, 0)
     for n in range(3):
-        judge_rows(judge, "a", f"a{n}", [{"epoch": 1, "epochs_at_target": 1, METRIC: 0.5}], METRIC)
+        apply_rule(rule, "a", f"a{n}", [{"epoch": 1, "epochs_at_target": 1, METRIC: 0.5}], METRIC)
     rows = [{"epoch": e, "epochs_at_target": e, METRIC: 0.1} for e in (1, 2)]
-    assert judge_rows(judge, "a", "b", rows, METRIC) is Decision.STOP
+    assert apply_rule(rule, "a", "b", rows, METRIC) is Decision.STOP
     assert rows[0] == {"epoch": 1, "epochs_at_target": 1, METRIC: 0.1, "rung": 1, "cutoff": 0.5}
     assert "rung" not in rows[1]
 
@@ -368,10 +366,10 @@ def test_rays_schedulers_are_told_how_trials_end() -> None:
 
 def test_the_median_rule_by_hand() -> None:
     """The best so far of a trial against the median of the others' averages, as in Vizier; tolerance a quarter."""
-    judge = MedianRule(Median(grace=2, min_entries=2, tolerance=0.25, exempt=0.0), 4, 0)
+    rule = MedianRule(Median(grace=2, min_entries=2, tolerance=0.25, exempt=0.0), 4, 0)
 
     def told(number: int, epoch: int, value: float) -> tuple[Decision, float | None]:
-        verdict = judge.report(
+        verdict = rule.report(
             "c", f"t{number}", {"epoch": epoch, "epochs_at_target": epoch, METRIC: value}, METRIC
         )
         return verdict.decision, verdict.cutoff

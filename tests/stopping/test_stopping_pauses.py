@@ -10,25 +10,25 @@ import pytest
 from hsl.driver.resume import Past, refill
 from hsl.stopping.pauses import Pauses
 from hsl.stopping.promotion import PromotionRungs
-from hsl.stopping.rule import Decision, Judge
+from hsl.stopping.rule import Decision, StoppingRule
 from hsl.stopping.settings import Promotion
 from hsl.store.outcomes import Reason
 
 METRIC = "val_matched_accuracy"
 
 
-def judge() -> PromotionRungs:
+def rule() -> PromotionRungs:
     return PromotionRungs(Promotion(grace=1, reduction_factor=3, min_entries=3, exempt=0.0), 9, 0)
 
 
-def report(state: Judge, name: str, epoch: int, value: float) -> Decision:
+def report(state: StoppingRule, name: str, epoch: int, value: float) -> Decision:
     return state.report(
         "c", name, {"epoch": epoch, "epochs_at_target": epoch, METRIC: value}, METRIC
     ).decision
 
 
 def test_what_waits_is_taken_when_it_is_promoted_and_closing_waits_for_what_runs() -> None:
-    state = judge()
+    state = rule()
     pauses: Pauses[str] = Pauses(state)
     for name, value in (("a", 0.1), ("b", 0.2)):
         pauses.start("c")
@@ -78,7 +78,7 @@ def test_the_store_brings_back_who_waits_and_who_was_promoted(cut: int) -> None:
         ("f", 1, 0.5),
         ("g", 1, 0.0),
     ]
-    whole, back = judge(), judge()
+    whole, back = rule(), rule()
     expected: list[Any] = [(report(whole, *each), whole.promoted()) for each in reports]
     ends = {name: ("stopped", Reason.PAUSED) for name, _, _ in reports[:cut]}
     refill(back, past_of(reports[:cut], ends), {"c": METRIC})
@@ -89,7 +89,7 @@ def test_the_store_brings_back_who_waits_and_who_was_promoted(cut: int) -> None:
 
 
 def test_a_failed_trial_is_known_after_a_restart() -> None:
-    back = judge()
+    back = rule()
     refill(
         back,
         past_of([("a", 1, 0.1), ("b", 1, 0.2)], {"a": ("stopped", Reason.PAUSED), "b": ("failed", "x")}),

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hsl.stopping import rung_audit
-from hsl.stopping.rule import Decision, Judge, Pool, milestones
+from hsl.stopping.rule import Decision, Pool, StoppingRule, milestones
 from hsl.stopping.rung_audit import RungAudit
 from hsl.stopping.settings import Stratified
 from hsl.stopping.stratified import Rungs
@@ -26,7 +26,7 @@ def rungs(epochs: int = 100, seed: int = 0, **settings: Any) -> Rungs:
 
 
 def report(
-    state: Judge, trial: str, epoch: int, value: float | None, cell: str = "c", since: int = 0
+    state: StoppingRule, trial: str, epoch: int, value: float | None, cell: str = "c", since: int = 0
 ) -> bool:
     """One epoch of a trial that was at its target sparsity after `since` epochs."""
     row = {"epoch": epoch, "epochs_at_target": max(0, epoch - since), METRIC: value}
@@ -67,7 +67,7 @@ def test_grace_may_be_a_fraction_of_the_training(grace: float, epochs: int, firs
 
 
 def test_without_early_stopping_there_are_no_rungs() -> None:
-    state = Judge()
+    state = StoppingRule()
     assert state.milestones == ()
     assert not any(report(state, f"t{i}", 1, -float(i)) for i in range(50))
 

@@ -22,7 +22,7 @@ from hsl.sparsity.drivers.base import Driver
 from hsl.sparsity.methods import Hyperparameter, Method
 from hsl.sparsity.methods.moments import Moment
 from hsl.sparsity.network import Network, Start, keep_top, set_masks_
-from hsl.stopping.rule import Decision, Judge, Verdict
+from hsl.stopping.rule import Decision, StoppingRule, Verdict
 from hsl.stopping.settings import Kind
 from hsl.training.data.arrays import Arrays
 
@@ -153,18 +153,18 @@ class Floor(Kind):
     def milestones(self, epochs: int) -> tuple[int, ...]:
         return (self.after,)
 
-    def build(self, epochs: int, seed: int) -> Judge:
+    def build(self, epochs: int, seed: int) -> StoppingRule:
         return FloorRule(self.milestones(epochs), self.floor)
 
 
-class FloorRule(Judge):
+class FloorRule(StoppingRule):
     progress = "epoch"
 
     def __init__(self, milestones: tuple[int, ...], floor: float) -> None:
         super().__init__(milestones)
         self._floor = floor
 
-    def _judge(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
+    def _decide(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
         if epoch == self.milestones[0] and value < self._floor:
             return Verdict(Decision.STOP, epoch, self._floor)
         return Verdict()

@@ -135,7 +135,7 @@ def _statement(
             "direction": statement.direction,
             "threshold": statement.threshold,
             "cells": found.cells,
-            **_judged(statement, found, level),
+            **_verdict_values(statement, found, level),
         }
 
 
@@ -226,7 +226,7 @@ def _cells(rows: Iterable[Row]) -> list[str]:
     return sorted({row["cell"] for row in rows})
 
 
-def _judged(statement: Statement, sample: _Sample, level: float) -> dict[str, Any]:
+def _verdict_values(statement: Statement, sample: _Sample, level: float) -> dict[str, Any]:
     """Effect, interval and p-value; the verdict on p-values comes with their correction."""
     values = sample.values
     if statement.measure in EXACT:

@@ -15,7 +15,7 @@ from hsl.results.report import (
     winners,
 )
 from hsl.results.report.evidence import Evidence, gather
-from hsl.results.report.significance import judge
+from hsl.results.report.significance import compare_winners
 from hsl.results.report.structs import Report
 from hsl.results.report.style import palette
 from hsl.results.show.phrases import listed
@@ -35,9 +35,9 @@ def make_report(uri: str, metric: str | None = None, methods: Sequence[str] = ()
         NothingMatchedError: If it holds no trial.
     """
     evidence = gather(uri, metric, methods)
-    judged = judge(evidence, evidence.winners)
+    compared = compare_winners(evidence, evidence.winners)
     sections = (
-        winners.section(evidence, judged),
+        winners.section(evidence, compared),
         sparsity.section(evidence),
         layerwise.section(evidence),
         pareto.section(evidence),
@@ -50,7 +50,7 @@ def make_report(uri: str, metric: str | None = None, methods: Sequence[str] = ()
     )
     return Report(
         title=str(evidence.space.get("name") or evidence.snapshot.uri),
-        finding=winners.finding(evidence, judged),
+        finding=winners.finding(evidence, compared),
         facts=_facts(evidence),
         sections=sections,
         palette=palette(

@@ -45,7 +45,7 @@ places AS (
   UNION ALL SELECT epochs_at_target FROM epochs JOIN stopped USING (trial_id, epoch)
     WHERE rung IS NULL AND epochs_at_target IS NOT NULL
 )
-SELECT place AS rung, count(*) AS judged FROM places GROUP BY place ORDER BY judged DESC, place LIMIT {rungs}
+SELECT place AS rung, count(*) AS decided FROM places GROUP BY place ORDER BY decided DESC, place LIMIT {rungs}
 """
 
 _COUNTS = """

@@ -14,7 +14,7 @@ FEW, ALIKE, NO_DENSE = "not enough seeds", "seeds do not vary", "no dense result
 
 
 @dataclass(frozen=True)
-class Judged:
+class Compared:
     """A winner beside the dense baseline of its setting.
 
     Attributes:
@@ -38,7 +38,7 @@ class Judged:
         return self.verdict in (BETTER, WORSE)
 
 
-def judge(evidence: Evidence, winners: Sequence[Values]) -> list[Judged]:
+def compare_winners(evidence: Evidence, winners: Sequence[Values]) -> list[Compared]:
     """Every sparse winner with its verdict.
 
     Args:
@@ -51,7 +51,7 @@ def judge(evidence: Evidence, winners: Sequence[Values]) -> list[Judged]:
     tests = [_test(evidence, row, its, values) for row, its in zip(sparse, dense, strict=True)]
     corrected = adjusted([found.p if found and found.n >= MINIMUM_SEEDS else None for found in tests])
     return [
-        Judged(row, _verdict(row, found, p), p)
+        Compared(row, _verdict(row, found, p), p)
         for row, found, p in zip(sparse, tests, corrected, strict=True)
     ]
 

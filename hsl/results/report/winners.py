@@ -6,7 +6,7 @@ from typing import Any
 
 from hsl.results.compare import MINIMUM_SEEDS
 from hsl.results.report.evidence import Evidence, Values
-from hsl.results.report.significance import BETTER, EQUAL, WORSE, Judged
+from hsl.results.report.significance import BETTER, EQUAL, WORSE, Compared
 from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
 from hsl.results.show.phrases import (
     INTERVAL,
@@ -40,16 +40,16 @@ _COLUMNS = (
 )
 
 
-def finding(evidence: Evidence, judged: Sequence[Judged]) -> str:
+def finding(evidence: Evidence, compared: Sequence[Compared]) -> str:
     """The answer of the whole sweep in one sentence."""
-    settings = dict.fromkeys(evidence.setting(one.row) for one in judged)
+    settings = dict.fromkeys(evidence.setting(one.row) for one in compared)
     if not settings:
         return "No sparse configuration was trained to the end."
-    if not any(one.is_decided for one in judged):
-        reasons = listed(list(dict.fromkeys(one.verdict for one in judged)))
-        return f"No claim against dense is possible for {count(len(judged), 'sparse winner')}: {reasons}."
-    gains = {name: _range(evidence, judged, name, BETTER) for name in settings}
-    losses = {name: _range(evidence, judged, name, WORSE) for name in settings}
+    if not any(one.is_decided for one in compared):
+        reasons = listed(list(dict.fromkeys(one.verdict for one in compared)))
+        return f"No claim against dense is possible for {count(len(compared), 'sparse winner')}: {reasons}."
+    gains = {name: _range(evidence, compared, name, BETTER) for name in settings}
+    losses = {name: _range(evidence, compared, name, WORSE) for name in settings}
     parts = [_counted("beats", gains, evidence.noun), _counted("loses to", losses, evidence.noun)]
     said = "; it ".join(part for part in parts if part)
     if not said:
@@ -59,8 +59,8 @@ def finding(evidence: Evidence, judged: Sequence[Judged]) -> str:
     return f"The sparse winner {said}."
 
 
-def _range(evidence: Evidence, judged: Sequence[Judged], setting: str, verdict: str) -> str:
-    mine = [one for one in judged if evidence.setting(one.row) == setting and one.verdict == verdict]
+def _range(evidence: Evidence, compared: Sequence[Compared], setting: str, verdict: str) -> str:
+    mine = [one for one in compared if evidence.setting(one.row) == setting and one.verdict == verdict]
     shown = sorted(one.row["difference"] for one in mine)
     return " to ".join(dict.fromkeys(points(end) for end in (shown[:1] + shown[-1:])))
 
@@ -70,16 +70,16 @@ def _counted(verb: str, ranges: Mapping[str, str], noun: str) -> str:
     return f"{verb} dense in {len(where)} of {count(len(ranges), noun)}: {listed(where)}" if where else ""
 
 
-def section(evidence: Evidence, judged: Sequence[Judged]) -> Section:
+def section(evidence: Evidence, compared: Sequence[Compared]) -> Section:
     """The section of the headline table and the heat map."""
     if not evidence.winners:
         counts = evidence.rows("SELECT status, count(*) AS n FROM labelled GROUP BY status ORDER BY status")
         found = listed([f"{row['n']:,} {row['status']}" for row in counts])
         lacking = f"No trial was trained to the end, so there is no winner; trials: {found}."
         return Section("winners", "Winners against dense", missing=(lacking,))
-    figures = (_heat_map(evidence, judged),) if judged else ()
+    figures = (_heat_map(evidence, compared),) if compared else ()
     missing = (
-        () if judged else ("No sparse trial was trained to the end; the table holds dense networks only.",)
+        () if compared else ("No sparse trial was trained to the end; the table holds dense networks only.",)
     )
     text = (
         f"Per {evidence.noun} and sparsity, the configuration with the best validation objective ({evidence.metric} "
@@ -89,11 +89,11 @@ def section(evidence: Evidence, judged: Sequence[Judged]) -> Section:
         f"over all rows; below {MINIMUM_SEEDS} seeds nothing is claimed. Unconfirmed: one trial of the search, "
         "not retrained with fresh seeds, so optimistic.",
     )
-    return Section("winners", "Winners against dense", text, figures, (_table(evidence, judged),), missing)
+    return Section("winners", "Winners against dense", text, figures, (_table(evidence, compared),), missing)
 
 
-def _table(evidence: Evidence, judged: Sequence[Judged]) -> Table:
-    verdicts = {(one.row["cell"], one.row["configuration_id"], one.row["sparsity"]): one for one in judged}
+def _table(evidence: Evidence, compared: Sequence[Compared]) -> Table:
+    verdicts = {(one.row["cell"], one.row["configuration_id"], one.row["sparsity"]): one for one in compared}
     rows = [
         _line(evidence, row, verdicts.get((row["cell"], row["configuration_id"], row["sparsity"])))
         for row in evidence.winners
@@ -102,7 +102,7 @@ def _table(evidence: Evidence, judged: Sequence[Judged]) -> Table:
     return Table((evidence.noun, *_COLUMNS), shown, note)
 
 
-def _line(evidence: Evidence, row: Values, one: Judged | None) -> tuple[Cell, ...]:
+def _line(evidence: Evidence, row: Values, one: Compared | None) -> tuple[Cell, ...]:
     lost = f" of {row['seeds'] + row['seeds_lost']}" if row["seeds_lost"] else ""
     difference, verdict, p_value = _against_dense(one)
     return (
@@ -121,7 +121,7 @@ def _line(evidence: Evidence, row: Values, one: Judged | None) -> tuple[Cell, ..
     )
 
 
-def _against_dense(one: Judged | None) -> tuple[Cell, Cell, Cell]:
+def _against_dense(one: Compared | None) -> tuple[Cell, Cell, Cell]:
     """Difference, verdict and p-value."""
     if one is None:
         return Cell(""), Cell("baseline", mark="weak"), Cell("")
@@ -136,14 +136,14 @@ def _against_dense(one: Judged | None) -> tuple[Cell, Cell, Cell]:
     )
 
 
-def _heat_map(evidence: Evidence, judged: Sequence[Judged]) -> Figure:
-    settings = list(dict.fromkeys(evidence.setting(one.row) for one in judged))
-    sparsities = sorted({one.row["sparsity"] for one in judged})
-    largest = max((abs(one.row["difference"] or 0.0) for one in judged), default=0.0)
-    drawn = tuple(_square(evidence, one, largest) for one in judged)
+def _heat_map(evidence: Evidence, compared: Sequence[Compared]) -> Figure:
+    settings = list(dict.fromkeys(evidence.setting(one.row) for one in compared))
+    sparsities = sorted({one.row["sparsity"] for one in compared})
+    largest = max((abs(one.row["difference"] or 0.0) for one in compared), default=0.0)
+    drawn = tuple(_square(evidence, one, largest) for one in compared)
     return Figure(
         name="difference",
-        title=_title(evidence, judged),
+        title=_title(evidence, compared),
         subtitle=f"Difference of {evidence.metric} test accuracy to dense of the same {evidence.noun}, in points",
         caption=(
             "Blue: better than dense, orange: worse, stronger for larger differences; the number says the same. "
@@ -152,26 +152,26 @@ def _heat_map(evidence: Evidence, judged: Sequence[Judged]) -> Figure:
             f"({INTERVAL}) stand in the table."
         ),
         panels=(Panel("", drawn),),
-        table=_heat_table(evidence, judged),
+        table=_heat_table(evidence, compared),
         scales={"settings": settings, "sparsities": [f"{value:g}" for value in sparsities]},
         height=max(90, 54 * len(settings) + 40),
     )
 
 
-def _title(evidence: Evidence, judged: Sequence[Judged]) -> str:
-    if all(one.row["difference"] is None for one in judged):
+def _title(evidence: Evidence, compared: Sequence[Compared]) -> str:
+    if all(one.row["difference"] is None for one in compared):
         return "There is no dense baseline to compare to"
-    decided = [one for one in judged if one.is_decided]
+    decided = [one for one in compared if one.is_decided]
     if not decided:
-        return "No difference to dense can be judged: confirming seeds are missing"
+        return "No difference to dense can be tested: confirming seeds are missing"
     better, worse = (sum(one.verdict == verdict for one in decided) for verdict in (BETTER, WORSE))
     return (
-        f"Sparse is better than dense in {better} and worse in {worse} of {count(len(decided), 'judged pair')} "
+        f"Sparse is better than dense in {better} and worse in {worse} of {count(len(decided), 'compared pair')} "
         f"of {evidence.noun} and sparsity"
     )
 
 
-def _square(evidence: Evidence, one: Judged, largest: float) -> dict[str, Any]:
+def _square(evidence: Evidence, one: Compared, largest: float) -> dict[str, Any]:
     row = one.row
     difference = row["difference"]
     claims = one.is_decided
@@ -188,9 +188,9 @@ def _square(evidence: Evidence, one: Judged, largest: float) -> dict[str, Any]:
     }
 
 
-def _heat_table(evidence: Evidence, judged: Sequence[Judged]) -> Table:
+def _heat_table(evidence: Evidence, compared: Sequence[Compared]) -> Table:
     rows = []
-    for one in judged:
+    for one in compared:
         difference, verdict, _ = _against_dense(one)
         row = one.row
         cells = (

@@ -36,7 +36,7 @@ def to_float(images: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Judged:
+class Classified:
     """What a network makes of each of some samples.
 
     Attributes:
@@ -53,9 +53,9 @@ class Judged:
         count = len(self.correct)
         return Metrics(self.correct.sum().item() / count, self.losses.double().sum().item() / count)
 
-    def where(self, mask: Tensor) -> Judged:
+    def where(self, mask: Tensor) -> Classified:
         """The part at which `mask`, bool [N], holds."""
-        return Judged(self.correct[mask], self.losses[mask])
+        return Classified(self.correct[mask], self.losses[mask])
 
     def worst_class(self, labels: Tensor) -> float:
         """The lowest accuracy of a class, of those that are among `labels`, int64 [N]."""
@@ -64,12 +64,12 @@ class Judged:
         return (right[there > 0] / there[there > 0].double()).min().item()
 
 
-def judge(model: nn.Module, samples: Samples, perturb: Perturb | None = None) -> Judged:
-    """Judge sample by sample, in eval mode; the model's mode is restored.
+def classify(model: nn.Module, samples: Samples, perturb: Perturb | None = None) -> Classified:
+    """Classify sample by sample, in eval mode; the model's mode is restored.
 
     Args:
         model: Maps images in [0, 1] to logits.
-        samples: What to judge, N samples.
+        samples: What to classify, N samples.
         perturb: Attack on each batch, or None.
     """
     was_training = model.training
@@ -85,7 +85,7 @@ def judge(model: nn.Module, samples: Samples, perturb: Perturb | None = None) ->
         correct.append(logits.argmax(1) == labels)
         losses.append(functional.cross_entropy(logits, labels, reduction="none"))
     model.train(was_training)
-    return Judged(torch.cat(correct), torch.cat(losses))
+    return Classified(torch.cat(correct), torch.cat(losses))
 
 
 def mean_loss_and_accuracy(
@@ -130,18 +130,18 @@ class EvaluationSets:
         """Number of clean, and of matched, validation and test samples."""
         return len(self.val_clean) + len(self.test_clean), len(self.val_matched) + len(self.test_matched)
 
-    def judged(self, model: nn.Module, split: str) -> tuple[Judged, Judged]:
-        """`model` on the clean and on the matched samples of ``val`` or ``test``; what is equal is judged once."""
+    def classified(self, model: nn.Module, split: str) -> tuple[Classified, Classified]:
+        """`model` on the clean and on the matched samples of ``val`` or ``test``; what is equal is classified once."""
         clean, matched = getattr(self, f"{split}_clean"), getattr(self, f"{split}_matched")
-        on_clean = judge(model, clean)
+        on_clean = classify(model, clean)
         same = matched is clean and self.perturb is None
-        return on_clean, on_clean if same else judge(model, matched, self.perturb)
+        return on_clean, on_clean if same else classify(model, matched, self.perturb)
 
     def measure(self, model: nn.Module) -> dict[str, float]:
         """``{split}_{clean|matched}_{accuracy|loss}`` and ``{split}_worst_class_accuracy`` of `model`."""
         row: dict[str, float] = {}
         for split in ("val", "test"):
-            clean, matched = self.judged(model, split)
+            clean, matched = self.classified(model, split)
             row |= _named(f"{split}_clean", clean.metrics) | _named(f"{split}_matched", matched.metrics)
             labels = getattr(self, f"{split}_clean").labels
             row[f"{split}_worst_class_accuracy"] = clean.worst_class(labels)

@@ -21,7 +21,7 @@ from hsl.hardness.attacks.robustness import BLOCK, still_right
 from hsl.hardness.corruptions.corrupt import corrupt
 from hsl.training.configuration import digest
 from hsl.training.data.corrupted import CorruptedTestSet
-from hsl.training.measuring.evaluation import EvaluationSets, Judged, judge
+from hsl.training.measuring.evaluation import Classified, EvaluationSets, classify
 from hsl.training.measuring.evaluation_settings import Corruptions, Deciles, Evaluation
 
 Row = dict[str, Any]
@@ -103,7 +103,7 @@ class Bench:
     model: nn.Module
     sets: EvaluationSets
     difficulty: Tensor | None = None
-    _judged: dict[str, tuple[Judged, Judged]] = field(default_factory=dict)
+    _classified: dict[str, tuple[Classified, Classified]] = field(default_factory=dict)
 
     def measure(self, item: Item) -> list[Row]:
         """Rows of the table of evaluations, without what says which network it is."""
@@ -146,11 +146,11 @@ class Bench:
         clean: Samples = getattr(self.sets, f"{split}_clean")
         return clean
 
-    def judged(self, split: str) -> tuple[Judged, Judged]:
-        """Clean and matched samples, judged once."""
-        if split not in self._judged:
-            self._judged[split] = self.sets.judged(self.model, split)
-        return self._judged[split]
+    def classified(self, split: str) -> tuple[Classified, Classified]:
+        """Clean and matched samples, classified once."""
+        if split not in self._classified:
+            self._classified[split] = self.sets.classified(self.model, split)
+        return self._classified[split]
 
     def subset(self, item: Item) -> Samples:
         """The clean samples that costly measures take: as many as are asked for, the same for every network."""
@@ -163,39 +163,41 @@ class Bench:
         return samples.where(chosen.to(samples.ids.device))
 
 
-def _row(measure: str, detail: str, judged: Judged) -> Row:
-    metrics = judged.metrics
+def _row(measure: str, detail: str, classified: Classified) -> Row:
+    metrics = classified.metrics
     return {
         "measure": measure,
         "detail": detail,
         "accuracy": metrics.accuracy,
         "loss": metrics.loss,
-        "samples": len(judged.correct),
+        "samples": len(classified.correct),
     }
 
 
 def _clean_rows(bench: Bench, item: Item) -> list[Row]:
-    return [_row("clean", "", bench.judged(item.split)[0])]
+    return [_row("clean", "", bench.classified(item.split)[0])]
 
 
 def _matched_rows(bench: Bench, item: Item) -> list[Row]:
-    return [_row("matched", "", bench.judged(item.split)[1])]
+    return [_row("matched", "", bench.classified(item.split)[1])]
 
 
 def _class_rows(bench: Bench, item: Item) -> list[Row]:
     """Each class, and the one with the lowest accuracy; of equal ones the first."""
-    judged, labels = bench.judged(item.split)[0], bench.samples(item.split).labels
-    rows = [_row("class", str(label), judged.where(labels == label)) for label in labels.unique().tolist()]
+    classified, labels = bench.classified(item.split)[0], bench.samples(item.split).labels
+    rows = [
+        _row("class", str(label), classified.where(labels == label)) for label in labels.unique().tolist()
+    ]
     worst = min(rows, key=lambda row: row["accuracy"])
     return [*rows, {**worst, "measure": "worst_class", "detail": ""}]
 
 
 def _decile_rows(bench: Bench, item: Item) -> list[Row]:
     assert bench.difficulty is not None
-    judged, ids = bench.judged(item.split)[0], bench.samples(item.split).ids
+    classified, ids = bench.classified(item.split)[0], bench.samples(item.split).ids
     tenth = deciles(bench.difficulty[ids], ids)
     there = [number for number in range(DECILES) if bool((tenth == number).any())]
-    return [_row("decile", str(number), judged.where(tenth == number)) for number in there]
+    return [_row("decile", str(number), classified.where(tenth == number)) for number in there]
 
 
 def deciles(scores: Tensor, ids: Tensor) -> Tensor:
@@ -220,8 +222,8 @@ def _corruption_rows(bench: Bench, item: Item) -> Work:
     samples, rows, damaged = bench.subset(item), [], _damage(bench, item)
     for name in item.parameters["names"]:
         for severity in item.parameters["severities"]:
-            judged = judge(bench.model, damaged(samples, name, severity))
-            rows.append(_row("corruption", f"{name} {severity}", judged))
+            classified = classify(bench.model, damaged(samples, name, severity))
+            rows.append(_row("corruption", f"{name} {severity}", classified))
             yield []
     mean = {name: fmean(row[name] for row in rows) for name in ("accuracy", "loss")}
     return [*rows, {"measure": "corruption_mean", "detail": "", **mean, "samples": len(rows) * len(samples)}]

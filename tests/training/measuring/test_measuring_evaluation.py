@@ -11,7 +11,7 @@ from hsl.hardness.apply import Samples
 from hsl.training.configuration import Split
 from hsl.training.data.loaded import load_data
 from hsl.training.measuring import evaluation
-from hsl.training.measuring.evaluation import all_logits, judge, to_float
+from hsl.training.measuring.evaluation import all_logits, classify, to_float
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def model() -> nn.Module:
 
 
 def test_metrics_are_scikit_learns(model: nn.Module, samples: Samples) -> None:
-    metrics = judge(model, samples).metrics
+    metrics = classify(model, samples).metrics
     with torch.no_grad():
         probabilities = model.eval()(samples.images.float() / 255).softmax(1).double().numpy()
     labels = samples.labels.numpy()
@@ -41,19 +41,19 @@ def test_the_worst_class_is_that_of_scikit_learn(
     model: nn.Module, samples: Samples, labels: list[int]
 ) -> None:
     part = samples.where(torch.isin(samples.labels, torch.tensor(list(labels))))
-    judged = judge(model, part)
+    classified = classify(model, part)
     found = all_logits(model, part).argmax(1).numpy()
     recalls = recall_score(part.labels.numpy(), found, average=None, labels=list(labels), zero_division=0)
-    assert judged.worst_class(part.labels) == recalls.min()
+    assert classified.worst_class(part.labels) == recalls.min()
 
 
 @pytest.mark.parametrize("batch", [1, 7, 359, 5000])
 def test_the_batch_size_of_an_evaluation_changes_nothing(
     model: nn.Module, samples: Samples, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = judge(model, samples).metrics
+    whole = classify(model, samples).metrics
     monkeypatch.setattr(evaluation, "BATCH", batch)
-    cut = judge(model, samples).metrics
+    cut = classify(model, samples).metrics
     assert cut.accuracy == whole.accuracy
     assert cut.loss == pytest.approx(whole.loss, rel=1e-6)
 
@@ -62,7 +62,7 @@ def test_the_batch_size_of_an_evaluation_changes_nothing(
 def test_an_evaluation_leaves_the_model_as_it_was(model: nn.Module, samples: Samples, training: bool) -> None:
     model.train(training)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    judge(model, samples)
+    classify(model, samples)
     all_logits(model, samples)
     assert model.training == training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -80,16 +80,16 @@ def test_a_perturbation_sees_every_sample_once_in_eval_mode(
         seen.append(ids)
         return torch.zeros_like(images)
 
-    attacked = judge(model, samples, blank).metrics
+    attacked = classify(model, samples, blank).metrics
     assert torch.equal(torch.cat(seen), samples.ids)
     black = Samples(torch.zeros_like(samples.images), samples.labels, samples.ids)
-    assert attacked == judge(model, black).metrics
+    assert attacked == classify(model, black).metrics
 
 
 def test_logits_come_in_the_order_of_the_samples(model: nn.Module, samples: Samples) -> None:
     logits = all_logits(model, samples)
     accuracy = (logits.argmax(1) == samples.labels).double().mean().item()
-    assert accuracy == pytest.approx(judge(model, samples).metrics.accuracy)
+    assert accuracy == pytest.approx(classify(model, samples).metrics.accuracy)
 
 
 def test_pixels_are_scaled_to_the_unit_interval() -> None:
