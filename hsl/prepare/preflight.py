@@ -12,7 +12,7 @@ from hsl.hardness.registries import ROBUST
 from hsl.planning.plan import Cell, Plan
 from hsl.space.axes import configuration
 from hsl.space.schema import SearchSpace
-from hsl.sparsity.layers import prunable_layers
+from hsl.sparsity.layers import Layers, prunable_layers
 from hsl.sparsity.request import chosen_distribution, make_budget
 from hsl.training.build import make_network
 from hsl.training.compiled import check_compiled
@@ -91,13 +91,6 @@ def check_fits(checked: Configuration, shape: Shape, classes: int) -> None:
     with torch.device("meta"):
         network = make_network(checked.model, shape, classes)
     if checked.distribution is not None:
-        layers = checked.layers
-        make_budget(
-            prunable_layers(network, layers.include, layers.exclude),
-            checked.sparsity,
-            chosen_distribution(checked.method, checked.distribution, layers.structure) or "uniform",
-            keep_dense=layers.keep_dense,
-            first_dense=layers.first_dense,
-            last_dense=layers.last_dense,
-            structure=layers.structure,
-        )
+        layers = Layers(**checked.layers.model_dump())
+        distribution = chosen_distribution(checked.method, checked.distribution, layers.structure)
+        make_budget(prunable_layers(network, layers), checked.sparsity, distribution or "uniform", layers)

@@ -20,7 +20,7 @@ from hsl.sparsity.methods.weight_scores import CRITERIA
 
 if TYPE_CHECKING:
     from hsl.sparsity.imp import iterative_magnitude_pruning
-    from hsl.sparsity.layers import layer_shapes, prunable_layers
+    from hsl.sparsity.layers import Layers, layer_shapes, prunable_layers
     from hsl.sparsity.macs import layer_macs
     from hsl.sparsity.network import Parent
     from hsl.sparsity.request import LayerReport
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _NEEDS_TORCH = {
     "LayerReport": "hsl.sparsity.request",
+    "Layers": "hsl.sparsity.layers",
     "Parent": "hsl.sparsity.network",
     "Sparsifier": "hsl.sparsity.sparsifier",
     "iterative_magnitude_pruning": "hsl.sparsity.imp",
@@ -45,6 +46,7 @@ __all__ = [
     "Budget",
     "Hyperparameter",
     "LayerReport",
+    "Layers",
     "Method",
     "Parent",
     "Sparsifier",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hsl.errors import MethodError
-from hsl.sparsity.layers import Layer, Layers
+from hsl.sparsity.layers import Layer, Prunable
 
 Format = Literal["dense", "csr", "2:4"]
 FORMATS = ("dense", "csr", "2:4")
@@ -36,7 +36,7 @@ class LinearInRows(nn.Linear):
         return outputs.reshape(*inputs.shape[:-1], self.out_features)
 
 
-def check_format(format: str, layers: Layers) -> None:
+def check_format(format: str, layers: Prunable) -> None:
     """Refuse a format that is unknown, or that these layers cannot have here.
 
     Args:
@@ -58,7 +58,7 @@ def check_format(format: str, layers: Layers) -> None:
         raise MethodError(f"format '2:4': {'; '.join(problems)}")
 
 
-def store_(layers: Layers, format: Format) -> None:
+def store_(layers: Prunable, format: Format) -> None:
     """Give the weights of Linear layers a sparse format, for inference only; other layers stay as they are.
 
     Args:
@@ -125,7 +125,7 @@ def _semi_structured_problems(linear: Mapping[str, Tensor]) -> list[str]:
     if not any(map(is_two_of_four, linear.values())):
         problems.append(
             f"of {len(linear)} Linear layers none keeps at most two of every four inputs in sizes that are "
-            f"multiples of {TILE[0]} x {TILE[1]}; train with structure='2:4', and such widths"
+            f"multiples of {TILE[0]} x {TILE[1]}; train with layers=Layers(structure='2:4'), and such widths"
         )
     return problems
 

@@ -1,6 +1,6 @@
 """Iterative magnitude pruning: train, prune, rewind, and again, to an exact final sparsity."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from hsl.errors import MethodError
 from hsl.sparsity.distributions.ranked import is_ratios
 from hsl.sparsity.drivers.gradual import prune_
-from hsl.sparsity.layers import Layers, attach_masks, detach_masks, prunable_layers
+from hsl.sparsity.layers import ALL, Layers, Prunable, attach_masks, detach_masks, prunable_layers
 from hsl.sparsity.methods.weight_scores import CRITERIA
 from hsl.sparsity.network import Network
 from hsl.sparsity.request import check_optimizer, make_budget
@@ -26,9 +26,7 @@ def iterative_magnitude_pruning(
     sparsity: float,
     rounds: int,
     distribution: str | Mapping[str, float] = "global",
-    include: Sequence[str] = ("*",),
-    exclude: Sequence[str] = (),
-    keep_dense: Sequence[str] = (),
+    layers: Layers = ALL,
 ) -> dict[str, Tensor]:
     """Find a lottery ticket: in every round train, remove the smallest weights, and rewind the others.
 
@@ -44,38 +42,38 @@ def iterative_magnitude_pruning(
         sparsity: Final fraction of zeros over all prunable weights, in (0, 1).
         rounds: Number of prunings, at least 1.
         distribution: As of `Sparsifier`, except ``from:METHOD``; "global" as in the papers.
-        include: Globs of layer names to prune.
-        exclude: Globs of layer names to leave out.
-        keep_dense: Globs of layer names to keep dense although they count.
+        layers: Which layers are pruned; without a structure.
 
     Returns:
         Layer names and masks: boolean, shape of the weight, True where active. `layer_densities` of them is a
         distribution for other methods.
 
     Raises:
-        MethodError: If rounds is not a whole number, at least 1, or the sparsity is 0.
+        MethodError: If rounds is not a whole number, at least 1, the sparsity is 0, or a structure is given.
         InfeasibleError: If the sparsity cannot be reached.
     """
-    if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
+    if type(rounds) is not int or rounds < 1:
         raise MethodError(f"rounds is {rounds!r}, it must be a whole number, at least 1")
     if sparsity == 0:
         raise MethodError("iterative pruning to sparsity 0 is dense training; ask for a larger sparsity")
     if is_ratios(distribution):
         raise MethodError(f"iterative pruning takes no {distribution}: it makes ratios of its own")
-    layers = prunable_layers(model, include, exclude)
-    budget = make_budget(layers, sparsity, distribution, keep_dense=keep_dense)
-    network = Network(model, layers, budget, torch.Generator(), scale_init=False)
+    if layers.structure is not None:
+        raise MethodError(f"iterative pruning takes no structure; {layers.structure} was given")
+    pruned = prunable_layers(model, layers)
+    budget = make_budget(pruned, sparsity, distribution, layers)
+    network = Network(model, pruned, budget, torch.Generator(), scale_init=False)
     start = {name: value.clone() for name, value in model.state_dict().items()}
-    attach_masks(layers)
+    attach_masks(pruned)
     try:
         for k in range(1, rounds + 1):
             _train_sparse(network, train)
             prune_(network, CRITERIA["magnitude"], round_progress(sparsity, k, rounds))
             _rewind(network, start)
         _train_sparse(network, train)
-        return {name: layer.weight_mask.clone() for name, layer in layers.items()}
+        return {name: layer.weight_mask.clone() for name, layer in pruned.items()}
     finally:
-        detach_masks(layers)
+        detach_masks(pruned)
 
 
 def _train_sparse(network: Network, train: Train) -> None:
@@ -102,6 +100,6 @@ def _rewind(network: Network, start: Mapping[str, Tensor]) -> None:
 
 
 @torch.no_grad()
-def _apply_masks(layers: Layers) -> None:
+def _apply_masks(layers: Prunable) -> None:
     for layer in layers.values():
         layer.weight.mul_(layer.weight_mask)

@@ -53,12 +53,45 @@ class Layer:
         return self.mask_name in self.module._buffers
 
 
-Layers = Mapping[str, Layer]
+Prunable = Mapping[str, Layer]
 
 
-def prunable_layers(
-    model: nn.Module, include: Sequence[str] = ("*",), exclude: Sequence[str] = ()
-) -> dict[str, Layer]:
+@dataclass(frozen=True)
+class Layers:
+    """Which layers are pruned, and which of them stay dense.
+
+    Attributes:
+        include: Globs of layer names to prune, for example ``features.*``.
+        exclude: Globs of layer names to leave out: dense, and not counted.
+        keep_dense: Globs of layer names to keep dense although they count; the others make up for them.
+        first_dense: Whether to keep the first prunable layer dense, as by `keep_dense`.
+        last_dense: Whether to keep the last prunable layer dense, as by `keep_dense`.
+        structure: ``"N:M"`` keeps N of every M inputs ("2:4"), for methods that make a mask by one choice.
+    """
+
+    include: Sequence[str] = ("*",)
+    exclude: Sequence[str] = ()
+    keep_dense: Sequence[str] = ()
+    first_dense: bool = False
+    last_dense: bool = False
+    structure: str | None = None
+
+    def dense(self, names: Sequence[str]) -> frozenset[str]:
+        """Those of the pruned layers that stay dense.
+
+        Raises:
+            MethodError: If a glob matches none.
+        """
+        globs = _as_globs(self.keep_dense)
+        _check_globs(names, globs)
+        ends = {*names[: int(self.first_dense)], *names[len(names) - int(self.last_dense) :]}
+        return frozenset(name for name in names if _matches(name, globs)) | ends
+
+
+ALL = Layers()
+
+
+def prunable_layers(model: nn.Module, layers: Layers = ALL) -> dict[str, Layer]:
     """Weights of linear layers, convolutions and attention projections, in the order of the model.
 
     They are chosen by type and named by module; the input projections of a MultiheadAttention ``attn`` are
@@ -67,8 +100,7 @@ def prunable_layers(
 
     Args:
         model: Any module.
-        include: Globs of layer names to consider, for example ``features.*``.
-        exclude: Globs of layer names to leave out.
+        layers: Which to choose of them.
 
     Returns:
         Layer names and layers.
@@ -76,7 +108,7 @@ def prunable_layers(
     Raises:
         MethodError: If nothing is left, a glob matches no layer, or a weight is parametrised.
     """
-    include, exclude = _as_globs(include), _as_globs(exclude)
+    include, exclude = _as_globs(layers.include), _as_globs(layers.exclude)
     candidates = dict(_candidates(model))
     _check_globs(candidates, [*(glob for glob in include if glob != "*"), *exclude])
     chosen: dict[str, Layer] = {}
@@ -106,18 +138,7 @@ def _candidates(model: nn.Module) -> Iterator[tuple[str, Layer]]:
                     yield f"{name}.{short}" if name else short, Layer(module, parameter)
 
 
-def matching_layers(names: Iterable[str], globs: Sequence[str]) -> frozenset[str]:
-    """Names that match at least one glob.
-
-    Raises:
-        MethodError: If a glob matches none.
-    """
-    names, globs = list(names), _as_globs(globs)
-    _check_globs(names, globs)
-    return frozenset(name for name in names if _matches(name, globs))
-
-
-def attach_masks(layers: Layers) -> None:
+def attach_masks(layers: Prunable) -> None:
     """Register an all-active mask buffer on every layer.
 
     Raises:
@@ -127,13 +148,13 @@ def attach_masks(layers: Layers) -> None:
         if layer.has_mask:
             raise MethodError(
                 f"layer {name!r} has a mask already: a model takes one Sparsifier at a time; "
-                "call its remove(), or build the model anew"
+                "call its remove(), or build the model again"
             )
     for layer in layers.values():
         layer.module.register_buffer(layer.mask_name, torch.ones_like(layer.weight, dtype=torch.bool))
 
 
-def detach_masks(layers: Layers) -> None:
+def detach_masks(layers: Prunable) -> None:
     """Remove the mask buffers of layers; weights stay as they are."""
     for layer in layers.values():
         layer.module._buffers.pop(layer.mask_name, None)
@@ -144,12 +165,12 @@ def weight_of(layer: Layer) -> nn.Parameter:
     return layer.weight
 
 
-def layer_shapes(layers: Layers) -> dict[str, tuple[int, ...]]:
+def layer_shapes(layers: Prunable) -> dict[str, tuple[int, ...]]:
     """Shapes of the weights, by layer name."""
     return {name: tuple(layer.weight.shape) for name, layer in layers.items()}
 
 
-def active_counts(layers: Layers) -> dict[str, int]:
+def active_counts(layers: Prunable) -> dict[str, int]:
     """Active weights per layer; all of a layer without a mask."""
     return {
         name: int(layer.weight_mask.sum()) if layer.has_mask else layer.weight.numel()

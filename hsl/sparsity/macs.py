@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hsl.sparsity.layers import TRANSPOSED, Layer, Layers, prunable_layers
+from hsl.sparsity.layers import TRANSPOSED, Layer, Prunable, prunable_layers
 from hsl.sparsity.saliency import undisturbed
 
 
-def layer_macs(model: nn.Module, inputs: Tensor, layers: Layers | None = None) -> dict[str, int]:
+def layer_macs(model: nn.Module, inputs: Tensor, layers: Prunable | None = None) -> dict[str, int]:
     """Multiply-accumulates of one sample's forward pass in every prunable layer, all weights active.
 
     Each weight counts once for every position that it is used at. Biases, normalisation, activations and the

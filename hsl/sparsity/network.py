@@ -10,7 +10,7 @@ from hsl.errors import MethodError
 from hsl.sparsity.criteria import Signals
 from hsl.sparsity.distributions.budget import Budget
 from hsl.sparsity.init import scale_layer_
-from hsl.sparsity.layers import Layers, set_mask_, weight_of
+from hsl.sparsity.layers import Prunable, set_mask_, weight_of
 from hsl.sparsity.masks import top_k, top_n_of_m
 
 Loss = Callable[[nn.Module], Tensor]
@@ -43,7 +43,7 @@ class Network:
     """
 
     model: nn.Module
-    layers: Layers
+    layers: Prunable
     budget: Budget
     generator: torch.Generator
     scale_init: bool
@@ -146,13 +146,13 @@ def _top_of_runs(
     }
 
 
-def set_masks_(layers: Layers, masks: Mapping[str, Tensor]) -> None:
+def set_masks_(layers: Prunable, masks: Mapping[str, Tensor]) -> None:
     """Give every layer its new mask, in place."""
     for name, layer in layers.items():
         set_mask_(layer, masks[name])
 
 
-def step_gradients(layers: Layers) -> dict[str, Tensor]:
+def step_gradients(layers: Prunable) -> dict[str, Tensor]:
     """Gradients that the last backward pass left, per layer.
 
     Raises:

@@ -1,6 +1,6 @@
 """What a user asks of a Sparsifier, checked and made into a budget; and what it reports."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch.optim import LBFGS, Optimizer
@@ -8,7 +8,7 @@ from torch.optim import LBFGS, Optimizer
 from hsl.errors import InfeasibleError, MethodError
 from hsl.sparsity.distributions.budget import Budget
 from hsl.sparsity.distributions.formulas import Shape
-from hsl.sparsity.layers import TRANSPOSED, Layers, layer_shapes, matching_layers
+from hsl.sparsity.layers import ALL, TRANSPOSED, Layers, Prunable, layer_shapes
 from hsl.sparsity.methods import METHODS
 from hsl.sparsity.network import Parent
 
@@ -36,7 +36,7 @@ class LayerReport:
 
 
 def check_request(method: str, total_steps: int | None, init: str, parent: Parent | None) -> None:
-    """Refuse what is wrong whatever the model is.
+    """Refuse what is wrong for any model.
 
     Raises:
         MethodError: If it is.
@@ -46,8 +46,8 @@ def check_request(method: str, total_steps: int | None, init: str, parent: Paren
             f"method {method!r} changes its masks on a schedule: give total_steps=, the number of optimizer "
             "steps of the whole training"
         )
-    if total_steps is not None:
-        _check_total_steps(total_steps)
+    if total_steps is not None and (type(total_steps) is not int or total_steps < 1):
+        raise MethodError(f"total_steps is {total_steps!r}, it must be a whole number of steps, at least 1")
     if init not in ("sparse", "dense"):
         raise MethodError(f"init is {init!r}, it must be 'sparse' or 'dense'")
     if parent is not None and not METHODS[method].needs_parent:
@@ -56,12 +56,7 @@ def check_request(method: str, total_steps: int | None, init: str, parent: Paren
         )
 
 
-def _check_total_steps(total_steps: object) -> None:
-    if isinstance(total_steps, bool) or not isinstance(total_steps, int) or total_steps < 1:
-        raise MethodError(f"total_steps is {total_steps!r}, it must be a whole number of steps, at least 1")
-
-
-def check_optimizer(optimizer: Optimizer, layers: Layers) -> None:
+def check_optimizer(optimizer: Optimizer, layers: Prunable) -> None:
     """Refuse an optimizer that does not train the layers, or keeps no state per weight.
 
     Raises:
@@ -81,14 +76,10 @@ def check_optimizer(optimizer: Optimizer, layers: Layers) -> None:
 
 
 def make_budget(
-    layers: Layers,
+    prunable: Prunable,
     sparsity: float,
     distribution: str | Mapping[str, float],
-    *,
-    keep_dense: Sequence[str] = (),
-    first_dense: bool = False,
-    last_dense: bool = False,
-    structure: str | None = None,
+    layers: Layers = ALL,
 ) -> Budget:
     """The budget that is asked for.
 
@@ -96,14 +87,12 @@ def make_budget(
         InfeasibleError: If it cannot be reached.
         MethodError: If a glob matches no layer, or the structure is none.
     """
-    shapes = layer_shapes(layers)
-    names = list(shapes)
-    pinned = matching_layers(shapes, keep_dense) | {*names[: int(first_dense)]}
-    pinned |= {*names[len(names) - int(last_dense) :]}
-    if structure is None:
+    shapes = layer_shapes(prunable)
+    pinned = layers.dense(list(shapes))
+    if layers.structure is None:
         budget = Budget(shapes, sparsity, distribution, pinned)
     else:
-        budget = _structured(layers, shapes, sparsity, pinned, parse_structure(structure))
+        budget = _structured(prunable, shapes, sparsity, pinned, parse_structure(layers.structure))
     budget.check()
     return budget
 
@@ -147,7 +136,7 @@ def _check_structure(method: str, distribution: object) -> None:
 
 
 def _structured(
-    layers: Layers,
+    layers: Prunable,
     shapes: Mapping[str, Shape],
     sparsity: float,
     pinned: frozenset[str],

@@ -1,7 +1,7 @@
 """The engine: hooks a sparse-training method into any model and optimizer."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from hsl.errors import MethodError
 from hsl.sparsity.distributions.ranked import is_ratios
 from hsl.sparsity.formats import Format, check_format, store_
-from hsl.sparsity.layers import active_counts, attach_masks, detach_masks, prunable_layers
+from hsl.sparsity.layers import ALL, Layers, active_counts, attach_masks, detach_masks, prunable_layers
 from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
 from hsl.sparsity.network import Loss, Network, Parent, Start
 from hsl.sparsity.request import LayerReport, check_optimizer, check_request, chosen_distribution, make_budget
@@ -42,7 +42,7 @@ class Sparsifier:
     synflow, and distributions ``from:METHOD``, need `loss`. In distributed training the gradients of `loss`
     are averaged over all processes, so that each has the same masks.
 
-    Gradients of pruned weights are computed as usual, and methods read them. A gradient norm for clipping
+    Gradients of pruned weights are computed, and methods read them. A gradient norm for clipping
     counts them in unless `mask_gradients` is called first.
 
     Args:
@@ -61,12 +61,7 @@ class Sparsifier:
         loss: Function of the model that returns the loss of one batch; used by methods that score gradients
             before training.
         hyperparameters: Of the method, by name; the rest keep their defaults.
-        include: Globs of layer names to prune.
-        exclude: Globs of layer names to leave out: dense, and not counted.
-        keep_dense: Globs of layer names to keep dense although they count; the others make up for them.
-        first_dense: Whether to keep the first prunable layer dense, as by `keep_dense`.
-        last_dense: Whether to keep the last prunable layer dense, as by `keep_dense`.
-        structure: ``"N:M"`` keeps N of every M inputs ("2:4"), for methods that make a mask by one choice.
+        layers: Which layers are pruned, and how; all that can be by default.
 
     Raises:
         MethodError: If the method is used without something it needs, or with something it does not take.
@@ -88,39 +83,26 @@ class Sparsifier:
         parent: Parent | None = None,
         loss: Loss | None = None,
         hyperparameters: Mapping[str, float] | None = None,
-        include: Sequence[str] = ("*",),
-        exclude: Sequence[str] = (),
-        keep_dense: Sequence[str] = (),
-        first_dense: bool = False,
-        last_dense: bool = False,
-        structure: str | None = None,
+        layers: Layers = ALL,
     ) -> None:
         if reason := feasible(method, distribution, sparsity):
             raise MethodError(reason)
         check_request(method, total_steps, init, parent)
-        self.structure = structure
+        self.structure = layers.structure
         self.method = METHODS[method]
         self.hyperparameters = check_hyperparameters(method, hyperparameters or {})
-        self.distribution = chosen_distribution(method, distribution, structure)
+        self.distribution = chosen_distribution(method, distribution, layers.structure)
         self.target_sparsity = sparsity
         self.total_steps = total_steps
         self.step_count = 0
-        self._layers = prunable_layers(model, include, exclude)
+        self._layers = prunable_layers(model, layers)
         self._masked = self.method.moment.is_masked
         self._generator = torch.Generator().manual_seed(seed)
         self._factors = Factors()
         self._held_back: list[tuple[Tensor, Tensor | None]] = []
         if self._masked:
             check_optimizer(optimizer, self._layers)
-        budget = make_budget(
-            self._layers,
-            sparsity,
-            self.distribution or "uniform",
-            keep_dense=keep_dense,
-            first_dense=first_dense,
-            last_dense=last_dense,
-            structure=structure,
-        )
+        budget = make_budget(self._layers, sparsity, self.distribution or "uniform", layers)
         scale_init = init == "sparse" and self.method.starts_sparse
         self._network = Network(model, self._layers, budget, self._generator, scale_init)
         if is_ratios(self.distribution):
@@ -145,7 +127,7 @@ class Sparsifier:
 
     @property
     def target_reached(self) -> bool:
-        """Whether the network is as sparse as it is ever going to be."""
+        """Whether the network is at its final sparsity."""
         return not self._driver.pending and self.step_count >= self._driver.reached_at
 
     def sparsity(self) -> float:
@@ -211,7 +193,7 @@ class Sparsifier:
         return self._network.model
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint needs beside the model's and the optimizer's state dicts.
+        """What a checkpoint needs besides the model's and the optimizer's state dicts.
 
         Returns:
             JSON-able settings and counters, the union of all masks so far of a method that moves its
@@ -239,7 +221,7 @@ class Sparsifier:
             if state.get(name) != here:
                 raise MethodError(
                     f"the checkpoint was written with {name} {state.get(name)!r}, this one has {here!r}; "
-                    "build the Sparsifier with the settings of the checkpoint, or start anew"
+                    "build the Sparsifier with the settings of the checkpoint, or start again"
                 )
         self.step_count = int(state["step_count"])
         self._driver.load_state_dict(state["driver"])

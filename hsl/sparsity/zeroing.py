@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from hsl.sparsity.layers import Layers
+from hsl.sparsity.layers import Prunable
 
 
 class Factors:
@@ -41,12 +41,12 @@ class Factors:
 
 @torch.no_grad()
 def zero_weights_and_state_(
-    layers: Layers, optimizer: Optimizer, factors: Factors, trained: Mapping[str, Tensor] | None = None
+    layers: Prunable, optimizer: Optimizer, factors: Factors, trained: Mapping[str, Tensor] | None = None
 ) -> None:
     """Zero pruned weights and every tensor of their optimizer state that has their shape.
 
     Args:
-        layers: Layers with masks.
+        layers: Prunable with masks.
         optimizer: Whose state to zero.
         factors: Of these layers; keep them from step to step.
         trained: Masks by layer of the weights whose state stays; None for the active ones.
@@ -65,7 +65,7 @@ def zero_weights_and_state_(
 
 
 @torch.no_grad()
-def zero_gradients_(layers: Layers) -> None:
+def zero_gradients_(layers: Prunable) -> None:
     """Zero the gradients of pruned weights."""
     for layer in layers.values():
         if layer.weight.grad is not None:

@@ -1,6 +1,6 @@
 """configuration + seed -> Trainer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch.nn import functional
 from hsl.errors import DamagedError, HslError
 from hsl.hardness import keyed
 from hsl.hardness.attacks.adversarial import training_loss
-from hsl.sparsity import Parent, Sparsifier, layer_macs
+from hsl.sparsity import Layers, Parent, Sparsifier, layer_macs
 from hsl.sparsity.methods import METHODS, check_hyperparameters
 from hsl.training import checkpoint
 from hsl.training.available import model_builder
@@ -82,12 +82,7 @@ def build_trainer(
         parent=begun.parent if begun else None,
         loss=_scoring_loss(train, seed),
         hyperparameters=configuration.hyperparameters,
-        include=_wrapped(configuration.layers.include),
-        exclude=_wrapped(configuration.layers.exclude),
-        keep_dense=_wrapped(configuration.layers.keep_dense),
-        first_dense=configuration.layers.first_dense,
-        last_dense=configuration.layers.last_dense,
-        structure=configuration.layers.structure,
+        layers=_layers(configuration),
     )
     return Trainer(
         model=model,
@@ -131,9 +126,12 @@ def build_bench(
     return Bench(model, sets, read_scores(difficulty, data) if difficulty else None)
 
 
-def _wrapped(globs: Sequence[str]) -> list[str]:
-    """Globs of the network's layers as those of `Normalized`, which holds it."""
-    return [glob if glob == "*" else f"{INNER}{glob}" for glob in globs]
+def _layers(configuration: Configuration) -> Layers:
+    """Globs of the network's layers become those of `Normalized`, which holds it."""
+    asked = configuration.layers.model_dump()
+    for globs in ("include", "exclude", "keep_dense"):
+        asked[globs] = [glob if glob == "*" else f"{INNER}{glob}" for glob in asked[globs]]
+    return Layers(**asked)
 
 
 def _with_augmentation(training: Training, shape: Shape) -> Training:

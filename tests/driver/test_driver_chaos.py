@@ -96,7 +96,7 @@ def run_under_chaos(start: Start, space: Path, store: Path, chaos: Chaos) -> flo
     driver = start(space, store)
     while time.monotonic() - began < LIMIT_SECONDS:
         if driver.poll() is not None:
-            assert driver.returncode == 0
+            assert driver.returncode == 0, reasons(store)
             assert not kills, "the sweep ended before its driver was killed as often as promised"
             return time.monotonic() - began
         epochs = stored_epochs(store)
@@ -118,6 +118,13 @@ def rows_by_key(store: Path, table: str, without: set[str]) -> dict[Any, dict[st
     keyed = {(row["trial_id"], row.get("epoch")): row for row in rows}
     assert len(keyed) == len(rows)
     return {key: {name: row[name] for name in row.keys() - without} for key, row in keyed.items()}
+
+
+def reasons(store: Path) -> dict[str, str]:
+    """Why trials failed, by their ids."""
+    return {
+        row["trial_id"]: row["reason"] for row in Store(store).read("trials").to_pylist() if row["reason"]
+    }
 
 
 def repeated(store: Path) -> int:

@@ -13,6 +13,7 @@ from hsl.errors import MethodError
 from hsl.sparsity import METHODS, Sparsifier, check_hyperparameters
 from hsl.sparsity.criteria import Signals
 from hsl.sparsity.distributions.allocate import share_out
+from hsl.sparsity.layers import Layers
 from hsl.sparsity.masks import drop_and_grow
 from hsl.sparsity.methods.weight_scores import CRITERIA
 from hsl.sparsity.schedules import (
@@ -223,7 +224,7 @@ def test_snfs_waits_for_finite_gradients_and_keeps_layers_dense(mlp, digits):
         sparsity=0.6,
         total_steps=20,
         hyperparameters={"interval": 0.1},
-        last_dense=True,
+        layers=Layers(last_dense=True),
     )
     for step in range(20):
         take_step(mlp, optimizer, digits, step)

@@ -16,6 +16,7 @@ from torch.sparse._semi_structured_conversions import (
 from hsl.errors import MethodError
 from hsl.sparsity import Sparsifier, formats
 from hsl.sparsity.formats import TILE, is_two_of_four
+from hsl.sparsity.layers import Layers
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
 
@@ -25,7 +26,9 @@ def sgd(model):
 
 
 def sparsified(model, structure=None, sparsity=0.5):
-    return Sparsifier(model, sgd(model), method="static", sparsity=sparsity, structure=structure)
+    return Sparsifier(
+        model, sgd(model), method="static", sparsity=sparsity, layers=Layers(structure=structure)
+    )
 
 
 def wide():
@@ -106,7 +109,13 @@ def test_a_refusal_names_all_that_is_in_the_way_and_leaves_everything_as_it_was(
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(MethodError) as refused:
         sparsifier.finalize("2:4")
-    for part in ("on cpu", "'csr' on a CPU", "are float32", "call model.bfloat16()", "structure='2:4'"):
+    for part in (
+        "on cpu",
+        "'csr' on a CPU",
+        "are float32",
+        "call model.bfloat16()",
+        "Layers(structure='2:4')",
+    ):
         assert part in str(refused.value)
     assert {"0.weight_mask", "2.weight_mask"} <= set(before) == set(model.state_dict())
     optimizer = sgd(model)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from hsl.errors import InfeasibleError, MethodError
-from hsl.sparsity import Sparsifier, iterative_magnitude_pruning, layer_densities
+from hsl.sparsity import Layers, Sparsifier, iterative_magnitude_pruning, layer_densities
 
 
 def recorded(digits, log, steps=5):
@@ -85,6 +85,7 @@ def test_the_ratios_of_a_ticket_serve_other_methods(mlp, digits):
         ({"rounds": 1.5}, MethodError, "whole number"),
         ({"sparsity": 0.0}, MethodError, "is dense training"),
         ({"sparsity": 1.0}, InfeasibleError, r"not in \[0, 1\)"),
+        ({"layers": Layers(structure="2:4")}, MethodError, "takes no structure; 2:4 was given"),
         ({"distribution": "from:snip"}, MethodError, "takes no from:snip"),
         ({"train": lambda model, keep_sparse: None}, MethodError, r"must call keep_sparse\(optimizer\)"),
     ],
@@ -95,3 +96,16 @@ def test_mistakes_are_explained(options, error, message, mlp, digits):
             mlp, **{"train": recorded(digits, []), "sparsity": 0.5, "rounds": 2} | options
         )
     assert not [name for name in mlp.state_dict() if "mask" in name]
+
+
+def test_the_ends_stay_dense_and_the_middle_makes_up_for_them(mlp, digits):
+    masks = iterative_magnitude_pruning(
+        mlp,
+        recorded(digits, [], steps=1),
+        sparsity=0.3,
+        rounds=2,
+        layers=Layers(first_dense=True, last_dense=True),
+    )
+    total = sum(mask.numel() for mask in masks.values())
+    assert sum(int((~mask).sum()) for mask in masks.values()) == round(0.3 * total)
+    assert [bool(mask.all()) for mask in masks.values()] == [True, False, True]

@@ -11,8 +11,10 @@ from torch import nn
 from hsl.errors import InfeasibleError, MethodError
 from hsl.sparsity import METHODS, Parent, Sparsifier, layer_macs, layer_shapes, prunable_layers
 from hsl.sparsity.init import scale_layer_
-from hsl.sparsity.layers import Layer, attach_masks, matching_layers
+from hsl.sparsity.layers import Layer, Layers, attach_masks
 from hsl.sparsity.masks import top_n_of_m
+
+ENDS_DENSE = Layers(first_dense=True, last_dense=True)
 
 
 def sgd(model):
@@ -51,7 +53,7 @@ def test_attention_projections_are_chosen_by_type():
         "attn.out_proj": (8, 8),
         "head": (3, 8),
     }
-    assert list(prunable_layers(Attending(), include="*.in_proj")) == ["attn.in_proj"]
+    assert list(prunable_layers(Attending(), Layers(include="*.in_proj"))) == ["attn.in_proj"]
     assert list(prunable_layers(nn.MultiheadAttention(8, 2))) == ["in_proj", "out_proj"]
 
 
@@ -113,7 +115,12 @@ def test_transposed_convolutions_are_scaled_by_their_own_fan_in(layer, inputs):
 
 def test_first_and_last_layer_stay_dense_by_option(mlp):
     sparsifier = Sparsifier(
-        mlp, sgd(mlp), method="static", sparsity=0.2, total_steps=9, first_dense=True, last_dense=True
+        mlp,
+        sgd(mlp),
+        method="static",
+        sparsity=0.2,
+        total_steps=9,
+        layers=ENDS_DENSE,
     )
     assert list(sparsifier.layer_densities().values()) == [
         1.0,
@@ -125,7 +132,12 @@ def test_first_and_last_layer_stay_dense_by_option(mlp):
         del layer._buffers["weight_mask"]
     with pytest.raises(InfeasibleError, match=r"4, 0|0, 4"):
         Sparsifier(
-            other, sgd(other), method="static", sparsity=0.9, total_steps=9, first_dense=True, last_dense=True
+            other,
+            sgd(other),
+            method="static",
+            sparsity=0.9,
+            total_steps=9,
+            layers=ENDS_DENSE,
         )
 
 
@@ -160,7 +172,7 @@ def test_two_of_four(method, mlp, digits):
         method=method,
         sparsity=0.5,
         total_steps=20,
-        structure="2:4",
+        layers=Layers(structure="2:4"),
         parent=Parent(trained=state, rewind=state) if METHODS[method].needs_parent else None,
         loss=lambda net: nn.functional.cross_entropy(net(images[:64]), classes[:64]),
     )
@@ -176,7 +188,7 @@ def test_two_of_four(method, mlp, digits):
 
 def test_gradual_pruning_goes_through_three_of_four(mlp, digits):
     optimizer = sgd(mlp)
-    Sparsifier(mlp, optimizer, method="gmp", sparsity=0.5, total_steps=20, structure="2:4")
+    Sparsifier(mlp, optimizer, method="gmp", sparsity=0.5, total_steps=20, layers=Layers(structure="2:4"))
     seen = []
     for _ in range(20):
         optimizer.zero_grad()
@@ -192,19 +204,24 @@ def test_gradual_pruning_goes_through_three_of_four(mlp, digits):
     ("options", "error", "message"),
     [
         ({"method": "rigl"}, MethodError, "'rigl' takes no structure; those that do are static, snip"),
-        ({"structure": "4:2"}, MethodError, "structure is '4:2', it must be like \"2:4\""),
-        ({"structure": "half"}, MethodError, 'it must be like "2:4"'),
+        ({"layers": Layers(structure="4:2")}, MethodError, "structure is '4:2', it must be like \"2:4\""),
+        ({"layers": Layers(structure="half")}, MethodError, 'it must be like "2:4"'),
         ({"sparsity": 0.9}, InfeasibleError, r"given have sparsity 0\.5, not 0\.9: ask for that sparsity"),
         ({"distribution": "erk"}, MethodError, "leave distribution erk out"),
         (
-            {"structure": "1:3", "sparsity": 2 / 3},
+            {"layers": Layers(structure="1:3"), "sparsity": 2 / 3},
             InfeasibleError,
             "that 3 divides, which 0, 2, 4 do not have",
         ),
     ],
 )
 def test_impossible_structures_are_explained(options, error, message, mlp):
-    request = {"method": "omp", "sparsity": 0.5, "total_steps": 9, "structure": "2:4"} | options
+    request = {
+        "method": "omp",
+        "sparsity": 0.5,
+        "total_steps": 9,
+        "layers": Layers(structure="2:4"),
+    } | options
     parent = Parent(trained=copy.deepcopy(mlp.state_dict())) if request["method"] == "omp" else None
     with pytest.raises(error, match=message):
         Sparsifier(mlp, sgd(mlp), parent=parent, **request)
@@ -252,7 +269,7 @@ def test_operations_of_resnet18_are_the_published_ones():
 )
 def test_a_glob_that_matches_nothing_is_refused(asked, mlp):
     with pytest.raises(MethodError, match=r"matches no prunable layer; there are 0, 2, 4"):
-        prunable_layers(mlp, **asked)
+        prunable_layers(mlp, Layers(**asked))
     with pytest.raises(MethodError, match="'b' matches no prunable layer"):
-        matching_layers(["a", "c"], ["a", "b"])
-    assert matching_layers(["a", "ab", "c"], "a*") == {"a", "ab"}
+        Layers(keep_dense=["a", "b"]).dense(["a", "c"])
+    assert Layers(keep_dense="a*").dense(["a", "ab", "c"]) == {"a", "ab"}

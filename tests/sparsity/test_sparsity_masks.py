@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hsl.errors import MethodError
-from hsl.sparsity.layers import Layer, attach_masks, matching_layers, prunable_layers, set_mask_
+from hsl.sparsity.layers import Layer, Layers, attach_masks, prunable_layers, set_mask_
 from hsl.sparsity.masks import drop_and_grow, top_k, top_k_among
 
 
@@ -90,20 +90,20 @@ def test_layers_are_chosen_by_type_and_once_per_weight():
 
 
 def test_layers_are_included_and_excluded_by_glob():
-    assert list(prunable_layers(Mixed(), include=["*e*"], exclude=["cube"])) == [
+    assert list(prunable_layers(Mixed(), Layers(include=["*e*"], exclude=["cube"]))) == [
         "extract",
         "act_linear",
         "line",
     ]
-    assert list(prunable_layers(Mixed(), include="ext*")) == ["extract"]
-    assert matching_layers(["a.x", "a.y", "b"], ["a.*"]) == {"a.x", "a.y"}
+    assert list(prunable_layers(Mixed(), Layers(include="ext*"))) == ["extract"]
+    assert Layers(keep_dense=["a.*"]).dense(["a.x", "a.y", "b"]) == {"a.x", "a.y"}
 
 
 def test_globs_without_a_match_are_refused():
     with pytest.raises(MethodError, match=r"'head\*' matches no prunable layer; there are extract, "):
-        prunable_layers(Mixed(), exclude=["head*"])
+        prunable_layers(Mixed(), Layers(exclude=["head*"]))
     with pytest.raises(MethodError, match="no prunable layer is left of 1"):
-        prunable_layers(nn.Sequential(nn.Linear(2, 2)), exclude=["0"])
+        prunable_layers(nn.Sequential(nn.Linear(2, 2)), Layers(exclude=["0"]))
     with pytest.raises(MethodError, match="only Linear, Conv1d"):
         prunable_layers(nn.BatchNorm1d(3))
 

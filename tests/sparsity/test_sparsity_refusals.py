@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hsl.errors import InfeasibleError, MethodError, UnknownNameError
-from hsl.sparsity import Parent, Sparsifier
+from hsl.sparsity import Layers, Parent, Sparsifier
 
 
 def sgd(model):
@@ -54,8 +54,16 @@ def test_a_checkpoint_of_another_training_is_refused(options, field, mlp):
             r"trained weights do not fit.*missing \['0\.w",
         ),
         ({"hyperparameters": {"drop": 0.1}}, MethodError, "no hyperparameter 'drop'"),
-        ({"keep_dense": ["head"]}, MethodError, "'head' matches no prunable layer; there are 0, 2, 4"),
-        ({"keep_dense": ["0"]}, InfeasibleError, r"0 must keep more than the whole budget.*below 0\.3962"),
+        (
+            {"layers": Layers(keep_dense=["head"])},
+            MethodError,
+            "'head' matches no prunable layer; there are 0, 2, 4",
+        ),
+        (
+            {"layers": Layers(keep_dense=["0"])},
+            InfeasibleError,
+            r"0 must keep more.*below 0\.3962",
+        ),
     ],
 )
 def test_mistakes_are_explained(options, error, message, mlp):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from hsl.errors import InfeasibleError, MethodError
-from hsl.sparsity.layers import prunable_layers
+from hsl.sparsity.layers import Layers, prunable_layers
 from hsl.sparsity.network import Parent
 from hsl.sparsity.request import (
     LayerReport,
@@ -95,7 +95,7 @@ def test_the_optimizer_trains_all_layers_and_keeps_state_per_weight() -> None:
     ],
 )
 def test_layers_that_stay_dense(asked: dict, dense: set[str]) -> None:
-    budget = make_budget(prunable_layers(network()), 0.5, "uniform", **asked)
+    budget = make_budget(prunable_layers(network()), 0.5, "uniform", Layers(**asked))
     assert budget.keep_dense == dense
     assert budget.sparsity == 0.5
     assert budget.structure == ((2, 4) if "structure" in asked else None)
@@ -128,18 +128,21 @@ def test_a_structure_divides_the_inputs(of: str, unfit: str) -> None:
     kept, every = map(int, of.split(":"))
     layers = prunable_layers(network())
     if not unfit:
-        assert make_budget(layers, 1 - kept / every, "uniform", structure=of).structure == (kept, every)
+        assert make_budget(layers, 1 - kept / every, "uniform", Layers(structure=of)).structure == (
+            kept,
+            every,
+        )
         return
     with pytest.raises(
         InfeasibleError, match=f"{of} needs a number of inputs that {every} divides, which {unfit} do"
     ):
-        make_budget(layers, 1 - kept / every, "uniform", structure=of)
+        make_budget(layers, 1 - kept / every, "uniform", Layers(structure=of))
 
 
 def test_a_transposed_convolution_has_no_structure() -> None:
     layers = prunable_layers(nn.Sequential(nn.ConvTranspose2d(8, 8, 3)))
     with pytest.raises(InfeasibleError, match="which 0 do not have"):
-        make_budget(layers, 0.5, "uniform", structure="2:4")
+        make_budget(layers, 0.5, "uniform", Layers(structure="2:4"))
 
 
 @pytest.mark.parametrize(

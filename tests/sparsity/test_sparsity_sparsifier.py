@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from hsl.sparsity import Sparsifier
+from hsl.sparsity.layers import Layers
 from hsl.sparsity.zeroing import Factors
 
 STEPS = 20
@@ -117,7 +118,9 @@ def test_masks_loaded_into_the_model_are_obeyed_at_once(mlp, digits):
 
 
 def test_excluded_layers_are_neither_pruned_nor_counted(mlp):
-    sparsifier = Sparsifier(mlp, sgd(mlp), method="static", sparsity=0.75, total_steps=10, exclude=["4"])
+    sparsifier = Sparsifier(
+        mlp, sgd(mlp), method="static", sparsity=0.75, total_steps=10, layers=Layers(exclude=["4"])
+    )
     assert list(sparsifier.layer_densities()) == ["0", "2"]
     assert sparsifier.sparsity() == 0.75
     assert "4.weight_mask" not in mlp.state_dict()
