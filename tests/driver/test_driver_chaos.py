@@ -59,24 +59,30 @@ def workers_of(leader: int) -> list[int]:
 
 
 class Chaos:
-    """Kills workers from time to time, each time after something new was stored."""
+    """Kills workers from time to time, each time after something new was stored.
+
+    A worker that has come since the last time is spared: where workers take long to start, one trial would be
+    struck until it is given up.
+    """
 
     def __init__(self, store: Path, seed: int) -> None:
         self._store = store
         self._random = random.Random(seed)
-        self._killed_at, self._seen = time.monotonic(), 0
+        self._due_at, self._seen = time.monotonic(), 0
+        self._known: set[int] = set()
         self.workers = 0
 
     def strike(self, leader: int, epochs: int) -> None:
         """Kill a random worker of a driver, if it is time and there has been progress."""
-        workers = workers_of(leader)
-        if not workers or epochs <= self._seen or self.workers >= WORKER_KILLS:
+        is_early = time.monotonic() - self._due_at < WORKER_KILL_SECONDS
+        if is_early or epochs <= self._seen or self.workers >= WORKER_KILLS:
             return
-        if time.monotonic() - self._killed_at < WORKER_KILL_SECONDS:
-            return
-        os.kill(self._random.choice(workers), signal.SIGKILL)
-        self._killed_at, self._seen = time.monotonic(), epochs
-        self.workers += 1
+        workers = set(workers_of(leader))
+        known, self._known = sorted(workers & self._known), workers
+        self._due_at, self._seen = time.monotonic(), epochs
+        if known:
+            os.kill(self._random.choice(known), signal.SIGKILL)
+            self.workers += 1
 
     def damage(self) -> None:
         """Cut off a newest checkpoint, and leave half a part in the store."""
