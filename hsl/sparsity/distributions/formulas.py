@@ -1,7 +1,17 @@
 """Densities per layer: the functions behind the distributions. Torch-free.
 
-Each is a function ``(shapes, sparsity, *, keep_dense=()) -> densities``. `shapes` maps layer names, in the
-order of the network, to weight shapes in torch's convention (out, in, *kernel).
+All have these arguments; a distribution says only what it adds to them.
+
+Args:
+    shapes: Layer names, in the order of the network, and weight shapes in torch's convention (out, in, *kernel).
+    sparsity: Fraction of zeros over all layers, in [0, 1).
+    keep_dense: Names of layers with density 1; the others make up for them.
+
+Returns:
+    Layer names and densities in [0, 1]. Where ratios decide, a layer whose share exceeds 1 is dense.
+
+Raises:
+    InfeasibleError: If the layers of fixed density alone hold more than the budget.
 """
 
 import math
@@ -11,30 +21,17 @@ from fnmatch import fnmatchcase
 from hsl.errors import InfeasibleError, UnknownNameError
 
 Shape = tuple[int, ...]
+Shapes = Mapping[str, Shape]
 
 
-def uniform(
-    shapes: Mapping[str, Shape], sparsity: float, *, keep_dense: Collection[str] = ()
-) -> dict[str, float]:
-    """The same density for every layer that is not kept dense.
-
-    Args:
-        shapes: Layer names and weight shapes.
-        sparsity: Fraction of zeros over all layers, in [0, 1).
-        keep_dense: Layers with density 1; the others make up for them.
-
-    Returns:
-        Layer names and densities in [0, 1].
-
-    Raises:
-        InfeasibleError: If the dense layers alone hold more than the budget.
-    """
+def uniform(shapes: Shapes, sparsity: float, *, keep_dense: Collection[str] = ()) -> dict[str, float]:
+    """The same density for every layer that is not kept dense."""
     _check(shapes, sparsity, keep_dense)
     return _rest_uniform(shapes, sparsity, dict.fromkeys(keep_dense, 1.0))
 
 
 def uniform_plus(
-    shapes: Mapping[str, Shape],
+    shapes: Shapes,
     sparsity: float,
     *,
     keep_dense: Collection[str] = (),
@@ -42,19 +39,8 @@ def uniform_plus(
 ) -> dict[str, float]:
     """Uniform with a dense first layer and a floor under the last one (Gale et al. 2019, arXiv:1902.09574).
 
-    The layers between make up for both, so that the sparsity over all layers is the one asked for.
-
-    Args:
-        shapes: Layer names and weight shapes.
-        sparsity: Fraction of zeros over all layers, in [0, 1).
-        keep_dense: More layers with density 1.
-        last_at_least: Smallest density of the last layer, in [0, 1].
-
-    Returns:
-        Layer names and densities in [0, 1].
-
-    Raises:
-        InfeasibleError: If first and last layer alone hold more than the budget.
+    The layers between make up for both, so that the sparsity over all layers is the one asked for. The density
+    of the last layer is never below `last_at_least`, in [0, 1].
     """
     _check(shapes, sparsity, keep_dense)
     names = list(shapes)
@@ -68,21 +54,11 @@ def uniform_plus(
 
 
 def er(
-    shapes: Mapping[str, Shape], sparsity: float, *, keep_dense: Collection[str] = (), power: float = 1.0
+    shapes: Shapes, sparsity: float, *, keep_dense: Collection[str] = (), power: float = 1.0
 ) -> dict[str, float]:
     """Erdos-Renyi: density proportional to (in + out) / (in * out) (Mocanu et al. 2018, arXiv:1707.04780).
 
-    Args:
-        shapes: Layer names and weight shapes; kernel dimensions play no part.
-        sparsity: Fraction of zeros over all layers, in [0, 1).
-        keep_dense: Layers with density 1; the others make up for them.
-        power: Exponent of the ratio; 0 gives uniform.
-
-    Returns:
-        Layer names and densities in [0, 1]; a layer whose share exceeds 1 is dense.
-
-    Raises:
-        InfeasibleError: If the dense layers alone hold more than the budget.
+    The ratio has the exponent `power`; 0 gives uniform.
     """
     _check(shapes, sparsity, keep_dense)
     ratios = {name: (sum(shape[:2]) / math.prod(shape[:2])) ** power for name, shape in shapes.items()}
@@ -90,44 +66,21 @@ def er(
 
 
 def erk(
-    shapes: Mapping[str, Shape], sparsity: float, *, keep_dense: Collection[str] = (), power: float = 1.0
+    shapes: Shapes, sparsity: float, *, keep_dense: Collection[str] = (), power: float = 1.0
 ) -> dict[str, float]:
     """Erdos-Renyi kernel: as `er`, with kernel dimensions as well (Evci et al. 2020, arXiv:1911.11134).
 
-    Args:
-        shapes: Layer names and weight shapes.
-        sparsity: Fraction of zeros over all layers, in [0, 1).
-        keep_dense: Layers with density 1; the others make up for them.
-        power: Exponent of the ratio; 0 gives uniform.
-
-    Returns:
-        Layer names and densities in [0, 1]; a layer whose share exceeds 1 is dense.
-
-    Raises:
-        InfeasibleError: If the dense layers alone hold more than the budget.
+    The ratio has the exponent `power`; 0 gives uniform.
     """
     _check(shapes, sparsity, keep_dense)
     ratios = {name: (sum(shape) / math.prod(shape)) ** power for name, shape in shapes.items()}
     return _proportional(shapes, sparsity, ratios, dict.fromkeys(keep_dense, 1.0))
 
 
-def igq(
-    shapes: Mapping[str, Shape], sparsity: float, *, keep_dense: Collection[str] = ()
-) -> dict[str, float]:
+def igq(shapes: Shapes, sparsity: float, *, keep_dense: Collection[str] = ()) -> dict[str, float]:
     """Ideal gas quotas: density 1 / (F * weights + 1), with F solved for.
 
     From Chen et al. 2022, arXiv:2202.09844.
-
-    Args:
-        shapes: Layer names and weight shapes.
-        sparsity: Fraction of zeros over all layers, in [0, 1).
-        keep_dense: Layers with density 1; the others make up for them.
-
-    Returns:
-        Layer names and densities in (0, 1].
-
-    Raises:
-        InfeasibleError: If the dense layers alone hold more than the budget.
     """
     _check(shapes, sparsity, keep_dense)
     dense = dict.fromkeys(keep_dense, 1.0)
@@ -144,24 +97,12 @@ def igq(
 
 
 def pyramid(
-    shapes: Mapping[str, Shape], sparsity: float, *, keep_dense: Collection[str] = (), last: float = 0.3
+    shapes: Shapes, sparsity: float, *, keep_dense: Collection[str] = (), last: float = 0.3
 ) -> dict[str, float]:
     """Smart ratios: density falls with depth as h^2 + h, where h counts layers from the end.
 
-    The last layer has a density of its own; a layer whose share exceeds 1 is dense (Su et al. 2020,
+    The last layer has the density `last`, unless the network as a whole is denser than that (Su et al. 2020,
     arXiv:2009.11094).
-
-    Args:
-        shapes: Layer names and weight shapes.
-        sparsity: Fraction of zeros over all layers, in [0, 1).
-        keep_dense: Layers with density 1; the others make up for them.
-        last: Density of the last layer, unless the network as a whole is denser than that.
-
-    Returns:
-        Layer names and densities in [0, 1].
-
-    Raises:
-        InfeasibleError: If the layers with a fixed density alone hold more than the budget.
     """
     _check(shapes, sparsity, keep_dense)
     names = list(shapes)
@@ -174,7 +115,7 @@ def pyramid(
 
 
 def explicit(
-    shapes: Mapping[str, Shape],
+    shapes: Shapes,
     sparsity: float,
     given: Mapping[str, float],
     *,
@@ -229,7 +170,7 @@ def check_sparsity(sparsity: float) -> None:
         )
 
 
-def _check(shapes: Mapping[str, Shape], sparsity: float, keep_dense: Collection[str]) -> None:
+def _check(shapes: Shapes, sparsity: float, keep_dense: Collection[str]) -> None:
     check_sparsity(sparsity)
     if not shapes:
         raise InfeasibleError("there is no prunable layer to distribute non-zeros over")
@@ -238,33 +179,29 @@ def _check(shapes: Mapping[str, Shape], sparsity: float, keep_dense: Collection[
             raise UnknownNameError("layer", name, shapes)
 
 
-def weight_count(shapes: Mapping[str, Shape]) -> int:
+def weight_count(shapes: Shapes) -> int:
     """Number of weights of all layers together."""
     return sum(math.prod(shape) for shape in shapes.values())
 
 
-def _weights_outside(shapes: Mapping[str, Shape], fixed: Collection[str]) -> int:
+def _weights_outside(shapes: Shapes, fixed: Collection[str]) -> int:
     return sum(math.prod(shape) for name, shape in shapes.items() if name not in fixed)
 
 
-def _budget_left(shapes: Mapping[str, Shape], sparsity: float, fixed: Mapping[str, float]) -> float:
+def _budget_left(shapes: Shapes, sparsity: float, fixed: Mapping[str, float]) -> float:
     """Non-zeros that remain for the other layers, once those with a fixed density have theirs."""
     taken = sum(density * math.prod(shapes[name]) for name, density in fixed.items())
     return (1.0 - sparsity) * weight_count(shapes) - taken
 
 
-def _rest_uniform(
-    shapes: Mapping[str, Shape], sparsity: float, fixed: Mapping[str, float]
-) -> dict[str, float]:
+def _rest_uniform(shapes: Shapes, sparsity: float, fixed: Mapping[str, float]) -> dict[str, float]:
     left, others = _budget_left(shapes, sparsity, fixed), _weights_outside(shapes, fixed)
     _check_left(shapes, sparsity, fixed, left)
     rest = min(1.0, left / others) if others else 1.0
     return {name: fixed.get(name, rest) for name in shapes}
 
 
-def _check_left(
-    shapes: Mapping[str, Shape], sparsity: float, fixed: Mapping[str, float], left: float
-) -> None:
+def _check_left(shapes: Shapes, sparsity: float, fixed: Mapping[str, float], left: float) -> None:
     """Refuse a request whose layers of fixed density leave nothing to the others."""
     if sparsity == 0 or left > 0:
         return
@@ -277,7 +214,7 @@ def _check_left(
     )
 
 
-def _check_adds_up(shapes: Mapping[str, Shape], sparsity: float, densities: Mapping[str, float]) -> None:
+def _check_adds_up(shapes: Shapes, sparsity: float, densities: Mapping[str, float]) -> None:
     """Refuse densities that miss the sparsity by more than rounding."""
     weights = weight_count(shapes)
     have = sum(density * math.prod(shapes[name]) for name, density in densities.items())
@@ -300,12 +237,12 @@ def _solve_falling(function: Callable[[float], float], value: float) -> float:
 
 
 def _proportional(
-    shapes: Mapping[str, Shape],
+    shapes: Shapes,
     sparsity: float,
     ratios: Mapping[str, float],
     fixed: Mapping[str, float],
 ) -> dict[str, float]:
-    """Densities proportional to `ratios` beside fixed ones; a layer that would exceed 1 is dense."""
+    """Densities proportional to `ratios` besides fixed ones; a layer that would exceed 1 is dense."""
     found = dict(fixed)
     _check_left(shapes, sparsity, found, _budget_left(shapes, sparsity, found))
     while len(found) < len(shapes):

@@ -3,14 +3,14 @@
 `global` and `halves` rank the scores of several layers together; `from:METHOD` takes the densities that
 another method's ranking over the whole network gives. Before there are scores only sums are known, so the
 functions here return estimates, the same density for all layers that are ranked together; they serve for cost
-and to see what is feasible.
+and to see what is feasible. Arguments are those of the formulas.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hsl.sparsity.distributions.formulas import Shape, uniform
+from hsl.sparsity.distributions.formulas import Shapes, uniform
 
 GLOBAL, FROM = "global", "from:"
 
@@ -59,40 +59,15 @@ def is_ratios(distribution: object) -> bool:
     return isinstance(distribution, str) and distribution.startswith(FROM)
 
 
-def global_(
-    shapes: Mapping[str, Shape], sparsity: float, *, keep_dense: Collection[str] = ()
-) -> dict[str, float]:
-    """One ranking over all layers: the split follows from the scores of the weights.
-
-    Args:
-        shapes: Layer names and weight shapes.
-        sparsity: Fraction of zeros over all layers, in [0, 1).
-        keep_dense: Layers with density 1.
-
-    Returns:
-        Layer names and estimated densities in [0, 1].
-
-    Raises:
-        InfeasibleError: If the dense layers alone hold more than the budget.
-    """
+def global_(shapes: Shapes, sparsity: float, *, keep_dense: Collection[str] = ()) -> dict[str, float]:
+    """One ranking over all layers: the split follows from the scores of the weights."""
     return uniform(shapes, sparsity, keep_dense=keep_dense)
 
 
-def halves(
-    shapes: Mapping[str, Shape], sparsity: float, *, keep_dense: Collection[str] = ()
-) -> dict[str, float]:
+def halves(shapes: Shapes, sparsity: float, *, keep_dense: Collection[str] = ()) -> dict[str, float]:
     """One ranking over the shallow half of the layers and one over the deep half, each of the same sparsity.
 
-    Args:
-        shapes: Layer names and weight shapes; of an odd number of layers the middle one counts as shallow.
-        sparsity: Fraction of zeros over all layers, in [0, 1).
-        keep_dense: Layers with density 1; the others of their half make up for them.
-
-    Returns:
-        Layer names and estimated densities in [0, 1].
-
-    Raises:
-        InfeasibleError: If the dense layers of a half hold more than its budget.
+    Of an odd number of layers the middle one counts as shallow; dense layers are made up for in their half.
     """
     if len(shapes) < 2:
         return uniform(shapes, sparsity, keep_dense=keep_dense)
@@ -103,22 +78,8 @@ def halves(
     return found
 
 
-def from_ratios(
-    shapes: Mapping[str, Shape], sparsity: float, *, keep_dense: Collection[str] = ()
-) -> dict[str, float]:
-    """The layer densities that another method's scores give, ranked over the whole network before training.
-
-    Args:
-        shapes: Layer names and weight shapes.
-        sparsity: Fraction of zeros over all layers, in [0, 1).
-        keep_dense: Layers with density 1.
-
-    Returns:
-        Layer names and estimated densities in [0, 1].
-
-    Raises:
-        InfeasibleError: If the dense layers alone hold more than the budget.
-    """
+def from_ratios(shapes: Shapes, sparsity: float, *, keep_dense: Collection[str] = ()) -> dict[str, float]:
+    """The layer densities that another method's scores give, ranked over the whole network before training."""
     return uniform(shapes, sparsity, keep_dense=keep_dense)
 
 
