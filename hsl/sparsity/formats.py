@@ -27,7 +27,7 @@ class LinearInRows(nn.Linear):
     def forward(self, inputs: Tensor) -> Tensor:
         """Outputs [..., out] of inputs [..., in].
 
-        The matrix stands on the left, by its own rows: on a CPU that is several times as fast as the usual order.
+        The matrix stands on the left, by its own rows: on a CPU that is several times as fast as the other order.
         """
         flat, weight = inputs.reshape(-1, self.in_features), self.weight
         outputs = torch.mv(weight, flat[0]) if len(flat) == 1 else torch.mm(weight, flat.t()).t()

@@ -160,11 +160,6 @@ def detach_masks(layers: Prunable) -> None:
         layer.module._buffers.pop(layer.mask_name, None)
 
 
-def weight_of(layer: Layer) -> nn.Parameter:
-    """Weight of a prunable layer."""
-    return layer.weight
-
-
 def layer_shapes(layers: Prunable) -> dict[str, tuple[int, ...]]:
     """Shapes of the weights, by layer name."""
     return {name: tuple(layer.weight.shape) for name, layer in layers.items()}

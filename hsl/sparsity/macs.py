@@ -1,4 +1,4 @@
-"""Multiply-accumulate operations of prunable layers, measured by one forward pass."""
+"""Multiply-accumulate operations of prunable layers, counted in one forward pass."""
 
 import math
 from collections.abc import Callable, Mapping

@@ -10,7 +10,7 @@ from hsl.errors import MethodError
 from hsl.sparsity.criteria import Signals
 from hsl.sparsity.distributions.budget import Budget
 from hsl.sparsity.init import scale_layer_
-from hsl.sparsity.layers import Prunable, set_mask_, weight_of
+from hsl.sparsity.layers import Prunable, set_mask_
 from hsl.sparsity.masks import top_k, top_n_of_m
 
 Loss = Callable[[nn.Module], Tensor]
@@ -158,7 +158,7 @@ def step_gradients(layers: Prunable) -> dict[str, Tensor]:
     Raises:
         MethodError: If a layer has none.
     """
-    return complete({name: weight_of(layer).grad for name, layer in layers.items()})
+    return complete({name: layer.weight.grad for name, layer in layers.items()})
 
 
 def load_parent_(model: nn.Module, state: Mapping[str, Tensor], which: str) -> None:

@@ -15,7 +15,7 @@ from hsl.registry import imported
 from hsl.sparsity.criteria import Signals
 from hsl.sparsity.distributions.budget import Budget
 from hsl.sparsity.distributions.ranked import FROM, GLOBAL
-from hsl.sparsity.layers import weight_of
+from hsl.sparsity.layers import Layer
 from hsl.sparsity.methods import METHODS, check_hyperparameters
 from hsl.sparsity.methods.moments import Once, OnceAfterParent
 from hsl.sparsity.methods.weight_scores import CRITERIA
@@ -97,7 +97,7 @@ def loss_gradients(network: Network, loss: Loss, _: Hyperparameters | None = Non
     Raises:
         MethodError: If the loss does not depend on a layer.
     """
-    weights = [weight_of(layer) for layer in network.layers.values()]
+    weights = [layer.weight for layer in network.layers.values()]
     with undisturbed(network.model) as model:
         gradients = torch.autograd.grad(loss(model), weights, allow_unused=True)
     return _averaged(complete(dict(zip(network.layers, gradients, strict=True))))
@@ -111,7 +111,7 @@ def hessian_gradients(network: Network, loss: Loss, hyperparameters: Hyperparame
     Raises:
         MethodError: If the loss does not depend on a layer.
     """
-    weights = [weight_of(layer) for layer in network.layers.values()]
+    weights = [layer.weight for layer in network.layers.values()]
     with undisturbed(network.model) as model, _cooled(model, hyperparameters["temperature"]):
         found = torch.autograd.grad(loss(model), weights, allow_unused=True, create_graph=True)
         gradients = complete(dict(zip(network.layers, found, strict=True)))
@@ -123,7 +123,7 @@ def hessian_gradients(network: Network, loss: Loss, hyperparameters: Hyperparame
 def _masks_in_rounds(network: Network, score: Score, loss: Loss, rounds: int) -> dict[str, Tensor]:
     """Masks of iterative SynFlow: after round k of n the density is d^(k / n)."""
     shape = _input_shape(network.model, loss)
-    twin, weights = _linear_twin(network)
+    linear, weights = _linear_copy(network)
     ones = torch.ones(1, *shape[1:], dtype=torch.float64, device=next(iter(weights.values())).device)
     dense = {name: weight.detach().clone() for name, weight in weights.items()}
     masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in dense.items()}
@@ -132,7 +132,7 @@ def _masks_in_rounds(network: Network, score: Score, loss: Loss, rounds: int) ->
         with torch.no_grad():
             for name, weight in weights.items():
                 weight.copy_(dense[name] * masks[name])
-        scores = _flow_scores(score, twin, weights, ones, network.generator)
+        scores = _flow_scores(score, linear, weights, ones, network.generator)
         progress = round_progress(sparsity, k, rounds)
         ceilings = {name: int(mask.sum()) for name, mask in masks.items()}
         scores = {name: score.masked_fill(~masks[name], -torch.inf) for name, score in scores.items()}
@@ -141,10 +141,10 @@ def _masks_in_rounds(network: Network, score: Score, loss: Loss, rounds: int) ->
 
 
 def _flow_scores(
-    score: Score, twin: nn.Module, weights: Mapping[str, Tensor], ones: Tensor, generator: torch.Generator
+    score: Score, linear: nn.Module, weights: Mapping[str, Tensor], ones: Tensor, generator: torch.Generator
 ) -> dict[str, Tensor]:
     with torch.enable_grad():
-        flow = twin(ones).sum()
+        flow = linear(ones).sum()
         gradients = torch.autograd.grad(flow, list(weights.values()), materialize_grads=True)
     if not all_finite(dict(zip(weights, gradients, strict=True))):
         raise MethodError("the flow of synflow exceeds double precision: the network is too deep for it")
@@ -154,24 +154,16 @@ def _flow_scores(
     }
 
 
-def _linear_twin(network: Network) -> tuple[nn.Module, dict[str, nn.Parameter]]:
+def _linear_copy(network: Network) -> tuple[nn.Module, dict[str, nn.Parameter]]:
     """A copy in double precision and eval mode, weights absolute, biases zero; and its prunable weights."""
     memo: dict[int, Any] = {}
-    model = unwrapped(network.model)
-    twin = copy.deepcopy(model, memo).double().eval()
-    copies = {
-        name: _twin_parameter(layer.module, layer.parameter, memo) for name, layer in network.layers.items()
-    }
+    linear = copy.deepcopy(unwrapped(network.model), memo).double().eval()
     with torch.no_grad():
-        for name, parameter in twin.named_parameters():
+        for name, parameter in linear.named_parameters():
             parameter.zero_() if name.endswith("bias") else parameter.abs_()
-    return twin, copies
-
-
-def _twin_parameter(module: nn.Module, parameter: str, memo: Mapping[int, Any]) -> nn.Parameter:
-    found = memo[id(module)]._parameters[parameter]
-    assert isinstance(found, nn.Parameter)
-    return found
+    return linear, {
+        name: Layer(memo[id(layer.module)], layer.parameter).weight for name, layer in network.layers.items()
+    }
 
 
 def _input_shape(model: nn.Module, loss: Loss) -> torch.Size:
@@ -201,7 +193,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[nn.Module]:
-    """Within this context, whatever runs leaves buffers and random state of the model as they were."""
+    """Within this context, buffers and random state of the model stay as they are."""
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     devices = [parameter.device for parameter in model.parameters() if parameter.is_cuda][:1]
     try:

@@ -13,7 +13,7 @@ from typing import Literal
 
 
 def to_step(fraction: float, total_steps: int) -> int:
-    """Step that lies at `fraction` of `total_steps`, halves rounded up.
+    """The step at `fraction` of `total_steps`, halves rounded up.
 
     Args:
         fraction: In [0, 1].

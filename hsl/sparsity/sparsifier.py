@@ -107,17 +107,9 @@ class Sparsifier:
         self._network = Network(model, self._layers, budget, self._generator, scale_init)
         if is_ratios(self.distribution):
             self._network.budget = ratio_budget(self._network, str(self.distribution), loss, parent)
-        self._driver = self.method.moment.build(
-            Start(
-                self._network,
-                method,
-                self.method.needs_gradient,
-                self.hyperparameters,
-                total_steps or 1,
-                parent,
-                loss,
-            )
-        )
+        needs_gradient, values = self.method.needs_gradient, self.hyperparameters
+        start = Start(self._network, method, needs_gradient, values, total_steps or 1, parent, loss)
+        self._driver = self.method.moment.build(start)
         if self._masked:
             self._start()
         self._handles = [

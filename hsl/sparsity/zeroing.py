@@ -29,7 +29,7 @@ class Factors:
 
         Args:
             name: What the mask is called here.
-            mask: Boolean. Whatever is done to it in place, loading included, raises its version.
+            mask: Boolean. Every change in place, loading included, raises its version.
             dtype: Floating point.
         """
         source, version, factor = self._made.get(name, (None, -1, mask))

@@ -34,11 +34,11 @@ class Driver:
         """Change masks when `step` steps are done."""
 
     def trained_masks(self) -> Mapping[str, Tensor] | None:
-        """Which weights have optimizer state, by layer; None if the active ones, as is usual."""
+        """Which weights have optimizer state, by layer; None if the active ones, the default."""
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        """What the driver must remember beside the masks: JSON-able values, and tensors nested by strings."""
+        """What the driver must remember besides the masks: JSON-able values, and tensors nested by strings."""
         return {"pending": self.pending}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
