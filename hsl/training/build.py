@@ -10,7 +10,6 @@ from torch.nn import functional
 
 from hsl.errors import DamagedError, HslError
 from hsl.hardness import keyed
-from hsl.hardness.attacks.adversarial import training_loss
 from hsl.sparsity import Layers, Parent, Sparsifier, layer_macs
 from hsl.sparsity.methods import METHODS, check_hyperparameters
 from hsl.training import checkpoint
@@ -20,14 +19,14 @@ from hsl.training.configuration import Configuration, ModelSpec, Training
 from hsl.training.cost.flops import TrainingMeter, scoring_steps
 from hsl.training.data.augmentation import SMALLEST_SIDE
 from hsl.training.data.batching import TrainingSet, batches
-from hsl.training.data.loaded import Data, load_data
-from hsl.training.data.regime_sets import sets_of
+from hsl.training.data.loaded import Data
 from hsl.training.data.score_files import read_scores
 from hsl.training.measuring.evaluation import to_float
 from hsl.training.measuring.measures import Bench
 from hsl.training.models import INNER, Normalized, Shape
 from hsl.training.optimizers import make_optimizer
-from hsl.training.trainer import Trainer
+from hsl.training.task import Task
+from hsl.training.trainer import SparseNetwork, Trainer
 
 SCORING_BATCH = 128
 """Samples on which SNIP scores weights, as in the paper's CIFAR experiments (arXiv 1810.02340)."""
@@ -57,18 +56,26 @@ def build_trainer(
         scores: URI of the difficulty scores, for regimes that need them.
         device: Torch device.
         objective: Name of the validation metric that says which epoch is the best.
-        keep_best: Whether the network of that epoch is kept, beside the final one.
+        keep_best: Whether the network of that epoch is kept, besides the final one.
 
     Raises:
         HslError: If something that the configuration needs is missing here.
     """
     check_compiled(configuration.training, device)
-    data = load_data(configuration.dataset, configuration.split, device)
-    train, sets = sets_of(configuration, seed, scores, device)
-    training = _with_augmentation(configuration.training, data.shape)
-    model = _model(configuration, data, seed, device)
+    task = Task.of(configuration, seed, scores, device)
+    network = _network(configuration, task, seed, parent, scores, device)
+    training = _with_augmentation(configuration.training, task.data.shape)
+    return Trainer(network, task, training, seed, objective, keep_best)
+
+
+def _network(
+    configuration: Configuration, task: Task, seed: int, parent: str | None, scores: str | None, device: str
+) -> SparseNetwork:
+    """A network before its first step; arguments as of `build_trainer`."""
+    training = configuration.training
+    model = _model(configuration, task.data, seed, device)
     optimizer = make_optimizer(training, model.parameters())
-    steps = training.epochs * train.steps_per_epoch(training.batch_size)
+    steps = training.epochs * task.train.steps_per_epoch(training.batch_size)
     begun = _parent(configuration, seed, parent, scores, device)
     sparsifier = Sparsifier(
         model,
@@ -80,24 +87,12 @@ def build_trainer(
         seed=keyed.key(seed, "sparsity") >> 1,
         init=configuration.init,
         parent=begun.parent if begun else None,
-        loss=_scoring_loss(train, seed),
+        loss=_scoring_loss(task.train, seed),
         hyperparameters=configuration.hyperparameters,
         layers=_layers(configuration),
     )
-    return Trainer(
-        model=model,
-        optimizer=optimizer,
-        sparsifier=sparsifier,
-        meter=_meter(configuration, model, data.shape, steps, begun.steps if begun else 0),
-        training=training,
-        train=train,
-        sets=sets,
-        seed=seed,
-        loss=training_loss(configuration.regime.attack, seed),
-        objective=objective,
-        keep_best=keep_best,
-        forward=compiled(model, training),
-    )
+    meter = _meter(configuration, model, task.data.shape, steps, begun.steps if begun else 0)
+    return SparseNetwork(model, compiled(model, training), optimizer, sparsifier, meter)
 
 
 def build_bench(
@@ -109,7 +104,7 @@ def build_bench(
     difficulty: str | None = None,
     device: str = "cpu",
 ) -> Bench:
-    """A trained network, and what it is measured on.
+    """A trained network, and what it is evaluated on.
 
     Args:
         configuration: What was trained.
@@ -119,11 +114,10 @@ def build_bench(
         difficulty: URI of the scores that make the deciles; None where none are asked for.
         device: Torch device.
     """
-    data = load_data(configuration.dataset, configuration.split, device)
-    model = _model(configuration, data, seed, device)
+    task = Task.of(configuration, seed, scores, device)
+    model = _model(configuration, task.data, seed, device)
     model.load_state_dict({name: state[name] for name in model.state_dict()})
-    _, sets = sets_of(configuration, seed, scores, device)
-    return Bench(model, sets, read_scores(difficulty, data) if difficulty else None)
+    return Bench(model, task.sets, read_scores(difficulty, task.data) if difficulty else None)
 
 
 def _layers(configuration: Configuration) -> Layers:

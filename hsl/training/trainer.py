@@ -4,6 +4,7 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,14 +12,33 @@ from torch import Tensor, nn
 
 from hsl.errors import DivergedError
 from hsl.hardness import keyed
-from hsl.hardness.attacks.adversarial import TrainingLoss
 from hsl.sparsity import Sparsifier
 from hsl.training.configuration import Training
 from hsl.training.cost.flops import TrainingMeter
-from hsl.training.data.batching import Cycle, TrainingSet
+from hsl.training.data.batching import Cycle
 from hsl.training.measuring.best_epoch import BestEpoch
-from hsl.training.measuring.evaluation import EvaluationSets, mean_loss_and_accuracy, to_float
+from hsl.training.measuring.evaluation import mean_loss_and_accuracy, to_float
 from hsl.training.optimizers import learning_rate, load_moments, moments
+from hsl.training.task import Task
+
+
+@dataclass(frozen=True)
+class SparseNetwork:
+    """A network, and what makes and keeps it sparse.
+
+    Attributes:
+        model: Maps images in [0, 1] to logits; already on the device.
+        forward: What batches are trained through: `model`, or a compiled form of it.
+        optimizer: Over the model's parameters.
+        sparsifier: Hooked into `optimizer`.
+        meter: Adds up what the training costs relative to a dense one.
+    """
+
+    model: nn.Module
+    forward: nn.Module
+    optimizer: torch.optim.Optimizer
+    sparsifier: Sparsifier
+    meter: TrainingMeter
 
 
 class Trainer:
@@ -29,54 +49,41 @@ class Trainer:
     loss that replays batches makes cycles longer, not epochs: each of them has a part of the batches.
 
     Args:
-        model: Maps images in [0, 1] to logits; already on the device.
-        optimizer: Over the model's parameters.
-        sparsifier: Hooked into `optimizer`.
-        meter: Adds up what the training costs beside a dense one.
+        network: What is trained.
+        task: What it learns.
         training: Epochs, batch size, schedule, precision.
-        train: Training samples.
-        sets: What is evaluated.
         seed: Seed of the batch order, the augmentation and the attack's starting points.
-        loss: What is minimised on every batch.
         objective: Name of the validation metric that says which epoch is the best.
-        keep_best: Whether the network of that epoch is kept, beside the final one.
-        forward: What batches are trained through: `model`, or a compiled form of it.
+        keep_best: Whether the network of that epoch is kept, besides the final one.
     """
 
     def __init__(
         self,
-        *,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        sparsifier: Sparsifier,
-        meter: TrainingMeter,
+        network: SparseNetwork,
+        task: Task,
         training: Training,
-        train: TrainingSet,
-        sets: EvaluationSets,
         seed: int,
-        loss: TrainingLoss,
         objective: str = "val_matched_accuracy",
         keep_best: bool = False,
-        forward: nn.Module | None = None,
     ) -> None:
-        self.model = model
-        self._forward = model if forward is None else forward
-        self.sparsifier = sparsifier
-        self.meter = meter
+        self.model = network.model
+        self.sparsifier = network.sparsifier
+        self.meter = network.meter
         self.training = training
         self.epoch = 0
         self.seconds = 0.0
         self.history: list[dict[str, Any]] = []
         self.best = BestEpoch(objective, keep_best)
-        self._optimizer = optimizer
-        self.train_samples = train
-        self.sets = sets
+        self.train_samples = task.train
+        self.sets = task.sets
+        self._forward = network.forward
+        self._optimizer = network.optimizer
+        self._loss = task.loss
         self._seed = seed
-        self._loss = loss
         self._step = 0
         self._target_step: int | None = None
-        self._steps_per_cycle = loss.replays * train.steps_per_cycle(training.batch_size)
-        self.steps_per_epoch = train.steps_per_epoch(training.batch_size)
+        self._steps_per_cycle = task.loss.replays * task.train.steps_per_cycle(training.batch_size)
+        self.steps_per_epoch = task.train.steps_per_epoch(training.batch_size)
         self.total_steps = training.epochs * self.steps_per_epoch
 
     @property
@@ -104,7 +111,7 @@ class Trainer:
         began = time.perf_counter()
         rate = learning_rate(self.training, self._step, self.total_steps)
         loss, accuracy = self._train_until(self._end_of_epoch)
-        measured = self._measured()
+        metrics = self._metrics()
         seconds = time.perf_counter() - began
         self.seconds += seconds
         row = {
@@ -114,7 +121,7 @@ class Trainer:
             "train_loss": loss,
             "train_accuracy": accuracy,
             "sparsity": self.sparsifier.sparsity(),
-            **measured,
+            **metrics,
             "seconds": seconds,
         }
         self.history.append(row)
@@ -154,7 +161,7 @@ class Trainer:
         self.meter.add(before, steps // 2)
         self.meter.add(self.sparsifier.layer_densities(), steps - steps // 2)
 
-    def _measured(self) -> dict[str, float]:
+    def _metrics(self) -> dict[str, float]:
         due = self.is_done or self.epoch % self.training.evaluate_every == 0
         return self.sets.measure(self.model) if due else {}
 
