@@ -14,7 +14,7 @@ import yaml
 from in_process import without_ray
 from rich.console import Console
 
-from hsl.driver.sweep import Sweep, SweepReport
+from hsl.driver.sweep import SweepReport, SweepRequest, sweep
 from hsl.errors import SpaceError
 from hsl.space.load import make_space
 from hsl.store.store import Store
@@ -51,7 +51,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     def swept(store: str, **changes: Any) -> SweepReport:
         space = make_space({**SPACE, **changes})
         console = Console(file=io.StringIO())
-        return Sweep(space, str(tmp_path / store), console, trackers=["own_axes:Diary"]).run()
+        return sweep(SweepRequest(space, str(tmp_path / store), trackers=["own_axes:Diary"]), console)
 
     return swept
 

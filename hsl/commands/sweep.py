@@ -113,20 +113,12 @@ def sweep(
     uri = store_uri(store, storage, loaded.name)
     from rich.console import Console  # noqa: PLC0415
 
-    from hsl.driver.sweep import Sweep  # noqa: PLC0415
+    from hsl.driver.sweep import SweepRequest  # noqa: PLC0415
+    from hsl.driver.sweep import sweep as train  # noqa: PLC0415
 
+    request = SweepRequest(loaded, uri, address, optuna_storage, retry_failed, log or (), fleet)
     try:
-        made = Sweep(
-            loaded,
-            uri,
-            Console(stderr=True),
-            address,
-            optuna_storage,
-            retry_failed=retry_failed,
-            trackers=log or (),
-            fleet=fleet,
-        )
-        ended = made.run()
+        ended = train(request, Console(stderr=True))
     except KeyboardInterrupt:
         typer.echo(f"interrupted; everything so far is in {uri}, the same command continues", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None

@@ -170,11 +170,11 @@ def _noting(function: Callable[..., None], run: Run) -> Callable[..., None]:
 
 def time_hsl(space: SearchSpace, store: Path, seconds: float = 0.0) -> Run:
     """A sweep of trivial trials."""
-    from hsl.driver.sweep import Sweep  # noqa: PLC0415
+    from hsl.driver.sweep import SweepRequest, sweep  # noqa: PLC0415
 
     run = Run()
     with trivial_trials(run, seconds):
-        done = Sweep(space, str(store), Console(file=io.StringIO())).run()
+        done = sweep(SweepRequest(space, str(store)), Console(file=io.StringIO()))
     assert done.trained == len(run.ends), done
     return run
 

@@ -129,7 +129,7 @@ import sys
 from rich.console import Console
 from hsl.driver.tune.callback import DriverCallback
 from hsl.space.load import load_space
-from hsl.driver.sweep import Sweep
+from hsl.driver.sweep import SweepRequest, sweep
 
 told, every, failures = 0, int(sys.argv[3]), int(sys.argv[4])
 real = DriverCallback.on_trial_result
@@ -143,7 +143,7 @@ def on_trial_result(self, *arguments, **keywords):
     real(self, *arguments, **keywords)
 
 DriverCallback.on_trial_result = on_trial_result
-print(Sweep(load_space(sys.argv[1]), sys.argv[2], Console(width=200)).run())
+print(sweep(SweepRequest(load_space(sys.argv[1]), sys.argv[2]), Console(width=200)))
 """
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -39,7 +39,8 @@ Undisturbed = Callable[[dict[str, Any]], Path]
 
 def swept(store: Path, base: dict[str, Any] = SPACE, **changes: Any) -> sweep.SweepReport:
     """A sweep of a space, run into a store."""
-    return sweep.Sweep(make_space({**base, **changes}), str(store), Console(file=io.StringIO())).run()
+    request = sweep.SweepRequest(make_space({**base, **changes}), str(store))
+    return sweep.sweep(request, Console(file=io.StringIO()))
 
 
 @pytest.fixture

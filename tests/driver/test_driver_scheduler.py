@@ -13,7 +13,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 from rich.console import Console
 
-from hsl.driver.sweep import Sweep
+from hsl.driver.sweep import SweepRequest, sweep
 from hsl.driver.tune import tuner
 from hsl.driver.tune.scheduler import START_SECONDS, CellScheduler
 from hsl.space.load import make_space
@@ -129,6 +129,6 @@ def test_workers_that_start_slowly_are_not_given_up_for_trials_that_end_quickly(
             "confirm": {"seeds": 0},
         }
     )
-    Sweep(space, str(tmp_path / "store"), Console(file=io.StringIO())).run()
+    sweep(SweepRequest(space, str(tmp_path / "store")), Console(file=io.StringIO()))
     assert len(Store(tmp_path / "store").read("trials")) == 60
     assert len(list(started.iterdir())) == 2

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from hsl.driver.sweep import Sweep
+from hsl.driver.sweep import SweepRequest, site_of, sweep
 from hsl.errors import DataError, SpaceError
 from hsl.planning.plan import make_plan
 from hsl.planning.scores import scores_for
@@ -73,7 +73,7 @@ def test_scores_of_something_else_are_found_before_any_trial(
     with pytest.raises(DataError, match=rf"are of {message}.*delete the folder"):
         tried(space, tmp_path)
     with pytest.raises(DataError, match=message):
-        Sweep(space, str(tmp_path), Console(file=io.StringIO())).run()
+        sweep(SweepRequest(space, str(tmp_path)), Console(file=io.StringIO()))
     assert not (tmp_path / "trials").exists()
     assert not (tmp_path / "checkpoints").exists()
 
@@ -98,9 +98,9 @@ def test_a_class_without_a_sample_is_warned_of(tmp_path: Path) -> None:
     assert tried(space_of(fraction=0.9), tmp_path) == []
     assert tried(space_of(fraction=0.1, by="el2n", models=1), tmp_path) == []  # nothing is known yet
     console = Console(file=io.StringIO(), width=200)
-    sweep = Sweep(space_of(fraction=0.1), str(tmp_path), console)
+    site = site_of(SweepRequest(space_of(fraction=0.1), str(tmp_path)), console)
     for _ in range(2):
-        sweep._try_selections()
+        site.try_selections()
     assert console.file.getvalue().count("leaves no sample of class") == 1
 
 
@@ -140,5 +140,5 @@ def test_every_regime_that_cannot_be_is_listed(tmp_path: Path) -> None:
 def test_a_corruption_that_is_undefined_on_digits_is_refused_before_anything(tmp_path: Path) -> None:
     space = make_space({**BASE, "regimes": {"fog": {"corruption": {"name": "fog", "severity": 3}}}})
     with pytest.raises(SpaceError, match=r"fog is not defined on images of 8 x 8.* there are: brightness"):
-        Sweep(space, str(tmp_path / "store"), Console(file=io.StringIO())).run()
+        sweep(SweepRequest(space, str(tmp_path / "store")), Console(file=io.StringIO()))
     assert not (tmp_path / "store").exists()

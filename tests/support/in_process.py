@@ -14,7 +14,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.trainable.metadata import _TrainingRunMetadata
 
-from hsl.driver import sweep
+from hsl.driver import runner
 from hsl.driver.trials import Trials
 from hsl.driver.tune import trainable, tuner
 from hsl.driver.tune.callback import DriverCallback
@@ -82,7 +82,7 @@ def without_ray(patch: pytest.MonkeyPatch, cache: Path) -> None:
     patch.setattr(ray, "nodes", list)
     patch.setattr(trainable, "watchdog", lambda _: contextlib.nullcontext())  # it would end the tests
     patch.setattr(tuner, "home", lambda: "here")
-    patch.setattr(sweep, "ray_session", lambda *_: contextlib.nullcontext())
-    patch.setattr(sweep, "slots", lambda *_: AT_A_TIME)
+    patch.setattr(runner, "ray_session", lambda *_: contextlib.nullcontext())
+    patch.setattr(runner, "slots", lambda *_: AT_A_TIME)
     patch.setattr(workers, "make_all", lambda tasks, *_: make_here(tasks, "cpu"))
     patch.setattr(tuner, "run", tune)
