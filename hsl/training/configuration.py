@@ -37,11 +37,7 @@ class Strict(BaseModel):
 
 
 def checked(schema: type[Any], given: dict[str, Any]) -> Any:
-    """Settings of a plug-in, with its own problems in words.
-
-    Raises:
-        ValueError: If they do not fit.
-    """
+    """Validate the settings of a plug-in; ValueError lists its problems in words."""
     try:
         return schema.model_validate(given)
     except ValidationError as error:
@@ -94,7 +90,7 @@ class Training(Strict):
         amp: Forward and loss in bfloat16 autocast.
         channels_last: NHWC memory format for convolutional networks.
         compile: Forward and backward passes of training through torch.compile.
-        cuda_graphs: They are replayed as CUDA graphs; on NVIDIA GPUs alone.
+        cuda_graphs: Replay these passes as CUDA graphs; on NVIDIA GPUs alone.
         evaluate_every: Epochs between evaluations; the last epoch is always evaluated.
         checkpoint_every: Epochs between checkpoints.
     """
@@ -237,7 +233,7 @@ class Configuration(Strict):
         return digest(self.stored())
 
     def stored(self) -> dict[str, Any]:
-        """The configuration as it is stored, see `hsl.training.identity`."""
+        """JSON-able form in which the configuration is stored, see `hsl.training.identity`."""
         return canonical(self.model_dump(mode="json", exclude_defaults=True), self.method, self._value)
 
     def _value(self, path: str) -> Any:
@@ -250,9 +246,8 @@ class Configuration(Strict):
 
     @classmethod
     def from_stored(cls, stored: str | Mapping[str, Any]) -> Configuration:
-        """What `stored` has written, in this version or an earlier one, as JSON or read from it."""
-        content = json.loads(stored) if isinstance(stored, str) else dict(stored)
-        return cls.model_validate(filled(content))
+        """Read what `stored` has written, in this version or an earlier one, as JSON or parsed."""
+        return cls.model_validate(filled(json.loads(stored) if isinstance(stored, str) else dict(stored)))
 
     def dense_twin(self, training: Training, regime: Regime) -> Configuration:
         """The dense network on the same data set and split, trained as given."""
@@ -266,7 +261,7 @@ class Configuration(Strict):
 
 
 def digest(value: Any) -> str:
-    """Ten hexadecimal digits that identify a JSON-able value, whatever the order of its keys."""
+    """Ten hexadecimal digits that identify a JSON-able value, independent of the order of its keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
 

@@ -24,7 +24,7 @@ def canonical(given: Document, method: str, value_of: Callable[[str], Any]) -> D
     Args:
         given: JSON of a configuration without what equals the present defaults; it is changed in place.
         method: Its method.
-        value_of: Path -> value of the configuration; asked for defaults that have changed only.
+        value_of: Path -> value of the configuration; called for defaults that have changed only.
     """
     for path, first in _frozen(method).items():
         _write(given, path, value_of(path), first)

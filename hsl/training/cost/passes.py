@@ -13,10 +13,10 @@ FORWARD = 1 / 3
 
 
 def evaluation_passes(evaluation: Evaluation, regime: Regime, samples: Mapping[str, int]) -> float:
-    """Passes of measuring one trained network, at most.
+    """Passes of evaluating one trained network, at most.
 
     Args:
-        evaluation: What is measured; a measure of robustness that is not known counts as much as PGD-20.
+        evaluation: What is evaluated; an unknown measure of robustness counts as much as PGD-20.
         regime: Of the network.
         samples: Number of samples of ``val`` and of ``test``.
     """
@@ -40,7 +40,7 @@ def count_passes(trained: Configuration, epochs: int, exposure: int, clean: int,
         epochs: How many epochs.
         exposure: Number of samples that an epoch presents.
         clean: Number of clean validation and test samples; 0 where nothing is evaluated.
-        matched: Number of matched validation and test samples; 0 where nothing is evaluated.
+        matched: Number of matched ones, likewise.
     """
     regime = trained.regime
     per_evaluation = clean * FORWARD
