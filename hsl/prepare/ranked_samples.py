@@ -1,4 +1,4 @@
-"""The difficulty of every sample, outside a sweep: made in this process, listed, and drawn."""
+"""Difficulty of every sample, outside a sweep: computed in this process, listed, and drawn."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,7 @@ def make_scores(scores: Scores, store: str | None, device: str, say: Callable[[s
     """Make the scores that are not there yet.
 
     Args:
-        scores: What is asked for.
+        scores: The scores.
         store: Path or URI of the store that keeps them; the cache if None.
         device: Torch device.
         say: Receives a line for every scoring model.
@@ -50,10 +50,8 @@ def make_scores(scores: Scores, store: str | None, device: str, say: Callable[[s
 
 
 def scores_root(store: str | None) -> str:
-    """Where scores lie: in a store, or in the cache if None."""
-    if store is None:
-        return str(cache_folder() / "prerequisites")
-    return absolute(store)
+    """Root of the scores: a store, or the cache if None."""
+    return str(cache_folder() / "prerequisites") if store is None else absolute(store)
 
 
 def extremes(scores: pa.Table, split: str, top: int) -> pa.Table:
