@@ -35,9 +35,9 @@ def corruptions(space: SearchSpace, severity: int, images: int) -> Preview:
     """Every corruption of the same few training images.
 
     Args:
-        space: Its data set is shown.
+        space: The search space, for its data set.
         severity: 1 to 5; 6 for the corruptions that have it.
-        images: How many images, of as many classes as there are.
+        images: Number of images, of as many classes as possible.
 
     Returns:
         Rows with ``corruption``, ``severity``, ``change`` (mean distance from the image, of the range of a
@@ -66,7 +66,7 @@ def regimes(space: SearchSpace, library: Library, images: int) -> Preview:
     Args:
         space: The search space.
         library: Store of the difficulty scores.
-        images: How many images, of as many classes as there are.
+        images: Number of images, of as many classes as possible.
 
     Returns:
         Rows with ``regime``, ``samples`` (training), ``val`` and ``test`` (matched), ``wrong_labels`` (share of

@@ -60,7 +60,7 @@ def extremes(scores: pa.Table, split: str, top: int) -> pa.Table:
     Args:
         scores: As `make_scores` returns them.
         split: ``train``, ``val`` or ``test``: scores of samples that were trained on are lower than others.
-        top: How many of each end; of equal scores the lower id comes first.
+        top: Number of samples of each end; of equal scores the lower id comes first.
 
     Returns:
         Columns ``end`` (hardest or easiest), ``rank`` (from 1), ``id``, ``label``, ``score`` and, where
@@ -76,7 +76,7 @@ def extremes(scores: pa.Table, split: str, top: int) -> pa.Table:
 
 
 def found_wrong(scores: pa.Table) -> str | None:
-    """How well the scores find wrong labels among the training samples, in words; None where all are right."""
+    """AUROC of the scores as detector of wrong training labels, in words; None where all labels are right."""
     if "is_wrong" not in scores.column_names:
         return None
     part = scores.filter(compute.equal(scores.column("split"), "train"))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """How fast a model is trained, for a first estimate; a store's own record replaces it.
+    """Training speed of a model, for a first estimate; a store's own record replaces it.
 
     Attributes:
         on_core: Passes per second on one CPU core, as an order of magnitude; None where nothing is known.
@@ -82,12 +82,12 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What is known of a data set before it is read.
+    """Facts of a data set that are known before it is read.
 
     Attributes:
-        size: Its size; None where only reading it tells.
+        size: Its size; None where it is only known after reading.
         needs_path: Whether its name must be followed by a path, as in ``parquet:PATH``.
-        counted_by: Reference to what finds the size at a path without reading images; empty for none.
+        counted_by: Reference to a function path -> size that reads no images; empty for none.
     """
 
     size: Size | None = None

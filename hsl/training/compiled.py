@@ -34,7 +34,7 @@ def check_compiled(training: Training, device: str) -> None:
 
 
 def missing_tools(device: str) -> list[str]:
-    """What torch.compile needs for the device and does not find, in words."""
+    """Tools that torch.compile needs for the device and does not find, in words."""
     missing = []
     compilers = [os.environ.get("CXX", "g++"), "clang++"]
     if not any(map(shutil.which, compilers)):

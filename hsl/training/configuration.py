@@ -83,7 +83,7 @@ class Training(Strict):
         nesterov: SGD with Nesterov momentum.
         weight_decay: L2 penalty (SGD) or decoupled decay (AdamW).
         schedule: Learning rate over the run, per step; milestones are fractions of the run.
-        milestones: Where ``step``-like schedules multiply the rate by `gamma`, as fractions of the run.
+        milestones: Fractions of the run at which ``step`` and ``multistep`` multiply the rate by `gamma`.
         gamma: Factor at each milestone.
         warmup: Fraction of the run over which the rate rises linearly (``one_cycle`` rises over it too).
         augment: Random crop (padding 4) and horizontal flip; by default where images are at least 32 px.
@@ -116,11 +116,11 @@ class Training(Strict):
 
 
 class Split(Strict):
-    """How samples are divided: stratified by class, seeded, disjoint; the same for every trial of a space.
+    """Division of the samples: stratified by class, seeded, disjoint; the same for every trial of a space.
 
     Attributes:
-        validation: Fraction of the non-test samples held out for choosing, in (0, 1).
-        test: Fraction held out for reporting, in (0, 1), where the data set brings no test set of its own.
+        validation: Fraction of the non-test samples held out for the search, in (0, 1).
+        test: Fraction held out for reporting, in (0, 1), where the data set has no test set of its own.
         seed: Seed of the division.
         limit: Use at most this many training samples, stratified (for small studies); all by default.
     """
@@ -160,7 +160,7 @@ Structure = Annotated[str, BeforeValidator(_quoted), Field(pattern=r"^[1-9][0-9]
 
 
 class Layers(Strict):
-    """Which layers are pruned. Layers are named as in the network, for example ``conv1`` or ``layer4.*``.
+    """Selection of the layers to prune, named as in the network, for example ``conv1`` or ``layer4.*``.
 
     Attributes:
         include: Globs of layers to prune.
@@ -185,15 +185,13 @@ class Configuration(Strict):
     Attributes:
         dataset: Data set by name, for example ``digits`` or ``parquet:PATH``.
         model: Network and its options.
-        split: How samples are divided.
-        training: Optimisation.
-        regime: What makes the training data hard.
-        method: How the mask is found and changed.
+        regime: Difficulty of the training data.
+        method: Sparse training method, which finds and changes the mask.
         hyperparameters: Of the method; only those that differ from its defaults are kept.
-        distribution: How the non-zeros are split over layers; by default the method's first; None for dense.
+        distribution: Division of the non-zeros over layers; by default the method's first; None for dense.
         sparsity: Fraction of zeros among prunable weights, in [0, 1); 0 for dense, and for dense alone.
         init: ``sparse`` scales initial weights for the live fan-in, ``dense`` leaves them as they are.
-        layers: Which layers are pruned; all by default, and for dense.
+        layers: Layers to prune; all by default, and for dense.
     """
 
     dataset: DatasetName

@@ -52,7 +52,7 @@ def _train_until(trainer: Trainer, epoch: int) -> None:
 def _trajectory(
     quantity: Callable[[Tensor, Tensor], Tensor], trainer: Trainer, samples: Samples, epochs: int
 ) -> Tensor:
-    """What is recorded of each sample after every epoch, [epochs, N]."""
+    """Quantity of each sample after every epoch, [epochs, N]."""
     looks = []
     for epoch in range(1, epochs + 1):
         _train_until(trainer, epoch)

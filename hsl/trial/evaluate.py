@@ -69,7 +69,7 @@ class StoredEvaluation:
 
     Raises:
         NothingMatchedError: If there is no such cell, or nothing is confirmed in them.
-        StoreError: If the store or networks are gone, or this version cannot read them.
+        StoreError: If the store or networks are missing, or this version cannot read them.
         SpaceError: If an override has an unknown key, or an impossible value.
         HslError: If something is not defined on these images, or lacks a package.
     """
@@ -93,7 +93,7 @@ class StoredEvaluation:
         self._there = {tuple(row[name] for name in KEY): _parameters(row["parameters"]) for row in stored}
 
     def _found(self, rows: Sequence[Row]) -> list[Network]:
-        """The networks of some trials; a message names all that are gone."""
+        """The networks of some trials; a message lists all that are missing."""
         networks, gone = [], []
         for row in rows:
             try:
@@ -113,7 +113,7 @@ class StoredEvaluation:
         return networks
 
     def _kept(self, row: Row, state: Mapping[str, Any] | None) -> list[Kept]:
-        """The networks in the checkpoint of a trial, if it is that of its end."""
+        """The networks in the checkpoint of a trial, if it is the final one."""
         if state is None or state["trainer"]["epoch"] != row["epochs"]:
             return []
         return kept_networks(state["trainer"], self._evaluation.checkpoints)

@@ -35,7 +35,7 @@ def step_macs(forward: float, weight_gradients: float) -> float:
 def dense_gradient_steps(
     method: str, hyperparameters: Mapping[str, float], total_steps: int, first: int, last: int
 ) -> int:
-    """How many of the steps `first` to `last` (exclusive, from 0) compute the gradients of pruned weights as well."""
+    """Number of steps from `first` to `last` (exclusive, from 0) that compute gradients of pruned weights as well."""
     values = check_hyperparameters(method, hyperparameters)
     return METHODS[method].moment.dense_gradient_steps(values, total_steps, first, last)
 
@@ -94,7 +94,7 @@ class TrainingMeter:
         return (self.spent + self.extra_steps * dense) / (self.steps * dense)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint needs, JSON-able."""
+        """State for a checkpoint, JSON-able."""
         return {"steps": self.steps, "spent": self.spent}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ WHERE = {
     "CIFAR-10-C": "https://zenodo.org/records/2535967 (MD5 56bf5dcef84df0e2308c6dcbcbbd8499)",
     "CIFAR-100-C": "https://zenodo.org/records/3555552 (MD5 11f0ed0f1191edbf9fa23466ae6021d3)",
 }
-"""Where the archives are published."""
+"""Publications of the archives."""
 
 
 class CorruptedTestSet:

@@ -18,7 +18,7 @@ from hsl.filesystems import settle
 CHUNK = 1 << 20
 TIMEOUT = 30
 ATTEMPTS = 5
-"""How often a download that breaks off is resumed at each address."""
+"""Attempts at each address to resume a download that breaks off."""
 
 
 @dataclass(frozen=True)

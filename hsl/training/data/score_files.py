@@ -1,4 +1,4 @@
-"""Difficulty scores as Parquet files: one row per sample of a data set, and how they were made."""
+"""Difficulty scores as Parquet files: one row per sample of a data set, with metadata of their making."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def labels_as_trained(data: Data, noise: LabelNoise | None) -> tuple[Data, Tenso
 def write_scores(
     uri: str, data: Data, scores: Tensor, about: Mapping[str, Any], is_wrong: Tensor | None = None
 ) -> None:
-    """Write the scores of a data set to a path or URI.
+    """Write the scores of a data set.
 
     Args:
-        uri: Path or URI.
+        uri: Path or URI of the file.
         data: The data set, divided.
         scores: float32 [N], aligned with `all_samples`.
-        about: How they were made; JSON-able, becomes the metadata ``hsl`` of the file.
+        about: Metadata ``hsl`` of the file, JSON-able: how they were made.
         is_wrong: bool [N], which labels the scoring models were given wrong; a column where any is.
     """
     identity = _identity(data)

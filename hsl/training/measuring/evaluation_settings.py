@@ -78,13 +78,13 @@ class Deciles(Strict):
 
 
 class Corruptions(Strict):
-    """Accuracy on damaged samples, of each kind and severity, and the mean over all of them.
+    """Accuracy on corrupted samples, for each kind and severity, and the mean over all of them.
 
     Attributes:
-        names: Kinds of damage; by default the fifteen of CIFAR-10-C.
-        severities: How severe, 1 to 5; by default all five, as in the published benchmark.
+        names: Kinds of corruption; by default the fifteen of CIFAR-10-C.
+        severities: Levels, 1 to 5; by default all five, as in the published benchmark.
         published: Folder with the unpacked ``.npy`` files of CIFAR-10-C or CIFAR-100-C: their images instead of
-            damage of our own, for the test samples of the data set; validation samples have none there.
+            corruptions of this package, for the test samples of the data set; there are none of validation samples.
     """
 
     names: SomeCorruptions = CIFAR_C
@@ -120,15 +120,15 @@ class Evaluation(Strict):
     """Evaluation of a network that is trained to the end, in addition to that of every epoch.
 
     Attributes:
-        stages: Whose networks: ``confirm``, ``search`` (those that are not stopped early), both, or none (``[]``).
+        stages: Of the trials: ``confirm``, ``search`` (those that are not stopped early), both, or none (``[]``).
         checkpoints: ``final``, the network at the end, and ``best``, as it was at the highest objective on
-            validation data, once as sparse as asked for.
-        splits: Part of the data set, ``test`` or ``val``.
+            validation data after it had reached the target sparsity.
+        splits: Parts of the data set, ``test`` and ``val``.
         per_class: Accuracy of each class.
         deciles: Accuracy by difficulty; by default not.
         corruptions: Accuracy on damaged samples; by default not.
         attacks: Robust accuracy; by default not.
-        samples: How many samples are damaged and attacked, the same for all networks; by default all.
+        samples: Number of samples that are damaged and attacked, the same for all networks; by default all.
     """
 
     stages: Annotated[tuple[Literal["search", "confirm"], ...], Listed, Different] = ("confirm",)

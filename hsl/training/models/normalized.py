@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 INNER = "network."
-"""What precedes a layer's own name where `Normalized` holds its network."""
+"""Prefix of the layers of a network inside `Normalized`."""
 
 
 class Normalized(nn.Module):

@@ -17,7 +17,7 @@ STAGES = (64, 128, 256, 512, 512)
 """Channels of the convolutions between two poolings."""
 
 DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
-"""How many convolutions each stage has."""
+"""Number of convolutions in each stage."""
 
 
 def vgg11(shape: Shape, classes: int, head: Sequence[int] = ()) -> nn.Module:
