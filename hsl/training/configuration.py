@@ -83,8 +83,8 @@ class Training(Strict):
         nesterov: SGD with Nesterov momentum.
         weight_decay: L2 penalty (SGD) or decoupled decay (AdamW).
         schedule: Learning rate over the run, per step; milestones are fractions of the run.
-        milestones: Fractions of the run at which ``step`` and ``multistep`` multiply the rate by `gamma`.
-        gamma: Factor at each milestone.
+        milestones: Fractions of the run at which ``multistep`` multiplies the rate; ``step`` repeats the first.
+        gamma: Factor of the rate at each milestone.
         warmup: Fraction of the run over which the rate rises linearly (``one_cycle`` rises over it too).
         augment: Random crop (padding 4) and horizontal flip; by default where images are at least 32 px.
         amp: Forward and loss in bfloat16 autocast.

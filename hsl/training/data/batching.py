@@ -65,7 +65,8 @@ class Cycle:
         self._shifts: list[Shifts] = []
         if augment is not None:
             drawn = draw_shifts(ids, augment)
-            self._shifts = [*map(Shifts, batches(drawn.corner, batch_size), batches(drawn.flip, batch_size))]
+            parts = (batches(drawn.corner, batch_size), batches(drawn.flip, batch_size))
+            self._shifts = [Shifts(*part) for part in zip(*parts, strict=True)]
 
     def __len__(self) -> int:
         return len(self._places)

@@ -60,7 +60,7 @@ class Deciles(Strict):
 
     Attributes:
         by: Difficulty score that orders the samples.
-        models: Scoring models whose scores are averaged; by default as many as the score has.
+        models: Number of scoring models whose scores are averaged; by default that of the score.
         epoch: When to score, as a share of the training epochs in (0, 1]; by default that of the score.
     """
 
