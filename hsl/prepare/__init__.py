@@ -1,1 +1,1 @@
-"""What must be there before a trial: checked spaces, parents, scores, selections."""
+"""Prerequisites of trials: checked spaces, parents, scores, selections."""

@@ -1,4 +1,4 @@
-"""What a configuration needs before it can be trained: parents and scores, and where they lie. No torch, no ray."""
+"""Parents and scores that a configuration needs before it is trained, and their addresses. No torch, no ray."""
 
 from collections.abc import Iterator
 
@@ -10,12 +10,7 @@ from hsl.training.configuration import Configuration
 
 
 class Prerequisites:
-    """Parents and scores that the configurations of one plan need, with their addresses in one store.
-
-    Args:
-        plan: The plan.
-        library: Where they lie.
-    """
+    """Parents and scores that the configurations of one plan need, with their addresses in one store."""
 
     def __init__(self, plan: Plan, library: Library) -> None:
         self._space = plan.space
@@ -23,14 +18,14 @@ class Prerequisites:
         self._library = library
 
     def of_search(self) -> Iterator[Task]:
-        """Prerequisites of everything that the search may propose."""
+        """Prerequisites of all configurations that the search may propose."""
         for scores in self._plan.scores:
             yield scores_task(scores, self._library)
         for parent in self._plan.parents:
             yield self._parent(parent, self._space.seed)
 
     def of(self, configuration: Configuration, seed: int, stage: str | None = None) -> Iterator[Task]:
-        """Prerequisites of one trial, and of what this stage measures on it in the end."""
+        """Prerequisites of one trial, and of its evaluation in this stage."""
         for scores in all_scores(configuration, self._space, stage in self._space.evaluation.stages):
             yield scores_task(scores, self._library)
         for parent in ancestors(configuration, self._space):
@@ -46,16 +41,16 @@ class Prerequisites:
         )
 
     def parent(self, configuration: Configuration, seed: int) -> str | None:
-        """Where the parent of a trial lies, if it needs one."""
+        """Address of the parent of a trial, if it needs one."""
         parent = parent_of(configuration, self._space)
         return self._library.parent(parent.trial_id(seed)) if parent else None
 
     def scores(self, configuration: Configuration) -> str | None:
-        """Where the scores lie by which its samples are selected, if they are."""
+        """Address of the scores that select its samples, if it needs any."""
         scores = scores_for(configuration, self._space)
         return self._library.scores(scores.id) if scores else None
 
     def deciles(self, configuration: Configuration) -> str | None:
-        """Where the scores lie that make the deciles by which it is measured, if it is."""
+        """Address of the scores of the deciles of its evaluation, if there are any."""
         scores = decile_scores(configuration, self._space)
         return self._library.scores(scores.id) if scores else None

@@ -1,13 +1,14 @@
 """Parents and difficulty scores: content-addressed files of a store, made once, shared by all trials.
 
-The work itself is ordinary functions; `make_all` runs them on Ray workers, `make_here` in this process.
+A task makes one of them: `run` puts the result at the URI `target`, once there is a file at each of its `inputs`, and
+`read` raises for a damaged one. `make_all` runs tasks on Ray workers, `make_here` in this process.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from hsl.hardness.schema.regimes import Regime
 from hsl.planning.scores import Scores
@@ -17,16 +18,13 @@ from hsl.store.layout import Library, intact
 from hsl.training.configuration import Configuration
 from hsl.training.data.score_tables import read_table
 
-if TYPE_CHECKING:
-    from hsl.training.trainer import Trainer
-
 
 @dataclass(frozen=True)
 class ParentTask:
     """One network to be trained as a parent.
 
     Attributes:
-        configuration: What is trained.
+        configuration: Of the parent.
         seed: Its seed, which is that of its children.
         scores: URI of the scores that its regime needs, or None.
         target: URI of the result.
@@ -41,7 +39,7 @@ class ParentTask:
 
     @property
     def inputs(self) -> tuple[str | None, ...]:
-        """What must be there first."""
+        """URIs of its scores and its parent, if it needs them."""
         return self.scores, self.parent
 
     read = staticmethod(json_of)
@@ -49,8 +47,12 @@ class ParentTask:
     def run(self, device: str) -> None:
         """Train the network and put its checkpoint in place."""
         from hsl.training import checkpoint  # noqa: PLC0415  torch only where something is trained
+        from hsl.training.build import build_trainer  # noqa: PLC0415
 
-        trainer = _trained(self.configuration, self.seed, device, scores=self.scores, parent=self.parent)
+        trainer = build_trainer(
+            self.configuration, self.seed, parent=self.parent, scores=self.scores, device=device
+        )
+        trainer.train_steps(trainer.total_steps)
         state = {
             "model": trainer.model.state_dict(),
             "configuration": self.configuration.stored(),
@@ -62,13 +64,7 @@ class ParentTask:
 
 @dataclass(frozen=True)
 class ModelScoresTask:
-    """Difficulty as one scoring model finds it.
-
-    Attributes:
-        scores: What it is a part of.
-        seed: Seed of the model.
-        target: URI of the result.
-    """
+    """Difficulty scores of one scoring model, which is trained with `seed`: a part of `scores`."""
 
     scores: Scores
     seed: int
@@ -96,13 +92,7 @@ class ModelScoresTask:
 
 @dataclass(frozen=True)
 class ScoresTask:
-    """Difficulty scores to be computed, the mean over several models.
-
-    Attributes:
-        scores: What is asked for.
-        target: URI of the result.
-        parts: What each model finds.
-    """
+    """Difficulty scores, the mean over several models, whose own scores are the `parts`."""
 
     scores: Scores
     target: str
@@ -110,7 +100,7 @@ class ScoresTask:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What must be there first."""
+        """URIs of the parts."""
         return tuple(part.target for part in self.parts)
 
     read = staticmethod(read_table)
@@ -120,34 +110,30 @@ class ScoresTask:
         from hsl.training.data.score_files import write_mean  # noqa: PLC0415  imports torch
 
         make_here(missing(self.parts), device)
-        targets = [part.target for part in self.parts]
-        write_mean(self.target, targets, {**about(self.scores), "models": self.scores.models})
+        write_mean(self.target, self.inputs, {**about(self.scores), "models": self.scores.models})
 
 
 Task = ParentTask | ModelScoresTask | ScoresTask
-
 
 T = TypeVar("T", bound=Task)
 
 
 def scores_task(scores: Scores, library: Library) -> ScoresTask:
-    """The task that makes `scores`, and those that it is made of."""
-    seeds = range(scores.models)
-    parts = tuple(
-        ModelScoresTask(scores, seed, library.model_scores(scores.model_id, seed)) for seed in seeds
-    )
+    """The task that makes `scores`, with a part for each model."""
+    targets = [library.model_scores(scores.model_id, seed) for seed in range(scores.models)]
+    parts = tuple(ModelScoresTask(scores, seed, target) for seed, target in enumerate(targets))
     return ScoresTask(scores, library.scores(scores.id), parts)
 
 
 def with_parts(tasks: Iterable[Task]) -> list[Task]:
-    """`tasks` and what their scores are still to be made of, each once."""
+    """`tasks`, after the missing parts of their scores, each once."""
     listed = list(tasks)
     parts = [part for task in listed if isinstance(task, ScoresTask) for part in task.parts]
     return [*missing(parts), *listed]
 
 
 def about(scores: Scores) -> dict[str, Any]:
-    """How scores are made, for the file that holds them."""
+    """Metadata of the file of scores: how they are made."""
     return {
         "score": scores.score,
         "order": "higher is harder",
@@ -157,16 +143,6 @@ def about(scores: Scores) -> dict[str, Any]:
     }
 
 
-def _trained(
-    configuration: Configuration, seed: int, device: str, *, scores: str | None, parent: str | None
-) -> Trainer:
-    from hsl.training.build import build_trainer  # noqa: PLC0415  torch only where something is trained
-
-    trainer = build_trainer(configuration, seed, parent=parent, scores=scores, device=device)
-    trainer.train_steps(trainer.total_steps)
-    return trainer
-
-
 def make_here(tasks: Iterable[Task], device: str) -> None:
     """Run tasks in this process, one after the other."""
     for task in tasks:
@@ -174,7 +150,7 @@ def make_here(tasks: Iterable[Task], device: str) -> None:
 
 
 def describe(task: Task) -> str:
-    """What a task makes, in words."""
+    """The result of a task, in words."""
     if isinstance(task, ParentTask):
         return f"the {task.configuration.method} parent of seed {task.seed}"
     if isinstance(task, ModelScoresTask):
@@ -183,7 +159,7 @@ def describe(task: Task) -> str:
 
 
 def missing(tasks: Iterable[T]) -> Iterator[T]:
-    """The tasks whose result is not there, or is damaged, each once."""
+    """The tasks whose result is missing or damaged, each once."""
     seen: set[str] = set()
     for task in tasks:
         if task.target not in seen and intact(task.target, task.read) is None:

@@ -1,4 +1,4 @@
-"""What can only be checked with the data set and the network at hand, before anything is started."""
+"""Checks that need the data set and the network, before anything is started."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -49,7 +49,7 @@ def preflight(plan: Plan) -> None:
 
 
 def unmeasurable(evaluation: Evaluation, shape: Shape) -> Iterator[str]:
-    """What of an evaluation is not defined on images of this shape, or lacks a package."""
+    """Problems of an evaluation: not defined on images of this shape, or without its package."""
     corruptions = evaluation.corruptions
     for name in corruptions.names if corruptions else ():
         try:
@@ -75,17 +75,12 @@ def combinations(space: SearchSpace, cell: Cell) -> list[Configuration]:
 
 
 def check_fits(checked: Configuration, shape: Shape, classes: int) -> None:
-    """Raise unless the images permit the regime, and the layers of the network the sparsity.
-
-    Args:
-        checked: What is to be trained.
-        shape: Channels, height and width of the images.
-        classes: Number of classes.
+    """Raise unless the images permit the regime, and the layers of the network the sparsity; allocates nothing.
 
     Raises:
         HslError: If a corruption is not defined for the images, the network cannot be built for them, a glob
             matches none of its layers, the method does not take the structure, or the distribution cannot reach
-            the sparsity. Nothing is allocated to find out.
+            the sparsity.
     """
     check_regime(shape, checked.regime)
     with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""What regimes and corruptions make of images, for looking at before anything is trained."""
+"""Preview of regimes and corruptions on images, before anything is trained."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -25,12 +25,7 @@ from hsl.training.data.regime_sets import sets_of
 
 @dataclass(frozen=True)
 class Preview:
-    """Something to be shown.
-
-    Attributes:
-        rows: One row of a table for each regime or corruption.
-        tiles: One row of images for each of them that has some, by its title.
-    """
+    """A table, one row for each regime or corruption, and a row of images, by its title, for those that have some."""
 
     rows: list[dict[str, Any]]
     tiles: dict[str, list[Tile]]
@@ -40,9 +35,9 @@ def corruptions(space: SearchSpace, severity: int, images: int) -> Preview:
     """Every corruption of the same few training images.
 
     Args:
-        space: Says which data set.
+        space: The search space, for its data set.
         severity: 1 to 5; 6 for the corruptions that have it.
-        images: How many images, of as many classes as there are.
+        images: Number of images, of as many classes as possible.
 
     Returns:
         Rows with ``corruption``, ``severity``, ``change`` (mean distance from the image, of the range of a
@@ -53,15 +48,15 @@ def corruptions(space: SearchSpace, severity: int, images: int) -> Preview:
     tiles = {"as it is": _tiles(shown.images, [str(label) for label in shown.labels.tolist()])}
     key = keyed.key(EVALUATION, "preview")
     for name in CORRUPTIONS:
-        row: dict[str, Any] = {"corruption": name, "severity": severity, "change": None, "note": None}
+        change, note = None, None
         try:
             damaged = corrupt(shown.images, shown.ids, name, severity, key)
         except DataError as error:
-            row["note"] = str(error)
+            note = str(error)
         else:
-            row["change"] = _distance(damaged, shown.images)
+            change = _distance(damaged, shown.images)
             tiles[f"{name} {severity}"] = _tiles(damaged, [""] * len(damaged))
-        rows.append(row)
+        rows.append({"corruption": name, "severity": severity, "change": change, "note": note})
     return Preview(rows, tiles)
 
 
@@ -70,8 +65,8 @@ def regimes(space: SearchSpace, library: Library, images: int) -> Preview:
 
     Args:
         space: The search space.
-        library: Where difficulty scores lie.
-        images: How many images, of as many classes as there are.
+        library: Store of the difficulty scores.
+        images: Number of images, of as many classes as possible.
 
     Returns:
         Rows with ``regime``, ``samples`` (training), ``val`` and ``test`` (matched), ``wrong_labels`` (share of
@@ -104,7 +99,7 @@ def regimes(space: SearchSpace, library: Library, images: int) -> Preview:
 
 
 def _scores(space: SearchSpace, example: Configuration, library: Library) -> tuple[str | None, str | None]:
-    """Where the scores of a regime lie, and what is missing, in words."""
+    """Address of the scores of a regime, if it needs any, and a note if they are missing."""
     needed = scores_for(example, space)
     if needed is None:
         return None, None
@@ -116,7 +111,7 @@ def _scores(space: SearchSpace, example: Configuration, library: Library) -> tup
 
 
 def _same(data: Data, samples: Samples) -> Samples:
-    """Training samples before anything was done to them; both are in the order of the data set."""
+    """The clean training samples of the same ids; both are in the order of the data set."""
     return data.train.where(torch.isin(data.train.ids, samples.ids))
 
 

@@ -1,4 +1,4 @@
-"""The difficulty of every sample, outside a sweep: made in this process, listed, and drawn."""
+"""Difficulty of every sample, outside a sweep: computed in this process, listed, and drawn."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,7 @@ def make_scores(scores: Scores, store: str | None, device: str, say: Callable[[s
     """Make the scores that are not there yet.
 
     Args:
-        scores: What is asked for.
+        scores: The scores.
         store: Path or URI of the store that keeps them; the cache if None.
         device: Torch device.
         say: Receives a line for every scoring model.
@@ -50,10 +50,8 @@ def make_scores(scores: Scores, store: str | None, device: str, say: Callable[[s
 
 
 def scores_root(store: str | None) -> str:
-    """Where scores lie: in a store, or in the cache if None."""
-    if store is None:
-        return str(cache_folder() / "prerequisites")
-    return absolute(store)
+    """Root of the scores: a store, or the cache if None."""
+    return str(cache_folder() / "prerequisites") if store is None else absolute(store)
 
 
 def extremes(scores: pa.Table, split: str, top: int) -> pa.Table:
@@ -62,7 +60,7 @@ def extremes(scores: pa.Table, split: str, top: int) -> pa.Table:
     Args:
         scores: As `make_scores` returns them.
         split: ``train``, ``val`` or ``test``: scores of samples that were trained on are lower than others.
-        top: How many of each end; of equal scores the lower id comes first.
+        top: Number of samples of each end; of equal scores the lower id comes first.
 
     Returns:
         Columns ``end`` (hardest or easiest), ``rank`` (from 1), ``id``, ``label``, ``score`` and, where
@@ -78,7 +76,7 @@ def extremes(scores: pa.Table, split: str, top: int) -> pa.Table:
 
 
 def found_wrong(scores: pa.Table) -> str | None:
-    """How well the scores find wrong labels among the training samples, in words; None where all are right."""
+    """AUROC of the scores as detector of wrong training labels, in words; None where all labels are right."""
     if "is_wrong" not in scores.column_names:
         return None
     part = scores.filter(compute.equal(scores.column("split"), "train"))

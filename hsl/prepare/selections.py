@@ -1,4 +1,4 @@
-"""What regimes keep of the data set, tried out before any trial is started."""
+"""Selections of samples by regimes, tried out before any trial is started."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ def try_selections(
     Args:
         space: The search space.
         examples: Regime names and configurations that have them.
-        library: Where scores lie.
+        library: Store of the scores.
         seed: Of the trials whose selection is tried.
 
     Returns:
@@ -78,7 +78,7 @@ def _parts(arrays: Arrays, division: Division) -> dict[str, _Part]:
 
 
 def _scores(needed: Scores | None, library: Library, arrays: Arrays, division: Division) -> Tensor | None:
-    """Scores by id, if a regime needs them and they are there; whatever of them is there is checked."""
+    """Scores by id, if a regime needs them and they are there; existing parts are checked."""
     if needed is None:
         return None
     task = scores_task(needed, library)
@@ -114,7 +114,7 @@ def _select(regime: Regime, name: str, part: _Part, scores: Tensor | None, seed:
 
 
 def _check_room(regime: Regime, train: _Part) -> None:
-    """Refuse a balanced selection that has fewer samples than classes, whatever their scores will be."""
+    """Refuse a balanced selection with fewer samples than classes, which no scores could make possible."""
     keep = regime.keep
     if keep is None or not keep.class_balanced:
         return

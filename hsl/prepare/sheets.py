@@ -18,26 +18,14 @@ GAP = 8
 
 @dataclass(frozen=True)
 class Tile:
-    """An image and what is written below it.
-
-    Attributes:
-        image: uint8 [C, H, W] with one channel (grey) or three (RGB); of any other number the first is shown.
-        caption: A few characters.
-    """
+    """An image uint8 [C, H, W], grey or RGB (else its first channel is shown), and the short caption below it."""
 
     image: np.ndarray
     caption: str
 
 
 def sheet(rows: Mapping[str, Sequence[Tile]]) -> Image.Image:
-    """Rows of captioned images on white.
-
-    Args:
-        rows: Tiles of each row, by its title.
-
-    Returns:
-        RGB image, as wide as the longest row.
-    """
+    """Rows of captioned images, by their titles, on white: an RGB image as wide as the longest row."""
     longest = max((len(tiles) for tiles in rows.values()), default=0)
     row_height = CAPTION + TILE + CAPTION + GAP
     size = (GAP + max(longest, 2) * (TILE + GAP), GAP + len(rows) * row_height)
@@ -54,11 +42,7 @@ def sheet(rows: Mapping[str, Sequence[Tile]]) -> Image.Image:
 
 
 def draw(path: str, rows: Mapping[str, Sequence[Tile]]) -> None:
-    """Draw a `sheet` as PNG, in a folder that is made where it is missing.
-
-    Raises:
-        HslError: If the file cannot be written.
-    """
+    """Save a `sheet` as PNG, with the folders of its path; HslError if the file cannot be written."""
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         sheet(rows).save(path, format="PNG")

@@ -30,12 +30,12 @@ def prepare(
     charge: Callable[[float], None],
     count: Callable[[str, int], None],
 ) -> None:
-    """Make what is missing on Ray workers, each after what it is made of.
+    """Make missing parents and scores on Ray workers, each after its inputs.
 
     Args:
-        tasks: All that is needed; what is there already is not made again.
-        resources: What each worker is given.
-        workers: How many workers there may be at a time; asked before each wave, since a cluster can grow.
+        tasks: All that is needed; existing results are not made again.
+        resources: Of each worker.
+        workers: Largest number of workers; called before each wave, since a cluster can grow.
         say: Receives a line before each wave of work.
         charge: Receives the GPUs that were held since it was last called.
         count: Receives the target of a task and the epochs that it took.
@@ -56,14 +56,14 @@ def prepare(
 
 
 def epochs_of(task: Task) -> int:
-    """Epochs that are trained to make something."""
+    """Epochs that a task trains."""
     if isinstance(task, ParentTask):
         return task.configuration.training.epochs
     return task.scores.epochs if isinstance(task, ModelScoresTask) else 0
 
 
 class Maker:
-    """A worker that makes one thing after the other; it and its memory are gone when all are made."""
+    """A worker that runs tasks one after the other; it and its memory are released when all are done."""
 
     def __init__(self) -> None:
         keep_freed_memory()
@@ -72,9 +72,9 @@ class Maker:
         """Run `task`; Ray has set ``OMP_NUM_THREADS`` to the cores that this worker was given.
 
         Raises:
-            HslError: Any error, without credentials: it stands in Ray's logs.
+            HslError: Any error, without credentials, since Ray logs it.
         """
-        from hsl.training.build import default_device  # noqa: PLC0415  torch is wanted on the worker only
+        from hsl.training.build import default_device  # noqa: PLC0415  torch on the worker only
 
         try:
             task.run(default_device())
@@ -85,15 +85,15 @@ class Maker:
 
 
 def make_all(tasks: Iterable[Task], resources: Mapping[str, float], workers: int) -> None:
-    """Run tasks that do not depend on each other on Ray workers, with retries where a worker is lost.
+    """Run tasks that do not depend on each other on Ray workers, with retries after the loss of a worker.
 
     Args:
-        tasks: What to make.
+        tasks: Independent tasks.
         resources: ``cpu`` and ``gpu`` of each worker.
         workers: Number of workers, at most.
 
     Raises:
-        HslError: If a task fails; what is done stays.
+        HslError: If a task fails; finished results stay.
     """
     import ray  # noqa: PLC0415  the work can be done without ray
 
@@ -106,9 +106,9 @@ def make_all(tasks: Iterable[Task], resources: Mapping[str, float], workers: int
         _work_off(tasks, makers)
     except ray.exceptions.RayTaskError as error:
         cause = error.cause or error
-        raise HslError(f"{describe(tasks[0])} or one beside it failed: {cause}") from error
+        raise HslError(f"{describe(tasks[0])} or a task in parallel with it failed: {cause}") from error
     except ray.exceptions.OutOfMemoryError as error:
-        said = f"Ray ended whoever made {describe(tasks[0])}, or one beside it, each time it was tried"
+        said = f"Ray ended the worker that made {describe(tasks[0])}, or one in parallel, at every attempt"
         raise HslError(out_of_memory(said)) from error
     finally:
         for actor in makers:
@@ -116,10 +116,7 @@ def make_all(tasks: Iterable[Task], resources: Mapping[str, float], workers: int
 
 
 def _work_off(tasks: Iterable[Task], makers: Iterable[Any]) -> None:
-    """Let every worker that is there take the next task.
-
-    One for which there is no place, or no machine yet, takes none: Ray's ActorPool would give it one right away.
-    """
+    """Let every started worker take the next task; Ray's ActorPool would assign one to pending workers as well."""
     import ray  # noqa: PLC0415  see `make_all`
 
     left = deque(tasks)
@@ -134,7 +131,7 @@ def _work_off(tasks: Iterable[Task], makers: Iterable[Any]) -> None:
 
 
 def waves(tasks: Iterable[Task]) -> Iterator[list[Task]]:
-    """Groups of tasks in an order in which each finds its inputs; those of a group depend on none of it."""
+    """Groups of tasks in an order in which each finds its inputs; those of a group are independent."""
     left = list(tasks)
     while left:
         targets = {task.target for task in left}

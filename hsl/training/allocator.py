@@ -1,4 +1,4 @@
-"""How this process gets memory from the system."""
+"""Settings of the process's memory allocator."""
 
 import ctypes
 import functools
@@ -12,14 +12,12 @@ GROWTH_BYTES = 1 << 26
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Let the allocator keep what is freed: every step of a training asks for the same large tensors again.
+    """Let the allocator keep freed memory: every step of a training requests the same large tensors again.
 
     By default the GNU C library gives large blocks back to the system at once, and the system fills each new one
     with zeros, page by page: with small convolutional networks that takes as long as the arithmetic. Other allocators
-    are left as they are. It holds for the whole process, so only what owns one calls it: workers and the command line.
-
-    Returns:
-        Whether there was such an allocator.
+    are left as they are; then the result is False. The setting holds for the whole process, so only owners of one
+    call this: workers and the command line.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -18,13 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """How fast a model is trained, for a first estimate; a store's own record replaces it.
+    """Training speed of a model, for a first estimate; a store's own record replaces it.
 
     Attributes:
         on_core: Passes per second on one CPU core, as an order of magnitude; None where nothing is known.
-        on_gpu: The same on a whole GPU: half of what a T4 can do in single precision (8.1 TFLOPS) by the
-            operations of a pass of an image of 32 x 32. An assumption, not a measurement; where it is None it is
-            taken to be no faster than on a core.
+        on_gpu: The same on a whole GPU, assumed, not measured: half of what a T4 can do in single precision (8.1
+            TFLOPS) by the operations of a pass of an image of 32 x 32. Where it is None, that of a core is taken.
     """
 
     on_core: float | None = None
@@ -58,10 +57,7 @@ MODELS: Registry[Callable[..., nn.Module], ModelFacts] = Registry(
 
 
 def model_builder(name: str) -> Callable[..., nn.Module]:
-    """The builder that a model's name stands for.
-
-    Args:
-        name: An entry of `MODELS`, ``torchvision:NAME``, or a plug-in ``package.module:attr``.
+    """The builder of a model: an entry of `MODELS`, ``torchvision:NAME``, or a plug-in ``package.module:attr``.
 
     Raises:
         UnknownNameError: If no entry has this name.
@@ -78,7 +74,7 @@ def model_kind(name: str) -> tuple[str, str]:
 
 
 class Size(NamedTuple):
-    """Number of samples of a data set, and how many of them the publisher set apart as test set."""
+    """Number of samples of a data set, and how many of them are the publisher's own test set."""
 
     samples: int
     given_test: int = 0
@@ -86,12 +82,12 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What is known of a data set before it is read.
+    """Facts of a data set that are known before it is read.
 
     Attributes:
-        size: Its size; None where only reading it tells.
+        size: Its size; None where it is only known after reading.
         needs_path: Whether its name must be followed by a path, as in ``parquet:PATH``.
-        counted_by: Reference to what finds the size at a path without reading images; empty for none.
+        counted_by: Reference to a function path -> size that reads no images; empty for none.
     """
 
     size: Size | None = None
@@ -126,9 +122,7 @@ DATASETS: Registry[Callable[[str], Arrays], DatasetFacts] = Registry(
 def kind_and_path(dataset: str) -> tuple[str, str]:
     """Name of the reader, and the path that it is given.
 
-    Args:
-        dataset: ``digits``, ``parquet:PATH``, or a plug-in: ``package.module:attr`` or
-            ``package.module:attr:PATH``.
+    A data set is ``digits``, ``parquet:PATH``, or a plug-in, ``package.module:attr`` or ``package.module:attr:PATH``.
     """
     kind, _, rest = dataset.partition(":")
     attribute, _, path = rest.partition(":")

@@ -1,10 +1,11 @@
 """Checkpoints as tensors: one safetensors file each, loaded without pickle.
 
-Whatever is no tensor travels as JSON inside the same file, so that weights and step can never disagree.
+All other values are stored as JSON inside the same file, so that weights and step can never disagree.
 """
 
 import json
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any
 
 import torch
@@ -24,34 +25,22 @@ Tree = Mapping[str, Any]
 def to_bytes(state: Tree) -> bytes:
     """A nested mapping of tensors and JSON-able values as the content of one safetensors file."""
     tensors: dict[str, Tensor] = {}
-    rest = _split(state, (), tensors)
-    text = json.dumps(rest, allow_nan=True).encode()
+    text = json.dumps(_split(state, (), tensors), allow_nan=True).encode()
     tensors[JSON_ENTRY] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
     return save(tensors)
 
 
 def from_bytes(content: bytes) -> dict[str, Any]:
-    """The mapping that `to_bytes` was given, its tensors on the CPU.
-
-    Raises:
-        DamagedError: If the content is damaged.
-    """
+    """The mapping that `to_bytes` was given, its tensors on the CPU; DamagedError if the content is damaged."""
     try:
         tensors = load(content)
         state = dict(json.loads(tensors.pop(JSON_ENTRY).numpy().tobytes()))
         for path, tensor in tensors.items():
-            _insert(state, path, tensor)
+            *parents, last = map(unescaped, path.split(SEPARATOR))
+            reduce(lambda node, part: node.setdefault(part, {}), parents, state)[last] = tensor
     except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise DamagedError(f"the checkpoint is damaged ({error}); it is not used") from error
     return state
-
-
-def _insert(state: dict[str, Any], path: str, tensor: Tensor) -> None:
-    *parents, last = (unescaped(part) for part in path.split(SEPARATOR))
-    node = state
-    for part in parents:
-        node = node.setdefault(part, {})
-    node[last] = tensor
 
 
 def _split(state: Tree, path: tuple[str, ...], tensors: dict[str, Tensor]) -> dict[str, Any]:
@@ -74,10 +63,6 @@ def write(uri: str, state: Tree) -> None:
 
 
 def read(uri: str) -> dict[str, Any] | None:
-    """The state at `uri`, or None where there is no file.
-
-    Raises:
-        DamagedError: If the file is damaged.
-    """
+    """The state at `uri`, or None where there is no file; DamagedError if it is damaged."""
     content = checkpoints.content_of(uri)
     return None if content is None else from_bytes(content)

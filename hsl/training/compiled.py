@@ -18,15 +18,7 @@ from hsl.training.configuration import Training
 
 
 def check_compiled(training: Training, device: str) -> None:
-    """Refuse what cannot be compiled here.
-
-    Args:
-        training: Its `compile` and `cuda_graphs`.
-        device: Torch device.
-
-    Raises:
-        HslError: With everything that is missing.
-    """
+    """Raise HslError, with everything that is missing, if `training` cannot be compiled for the device here."""
     problems = []
     if training.cuda_graphs and not device.startswith("cuda"):
         problems.append(
@@ -42,7 +34,7 @@ def check_compiled(training: Training, device: str) -> None:
 
 
 def missing_tools(device: str) -> list[str]:
-    """What torch.compile needs for the device and does not find, in words."""
+    """Tools that torch.compile needs for the device and does not find, in words."""
     missing = []
     compilers = [os.environ.get("CXX", "g++"), "clang++"]
     if not any(map(shutil.which, compilers)):
@@ -55,14 +47,10 @@ def missing_tools(device: str) -> list[str]:
 
 
 def compiled(model: nn.Module, training: Training) -> nn.Module:
-    """`model` as `training` asks for it; the weights, and the names of `model` itself, stay what they are.
+    """Compile `model`, already on its device, as `training` asks; its weights and their names stay what they are.
 
     Shapes are compiled one by one, so that which kernels run depends on the batch alone, and a training that is
     continued runs the same as one that was not interrupted.
-
-    Args:
-        model: Already on the device.
-        training: Its `compile` and `cuda_graphs`.
     """
     if not training.compile and not training.cuda_graphs:
         return model

@@ -37,11 +37,7 @@ class Strict(BaseModel):
 
 
 def checked(schema: type[Any], given: dict[str, Any]) -> Any:
-    """Settings of a plug-in, with its own problems in words.
-
-    Raises:
-        ValueError: If they do not fit.
-    """
+    """Validate the settings of a plug-in; ValueError lists its problems in words."""
     try:
         return schema.model_validate(given)
     except ValidationError as error:
@@ -87,14 +83,14 @@ class Training(Strict):
         nesterov: SGD with Nesterov momentum.
         weight_decay: L2 penalty (SGD) or decoupled decay (AdamW).
         schedule: Learning rate over the run, per step; milestones are fractions of the run.
-        milestones: Where ``step``-like schedules multiply the rate by `gamma`, as fractions of the run.
-        gamma: Factor at each milestone.
+        milestones: Fractions of the run at which ``multistep`` multiplies the rate; ``step`` repeats the first.
+        gamma: Factor of the rate at each milestone.
         warmup: Fraction of the run over which the rate rises linearly (``one_cycle`` rises over it too).
         augment: Random crop (padding 4) and horizontal flip; by default where images are at least 32 px.
         amp: Forward and loss in bfloat16 autocast.
         channels_last: NHWC memory format for convolutional networks.
         compile: Forward and backward passes of training through torch.compile.
-        cuda_graphs: They are replayed as CUDA graphs; on NVIDIA GPUs alone.
+        cuda_graphs: Replay these passes as CUDA graphs; on NVIDIA GPUs alone.
         evaluate_every: Epochs between evaluations; the last epoch is always evaluated.
         checkpoint_every: Epochs between checkpoints.
     """
@@ -120,11 +116,11 @@ class Training(Strict):
 
 
 class Split(Strict):
-    """How samples are divided: stratified by class, seeded, disjoint; the same for every trial of a space.
+    """Division of the samples: stratified by class, seeded, disjoint; the same for every trial of a space.
 
     Attributes:
-        validation: Fraction of the non-test samples held out for choosing, in (0, 1).
-        test: Fraction held out for reporting, in (0, 1), where the data set brings no test set of its own.
+        validation: Fraction of the non-test samples held out for the search, in (0, 1).
+        test: Fraction held out for reporting, in (0, 1), where the data set has no test set of its own.
         seed: Seed of the division.
         limit: Use at most this many training samples, stratified (for small studies); all by default.
     """
@@ -164,7 +160,7 @@ Structure = Annotated[str, BeforeValidator(_quoted), Field(pattern=r"^[1-9][0-9]
 
 
 class Layers(Strict):
-    """Which layers are pruned. Layers are named as in the network, for example ``conv1`` or ``layer4.*``.
+    """Selection of the layers to prune, named as in the network, for example ``conv1`` or ``layer4.*``.
 
     Attributes:
         include: Globs of layers to prune.
@@ -189,15 +185,13 @@ class Configuration(Strict):
     Attributes:
         dataset: Data set by name, for example ``digits`` or ``parquet:PATH``.
         model: Network and its options.
-        split: How samples are divided.
-        training: Optimisation.
-        regime: What makes the training data hard.
-        method: How the mask is found and changed.
+        regime: Difficulty of the training data.
+        method: Sparse training method, which finds and changes the mask.
         hyperparameters: Of the method; only those that differ from its defaults are kept.
-        distribution: How the non-zeros are split over layers; by default the method's first; None for dense.
+        distribution: Division of the non-zeros over layers; by default the method's first; None for dense.
         sparsity: Fraction of zeros among prunable weights, in [0, 1); 0 for dense, and for dense alone.
         init: ``sparse`` scales initial weights for the live fan-in, ``dense`` leaves them as they are.
-        layers: Which layers are pruned; all by default, and for dense.
+        layers: Layers to prune; all by default, and for dense.
     """
 
     dataset: DatasetName
@@ -237,7 +231,7 @@ class Configuration(Strict):
         return digest(self.stored())
 
     def stored(self) -> dict[str, Any]:
-        """The configuration as it is stored, see `hsl.training.identity`."""
+        """JSON-able form in which the configuration is stored, see `hsl.training.identity`."""
         return canonical(self.model_dump(mode="json", exclude_defaults=True), self.method, self._value)
 
     def _value(self, path: str) -> Any:
@@ -250,9 +244,8 @@ class Configuration(Strict):
 
     @classmethod
     def from_stored(cls, stored: str | Mapping[str, Any]) -> Configuration:
-        """What `stored` has written, in this version or an earlier one, as JSON or read from it."""
-        content = json.loads(stored) if isinstance(stored, str) else dict(stored)
-        return cls.model_validate(filled(content))
+        """Read what `stored` has written, in this version or an earlier one, as JSON or parsed."""
+        return cls.model_validate(filled(json.loads(stored) if isinstance(stored, str) else dict(stored)))
 
     def dense_twin(self, training: Training, regime: Regime) -> Configuration:
         """The dense network on the same data set and split, trained as given."""
@@ -266,7 +259,7 @@ class Configuration(Strict):
 
 
 def digest(value: Any) -> str:
-    """Ten hexadecimal digits that identify a JSON-able value, whatever the order of its keys."""
+    """Ten hexadecimal digits that identify a JSON-able value, independent of the order of its keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
 

@@ -1,8 +1,8 @@
-"""How a configuration is stored and named: by what differs from the defaults of version 0.1, for ever.
+"""Stored form and identity of a configuration: its differences from the defaults of version 0.1, for ever.
 
-Defaults may change. What was trained under an old one keeps its identity, and what is trained under a new one gets
-another: both are written relative to the same, frozen defaults. A change of a default that determines
-a result adds the former value here.
+Defaults may change. Trials under an old one keep their identity, and trials under a new one get another: both are
+written relative to the same, frozen defaults. A change of a default that determines a result adds the former value
+here.
 """
 
 import copy
@@ -19,12 +19,12 @@ FIRST_HYPERPARAMETERS: dict[str, dict[str, float]] = {}
 
 
 def canonical(given: Document, method: str, value_of: Callable[[str], Any]) -> Document:
-    """What differs from the frozen defaults.
+    """Differences of a configuration from the frozen defaults.
 
     Args:
         given: JSON of a configuration without what equals the present defaults; it is changed in place.
         method: Its method.
-        value_of: Path -> value of the configuration; asked for defaults that have changed only.
+        value_of: Path -> value of the configuration; called for defaults that have changed only.
     """
     for path, first in _frozen(method).items():
         _write(given, path, value_of(path), first)

@@ -1,7 +1,7 @@
 """Optimizers and learning-rate schedules by name; the rate is a pure function of the step."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -26,54 +26,35 @@ def make_optimizer(training: Training, parameters: Iterable[nn.Parameter]) -> Op
 
 
 def learning_rate(training: Training, step: int, total_steps: int) -> float:
-    """Learning rate of one step.
-
-    Args:
-        training: Peak rate, schedule, warm-up, milestones.
-        step: Steps already taken, from 0.
-        total_steps: Steps of the whole run.
-    """
+    """Learning rate of the step after `step` steps, of a run of `total_steps`."""
     warmup = training.warmup or (0.3 if training.schedule == "one_cycle" else 0.0)
     warmup_steps = round(warmup * total_steps)
     if step < warmup_steps:
         return training.lr * (step + 1) / warmup_steps
     progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
-    return training.lr * _FACTORS[training.schedule](training, progress, step / total_steps)
+    return training.lr * _factor(training, progress, step / total_steps)
 
 
-def _constant(_: Training, __: float, ___: float) -> float:
-    return 1.0
-
-
-def _cosine(_: Training, progress: float, __: float) -> float:
-    return (1 + math.cos(math.pi * progress)) / 2
-
-
-def _multistep(training: Training, _: float, elapsed: float) -> float:
-    return training.gamma ** sum(elapsed >= milestone for milestone in training.milestones)
-
-
-def _step(training: Training, _: float, elapsed: float) -> float:
-    """Every as many epochs as the first milestone marks."""
-    return training.gamma ** int(elapsed / training.milestones[0])
-
-
-_FACTORS: dict[str, Callable[[Training, float, float], float]] = {
-    "constant": _constant,
-    "cosine": _cosine,
-    "one_cycle": _cosine,
-    "multistep": _multistep,
-    "step": _step,
-}
+def _factor(training: Training, progress: float, elapsed: float) -> float:
+    """Share of the peak rate, `progress` of the way from the warm-up to the end, and `elapsed` of the whole run."""
+    match training.schedule:
+        case "constant":
+            return 1.0
+        case "cosine" | "one_cycle":
+            return (1 + math.cos(math.pi * progress)) / 2
+        case "multistep":
+            return training.gamma ** sum(elapsed >= milestone for milestone in training.milestones)
+        case "step":  # once more after each part of the run that is as long as the first milestone marks
+            return training.gamma ** int(elapsed / training.milestones[0])
 
 
 def moments(optimizer: Optimizer) -> dict[str, Any]:
-    """What an optimizer remembers of each parameter, by the number of the parameter."""
+    """State of an optimizer for each parameter, by the number of the parameter."""
     return {str(index): state for index, state in optimizer.state_dict()["state"].items()}
 
 
 def load_moments(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
-    """Go on from what `moments` returned."""
+    """Continue from what `moments` returned."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     laid_out = {
         int(index): {name: _laid_out(value, parameters[int(index)]) for name, value in values.items()}

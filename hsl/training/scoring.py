@@ -1,4 +1,4 @@
-"""Difficulty of every sample of a data set, as a network that is being trained on it finds it."""
+"""Difficulty of every sample of a data set for a network that is being trained on it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,9 +19,9 @@ def score_samples(score: str, trainer: Trainer, samples: Samples, epochs: int) -
     """Train a network for some epochs and score samples by it, in eval mode and without augmentation.
 
     Args:
-        score: Name of a difficulty score.
+        score: Entry of `SCORES`.
         trainer: At epoch 0; it is left at the epoch of scoring.
-        samples: What to score; samples that are not trained on are scored just the same.
+        samples: N samples to score, whether the network is trained on them or not.
         epochs: When to score; a trajectory has one look after each epoch until then.
 
     Returns:
@@ -33,17 +33,13 @@ def score_samples(score: str, trainer: Trainer, samples: Samples, epochs: int) -
     facts = SCORES.facts(score)
     if facts.recorded == "trajectory":
         (quantity,) = facts.arguments
-        return _function(score)(_trajectory(QUANTITIES[quantity], trainer, samples, epochs))
+        return SCORES[score](_trajectory(QUANTITIES[quantity], trainer, samples, epochs))
     _train_until(trainer, epochs)
     if facts.recorded == "gradients":
         return _by_gradients(score, trainer.model, samples)
     given = _recorded(facts, trainer.model, samples)
     options = {name: given[name] for name in facts.options}
-    return _function(score)(*(given[name] for name in facts.arguments), **options)
-
-
-def _function(score: str) -> Callable[..., Tensor]:
-    return SCORES[score]
+    return SCORES[score](*(given[name] for name in facts.arguments), **options)
 
 
 def _train_until(trainer: Trainer, epoch: int) -> None:
@@ -56,8 +52,8 @@ def _train_until(trainer: Trainer, epoch: int) -> None:
 def _trajectory(
     quantity: Callable[[Tensor, Tensor], Tensor], trainer: Trainer, samples: Samples, epochs: int
 ) -> Tensor:
-    """What is recorded of each sample after every epoch, [epochs, N]."""
-    looks: list[Tensor] = []
+    """Quantity of each sample after every epoch, [epochs, N]."""
+    looks = []
     for epoch in range(1, epochs + 1):
         _train_until(trainer, epoch)
         looks.append(quantity(all_logits(trainer.model, samples), samples.labels))
@@ -65,32 +61,23 @@ def _trajectory(
 
 
 def _recorded(facts: ScoreFacts, model: nn.Module, samples: Samples) -> dict[str, Any]:
-    """Whatever a score of logits or features may read."""
+    """Everything that a score of logits or features may read."""
     given = {"labels": samples.labels, "ids": samples.ids}
     if facts.recorded == "logits":
         return {**given, "logits": all_logits(model, samples)}
     layer = _last_linear(model)
-    logits, features = logits_and_features(model, samples, layer)
+    logits, features = _logits_and_features(model, samples, layer)
     return {**given, "logits": logits, "features": features, "bias": layer.bias is not None}
 
 
 def _by_gradients(score: str, model: nn.Module, samples: Samples) -> Tensor:
-    """In batches, so that the images of a whole data set are never held as floating point numbers."""
+    """Score in batches, so that the images of a whole data set are never held as floating point numbers."""
     batches = zip(samples.images.split(BATCH), samples.labels.split(BATCH), strict=True)
-    return torch.cat([_function(score)(model, to_float(images), labels) for images, labels in batches])
+    return torch.cat([SCORES[score](model, to_float(images), labels) for images, labels in batches])
 
 
-def logits_and_features(model: nn.Module, samples: Samples, layer: nn.Linear) -> tuple[Tensor, Tensor]:
-    """Logits float32 [N, C], and what the last layer makes them of, float32 [N, D].
-
-    Args:
-        model: Maps images in [0, 1] to logits.
-        samples: N samples.
-        layer: The last layer of `model`.
-
-    Raises:
-        DataError: If the logits are not what `layer` makes of its input.
-    """
+def _logits_and_features(model: nn.Module, samples: Samples, layer: nn.Linear) -> tuple[Tensor, Tensor]:
+    """Logits float32 [N, C], and features float32 [N, D], of which `layer`, the last one, has made them."""
     taken: list[Tensor] = []
     handle = layer.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0].detach().float()))
     try:

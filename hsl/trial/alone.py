@@ -1,6 +1,6 @@
 """One configuration of a space, trained in this process without Ray."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,7 +20,7 @@ from hsl.training.data.arrays import cache_folder
 def only_configuration(space: SearchSpace) -> Configuration:
     """The configuration that is left when every axis is pinned.
 
-    A tuned number that is not pinned has the space's own default (``training.*``) or its method's, a tuned
+    A tuned number that is not pinned has the default of the space (``training.*``) or of its method; a tuned
     distribution is the method's default, or else the first of the choices that it takes.
 
     Raises:
@@ -28,16 +28,13 @@ def only_configuration(space: SearchSpace) -> Configuration:
     """
     values: dict[str, Any] = {}
     problems: list[Problem] = []
-    for axis, options, is_compared in _options(space):
+    tuned = {axis: domain.choice or () for axis, domain in space.search.items()}  # a range has no choices
+    for axis, options in [*space.factors.items(), *tuned.items()]:
         if len(options) == 1:
             values[axis] = options[0]
-        elif is_compared or not axis.startswith(("training.", "method.", "distribution")):
-            listed = ", ".join(str(option) for option in options)
-            problems.append(
-                Problem(
-                    axis, f"has {len(options)} values ({listed}); choose one, for example {axis}={options[0]}"
-                )
-            )
+        elif axis in space.factors or not axis.startswith(("training.", "method.", "distribution")):
+            listed = f"{len(options)} values ({', '.join(map(str, options))})"
+            problems.append(Problem(axis, f"has {listed}; choose one, for example {axis}={options[0]}"))
     if problems:
         raise SpaceError(space.name, problems)
     if taken := _first_taken(space, values.get("method", space.method) or "dense"):
@@ -50,20 +47,12 @@ def only_configuration(space: SearchSpace) -> Configuration:
 
 
 def _first_taken(space: SearchSpace, method: str) -> str | None:
-    """Of the distributions to choose from, the method's default, else the first that it takes."""
+    """The method's default among the distributions to choose from, else the first that the method takes."""
     domain = space.search.get("distribution")
     offered = domain.choice if domain and domain.choice else ()
     taken = [name for name in offered if feasible(method, name) is None]
     default = next(iter(METHODS[method].distributions), None)
     return default if default in taken else next(iter(taken), None)
-
-
-def _options(space: SearchSpace) -> Iterator[tuple[str, tuple[Any, ...], bool]]:
-    """Every axis, the values it may have (none for a range), and whether it is compared."""
-    for axis, levels in space.factors.items():
-        yield axis, levels, True
-    for axis, domain in space.search.items():
-        yield axis, domain.choice or (), False
 
 
 def train_once(
@@ -76,11 +65,11 @@ def train_once(
     """Train one configuration to the end; its parent and scores are made first and kept in the cache.
 
     Args:
-        space: Whose defaults the parent is trained with.
-        chosen: What to train.
-        seed: Seed.
+        space: The parent is trained with its defaults.
+        chosen: The configuration.
+        seed: Seed of the trial.
         device: Torch device.
-        on_epoch: Called with the row of every epoch.
+        on_epoch: Receives the row of every epoch.
 
     Returns:
         The trainer.

@@ -1,4 +1,4 @@
-"""Measures of the confirmed networks of a store, after the fact: without Ray, and nothing twice."""
+"""Evaluation of the confirmed networks of a store, after the sweep: without Ray, and nothing twice."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,19 +37,19 @@ from hsl.training.measuring.measures import Item, items
 Row = Mapping[str, Any]
 Say = Callable[[str], None]
 
+KEY = ("trial_id", "checkpoint", "split", "measure", "detail")
+"""Columns that identify a row of the table of evaluations."""
+
+GROUP = ("cell", *KEY[1:])
+"""Columns that identify a row of their summary."""
+
 SUMMED_UP = frozenset({"class", "corruption"})
-"""Measures that have a row for each of many details, and another that sums them up."""
+"""Measures that have a row for each of many details, and another that summarises them."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """A confirmed trial whose network is kept.
-
-    Attributes:
-        row: Of the table of trials.
-        configuration: What was trained.
-        checkpoints: What there is of it, of the checkpoints that are asked for.
-    """
+    """A confirmed trial, its row of the table of trials, and those requested checkpoints that the store has."""
 
     row: Row
     configuration: Configuration
@@ -57,19 +57,19 @@ class Network:
 
 
 class StoredEvaluation:
-    """Measures confirmed networks of a store; what the store has is skipped, what is new is durable at once.
+    """Evaluates confirmed networks of a store; rows that it has are skipped, new ones are durable at once.
 
     Args:
         uri: Path or URI of the store.
         cells: Names of cells; all if there are none.
-        overrides: Pairs ``evaluation.KEY=VALUE``, or ``evaluation=VALUE`` for all of it, in YAML; without any, what
-            the space of the store says is measured.
+        overrides: Pairs ``evaluation.KEY=VALUE``, or ``evaluation=VALUE`` for all of it, in YAML; they change the
+            section of the store's space.
         device: Torch device.
-        say: Receives a line about what is done.
+        say: Receives a line about each step.
 
     Raises:
         NothingMatchedError: If there is no such cell, or nothing is confirmed in them.
-        StoreError: If the store or networks are gone, or this version cannot read them.
+        StoreError: If the store or networks are missing, or this version cannot read them.
         SpaceError: If an override has an unknown key, or an impossible value.
         HslError: If something is not defined on these images, or lacks a package.
     """
@@ -85,18 +85,15 @@ class StoredEvaluation:
         self._space = space.model_copy(update={"evaluation": self._evaluation})
         self._library = Library(absolute(uri))
         self._inputs = Prerequisites(make_plan(self._space), self._library)
-        self._check_measurable()
-        self._networks = self._found(rows)
-        stored = self._store.read("evaluations").to_pylist()
-        self._there = {_key(row): _parameters(row["parameters"]) for row in stored}
-
-    def _check_measurable(self) -> None:
-        arrays, _ = load_divided(self._space.dataset, self._space.split)
+        arrays, _ = load_divided(space.dataset, space.split)
         if problems := list(unmeasurable(self._evaluation, arrays.shape)):
             raise HslError("\n".join(problems))
+        self._networks = self._found(rows)
+        stored = self._store.read("evaluations").to_pylist()
+        self._there = {tuple(row[name] for name in KEY): _parameters(row["parameters"]) for row in stored}
 
     def _found(self, rows: Sequence[Row]) -> list[Network]:
-        """The networks of some trials; all that are gone are named at once."""
+        """The networks of some trials; a message lists all that are missing."""
         networks, gone = [], []
         for row in rows:
             try:
@@ -116,20 +113,16 @@ class StoredEvaluation:
         return networks
 
     def _kept(self, row: Row, state: Mapping[str, Any] | None) -> list[Kept]:
-        """The networks in the checkpoint of a trial, if it is that of its end."""
+        """The networks in the checkpoint of a trial, if it is the final one."""
         if state is None or state["trainer"]["epoch"] != row["epochs"]:
             return []
         return kept_networks(state["trainer"], self._evaluation.checkpoints)
 
     def run(self) -> pa.Table:
-        """Measure what is not there yet.
-
-        Returns:
-            The rows that were asked for, as the table of evaluations has them.
-        """
+        """Evaluate what is not there yet; the requested rows, as the table of evaluations has them."""
         for number, network in enumerate(self._networks, 1):
             head = f"{number} of {len(self._networks)}, {network.row['cell']} seed {network.row['seed']}"
-            for rows in filter(None, self._measured(network)):
+            for rows in filter(None, self._evaluated(network)):
                 self._store.append("evaluations", rows)
                 first, last = rows[0], rows[-1]
                 self._say(
@@ -138,14 +131,12 @@ class StoredEvaluation:
                 )
         return self._answer()
 
-    def _measured(self, network: Network) -> Iterator[list[dict[str, Any]]]:
+    def _evaluated(self, network: Network) -> Iterator[list[dict[str, Any]]]:
         trial_id, configuration, seed = network.row["trial_id"], network.configuration, network.row["seed"]
         wanted = list(items(self._evaluation))
         if all(self._is_done(trial_id, name, item) for name in network.checkpoints for item in wanted):
             return
-        kept = self._kept(
-            network.row, checkpoints.read(self._library.checkpoint(trial_id), checkpoint.from_bytes)
-        )
+        state = checkpoints.read(self._library.checkpoint(trial_id), checkpoint.from_bytes)
         tasks = [scores_task(scores, self._library) for scores in all_scores(configuration, self._space)]
         make_here(missing(tasks), self._device)
         bench_of = partial(
@@ -158,7 +149,7 @@ class StoredEvaluation:
         )
         states = cache_folder() / "evaluations" / digest([self._library.root, trial_id])
         is_done = partial(self._is_done, trial_id)
-        for rows in evaluate_kept(kept, wanted, bench_of, is_done, states):
+        for rows in evaluate_kept(self._kept(network.row, state), wanted, bench_of, is_done, states):
             yield [{"trial_id": trial_id, "cell": network.row["cell"], **row} for row in rows]
 
     def _is_done(self, trial_id: str, checkpoint: str, item: Item) -> bool:
@@ -166,7 +157,7 @@ class StoredEvaluation:
         return self._there.get(key) == _parameters(item.parameters)
 
     def _answer(self) -> pa.Table:
-        """The stored rows that were asked for: network by network, in the order of what was asked."""
+        """The requested rows of the store: network by network, in the order of the request."""
         stored = self._store.read("evaluations")
         trials = {network.row["trial_id"]: place for place, network in enumerate(self._networks)}
         checkpoints = {name: place for place, name in enumerate(self._evaluation.checkpoints)}
@@ -188,7 +179,7 @@ def _overridden(space: SearchSpace, overrides: Sequence[str]) -> Evaluation:
     raw = yaml.safe_load(space_text(space))
     attacks = space.evaluation.attacks
     if attacks and attacks == Attacks.model_validate({"names": attacks.names, "norm": attacks.norm}):
-        del raw["evaluation"]["attacks"]["eps"]  # the usual radius is another one in another norm
+        del raw["evaluation"]["attacks"]["eps"]  # the default radius depends on the norm
     for text in overrides:
         _check_key(text)
         override(raw, text)
@@ -199,14 +190,14 @@ def _check_key(text: str) -> None:
     known = [f"evaluation.{name}" for name in Evaluation.model_fields if name != "stages"]
     key = text.partition("=")[0]
     if key == "evaluation.stages":
-        raise SpaceError(text, [Problem(key, "is about sweeps; here confirmed networks are measured")])
+        raise SpaceError(text, [Problem(key, "is about sweeps; here confirmed networks are evaluated")])
     if key.split(".")[0] != "evaluation":
         likely = close_match(f"evaluation.{key}", known)
         raise SpaceError(text, [Problem(key, f"unknown key{likely}; known: {', '.join(known)}")])
 
 
 def _parameters(given: Mapping[str, Any] | str | None) -> str:
-    """Parameters, or the JSON of a stored row's, so that equal ones are equal text."""
+    """Parameters, given or as JSON of a stored row, so that equal ones are equal text."""
     values = json.loads(given) if isinstance(given, str) else given
     return json.dumps(dict(values or {}), sort_keys=True)
 
@@ -229,8 +220,7 @@ def _confirmed(store: Store, cells: Sequence[str]) -> list[dict[str, Any]]:
     rows = [
         row
         for row in store.read("trials").to_pylist()
-        if row["stage"] == "confirm"
-        and row["status"] == Status.COMPLETED
+        if (row["stage"], row["status"]) == ("confirm", Status.COMPLETED)
         and (not cells or row["cell"] in cells)
     ]
     if not rows:
@@ -240,38 +230,33 @@ def _confirmed(store: Store, cells: Sequence[str]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (known.index(row["cell"]), row["configuration_id"], row["seed"]))
 
 
-def _key(row: Row) -> tuple[str, ...]:
-    return tuple(row[name] for name in ("trial_id", "checkpoint", "split", "measure", "detail"))
-
-
 def summed_up(rows: pa.Table, is_brief: bool) -> pa.Table:
     """Means over the networks of each cell.
 
     Args:
         rows: Of the table of evaluations.
-        is_brief: Leave out single classes and corruptions, which other rows sum up.
+        is_brief: Leave out single classes and corruptions, which other rows summarise.
 
     Returns:
         Columns cell, checkpoint, split, measure, detail, networks, samples (of each), mean_accuracy, and
         low_accuracy and high_accuracy, a 95 % interval (null for a single network).
     """
-    names = ("cell", "checkpoint", "split", "measure", "detail")
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows.to_pylist():
         if not (is_brief and row["measure"] in SUMMED_UP):
-            groups.setdefault(tuple(row[name] for name in names), []).append(row)
+            groups.setdefault(tuple(row[name] for name in GROUP), []).append(row)
     summary = []
     for key, group in groups.items():
         mean, low, high, _ = mean_interval([row["accuracy"] for row in group])
         interval = {"mean_accuracy": mean, "low_accuracy": low, "high_accuracy": high}
         counts = {"networks": len(group), "samples": group[0]["samples"]}
-        summary.append({**dict(zip(names, key, strict=True)), **counts, **interval})
+        summary.append({**dict(zip(GROUP, key, strict=True)), **counts, **interval})
     return pa.Table.from_pylist(summary, schema=_SUMMARY)
 
 
 _SUMMARY = pa.schema(
     [
-        *((name, pa.string()) for name in ("cell", "checkpoint", "split", "measure", "detail")),
+        *((name, pa.string()) for name in GROUP),
         *((name, pa.int64()) for name in ("networks", "samples")),
         *((f"{name}_accuracy", pa.float64()) for name in ("mean", "low", "high")),
     ]

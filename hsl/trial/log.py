@@ -1,4 +1,4 @@
-"""The log of one trial, written by its worker to the store beside its checkpoints. No torch, no ray."""
+"""The log of one trial, written by its worker to the store, next to its checkpoints. No torch, no ray."""
 
 import contextlib
 import io
@@ -15,14 +15,14 @@ MAX_CHARACTERS = 256 * 1024
 """A longer log loses its middle."""
 
 LOGGER = "hsl"
-"""Of this package the log has messages of level INFO as well, of all others warnings."""
+"""The log has messages of this package from level INFO, of all others from WARNING."""
 
 
 class TrialLog:
-    """Collects what a trial prints and logs, and adds it to its file at the moments that the trial chooses.
+    """Collects the output and the logged messages of a trial, and adds them to its file when the trial asks for it.
 
-    A worker that takes over an interrupted trial goes on in the same file. A store that cannot be written costs
-    the log nothing but time: lines wait for the next moment.
+    A worker that takes over an interrupted trial continues the same file. While a store cannot be written lines
+    wait for the next time.
 
     Args:
         uri: Path or URI of the file; None keeps no log.
@@ -41,7 +41,7 @@ class TrialLog:
 
     @contextlib.contextmanager
     def capture(self) -> Iterator[None]:
-        """Collect what is printed and logged in the block; it goes where it went before, too."""
+        """Collect what is printed and logged in the block, in addition to its normal destination."""
         if self._uri is None:
             yield
             return
@@ -61,7 +61,7 @@ class TrialLog:
             err.end_line()
 
     def write(self) -> None:
-        """Add to the file what has been collected since the last time."""
+        """Add the lines collected since the last time to the file."""
         if self._uri is None or not self._waiting:
             return
         new = redact("".join(self._waiting))
@@ -95,7 +95,7 @@ class _Tee(io.TextIOBase):
         self._line = ""
 
     def write(self, text: str) -> int:
-        """Write, and pass on what is complete."""
+        """Write, and pass on complete lines."""
         *lines, self._line = (self._line + text).split("\n")
         for line in lines:
             self._note(line)
@@ -106,18 +106,18 @@ class _Tee(io.TextIOBase):
         self._stream.flush()
 
     def fileno(self) -> int:
-        """That of the stream, for native code."""
+        """Descriptor of the stream, for native code."""
         return self._stream.fileno()
 
     def end_line(self) -> None:
-        """Pass on what has no line end yet."""
+        """Pass on an incomplete line."""
         if self._line:
             self._note(self._line)
         self._line = ""
 
 
 def shortened(text: str, limit: int = MAX_CHARACTERS) -> str:
-    """A log of at most about `limit` characters: its beginning, and what came last."""
+    """A log of at most about `limit` characters: its beginning and its end."""
     if len(text) <= limit:
         return text
     head, tail = text[: limit // 4], text[-(limit // 2) :]
@@ -126,7 +126,7 @@ def shortened(text: str, limit: int = MAX_CHARACTERS) -> str:
 
 
 def _read(uri: str) -> str:
-    """What is in the file already."""
+    """Content of the file; empty if there is none."""
     filesystem, path = open_filesystem(uri)
     try:
         with filesystem.open_input_stream(path) as stream:

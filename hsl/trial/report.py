@@ -1,4 +1,4 @@
-"""What a worker reports of a trial. No torch, no ray."""
+"""Report of a worker about a trial. No torch, no ray."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,13 +13,12 @@ class Report:
 
     Attributes:
         rows: Rows of the epochs table that were not reported before by this worker.
-        evaluations: Rows of the evaluations table.
         summary: Columns of the trials table that only the worker knows.
-        status: Running, completed or failed.
         reason: Why it failed.
+        evaluations: Rows of the evaluations table.
         node: Ray's id of the node that it is trained on.
         began: Epochs that its checkpoint held when this worker took it; None if it failed before that was known.
-        note: Something that the user should see.
+        note: Message for the user.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)

@@ -28,24 +28,21 @@ from hsl.training.trainer import Trainer
 from hsl.trial.log import TrialLog
 from hsl.trial.report import Report
 
+Row = dict[str, Any]
+
 REPORT_SECONDS = 2.0
 """A trial reports at least this often (and at every rung): every report costs the driver a round trip."""
 
 
 class TrialRun:
-    """Trains one job, from its checkpoint if there is one, and sums it up.
-
-    Args:
-        job: What to train.
-        device: Torch device.
-        log: Receives what happens; None for none.
-    """
+    """Trains one job, from its checkpoint if there is one, and summarises it; events go to `log`."""
 
     def __init__(self, job: Job, device: str, log: TrialLog | None = None) -> None:
         self._job = job
         self._device = device
         self._log = log or TrialLog()
         self._started_at = datetime.now(UTC)
+        evaluation = job.reporting.evaluation
         self._trainer = build_trainer(
             job.identity.configuration,
             job.identity.seed,
@@ -53,8 +50,7 @@ class TrialRun:
             scores=job.inputs.scores,
             device=device,
             objective=job.reporting.objective,
-            keep_best=job.reporting.evaluation is not None
-            and job.reporting.evaluation.keeps_best(job.identity.stage),
+            keep_best=evaluation is not None and evaluation.keeps_best(job.identity.stage),
         )
         state = checkpoints.read(job.inputs.checkpoint, checkpoint.from_bytes)
         if state is not None:
@@ -63,8 +59,8 @@ class TrialRun:
         self._began = self._trainer.epoch
         self._unreported = list(self._trainer.history)
         self._passed = max(map(self._rungs_at, self._unreported), default=0)
-        self._measured = self._measure()
-        self._is_measured = False
+        self._evaluating = self._evaluate()
+        self._is_evaluated = False
         self._note: str | None = None
         self._log.note(beginning(job, device, None if state is None else self._began))
         self._log.write()
@@ -79,31 +75,31 @@ class TrialRun:
             self._train()
         if not self._trainer.is_done:
             return self._report(self._taken(), Status.RUNNING, [])
-        measured = self._measure_until(time.monotonic() + REPORT_SECONDS)
-        if not self._is_measured:
-            return self._report([], Status.RUNNING, measured)
-        return self._report(self._taken(), Status.COMPLETED, measured)
+        found = self._evaluate_until(time.monotonic() + REPORT_SECONDS)
+        if not self._is_evaluated:
+            return self._report([], Status.RUNNING, found)
+        return self._report(self._taken(), Status.COMPLETED, found)
 
-    def _taken(self) -> list[dict[str, Any]]:
+    def _taken(self) -> list[Row]:
         """Rows of epochs that were not reported before."""
         rows, self._unreported = self._unreported, []
         return rows
 
-    def _report(self, rows: list[dict[str, Any]], status: Status, measured: list[dict[str, Any]]) -> Report:
+    def _report(self, rows: list[Row], status: Status, evaluations: list[Row]) -> Report:
         note, self._note = self._note, None
-        return Report(rows, self._summary(), status, evaluations=measured, began=self._began, note=note)
+        return Report(rows, self._summary(), status, evaluations=evaluations, began=self._began, note=note)
 
-    def _measure_until(self, until: float) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = []
-        for found in self._measured:
+    def _evaluate_until(self, until: float) -> list[Row]:
+        rows: list[Row] = []
+        for found in self._evaluating:
             rows += found
             if time.monotonic() > until:
                 return rows
-        self._is_measured = True
+        self._is_evaluated = True
         return rows
 
-    def _measure(self) -> Iterator[list[dict[str, Any]]]:
-        """Rows of the table of evaluations, one measure after the other; none while a costly one goes on."""
+    def _evaluate(self) -> Iterator[list[Row]]:
+        """Rows of the table of evaluations, measure by measure; none while a costly one is in progress."""
         job, evaluation = self._job, self._job.reporting.evaluation
         if evaluation is None:
             return
@@ -134,15 +130,14 @@ class TrialRun:
                 break
 
     def _rungs_at(self, row: Mapping[str, Any]) -> int:
-        """Rungs that are passed at an epoch, if it was evaluated: only then can the trial be judged."""
+        """Rungs that are passed at an epoch, if it was evaluated: a stopping rule needs the objective."""
         if self._job.reporting.objective not in row:
             return 0
         return sum(row[self._job.reporting.progress] >= rung for rung in self._job.reporting.milestones)
 
     def _save(self) -> None:
-        job = self._job.model_dump(mode="json", exclude_defaults=True)
         state = {
-            "job": job,
+            "job": self._job.model_dump(mode="json", exclude_defaults=True),
             "started_at": self._started_at.isoformat(),
             "trainer": self._trainer.state_dict(),
         }
@@ -161,12 +156,8 @@ class TrialRun:
         """Columns of the trials table that only the worker knows."""
         trainer = self._trainer
         layers = trainer.sparsifier.report()
-        evaluated = [row for row in trainer.history if "val_clean_accuracy" in row]
-        metrics = {
-            name: value
-            for name, value in (evaluated[-1] if evaluated else {}).items()
-            if name.startswith(("val_", "test_"))
-        }
+        last: Row = next((row for row in reversed(trainer.history) if "val_clean_accuracy" in row), {})
+        metrics = {name: value for name, value in last.items() if name.startswith(("val_", "test_"))}
         return {
             **metrics,
             "objective": metrics.get(self._job.reporting.objective),
@@ -183,7 +174,12 @@ class TrialRun:
             "training_flops": trainer.meter.relative,
             "inference_flops": relative_forward(trainer.meter.macs, trainer.sparsifier.layer_densities()),
             "seconds": trainer.seconds,
-            "passes": passes_so_far(self._job, trainer),
+            "passes": count_passes(
+                self._job.identity.configuration,
+                trainer.epoch,
+                trainer.train_samples.exposure,
+                *trainer.sets.sizes,
+            ),
             "device": device_name(self._device),
             "node": platform.node(),
             "started_at": self._started_at,
@@ -191,7 +187,7 @@ class TrialRun:
 
 
 def beginning(job: Job, device: str, epoch: int | None) -> str:
-    """First line of an attempt; `epoch` is that of the checkpoint from which it goes on, if there is one."""
+    """First line of an attempt; `epoch` is that of the checkpoint from which it continues, if there is one."""
     what = "starts" if epoch is None else f"continues after epoch {epoch}"
     return (
         f"trial {job.trial_id} of {job.identity.cell} ({job.identity.stage}, seed {job.identity.seed}) {what} "
@@ -201,17 +197,16 @@ def beginning(job: Job, device: str, epoch: int | None) -> str:
 
 def epoch_in_words(row: Mapping[str, Any], objective: str) -> str:
     """One line about an epoch."""
-    measured = f", {objective} {row[objective]:.4f}" if row.get(objective) is not None else ""
+    reached = f", {objective} {row[objective]:.4f}" if row.get(objective) is not None else ""
     return (
-        f"epoch {row['epoch']}: train_loss {row['train_loss']:.4f}{measured}, "
+        f"epoch {row['epoch']}: train_loss {row['train_loss']:.4f}{reached}, "
         f"sparsity {row['sparsity']:.4f}, {row['seconds']:.2f} s"
     )
 
 
 def best_metrics(trainer: Trainer, objective: str) -> dict[str, Any]:
     """Columns of the trials table about the epoch of the best objective, if there is one yet."""
-    epoch = trainer.best.epoch
-    if epoch is None:
+    if (epoch := trainer.best.epoch) is None:
         return {}
     row = trainer.history[epoch - 1]
     return {
@@ -220,12 +215,6 @@ def best_metrics(trainer: Trainer, objective: str) -> dict[str, Any]:
         "best_test_clean_accuracy": row["test_clean_accuracy"],
         "best_test_matched_accuracy": row["test_matched_accuracy"],
     }
-
-
-def passes_so_far(job: Job, trainer: Trainer) -> float:
-    """Forward-backward passes of single samples that a trainer has spent."""
-    exposure = trainer.train_samples.exposure
-    return count_passes(job.identity.configuration, trainer.epoch, exposure, *trainer.sets.sizes)
 
 
 def device_name(device: str) -> str:

@@ -1,4 +1,4 @@
-"""A limit on the time that something may take, even if it hangs in native code."""
+"""Time limit for a block, even if it hangs in native code."""
 
 import contextlib
 import faulthandler

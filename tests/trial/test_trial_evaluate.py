@@ -296,7 +296,7 @@ WRONG: dict[str, tuple[list[str], str]] = {
     ),
     "no section": (["samples=5"], "(did you mean 'evaluation.samples'?); known: evaluation.checkpoints, "),
     "section of another name": (["evaluations.samples=5"], "(did you mean 'evaluation.samples'?)"),
-    "stages": (["evaluation.stages=[search]"], "here confirmed networks are measured"),
+    "stages": (["evaluation.stages=[search]"], "here confirmed networks are evaluated"),
     "a radius of nothing": (["evaluation.attacks=null", "evaluation.attacks.eps=8/255"], "names: missing"),
     "samples of nothing": (["evaluation.attacks=null"], "add corruptions or attacks"),
     "eps": (["evaluation.attacks.eps=8"], "for example 8/255"),

@@ -1,8 +1,12 @@
-"""What a sparse training costs beside the dense one, in multiply-accumulates of prunable layers. Torch-free.
+"""Training cost relative to dense training, in multiply-accumulates of prunable layers. Torch-free.
 
 A step costs three times its forward pass: the pass itself, the gradients of the activations, and those of the
 weights. A method that reads gradients of pruned weights pays for dense weight gradients (Evci et al. 2020,
-arXiv:1911.11134, appendix). `hsl.sparsity.layer_macs` measures the operations of a network's layers.
+arXiv:1911.11134, appendix). `hsl.sparsity.layer_macs` counts the operations of a network's layers.
+
+Everywhere `macs` maps layers to the operations of one sample's forward pass with all weights active, `densities` maps
+layers to fractions of active weights (a layer that is missing is dense), and hyperparameters that are not given have
+the defaults of the method.
 """
 
 from collections.abc import Mapping
@@ -14,12 +18,7 @@ from hsl.sparsity.methods import METHODS, check_hyperparameters
 
 
 def forward_macs(macs: Mapping[str, int], densities: Mapping[str, float]) -> float:
-    """Operations of one sample's forward pass.
-
-    Args:
-        macs: Layer names and operations with all weights active.
-        densities: Layer names and fractions of active weights; a layer that is missing is dense.
-    """
+    """Operations of one sample's forward pass."""
     return sum(count * densities.get(name, 1.0) for name, count in macs.items())
 
 
@@ -36,15 +35,7 @@ def step_macs(forward: float, weight_gradients: float) -> float:
 def dense_gradient_steps(
     method: str, hyperparameters: Mapping[str, float], total_steps: int, first: int, last: int
 ) -> int:
-    """How many of some steps compute the gradients of pruned weights as well.
-
-    Args:
-        method: Registry name of the method.
-        hyperparameters: Of the method; the rest keep their defaults.
-        total_steps: Steps of the whole training.
-        first: First of the steps, counted from 0.
-        last: End of the steps, exclusive.
-    """
+    """Number of steps from `first` to `last` (exclusive, from 0) that compute gradients of pruned weights as well."""
     values = check_hyperparameters(method, hyperparameters)
     return METHODS[method].moment.dense_gradient_steps(values, total_steps, first, last)
 
@@ -52,25 +43,18 @@ def dense_gradient_steps(
 def scoring_steps(
     method: str, distribution: str | None, hyperparameters: Mapping[str, float], batch_size: int
 ) -> float:
-    """Cost of the scores that are computed before training, in dense steps on a batch.
+    """Cost of the scores that are computed before training, in dense steps on a batch of `batch_size` samples.
 
-    SNIP takes one, GraSP two (a gradient of a gradient), SynFlow one sample in each of its rounds.
-
-    Args:
-        method: Registry name of the method.
-        distribution: Registry name of the distribution; ``from:METHOD`` adds that method's scores.
-        hyperparameters: Of the method; the rest keep their defaults.
-        batch_size: Samples of a training step.
+    SNIP takes one, GraSP two (a gradient of a gradient), SynFlow one sample in each of its rounds. A distribution
+    ``from:METHOD`` adds that method's scores.
     """
-    total = _scores_of(method, hyperparameters, batch_size)
+    scored = [(method, hyperparameters)]
     if distribution is not None and is_ratios(distribution):
-        total += _scores_of(distribution.removeprefix(FROM), {}, batch_size)
-    return total
-
-
-def _scores_of(method: str, hyperparameters: Mapping[str, float], batch_size: int) -> float:
-    values = check_hyperparameters(method, hyperparameters)
-    return METHODS[method].moment.scoring_passes(values, batch_size)
+        scored.append((distribution.removeprefix(FROM), {}))
+    return sum(
+        METHODS[name].moment.scoring_passes(check_hyperparameters(name, given), batch_size)
+        for name, given in scored
+    )
 
 
 @dataclass
@@ -78,9 +62,6 @@ class TrainingMeter:
     """Adds up the operations of a training from its layers' densities over time.
 
     Attributes:
-        macs: Layer names and operations of one sample's forward pass with all weights active.
-        method: Registry name of the method.
-        hyperparameters: Of the method; the rest keep their defaults.
         total_steps: Steps of the whole training.
         steps: Steps added so far.
         extra_steps: Dense steps before the first one: a parent's, and those of `scoring_steps`.
@@ -96,12 +77,7 @@ class TrainingMeter:
     spent: float = 0.0
 
     def add(self, densities: Mapping[str, float], steps: int) -> None:
-        """Count steps that were taken with these densities; call it as often as densities may change.
-
-        Args:
-            densities: Layer names and fractions of active weights.
-            steps: How many steps.
-        """
+        """Count steps that were taken with these densities; call it as often as densities may change."""
         dense, sparse = float(sum(self.macs.values())), forward_macs(self.macs, densities)
         last = self.steps + steps
         updates = dense_gradient_steps(self.method, self.hyperparameters, self.total_steps, self.steps, last)
@@ -118,15 +94,15 @@ class TrainingMeter:
         return (self.spent + self.extra_steps * dense) / (self.steps * dense)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint needs, JSON-able."""
+        """State for a checkpoint, JSON-able."""
         return {"steps": self.steps, "spent": self.spent}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Continue from what `state_dict` returned."""
         self.steps, self.spent = int(state["steps"]), float(state["spent"])
 
     def _trained(self, densities: Mapping[str, float]) -> float:
-        """Operations of the gradients of the weights that are trained: more than are used by topkast."""
+        """Operations of the gradients of the weights that are trained: topkast trains more than it uses."""
         values, moment = check_hyperparameters(self.method, self.hyperparameters), METHODS[self.method].moment
         trained = {name: moment.trained_density(values, density) for name, density in densities.items()}
         return forward_macs(self.macs, trained)

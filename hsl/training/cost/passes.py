@@ -1,4 +1,4 @@
-"""How much computing a training takes, in passes: one forward and backward computation of one sample."""
+"""Cost of a training in passes: a pass is one forward and backward computation of one sample."""
 
 import math
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ FORWARD = 1 / 3
 
 
 def evaluation_passes(evaluation: Evaluation, regime: Regime, samples: Mapping[str, int]) -> float:
-    """Passes of measuring one trained network, at most.
+    """Passes of evaluating one trained network, at most.
 
     Args:
-        evaluation: What is measured; a measure of robustness that is not known counts as much as PGD-20.
+        evaluation: Measures; an unknown one of robustness counts as much as PGD-20.
         regime: Of the network.
         samples: Number of samples of ``val`` and of ``test``.
     """
@@ -36,11 +36,11 @@ def count_passes(trained: Configuration, epochs: int, exposure: int, clean: int,
     """Passes of the first epochs of a training, its evaluations included.
 
     Args:
-        trained: What is trained.
-        epochs: How many epochs.
+        trained: The configuration.
+        epochs: Number of epochs.
         exposure: Number of samples that an epoch presents.
         clean: Number of clean validation and test samples; 0 where nothing is evaluated.
-        matched: Number of matched validation and test samples; 0 where nothing is evaluated.
+        matched: Number of matched ones, likewise.
     """
     regime = trained.regime
     per_evaluation = clean * FORWARD

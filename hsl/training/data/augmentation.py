@@ -15,7 +15,7 @@ SMALLEST_SIDE = 32
 
 @dataclass(frozen=True)
 class Shifts:
-    """Where images are cropped, and which are mirrored.
+    """Crops and flips of N images.
 
     Attributes:
         corner: Row and column at which the crop of the padded image begins, int64 [N, 2] in [0, 8].
@@ -27,26 +27,13 @@ class Shifts:
 
 
 def draw_shifts(ids: Tensor, key: int) -> Shifts:
-    """What is drawn for each sample, whatever the batch it is in.
-
-    Args:
-        ids: Sample ids, int64 [N].
-        key: Stream of the draws, for example of (seed, epoch).
-    """
+    """Draw for each sample, int64 [N] ids, independent of its batch; `key` is a stream, as of (seed, epoch)."""
     corner = keyed.integers(keyed.key(key, "corner"), ids, (2,), 2 * PADDING + 1)
     return Shifts(corner, keyed.integers(keyed.key(key, "flip"), ids, (1,), 2).view(-1))
 
 
 def shifted(images: Tensor, shifts: Shifts) -> Tensor:
-    """Pad by 4 with zeros, crop, and mirror (He et al. 2016, arXiv 1512.03385).
-
-    Args:
-        images: [B, C, H, W] of any type.
-        shifts: Of these B images.
-
-    Returns:
-        [B, C, H, W] of the same type.
-    """
+    """Pad images [B, C, H, W] of any type by 4 with zeros, crop, and mirror (He et al. 2016, arXiv 1512.03385)."""
     return (copied_crops if images.device.type == "cpu" else picked_crops)(images, shifts)
 
 
@@ -63,7 +50,7 @@ def copied_crops(images: Tensor, shifts: Shifts) -> Tensor:
     """As `shifted`, image by image, which a CPU does in half of the time.
 
     A crop that is mirrored is a crop of the mirrored image. Each is copied in one piece, from its first pixel to its
-    last; what lies between its rows is skipped by strides, so the result has gaps.
+    last; the pixels between its rows are skipped by strides, so the result has gaps.
     """
     count, channels, height, width = images.shape
     padded = functional.pad(images, (PADDING,) * 4).contiguous()

@@ -14,16 +14,13 @@ class TrainingSet:
     """Training samples on the device; a regime that redraws its corruption does so in every cycle.
 
     Args:
-        samples: What is trained on.
+        samples: All training samples.
         redraw: The samples of a cycle, where they differ.
-        exposure: Number of samples whose steps make an epoch; by default those there are.
+        exposure: Number of samples whose steps make an epoch; all of them by default.
     """
 
     def __init__(
-        self,
-        samples: Samples,
-        redraw: Callable[[int], Samples] | None = None,
-        exposure: int | None = None,
+        self, samples: Samples, redraw: Callable[[int], Samples] | None = None, exposure: int | None = None
     ) -> None:
         self._samples = samples
         self._redraw = redraw
@@ -48,11 +45,11 @@ class TrainingSet:
 class Cycle:
     """One time through the training samples, in batches.
 
-    Order, labels and draws are worked out for all samples at once and on their device, so that a batch costs no
+    Order, labels and draws are computed for all samples at once and on their device, so that a batch costs no
     more than its images, and no device has to wait for the host.
 
     Args:
-        samples: What is gone through.
+        samples: The training samples.
         key: Stream of the order, of (seed, cycle).
         batch_size: Samples per batch.
         augment: Stream of the crops and flips; None leaves the images as they are.
@@ -83,10 +80,7 @@ class Cycle:
 
 
 def batches(order: Tensor, batch_size: int) -> list[Tensor]:
-    """Cut what belongs to samples [N, ...] into batches.
-
-    A last batch of one sample joins the one before: batch norm needs two.
-    """
+    """Cut a tensor [N, ...] into batches; a last one of one sample joins the one before: batch norm needs two."""
     parts = list(order.split(batch_size))
     if len(parts) > 1 and len(parts[-1]) == 1 < batch_size:
         parts[-2:] = [torch.cat(parts[-2:])]

@@ -15,11 +15,11 @@ WHERE = {
     "CIFAR-10-C": "https://zenodo.org/records/2535967 (MD5 56bf5dcef84df0e2308c6dcbcbbd8499)",
     "CIFAR-100-C": "https://zenodo.org/records/3555552 (MD5 11f0ed0f1191edbf9fa23466ae6021d3)",
 }
-"""Where the archives are published."""
+"""Publications of the archives."""
 
 
 class CorruptedTestSet:
-    """A folder of corrupted copies of one test set; files are mapped, and read where they are looked at.
+    """A folder of corrupted copies of one test set; its files are memory-mapped.
 
     Args:
         folder: Holds ``labels.npy`` and one ``.npy`` file per corruption.
@@ -32,7 +32,12 @@ class CorruptedTestSet:
     def __init__(self, folder: str | Path, labels: np.ndarray) -> None:
         self._folder = Path(folder).expanduser()
         self._labels = np.asarray(labels, np.int64)
-        self._check_labels()
+        copies = self._mapped("labels.npy", SEVERITIES * len(self._labels), (1, None))
+        if not np.array_equal(copies, np.tile(self._labels, SEVERITIES)):
+            raise DataError(
+                f"{self._folder / 'labels.npy'} has other labels than the test set, or another order; "
+                f"these copies are not of this data set"
+            )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -60,18 +65,10 @@ class CorruptedTestSet:
         count = len(self._labels)
         rows = self._mapped(f"{name}.npy", SEVERITIES * count, (4, np.dtype(np.uint8)))
         taken = rows[(severity - 1) * count : severity * count].transpose(0, 3, 1, 2)
-        return np.array(taken, order="C")  # in memory: what is mapped is not to be written to
-
-    def _check_labels(self) -> None:
-        copies = self._mapped("labels.npy", SEVERITIES * len(self._labels), (1, None))
-        if not np.array_equal(copies, np.tile(self._labels, SEVERITIES)):
-            raise DataError(
-                f"{self._folder / 'labels.npy'} has other labels than the test set, or another order; "
-                f"these copies are not of this data set"
-            )
+        return np.array(taken, order="C")  # in memory: the map is read-only
 
     def _mapped(self, name: str, rows: int, form: tuple[int, np.dtype | None]) -> np.ndarray:
-        """A file that has as many rows, dimensions and the type it should have."""
+        """Map a file, and check its rows, dimensions and type."""
         file = self._folder / name
         try:
             array = np.load(file, mmap_mode="r", allow_pickle=False)
@@ -85,6 +82,6 @@ class CorruptedTestSet:
         if len(array.shape) != dimensions or array.shape[0] != rows or (kind and array.dtype != kind):
             raise DataError(
                 f"{file} holds {array.dtype} of shape {array.shape}, expected {rows} rows: {SEVERITIES} severities "
-                f"of {rows // SEVERITIES} test samples; unpack it anew"
+                f"of {rows // SEVERITIES} test samples; unpack it again"
             )
         return array

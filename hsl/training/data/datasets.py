@@ -43,9 +43,6 @@ class Division:
 def load(dataset: str) -> Arrays:
     """The samples of a data set, memory-mapped from the node's cache, which is filled under a lock at first use.
 
-    Args:
-        dataset: Name, for example ``digits`` or ``parquet:PATH``.
-
     Raises:
         DataError: If it is missing, empty or unreadable.
     """
@@ -56,11 +53,7 @@ def load(dataset: str) -> Arrays:
 
 
 def load_divided(dataset: str, split: Split) -> tuple[Arrays, Division]:
-    """`load`, and how `divide` divides it, which is kept beside it.
-
-    Raises:
-        DataError: As `load` and `divide`.
-    """
+    """Load a data set and its division, which is cached as well; raises as `load` and `divide` do."""
     arrays = load(dataset)
     file = _folder(dataset) / f"division-{digest(split.model_dump(mode='json'))}.npz"
     return arrays, _cached(file, _division, lambda: _write_division(divide(arrays, split), file))
@@ -72,7 +65,7 @@ def _folder(dataset: str) -> Path:
 
 
 def _cached(target: Path, read: Callable[[Path], T], make: Callable[[], None]) -> T:
-    """A file or folder of the cache; where it is missing or damaged one process of the node makes it."""
+    """Read a file or folder of the cache; one process of the node makes it where it is missing or damaged."""
     with suppress(FileNotFoundError, DamagedError):
         return read(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +74,7 @@ def _cached(target: Path, read: Callable[[Path], T], make: Callable[[], None]) -
 
 
 def _arrays(folder: Path) -> Arrays:
-    """The arrays of a folder of the cache, memory-mapped; their values are not looked at."""
+    """The arrays of a folder of the cache, memory-mapped; their values are not read."""
     if not folder.is_dir():
         raise FileNotFoundError(folder)
     files = (ABOUT, *(f"{part}.npy" for part in PARTS))
@@ -104,24 +97,15 @@ def _division(file: Path) -> Division:
 
 @contextmanager
 def _damage() -> Iterator[None]:
-    """Tell what damage does to the reading of NumPy's files and JSON from a file that is missing."""
+    """Distinguish damage to files of NumPy and JSON from files that are missing."""
     try:
         yield
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        EOFError,
-        IndexError,
-        SyntaxError,
-        BadZipFile,
-        zlib.error,
-    ) as error:
+    except (ValueError, LookupError, TypeError, EOFError, SyntaxError, BadZipFile, zlib.error) as error:
         raise DamagedError(f"damaged ({error})") from error
 
 
 def _write(arrays: Arrays, folder: Path, dataset: str) -> None:
-    """Put arrays in the place of whatever is there."""
+    """Put arrays into a folder, in place of its content."""
     if not len(arrays.images):
         raise DataError(f"the data set {dataset!r} is empty")
     shutil.rmtree(folder, ignore_errors=True)

@@ -2,13 +2,13 @@
 
 import hashlib
 import http.client
+import shutil
 import sys
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import IO
 
 from filelock import FileLock
 
@@ -18,18 +18,12 @@ from hsl.filesystems import settle
 CHUNK = 1 << 20
 TIMEOUT = 30
 ATTEMPTS = 5
-"""How often a download that breaks off is taken up again at each address."""
+"""Attempts at each address to resume a download that breaks off."""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A published file.
-
-    Attributes:
-        name: Its name on disk.
-        md5: Checksum that its publisher gives, hexadecimal.
-        urls: Where it is published, in the order in which to try.
-    """
+    """A published file: its name on disk, its publisher's checksum (hexadecimal), addresses in order of preference."""
 
     name: str
     md5: str
@@ -39,14 +33,7 @@ class Archive:
 def fetch(archive: Archive, folder: Path) -> Path:
     """The file in a folder, downloaded unless it is there; one process of a node at a time.
 
-    What a broken download has left lies beside it (``.part``) and is continued by the next call.
-
-    Args:
-        archive: What to fetch.
-        folder: Where it lies, or is put; made if need be.
-
-    Returns:
-        Path of the verified file.
+    An interrupted download is stored in the same folder (``.part``) and continued by the next call.
 
     Raises:
         DataError: If it cannot be downloaded, or a file of that name is another one.
@@ -55,7 +42,11 @@ def fetch(archive: Archive, folder: Path) -> Path:
     file = folder / archive.name
     with FileLock(f"{file}.lock"):
         if file.is_file():
-            _check(file, archive)
+            if (found := checksum(file)) != archive.md5:
+                raise DataError(
+                    f"{file} is damaged or another file: its MD5 is {found}, expected {archive.md5}; "
+                    f"delete it, and it is downloaded again"
+                )
             return file
         reasons = [reason for url in archive.urls if (reason := _attempt(url, archive, file)) is not None]
     if file.is_file():
@@ -67,22 +58,13 @@ def fetch(archive: Archive, folder: Path) -> Path:
 
 
 def checksum(file: Path) -> str:
-    """MD5 of a file, hexadecimal: what these publishers give, fit against damage, not against malice."""
+    """MD5 of a file, hexadecimal: published for these archives; it detects damage, not malice."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def _check(file: Path, archive: Archive) -> None:
-    found = checksum(file)
-    if found != archive.md5:
-        raise DataError(
-            f"{file} is damaged or another file: its MD5 is {found}, expected {archive.md5}; "
-            f"delete it, and it is downloaded again"
-        )
-
-
 def _attempt(url: str, archive: Archive, file: Path) -> str | None:
-    """Download `file` from one address, unless it is there by now; otherwise the reason why it is not."""
+    """Download `file` from one address, unless it is there by now; the reason if that fails."""
     if file.is_file():
         return None
     part = file.with_name(f"{file.name}.part")
@@ -108,7 +90,7 @@ def _attempt(url: str, archive: Archive, file: Path) -> str | None:
 
 
 def _continue(url: str, part: Path) -> None:
-    """Fetch what `part` does not hold yet; all of it where the server does not send parts."""
+    """Fetch the bytes that `part` does not hold yet; all of them where the server does not send ranges."""
     there = _size(part)
     headers = {"User-Agent": "hsl", **({"Range": f"bytes={there}-"} if there else {})}
     try:
@@ -119,14 +101,9 @@ def _continue(url: str, part: Path) -> None:
         raise
     mode = "ab" if answer.status == HTTPStatus.PARTIAL_CONTENT else "wb"
     with answer, part.open(mode) as file:
-        _copy(answer, file)
-
-
-def _copy(answer: http.client.HTTPResponse, file: IO[bytes]) -> None:
-    while chunk := answer.read(CHUNK):
-        file.write(chunk)
-    if answer.length:  # what its header promised and did not come
-        raise http.client.IncompleteRead(b"", answer.length)
+        shutil.copyfileobj(answer, file, CHUNK)
+        if answer.length:  # bytes of its header that did not come
+            raise http.client.IncompleteRead(b"", answer.length)
 
 
 def _size(file: Path) -> int:

@@ -1,4 +1,4 @@
-"""A data set on the device, and what a regime makes of it; kept per process, so that trials share it."""
+"""A data set on the device; kept per process, so that trials share it."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,9 +20,6 @@ class Data:
     """A data set, divided, on one device.
 
     Attributes:
-        train: Training samples as they are.
-        val: Validation samples.
-        test: Test samples.
         shape: Channels, height, width.
         classes: Number of classes.
         mean: Mean of each channel of the training images, in [0, 1].
@@ -40,25 +37,11 @@ class Data:
 
 @lru_cache(maxsize=2)
 def load_data(dataset: str, split: Split, device: str) -> Data:
-    """The data set on the device; loaded once per process.
-
-    Args:
-        dataset: Name, for example ``digits`` or ``parquet:PATH``.
-        split: How it is divided.
-        device: Torch device.
-    """
+    """The data set of this name on the device; loaded once per process."""
     arrays, division = load_divided(dataset, split)
-    train = _samples(arrays, division.train, device)
-    mean, std = _statistics(train.images)
-    return Data(
-        train=train,
-        val=_samples(arrays, division.val, device),
-        test=_samples(arrays, division.test, device),
-        shape=arrays.shape,
-        classes=arrays.classes,
-        mean=mean,
-        std=std,
-    )
+    parts = (division.train, division.val, division.test)
+    train, val, test = (_samples(arrays, ids, device) for ids in parts)
+    return Data(train, val, test, arrays.shape, arrays.classes, *_statistics(train.images))
 
 
 def _samples(arrays: Arrays, ids: np.ndarray, device: str) -> Samples:
@@ -67,7 +50,7 @@ def _samples(arrays: Arrays, ids: np.ndarray, device: str) -> Samples:
 
 
 def _statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel; exact sums, so the same whatever the chunk."""
+    """Mean and standard deviation of each channel; exact sums, so independent of the chunks."""
     total = torch.zeros(images.shape[1], dtype=torch.int64, device=images.device)
     squares = torch.zeros_like(total)
     for chunk in images.split(STATISTICS_CHUNK):

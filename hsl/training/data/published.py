@@ -19,42 +19,27 @@ Located = tuple[Path, Archive]
 
 def cifar10(path: str) -> Arrays:
     """CIFAR-10: 60,000 colour images of 32x32 pixels, 10 classes (Krizhevsky 2009)."""
-    from torchvision.datasets import CIFAR10  # noqa: PLC0415  imports torch
-
-    return _read(CIFAR10, _root(path), TRAIN_AND_TEST, _of_cifar)
+    return _read("CIFAR10", path, _of_cifar)
 
 
 def cifar100(path: str) -> Arrays:
     """CIFAR-100: 60,000 colour images of 32x32 pixels, 100 classes (Krizhevsky 2009)."""
-    from torchvision.datasets import CIFAR100  # noqa: PLC0415  imports torch
-
-    return _read(CIFAR100, _root(path), TRAIN_AND_TEST, _of_cifar)
+    return _read("CIFAR100", path, _of_cifar)
 
 
 def mnist(path: str) -> Arrays:
     """MNIST: 70,000 grey images of 28x28 pixels, 10 digits (LeCun et al. 1998)."""
-    from torchvision.datasets import MNIST  # noqa: PLC0415  imports torch
-
-    return _read(MNIST, _root(path), TRAIN_AND_TEST, _of_mnist)
+    return _read("MNIST", path, _of_mnist)
 
 
 def fashion_mnist(path: str) -> Arrays:
     """Fashion-MNIST: 70,000 grey images of 28x28 pixels, 10 classes (Xiao et al. 2017, arXiv 1708.07747)."""
-    from torchvision.datasets import FashionMNIST  # noqa: PLC0415  imports torch
-
-    return _read(FashionMNIST, _root(path), TRAIN_AND_TEST, _of_mnist)
+    return _read("FashionMNIST", path, _of_mnist)
 
 
 def svhn(path: str) -> Arrays:
     """SVHN: 99,289 colour images of house numbers, 32x32 pixels, 10 digits (Netzer et al. 2011)."""
-    from torchvision.datasets import SVHN  # noqa: PLC0415  imports torch
-
-    return _read(SVHN, _root(path), ({"split": "train"}, {"split": "test"}), _of_svhn)
-
-
-def _root(path: str) -> Path:
-    """The folder that the user gave, or the one of the cache that holds downloads."""
-    return Path(path).expanduser() if path else cache_folder() / "downloads"
+    return _read("SVHN", path, _of_svhn, ({"split": "train"}, {"split": "test"}))
 
 
 def _of_cifar(kind: Any, root: Path) -> Iterator[Located]:
@@ -74,30 +59,39 @@ def _of_svhn(kind: Any, root: Path) -> Iterator[Located]:
 
 
 def _read(
-    kind: Any, root: Path, parts: Sequence[dict[str, Any]], files: Callable[[Any, Path], Iterator[Located]]
+    name: str,
+    path: str,
+    files: Callable[[Any, Path], Iterator[Located]],
+    parts: Sequence[dict[str, Any]] = TRAIN_AND_TEST,
 ) -> Arrays:
-    """Both parts of a data set, after the download of whatever is missing.
+    """Both parts of a data set, after the download of missing files.
 
     Args:
-        kind: The class of torchvision.
-        root: Folder that torchvision reads.
+        name: Class of ``torchvision.datasets``.
+        path: Folder that torchvision reads; empty for the one of the cache that holds downloads.
+        files: The files of the class, in their folders.
         parts: Arguments that choose the training and the test samples.
-        files: Says which files belong where.
     """
+    from torchvision import datasets  # noqa: PLC0415  imports torch
+
+    kind = getattr(datasets, name)
+    root = Path(path).expanduser() if path else cache_folder() / "downloads"
     try:
         found = [kind(root, **part) for part in parts]
-    except RuntimeError:  # it is not there, or not whole
+    except RuntimeError:  # it is missing, or incomplete
         for folder, archive in files(kind, root):
             fetch(archive, folder)
         found = _unpacked(kind, root, parts)
     images = [_images(part.data) for part in found]
-    labels = [np.asarray(_labels(part), np.int64) for part in found]
+    labels = [
+        np.asarray(part.labels if hasattr(part, "labels") else part.targets, np.int64) for part in found
+    ]
     is_test = np.repeat([False, True], [len(part) for part in images])
     return Arrays(np.concatenate(images), np.concatenate(labels), is_test)
 
 
 def _unpacked(kind: Any, root: Path, parts: Sequence[dict[str, Any]]) -> list[Any]:
-    """Let torchvision find the verified files, and unpack them; what it prints is narration."""
+    """Let torchvision unpack the verified files; its messages go to stderr."""
     try:
         with contextlib.redirect_stdout(sys.stderr):
             return [kind(root, **part, download=True) for part in parts]
@@ -114,7 +108,3 @@ def _images(data: Any) -> np.ndarray:
     if images.ndim == 3:
         return images[:, None]
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if images.shape[-1] == 3 else images
-
-
-def _labels(part: Any) -> Any:
-    return part.labels if hasattr(part, "labels") else part.targets

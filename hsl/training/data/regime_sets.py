@@ -19,16 +19,7 @@ from hsl.training.measuring.evaluation import EvaluationSets
 def regime_sets(
     dataset: str, split: Split, device: str, regime: Regime, seed: int, scores: str | None
 ) -> tuple[TrainingSet, EvaluationSets]:
-    """Training and evaluation samples of a regime for one seed.
-
-    Args:
-        dataset: Name of the data set.
-        split: How it is divided.
-        device: Torch device.
-        regime: What makes the training data hard.
-        seed: Seed of the trial.
-        scores: URI of the difficulty scores, where the regime needs them.
-    """
+    """Training and evaluation samples of a regime for one seed; `scores` is the URI of difficulty scores."""
     data = load_data(dataset, split, device)
     difficulty = read_scores(scores, data) if scores else None
 
@@ -50,6 +41,13 @@ def regime_sets(
 def sets_of(
     configuration: Configuration, seed: int, scores: str | None, device: str
 ) -> tuple[TrainingSet, EvaluationSets]:
-    """`regime_sets` of a configuration."""
+    """Training and evaluation samples of a configuration for one seed.
+
+    Args:
+        configuration: Its data set, split and regime decide.
+        seed: Seed of the trial.
+        scores: URI of the difficulty scores, where the regime needs them.
+        device: Torch device.
+    """
     c = configuration
     return regime_sets(c.dataset, c.split, device, c.regime, seed, scores)

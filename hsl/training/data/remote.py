@@ -1,4 +1,4 @@
-"""Files of a data set that lie in object storage. Torch-free."""
+"""Files of a data set in object storage. Torch-free."""
 
 import contextlib
 import tempfile
@@ -20,11 +20,7 @@ def is_remote(path: str) -> bool:
 
 @contextlib.contextmanager
 def reached(uri: str) -> Iterator[tuple[fs.FileSystem, str]]:
-    """The file system that `uri` names, and the path on it.
-
-    Raises:
-        DataError: If either is not to be reached, here or in what is done with them.
-    """
+    """The file system that `uri` names, and the path on it; DataError if either cannot be reached in the block."""
     try:
         yield open_filesystem(uri)
     except (StoreError, *UNREACHABLE) as error:
@@ -35,30 +31,23 @@ def reached(uri: str) -> Iterator[tuple[fs.FileSystem, str]]:
 
 
 def remote_files(uri: str) -> list[fs.FileInfo]:
-    """What lies at or below `uri`, in the order of paths.
-
-    Raises:
-        DataError: If there is nothing, or it cannot be listed.
-    """
+    """Files at or below `uri`, in the order of paths; DataError if there are none, or they cannot be listed."""
     with reached(uri) as (filesystem, root):
-        there = filesystem.get_file_info(root)
-        found = (
-            [there]
-            if there.is_file
-            else filesystem.get_file_info(fs.FileSelector(root, True, recursive=True))
-        )
+        found = [filesystem.get_file_info(root)]
+        if not found[0].is_file:
+            found = filesystem.get_file_info(fs.FileSelector(root, True, recursive=True))
     files = sorted((info for info in found if info.is_file), key=lambda info: PurePosixPath(info.path))
     if not files:
-        raise DataError(f"nothing lies at {redact(uri)}; check the address")
+        raise DataError(f"there is nothing at {redact(uri)}; check the address")
     return files
 
 
 @contextlib.contextmanager
 def local_copy(uri: str) -> Iterator[Path]:
-    """A copy of what lies at or below `uri` on this node, removed in the end.
+    """Copy the files at or below `uri` to this node, and remove the copy in the end.
 
     Raises:
-        DataError: If it cannot be fetched; also whatever is wrong with the copy, under the name of the original.
+        DataError: If they cannot be fetched; also of the block, with the name of the original for that of the copy.
     """
     cache_folder().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="fetching-", dir=cache_folder()) as scratch:

@@ -1,4 +1,4 @@
-"""Difficulty scores as Parquet files: one row per sample of a data set, and how they were made."""
+"""Difficulty scores as Parquet files: one row per sample of a data set, with metadata of their making."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def labels_as_trained(data: Data, noise: LabelNoise | None) -> tuple[Data, Tenso
 
     Args:
         data: The data set, divided.
-        noise: What is done to the training labels, by the draws of seed 0; nothing where None.
+        noise: Label noise of the training part, by the draws of seed 0; none if None.
 
     Returns:
         The data set with those labels, and bool [N] for `all_samples`: which of them are wrong.
@@ -62,7 +62,7 @@ def write_scores(
         uri: Path or URI of the file.
         data: The data set, divided.
         scores: float32 [N], aligned with `all_samples`.
-        about: How they were made; JSON-able, becomes the metadata ``hsl`` of the file.
+        about: Metadata ``hsl`` of the file, JSON-able: how they were made.
         is_wrong: bool [N], which labels the scoring models were given wrong; a column where any is.
     """
     identity = _identity(data)
@@ -73,17 +73,10 @@ def write_scores(
 
 
 def read_scores(uri: str, data: Data) -> Tensor:
-    """The scores of a data set, by sample id.
-
-    Args:
-        uri: Path or URI of a file of scores.
-        data: The data set, divided, that they are to be used with.
-
-    Returns:
-        float32 [highest id + 1] on the device of `data`; NaN for ids that are in no part of it.
+    """The scores of a data set by sample id, as of `by_id`, on the device of `data`.
 
     Raises:
-        DataError: If they are gone, damaged, or of other samples, another division or other labels.
+        DataError: If they are missing, damaged, or of other samples, another division or other labels.
     """
     try:
         table = read_table(uri).sort_by("id")
@@ -105,32 +98,14 @@ def by_id(table: pa.Table) -> Tensor:
 
 
 def check_scores(uri: str, arrays: Arrays, division: Division) -> None:
-    """Refuse scores that were made of anything else than this data set; reads no image.
-
-    Args:
-        uri: Path or URI of a file of scores.
-        arrays: The data set.
-        division: Its parts.
-
-    Raises:
-        DataError: If the scores are of other samples, another division or other labels.
-    """
+    """Raise DataError if scores are of other samples, another division or other labels; reads no image."""
     ids = {split: np.asarray(getattr(division, split)) for split in SPLITS}
     wanted = _identified({split: (chosen, arrays.labels[chosen]) for split, chosen in ids.items()})
     _check_same(uri, read_table(uri).sort_by("id"), pa.table(wanted).sort_by("id"))
 
 
 def write_mean(uri: str, parts: Sequence[str], about: Mapping[str, Any]) -> None:
-    """Write the mean of several files of scores, each of one model.
-
-    Args:
-        uri: Path or URI of the mean.
-        parts: Paths or URIs of the files.
-        about: How the mean was made.
-
-    Raises:
-        DataError: If the files are not of the same samples.
-    """
+    """Write the mean of several files of scores, each of one model; DataError if they are not of the same samples."""
     tables = [read_table(part) for part in parts]
     for part, table in zip(parts, tables, strict=True):
         _check_same(part, table, tables[0])
@@ -148,7 +123,7 @@ def _identity(data: Data) -> dict[str, pa.Array]:
 
 
 def _identified(parts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, pa.Array]:
-    """The same, of ids and labels."""
+    """The same columns, of ids and labels of each part."""
     ids, labels = (np.concatenate([part[i] for part in parts.values()]) for i in (0, 1))
     names = np.repeat(list(parts), [len(part[0]) for part in parts.values()])
     return {
@@ -159,14 +134,15 @@ def _identified(parts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str,
 
 
 WHAT = {"id": "other samples", "split": "another division of the data set", "label": "other labels"}
-"""What scores are of whose column differs from that of the data set."""
+"""Column that differs from that of the data set -> what the scores are of."""
 
 
 def _check_same(uri: str, scored: pa.Table, wanted: pa.Table) -> None:
-    """Refuse scores of anything else; files of an earlier version have ids alone."""
+    """Refuse scores of other samples; files of an earlier version have ids alone."""
     for column, what in WHAT.items():
         if column in scored.column_names and not scored.column(column).equals(wanted.column(column)):
             raise DataError(
                 f"the scores in {uri} are of {what}: their column {column!r} is not that of the data set; "
-                f"delete the folder {uri.partition('?')[0].rpartition('/')[0]}, and the same command computes them anew"
+                f"delete the folder {uri.partition('?')[0].rpartition('/')[0]}, and the same command computes them "
+                f"again"
             )

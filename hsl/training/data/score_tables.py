@@ -24,7 +24,7 @@ def read_table(uri: str) -> pa.Table:
 
     Raises:
         FileNotFoundError: If there is no file.
-        DamagedError: If it is none of Parquet, or has no scores.
+        DamagedError: If it is not a Parquet file, or has no scores.
     """
     content = content_of(uri)
     if content is None:

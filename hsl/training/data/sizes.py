@@ -1,8 +1,9 @@
-"""How large a data set is, as far as that is known without reading its images. Torch-free."""
+"""Size of a data set, as far as it is known without reading images. Torch-free."""
 
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import cast
 
 from hsl.errors import DataError
 from hsl.registry import imported
@@ -11,16 +12,11 @@ from hsl.training.available import DATASETS, Size, kind_and_path
 
 @cache
 def known_size(dataset: str) -> Size | None:
-    """Size of a data set, or None where only reading it tells.
-
-    Args:
-        dataset: Name, for example ``cifar10`` or ``parquet:PATH``, whose files say how many rows they have.
-    """
+    """Size of a data set, or None where it is only known after reading; Parquet files say how many rows they have."""
     kind, path = kind_and_path(dataset)
     facts = DATASETS.facts(kind)
     if facts.counted_by:
-        size: Size | None = imported(facts.counted_by, "size of data set")(path)
-        return size
+        return cast(Size | None, imported(facts.counted_by, "size of data set")(path))
     return facts.size
 
 

@@ -1,4 +1,4 @@
-"""Where samples come from: each function reads one kind of data set into arrays. Torch-free."""
+"""Readers of data sets: each reads one kind into arrays. Torch-free."""
 
 import hashlib
 import io
@@ -91,11 +91,14 @@ def _decoded(rows: Iterable[tuple[str, Any]], folder: Path) -> Iterator[np.ndarr
 
 
 def _readable(where: str, source: Path | bytes) -> np.ndarray:
-    """The pixels of an image; `where` it is goes into the message if it cannot be read."""
+    """Pixels uint8 [C, H, W] of an image; the message names `where` it is if it cannot be read."""
     try:
-        return _pixels(io.BytesIO(source) if isinstance(source, bytes) else source)
-    except Exception as error:  # Pillow raises whatever it meets in a damaged file
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            grey = image.mode in {"L", "1", "I;16"}
+            pixels = np.asarray(image.convert("L" if grey else "RGB"))
+    except Exception as error:  # Pillow raises many types of errors for damaged files
         raise DataError(f"{where}: not a readable image ({error}); remove or repair it") from error
+    return pixels[None] if grey else pixels.transpose(2, 0, 1)
 
 
 def imagefolder(path: str) -> Arrays:
@@ -106,7 +109,12 @@ def imagefolder(path: str) -> Arrays:
         )
     root = Path(path).expanduser()
     parts = {name: root / name for name in ("train", "test", "val") if (root / name).is_dir()}
-    found = list(_labelled_files(parts or {"train": root}))
+    found = [
+        (part, file)
+        for part, folder in (parts or {"train": root}).items()
+        for file in sorted(folder.glob("*/*"))
+        if file.suffix.lower() in IMAGE_SUFFIXES
+    ]
     if not found:
         raise DataError(f"no images at {path!r}; expected {path}/CLASS/IMAGE or {path}/train/CLASS/IMAGE")
     classes = {name: label for label, name in enumerate(sorted({file.parent.name for _, file in found}))}
@@ -114,20 +122,6 @@ def imagefolder(path: str) -> Arrays:
     labels = [classes[file.parent.name] for _, file in found]
     is_test = [part != "train" for part, _ in found]
     return _stacked(images, labels, is_test, [str(file) for _, file in found], path)
-
-
-def _labelled_files(parts: dict[str, Path]) -> Iterator[tuple[str, Path]]:
-    for part, folder in parts.items():
-        for file in sorted(folder.glob("*/*")):
-            if file.suffix.lower() in IMAGE_SUFFIXES:
-                yield part, file
-
-
-def _pixels(source: Any) -> np.ndarray:
-    with Image.open(source) as image:
-        grey = image.mode in {"L", "1", "I;16"}
-        pixels = np.asarray(image.convert("L" if grey else "RGB"))
-    return pixels[None] if grey else pixels.transpose(2, 0, 1)
 
 
 def _stacked(
@@ -147,13 +141,11 @@ def _stacked(
 
 
 def fingerprint(kind: str, path: str) -> str:
-    """What identifies the content of a source: names, sizes and times of its files."""
+    """Identity of the content of a source: names, sizes and times of its files."""
     reads_files = kind in {"parquet", "imagefolder"} or (":" in kind and path)
-    if not reads_files:
+    if not reads_files or (is_remote(path) and kind != "parquet"):
         return path
     if is_remote(path):
-        if kind != "parquet":
-            return path
         return _digest((f.path, f.size, f.mtime_ns) for f in remote_files(path))
     root = Path(path).expanduser().resolve()
     files = [root] if root.is_file() else sorted(file for file in root.rglob("*") if file.is_file())

@@ -1,4 +1,4 @@
-"""Tiny ImageNet from the folder as it is distributed, checked against what it should hold."""
+"""Tiny ImageNet from the folder as it is distributed, checked for completeness."""
 
 import tempfile
 import zipfile
@@ -29,13 +29,7 @@ Labelled = list[tuple[Path, int]]
 
 @dataclass(frozen=True)
 class Extent:
-    """How much a folder should hold.
-
-    Attributes:
-        classes: Number of classes.
-        per_class: Training images of each class.
-        val: Images of the validation part.
-    """
+    """Size of a complete folder: classes, training images of each class, validation images."""
 
     classes: int = 200
     per_class: int = 500
@@ -55,7 +49,7 @@ def read_folder(root: Path, extent: Extent | None = None) -> Arrays:
 
     Args:
         root: The folder, or the one that holds ``tiny-imagenet-200``.
-        extent: What it should hold; what is distributed, by default.
+        extent: Size of a complete folder; by default that of the distributed one.
 
     Returns:
         Images uint8 [N, 3, 64, 64]; classes are in the order of ``wnids.txt``.
@@ -67,11 +61,11 @@ def read_folder(root: Path, extent: Extent | None = None) -> Arrays:
     root = root / FOLDER if (root / FOLDER).is_dir() else root
     classes = _classes(root, extent)
     train = _training_files(root / "train", classes, extent)
-    val = _validation_files(root / "val", classes, extent)
-    images = np.empty((len(train) + len(val), 3, SIDE, SIDE), np.uint8)
-    for place, (file, _) in enumerate([*train, *val]):
+    found = train + _validation_files(root / "val", classes, extent)
+    images = np.empty((len(found), 3, SIDE, SIDE), np.uint8)
+    for place, (file, _) in enumerate(found):
         images[place] = _pixels(file)
-    labels = np.array([label for _, label in [*train, *val]], np.int64)
+    labels = np.array([label for _, label in found], np.int64)
     return Arrays(images, labels, np.arange(len(labels)) >= len(train))
 
 
@@ -112,7 +106,7 @@ def _lines(file: Path) -> Sequence[str]:
 def _other_folder(place: Path, found: str) -> DataError:
     return DataError(
         f"{place}: {found}. tiny-imagenet reads the folder as it is distributed (wnids.txt, train/CLASS/images, "
-        f"val/val_annotations.txt); unpack {ARCHIVE.name} anew, or use imagefolder:PATH for another layout"
+        f"val/val_annotations.txt); unpack {ARCHIVE.name} again, or use imagefolder:PATH for another layout"
     )
 
 
@@ -121,15 +115,15 @@ def _pixels(file: Path) -> np.ndarray:
     try:
         with Image.open(file) as image:
             pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
-    except Exception as error:  # Pillow raises whatever it meets in a damaged file
-        raise DataError(f"{file}: not a readable image ({error}); unpack {ARCHIVE.name} anew") from error
+    except Exception as error:  # Pillow raises many types of errors for damaged files
+        raise DataError(f"{file}: not a readable image ({error}); unpack {ARCHIVE.name} again") from error
     if pixels.shape != (3, SIDE, SIDE):
-        raise DataError(f"{file} has the shape {pixels.shape}, expected (3, {SIDE}, {SIDE}); unpack it anew")
+        raise DataError(f"{file} has the shape {pixels.shape}, expected (3, {SIDE}, {SIDE}); unpack it again")
     return pixels
 
 
 def _downloaded() -> Path:
-    """The unpacked archive in the cache; unpacked beside its place, and moved there when it is whole."""
+    """The unpacked archive in the cache; unpacked in the same folder, and moved into place when complete."""
     folder = cache_folder() / "downloads"
     target = folder / FOLDER
     if target.is_dir():

@@ -1,4 +1,4 @@
-"""The epoch at which a training was best on validation, and the network as it was then."""
+"""The epoch with the best validation metric, and the network as it was then."""
 
 import math
 from collections.abc import Mapping
@@ -29,12 +29,7 @@ class BestEpoch:
         self._keeps_network = keeps_network
 
     def see(self, row: Mapping[str, Any], network: Mapping[str, Tensor]) -> None:
-        """Compare an epoch with the best so far.
-
-        Args:
-            row: What is known of the epoch; one that was not evaluated is passed over.
-            network: State of the model after it.
-        """
+        """Compare an epoch, unless it was not evaluated, with the best so far; `network` is the state after it."""
         value = row.get(self._objective)
         if value is None or not value > self._value:
             return
@@ -43,12 +38,12 @@ class BestEpoch:
             self.network = {name: tensor.detach().clone() for name, tensor in network.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint needs."""
+        """State for a checkpoint; empty before the first evaluated epoch."""
         if self.epoch is None:
             return {}
         return {"epoch": self.epoch, "value": self._value, "network": self.network}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Continue from what `state_dict` returned."""
         if state:
             self.epoch, self._value, self.network = state["epoch"], state["value"], state["network"]

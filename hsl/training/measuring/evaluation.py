@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +18,8 @@ Perturb = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
 """(model, images float [B, C, H, W] in [0, 1], labels [B], ids [B]) -> perturbed images."""
 
 
-@dataclass(frozen=True)
-class Metrics:
-    """Result of one evaluation.
-
-    Attributes:
-        accuracy: Share of correct predictions, in [0, 1].
-        loss: Mean cross-entropy, in nats.
-    """
+class Metrics(NamedTuple):
+    """Share of correct predictions, in [0, 1], and mean cross-entropy, in nats."""
 
     accuracy: float
     loss: float
@@ -37,7 +32,7 @@ def to_float(images: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Classified:
-    """What a network makes of each of some samples.
+    """Predictions of a network for N samples.
 
     Attributes:
         correct: bool [N], whether the prediction is right.
@@ -65,13 +60,7 @@ class Classified:
 
 
 def classify(model: nn.Module, samples: Samples, perturb: Perturb | None = None) -> Classified:
-    """Classify sample by sample, in eval mode; the model's mode is restored.
-
-    Args:
-        model: Maps images in [0, 1] to logits.
-        samples: What to classify, N samples.
-        perturb: Attack on each batch, or None.
-    """
+    """Classify samples, attacked by `perturb` if given, in eval mode; the model's mode is restored."""
     was_training = model.training
     model.eval()
     correct, losses = [], []
@@ -91,15 +80,14 @@ def classify(model: nn.Module, samples: Samples, perturb: Perturb | None = None)
 def mean_loss_and_accuracy(
     losses: Sequence[Tensor], predicted: Sequence[Tensor], labelled: Sequence[Tensor]
 ) -> tuple[float, float]:
-    """What batches come to, worked out once at their end: small operations at every batch would cost more.
+    """Mean loss and share of correct predictions over all samples of an epoch.
+
+    Computed once at its end: small operations at every batch would cost more.
 
     Args:
         losses: Mean loss of each batch, float [].
         predicted: Classes predicted for each batch, int64 [B].
         labelled: Labels of each batch, int64 [B].
-
-    Returns:
-        Mean loss and share of correct predictions over all samples.
     """
     sizes = torch.tensor([len(labels) for labels in labelled], dtype=torch.float64)
     loss = torch.stack(tuple(losses)).double().cpu() @ sizes / sizes.sum()
@@ -109,13 +97,9 @@ def mean_loss_and_accuracy(
 
 @dataclass(frozen=True)
 class EvaluationSets:
-    """What is evaluated, and how.
+    """Validation and test samples, clean and matched to the training regime (may be the same object).
 
     Attributes:
-        val_clean: Validation samples as they are.
-        val_matched: Validation samples of the regime's difficulty; may be the same object.
-        test_clean: Test samples as they are.
-        test_matched: Test samples of the regime's difficulty; may be the same object.
         perturb: Attack on the matched samples, or None.
     """
 
@@ -131,7 +115,7 @@ class EvaluationSets:
         return len(self.val_clean) + len(self.test_clean), len(self.val_matched) + len(self.test_matched)
 
     def classified(self, model: nn.Module, split: str) -> tuple[Classified, Classified]:
-        """`model` on the clean and on the matched samples of ``val`` or ``test``; what is equal is classified once."""
+        """Classify the clean and the matched samples of ``val`` or ``test``, once where they are the same."""
         clean, matched = getattr(self, f"{split}_clean"), getattr(self, f"{split}_matched")
         on_clean = classify(model, clean)
         same = matched is clean and self.perturb is None
@@ -142,14 +126,11 @@ class EvaluationSets:
         row: dict[str, float] = {}
         for split in ("val", "test"):
             clean, matched = self.classified(model, split)
-            row |= _named(f"{split}_clean", clean.metrics) | _named(f"{split}_matched", matched.metrics)
+            for name, found in (("clean", clean), ("matched", matched)):
+                row |= {f"{split}_{name}_{key}": value for key, value in found.metrics._asdict().items()}
             labels = getattr(self, f"{split}_clean").labels
             row[f"{split}_worst_class_accuracy"] = clean.worst_class(labels)
         return row
-
-
-def _named(prefix: str, metrics: Metrics) -> dict[str, float]:
-    return {f"{prefix}_{field.name}": getattr(metrics, field.name) for field in fields(metrics)}
 
 
 def all_logits(model: nn.Module, samples: Samples) -> Tensor:

@@ -1,4 +1,4 @@
-"""What is measured on trained networks: the section ``evaluation`` of a search space. Torch-free."""
+"""Evaluation of trained networks: the section ``evaluation`` of a search space. Torch-free."""
 
 from __future__ import annotations
 
@@ -46,12 +46,8 @@ def _under(key: str) -> BeforeValidator:
     return BeforeValidator(wrap)
 
 
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str | int) else value
-
-
 Different = AfterValidator(_different)
-Listed = BeforeValidator(_listed)
+Listed = BeforeValidator(lambda value: [value] if isinstance(value, str | int) else value)
 SomeCorruptions = Annotated[
     tuple[Annotated[Name, known(CORRUPTIONS)], ...], Listed, Field(min_length=1), Different
 ]
@@ -64,8 +60,8 @@ class Deciles(Strict):
 
     Attributes:
         by: Difficulty score that orders the samples.
-        models: Scoring models whose scores are averaged; as many as usual by default.
-        epoch: When to score, as a share of the training epochs in (0, 1]; the usual one by default.
+        models: Number of scoring models whose scores are averaged; by default that of the score.
+        epoch: When to score, as a share of the training epochs in (0, 1]; by default that of the score.
     """
 
     by: ScoreName = "el2n"
@@ -82,13 +78,13 @@ class Deciles(Strict):
 
 
 class Corruptions(Strict):
-    """Accuracy on damaged samples, of each kind and severity, and the mean over all of them.
+    """Accuracy on corrupted samples, for each kind and severity, and the mean over all of them.
 
     Attributes:
-        names: Kinds of damage; by default the fifteen of CIFAR-10-C.
-        severities: How severe, 1 to 5; by default all five, as is usual.
+        names: Kinds of corruption; by default the fifteen of CIFAR-10-C.
+        severities: Levels, 1 to 5; by default all five, as in the published benchmark.
         published: Folder with the unpacked ``.npy`` files of CIFAR-10-C or CIFAR-100-C: their images instead of
-            damage of our own, for the test samples of the data set; validation samples have none there.
+            corruptions of this package, for the test samples of the data set; there are none of validation samples.
     """
 
     names: SomeCorruptions = CIFAR_C
@@ -97,7 +93,7 @@ class Corruptions(Strict):
 
 
 class Attacks(Strict):
-    """Robust accuracy: the share of samples that are right whatever an attack does to them.
+    """Robust accuracy: the share of samples that are classified correctly under every attack.
 
     The ball is the same in every regime, so that networks of different regimes can be compared; what a network
     does under the attack of its own regime is its accuracy on matched samples.
@@ -114,25 +110,25 @@ class Attacks(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _usual_radius(cls, given: Any) -> Any:
+    def _default_radius(cls, given: Any) -> Any:
         if not isinstance(given, dict) or given.get("eps") is not None:
             return given
         return {**given, "eps": USUAL["l2" if given.get("norm") == "l2" else "linf"]["eps"]}
 
 
 class Evaluation(Strict):
-    """What is measured on a network that is trained to the end, beside what every epoch is.
+    """Evaluation of a network that is trained to the end, in addition to that of every epoch.
 
     Attributes:
-        stages: Whose networks: ``confirm``, ``search`` (those that are not stopped early), both, or none (``[]``).
+        stages: Of the trials: ``confirm``, ``search`` (those that are not stopped early), both, or none (``[]``).
         checkpoints: ``final``, the network at the end, and ``best``, as it was at the highest objective on
-            validation data, once as sparse as asked for.
-        splits: Part of the data set, ``test`` or ``val``.
+            validation data after it had reached the target sparsity.
+        splits: Parts of the data set, ``test`` and ``val``.
         per_class: Accuracy of each class.
         deciles: Accuracy by difficulty; by default not.
         corruptions: Accuracy on damaged samples; by default not.
         attacks: Robust accuracy; by default not.
-        samples: How many samples are damaged and attacked, the same for all networks; by default all.
+        samples: Number of samples that are damaged and attacked, the same for all networks; by default all.
     """
 
     stages: Annotated[tuple[Literal["search", "confirm"], ...], Listed, Different] = ("confirm",)
@@ -157,5 +153,5 @@ class Evaluation(Strict):
         return self
 
     def keeps_best(self, stage: str) -> bool:
-        """Whether the best network of a trial of this stage is kept until it is measured."""
+        """Whether the best network of a trial of this stage is kept until it is evaluated."""
         return stage in self.stages and "best" in self.checkpoints

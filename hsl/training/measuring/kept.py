@@ -1,4 +1,4 @@
-"""Networks that a trial keeps, at its end and at its best, measured one after the other."""
+"""Evaluation of the networks that a trial keeps: the one at its end, and the best."""
 
 import hashlib
 import shutil
@@ -15,13 +15,7 @@ from hsl.training.measuring.measures import Bench, Item, Row
 
 @dataclass(frozen=True)
 class Kept:
-    """A network that a training has kept.
-
-    Attributes:
-        checkpoint: ``final`` or ``best``.
-        epoch: Epoch after which it is as it is.
-        state: State of the model.
-    """
+    """State of the model that a training has kept, as ``final`` or ``best``, after an epoch."""
 
     checkpoint: str
     epoch: int
@@ -29,7 +23,7 @@ class Kept:
 
 
 def kept_networks(state: Mapping[str, Any], checkpoints: Iterable[str]) -> list[Kept]:
-    """The networks in the state of a trainer, of those `checkpoints` that it has."""
+    """The networks in the state of a trainer: those of `checkpoints` that it has."""
     best = state.get("best") or {}
     there = {"final": Kept("final", state["epoch"], state["model"])}
     if best.get("network") is not None:
@@ -44,18 +38,18 @@ def evaluate_kept(
     is_done: Callable[[str, Item], bool] = lambda checkpoint, item: False,
     states: Path | None = None,
 ) -> Iterator[list[Row]]:
-    """Measure networks, one item after the other; the best network that is the final one is measured once.
+    """Evaluate networks, one item after the other; a best network that is the final one is evaluated once.
 
     Args:
         kept: The networks.
-        wanted: What to measure.
-        bench_of: Makes a network of its state.
+        wanted: The items.
+        bench_of: Makes a network from its state.
         is_done: Whether an item of ``final`` or ``best`` is there already.
-        states: Folder for what interrupted robustness measures have done; emptied network by network, when the
+        states: Folder for the progress of interrupted robustness measures; emptied network by network, when the
             rows are taken.
 
     Yields:
-        Rows of one item of one network, with checkpoint and epoch; no rows where a costly item goes on.
+        Rows of one item of one network, with checkpoint and epoch; no rows while a costly item is in progress.
     """
     wanted = list(wanted)
     found: dict[tuple[int, int], list[Row]] = {}
@@ -75,7 +69,7 @@ def evaluate_kept(
 
 
 def _fingerprint(state: Mapping[str, Tensor]) -> str:
-    """What identifies a network: one that was trained again on a GPU need not be the same."""
+    """Identity of a network by its weights: one that was trained again on a GPU need not be the same."""
     text = hashlib.blake2b(digest_size=8)
     for name, tensor in sorted(state.items()):
         text.update(name.encode())

@@ -1,7 +1,7 @@
-"""Measures of a trained network: by class, by difficulty, under corruption, under attack.
+"""Evaluation of a trained network: by class, by difficulty, under corruption, under attack.
 
 Clean measures are taken on all samples of a part of the data set, never on selected ones; ``matched`` alone is on
-samples as hard as those of the regime.
+samples matched to the training regime.
 """
 
 import time
@@ -26,19 +26,19 @@ from hsl.training.measuring.evaluation_settings import Corruptions, Deciles, Eva
 
 Row = dict[str, Any]
 Work = Generator[list[Row], None, list[Row]]
-"""Work in pieces, no rows after each of them, and the rows it results in."""
+"""Work in pieces: yields no rows after each of them, and returns the rows."""
 
 DECILES = 10
 
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to measure on one part of the data set.
+    """One measure on one part of the data set.
 
     Attributes:
         measure: ``clean``, ``matched``, ``class``, ``decile``, ``corruption``, or a measure of robustness.
         split: ``val`` or ``test``.
-        parameters: How it is measured, JSON-able; equal parameters give equal results.
+        parameters: Of the measure, JSON-able; equal parameters give equal results.
     """
 
     measure: str
@@ -47,7 +47,7 @@ class Item:
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """Measures of its rows: its own, and the one that sums it up."""
+        """Measures of its rows: its own, and the one that summarises it."""
         return tuple(dict.fromkeys((self.measure, self.sign[0])))
 
     @property
@@ -69,7 +69,7 @@ _SUMMARIES = {"class": ("worst_class", ""), "corruption": ("corruption_mean", ""
 
 
 def items(evaluation: Evaluation) -> Iterator[Item]:
-    """What `evaluation` asks for, the cheapest first."""
+    """Items of `evaluation`, the cheapest first."""
     for split in evaluation.splits:
         yield Item("clean", split)
         yield Item("matched", split)
@@ -92,12 +92,12 @@ def _given(settings: Deciles | Corruptions) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Bench:
-    """A network, and what it is measured on.
+    """A network, and the samples on which it is evaluated.
 
     Attributes:
         model: Maps images in [0, 1] to logits.
         sets: Clean and matched samples.
-        difficulty: Score of every sample by its id, float32; None where no deciles are asked for.
+        difficulty: Score of every sample by its id, float32; None where no deciles are requested.
     """
 
     model: nn.Module
@@ -116,11 +116,9 @@ class Bench:
                 return rows
 
     def measuring(self, item: Item, states: Path | None = None) -> Work:
-        """The same as work in pieces, so that a caller that waits can report that it continues.
+        """`measure` in pieces, so that a waiting caller can report progress.
 
-        Args:
-            item: What to measure.
-            states: Folder in which the finished pieces of a robustness measure outlive an interruption.
+        Finished pieces of a robustness measure survive an interruption in the folder `states`.
         """
         began = time.perf_counter()
         if item.measure in _AT_ONCE:
@@ -153,7 +151,7 @@ class Bench:
         return self._classified[split]
 
     def subset(self, item: Item) -> Samples:
-        """The clean samples that costly measures take: as many as are asked for, the same for every network."""
+        """The clean samples of costly measures: as many as are requested, the same for every network."""
         samples, wanted = self.samples(item.split), item.parameters.get("samples")
         if wanted is None or wanted >= len(samples):
             return samples
@@ -164,30 +162,15 @@ class Bench:
 
 
 def _row(measure: str, detail: str, classified: Classified) -> Row:
-    metrics = classified.metrics
-    return {
-        "measure": measure,
-        "detail": detail,
-        "accuracy": metrics.accuracy,
-        "loss": metrics.loss,
-        "samples": len(classified.correct),
-    }
-
-
-def _clean_rows(bench: Bench, item: Item) -> list[Row]:
-    return [_row("clean", "", bench.classified(item.split)[0])]
-
-
-def _matched_rows(bench: Bench, item: Item) -> list[Row]:
-    return [_row("matched", "", bench.classified(item.split)[1])]
+    metrics, samples = classified.metrics._asdict(), len(classified.correct)
+    return {"measure": measure, "detail": detail, **metrics, "samples": samples}
 
 
 def _class_rows(bench: Bench, item: Item) -> list[Row]:
-    """Each class, and the one with the lowest accuracy; of equal ones the first."""
+    """Rows of each class, and of the one with the lowest accuracy; of equal ones the first."""
     classified, labels = bench.classified(item.split)[0], bench.samples(item.split).labels
-    rows = [
-        _row("class", str(label), classified.where(labels == label)) for label in labels.unique().tolist()
-    ]
+    there = labels.unique().tolist()
+    rows = [_row("class", str(label), classified.where(labels == label)) for label in there]
     worst = min(rows, key=lambda row: row["accuracy"])
     return [*rows, {**worst, "measure": "worst_class", "detail": ""}]
 
@@ -201,7 +184,7 @@ def _decile_rows(bench: Bench, item: Item) -> list[Row]:
 
 
 def deciles(scores: Tensor, ids: Tensor) -> Tensor:
-    """Which tenth of some samples each belongs to.
+    """Tenth of the difficulty scale that each of N samples belongs to.
 
     Args:
         scores: Difficulty float32 [N], higher is harder.
@@ -218,7 +201,7 @@ def deciles(scores: Tensor, ids: Tensor) -> Tensor:
 
 
 def _corruption_rows(bench: Bench, item: Item) -> Work:
-    """Each kind and severity as of matched samples, whose draws are not those of training; and the mean."""
+    """Rows of each kind and severity, with draws of matched samples, not those of training; and their mean."""
     samples, rows, damaged = bench.subset(item), [], _damage(bench, item)
     for name in item.parameters["names"]:
         for severity in item.parameters["severities"]:
@@ -230,7 +213,7 @@ def _corruption_rows(bench: Bench, item: Item) -> Work:
 
 
 def _damage(bench: Bench, item: Item) -> Callable[[Samples, str, int], Samples]:
-    """Damage of our own, or the published images of the same samples."""
+    """Corruption of this package, or the published images of the same samples."""
     folder = item.parameters.get("published")
     if folder is None:
         return lambda samples, name, severity: _damaged(samples, name, severity, item.split)
@@ -251,7 +234,7 @@ def _damaged(samples: Samples, name: str, severity: int, split: str) -> Samples:
 
 
 def _robust_rows(bench: Bench, item: Item, states: Path | None) -> Work:
-    """Block by block; a block that is in `states` is not attacked again."""
+    """Attack block by block; a block that is in `states` is not attacked again."""
     samples, norm, eps = bench.subset(item), item.parameters["norm"], item.parameters["eps"]
     right = 0
     for first in range(0, len(samples), BLOCK):
@@ -280,8 +263,8 @@ def _ball(norm: str, eps: float) -> str:
 
 
 _AT_ONCE: dict[str, Callable[[Bench, Item], list[Row]]] = {
-    "clean": _clean_rows,
-    "matched": _matched_rows,
+    "clean": lambda bench, item: [_row("clean", "", bench.classified(item.split)[0])],
+    "matched": lambda bench, item: [_row("matched", "", bench.classified(item.split)[1])],
     "class": _class_rows,
     "decile": _decile_rows,
 }

@@ -12,16 +12,11 @@ def torchvision(shape: Shape, classes: int, architecture: str, **options: Any) -
     """``torchvision:NAME``: any classification network of torchvision, from random weights.
 
     Its stem is the one for ImageNet, which shrinks an image to a quarter before the first block; small images
-    need the networks of this package, or an architecture that takes them.
+    need the networks of this package, or an architecture that takes them. A single channel is tripled; images with
+    neither one nor three channels are refused.
 
-    Args:
-        shape: Channels (3, or 1, which are tripled), height and width.
-        classes: Number of logits.
-        architecture: Name in ``torchvision.models``, for example ``mobilenet_v3_small``.
-        options: Further arguments of its builder, for example ``image_size`` of a vision transformer.
-
-    Raises:
-        HslError: If there is no such network, or the images have neither one nor three channels.
+    The architecture is a name in ``torchvision.models``, for example ``mobilenet_v3_small``; further options go to
+    its builder, for example ``image_size`` of a vision transformer.
     """
     from torchvision import models  # noqa: PLC0415  an import of a second
 

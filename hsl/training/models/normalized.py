@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 INNER = "network."
-"""What precedes a layer's own name where `Normalized` holds its network."""
+"""Prefix of the layers of a network inside `Normalized`."""
 
 
 class Normalized(nn.Module):
@@ -15,7 +15,7 @@ class Normalized(nn.Module):
     Args:
         network: Maps normalised images [B, C, H, W] to logits [B, classes].
         mean: Mean of each channel over the training images, in [0, 1].
-        std: Standard deviation of each channel.
+        std: Standard deviation of each channel, in [0, 1].
     """
 
     def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:

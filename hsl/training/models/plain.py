@@ -12,10 +12,7 @@ from hsl.training.models.shapes import Shape, check_side
 def mlp(shape: Shape, classes: int, widths: Sequence[int] = (256, 256)) -> nn.Module:
     """Fully connected network with ReLU.
 
-    Args:
-        shape: Channels, height and width.
-        classes: Number of logits.
-        widths: Units of the hidden layers.
+    `widths` are the units of the hidden layers.
     """
     sizes = [shape[0] * shape[1] * shape[2], *widths]
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
@@ -29,13 +26,7 @@ def mlp(shape: Shape, classes: int, widths: Sequence[int] = (256, 256)) -> nn.Mo
 def lenet(shape: Shape, classes: int, width: int = 16) -> nn.Module:
     """Small convolutional network of LeNet's size (LeCun et al. 1998), with batch normalisation.
 
-    Args:
-        shape: Channels, height and width; at least 8x8.
-        classes: Number of logits.
-        width: Channels of the first convolution; the second has twice as many.
-
-    Raises:
-        DataError: If the images are smaller than 8x8.
+    Images are at least 8x8. The first convolution has `width` channels, the second twice as many.
     """
     channels, height, _ = shape
     check_side("lenet", shape, 8, "mlp")

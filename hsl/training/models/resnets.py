@@ -1,4 +1,8 @@
-"""ResNet-18, 34 and 50 for small images, as in the hard-sample paper."""
+"""ResNet-18, 34 and 50 for small images, as in the hard-sample paper.
+
+Their options: `stem`, the first convolution, which no pooling follows, ``cifar`` (3x3 of stride 1) or ``tiny`` (7x7 of
+stride 2); and `head_bias`, whether the last layer has biases, which it has not in the hard-sample paper's code.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,51 +13,21 @@ from hsl.errors import HslError, close_match
 from hsl.training.models.shapes import Shape
 
 STEMS = {"cifar": (3, 1), "tiny": (7, 2)}
-"""Kernel and stride of the first convolution, which no pooling follows: usual for 32x32, and the paper's for 64x64."""
+"""Kernel and stride of the first convolution: the common ones for 32x32, and the paper's for 64x64."""
 
 
 def resnet18(shape: Shape, classes: int, stem: str = "cifar", head_bias: bool = True) -> nn.Module:
-    """ResNet-18 for small images (He et al. 2016, arXiv 1512.03385).
-
-    Args:
-        shape: Channels, height and width.
-        classes: Number of logits.
-        stem: First convolution: ``cifar`` is 3x3 of stride 1, ``tiny`` 7x7 of stride 2, both without pooling.
-        head_bias: Whether the last layer has biases; in the hard-sample paper's code it has none.
-
-    Raises:
-        HslError: If there is no such stem.
-    """
+    """ResNet-18 for small images (He et al. 2016, arXiv 1512.03385)."""
     return _resnet("resnet18", shape, classes, stem, head_bias)
 
 
 def resnet34(shape: Shape, classes: int, stem: str = "cifar", head_bias: bool = True) -> nn.Module:
-    """ResNet-34 for small images (He et al. 2016, arXiv 1512.03385).
-
-    Args:
-        shape: As of `resnet18`.
-        classes: As of `resnet18`.
-        stem: As of `resnet18`.
-        head_bias: As of `resnet18`.
-
-    Raises:
-        HslError: If there is no such stem.
-    """
+    """ResNet-34 for small images (He et al. 2016, arXiv 1512.03385)."""
     return _resnet("resnet34", shape, classes, stem, head_bias)
 
 
 def resnet50(shape: Shape, classes: int, stem: str = "cifar", head_bias: bool = True) -> nn.Module:
-    """ResNet-50 for small images: bottlenecks that stride in their 3x3 convolution (arXiv 1512.03385).
-
-    Args:
-        shape: As of `resnet18`.
-        classes: As of `resnet18`.
-        stem: As of `resnet18`.
-        head_bias: As of `resnet18`.
-
-    Raises:
-        HslError: If there is no such stem.
-    """
+    """ResNet-50 for small images: bottlenecks that stride in their 3x3 convolution (arXiv 1512.03385)."""
     return _resnet("resnet50", shape, classes, stem, head_bias)
 
 

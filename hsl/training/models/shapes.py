@@ -7,17 +7,7 @@ Shape = tuple[int, int, int]
 
 
 def check_side(network: str, shape: Shape, side: int, instead: str) -> None:
-    """Refuse images that a network would shrink to nothing.
-
-    Args:
-        network: Name of the network.
-        shape: Channels, height and width of the images.
-        side: Smallest height and width that it takes, in pixels.
-        instead: What to use for smaller images.
-
-    Raises:
-        DataError: If the images are smaller.
-    """
+    """Raise DataError for images below `side` pixels, which a network would shrink to nothing."""
     if min(shape[1:]) < side:
         raise DataError(
             f"{network} needs images of at least {side}x{side} pixels, got {shape[1]}x{shape[2]}; use {instead}"

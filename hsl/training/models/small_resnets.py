@@ -10,13 +10,7 @@ from hsl.training.models.shapes import Shape
 
 
 class Shortcut(nn.Module):
-    """Every other pixel, and zeros for the channels that are new: the shortcut without parameters (option A).
-
-    Args:
-        inputs: Channels that come in.
-        outputs: Channels that go out.
-        stride: Every how many pixels one is taken.
-    """
+    """Every `stride`-th pixel, and zeros for the new channels: the shortcut without parameters (option A)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -31,13 +25,7 @@ class Shortcut(nn.Module):
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions beside a shortcut.
-
-    Args:
-        inputs: Channels that come in.
-        outputs: Channels that go out.
-        stride: Of the first convolution.
-    """
+    """Two 3x3 convolutions, the first with `stride`, in parallel with a shortcut."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -55,28 +43,17 @@ class Block(nn.Module):
 
 
 def resnet8(shape: Shape, classes: int, width: int = 16) -> nn.Module:
-    """ResNet-8: one block at each of three resolutions, 75 thousand weights (arXiv 1512.03385, section 4.2).
-
-    Args:
-        shape: Channels, height and width.
-        classes: Number of logits.
-        width: Channels of the first stage; the others have twice and four times as many.
-    """
+    """ResNet-8: one block at each of three resolutions, 75 thousand weights (arXiv 1512.03385, section 4.2)."""
     return _small_resnet(shape, classes, blocks=1, width=width)
 
 
 def resnet20(shape: Shape, classes: int, width: int = 16) -> nn.Module:
-    """ResNet-20: three blocks at each of three resolutions, 0.27 million weights (arXiv 1512.03385, section 4.2).
-
-    Args:
-        shape: Channels, height and width.
-        classes: Number of logits.
-        width: Channels of the first stage; the others have twice and four times as many.
-    """
+    """ResNet-20: three blocks at each of three resolutions, 0.27 million weights (arXiv 1512.03385, section 4.2)."""
     return _small_resnet(shape, classes, blocks=3, width=width)
 
 
 def _small_resnet(shape: Shape, classes: int, blocks: int, width: int) -> nn.Module:
+    """Three stages of `blocks` each: the first has `width` channels, the others twice and four times as many."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         conv1=nn.Conv2d(shape[0], width, 3, padding=1, bias=False), bn1=nn.BatchNorm2d(width), relu=nn.ReLU()
     )
@@ -93,7 +70,7 @@ def _small_resnet(shape: Shape, classes: int, blocks: int, width: int) -> nn.Mod
 
 
 def he_initialised(network: nn.Module) -> nn.Module:
-    """The network, its convolutions drawn again for rectifiers (He et al. 2015, arXiv 1502.01852), by fan-out."""
+    """Draw the convolutions of a network again for rectifiers (He et al. 2015, arXiv 1502.01852), by fan-out."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -1,4 +1,8 @@
-"""VGG networks with batch normalisation, for small images."""
+"""VGG networks with batch normalisation, for small images.
+
+Their option `head` is the units of hidden layers between the convolutions and the logits. The hard-sample paper's code
+has none in VGG-19, and ``[512, 512]`` in VGG-16, as SNIP (arXiv 1810.02340).
+"""
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -13,63 +17,26 @@ STAGES = (64, 128, 256, 512, 512)
 """Channels of the convolutions between two poolings."""
 
 DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
-"""How many convolutions each stage has."""
+"""Number of convolutions in each stage."""
 
 
 def vgg11(shape: Shape, classes: int, head: Sequence[int] = ()) -> nn.Module:
-    """VGG-11 with batch normalisation, for images of 32x32 and more (arXiv 1409.1556).
-
-    Args:
-        shape: Channels, height and width; at least 32x32.
-        classes: Number of logits.
-        head: Units of hidden layers between the convolutions and the logits. The hard-sample paper's code has
-            none in VGG-19, and ``[512, 512]`` in VGG-16, as SNIP (arXiv 1810.02340).
-
-    Raises:
-        DataError: If the images are smaller than 32x32.
-    """
+    """VGG-11 with batch normalisation, for images of 32x32 and more (arXiv 1409.1556)."""
     return _vgg(11, shape, classes, head)
 
 
 def vgg13(shape: Shape, classes: int, head: Sequence[int] = ()) -> nn.Module:
-    """VGG-13 with batch normalisation, for images of 32x32 and more (arXiv 1409.1556).
-
-    Args:
-        shape: As of `vgg11`.
-        classes: As of `vgg11`.
-        head: As of `vgg11`.
-
-    Raises:
-        DataError: If the images are smaller than 32x32.
-    """
+    """VGG-13 with batch normalisation, for images of 32x32 and more (arXiv 1409.1556)."""
     return _vgg(13, shape, classes, head)
 
 
 def vgg16(shape: Shape, classes: int, head: Sequence[int] = ()) -> nn.Module:
-    """VGG-16 with batch normalisation, for images of 32x32 and more (arXiv 1409.1556).
-
-    Args:
-        shape: As of `vgg11`.
-        classes: As of `vgg11`.
-        head: As of `vgg11`.
-
-    Raises:
-        DataError: If the images are smaller than 32x32.
-    """
+    """VGG-16 with batch normalisation, for images of 32x32 and more (arXiv 1409.1556)."""
     return _vgg(16, shape, classes, head)
 
 
 def vgg19(shape: Shape, classes: int, head: Sequence[int] = ()) -> nn.Module:
-    """VGG-19 with batch normalisation, for images of 32x32 and more (arXiv 1409.1556).
-
-    Args:
-        shape: As of `vgg11`.
-        classes: As of `vgg11`.
-        head: As of `vgg11`.
-
-    Raises:
-        DataError: If the images are smaller than 32x32.
-    """
+    """VGG-19 with batch normalisation, for images of 32x32 and more (arXiv 1409.1556)."""
     return _vgg(19, shape, classes, head)
 
 

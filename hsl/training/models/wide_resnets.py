@@ -14,15 +14,10 @@ FIRST = 16
 
 
 class WideBlock(nn.Module):
-    """Normalisation and rectifier before each of two 3x3 convolutions, beside a shortcut.
+    """Normalisation and rectifier before each of two 3x3 convolutions, in parallel with a shortcut.
 
-    Where the channels change, the shortcut is a 1x1 convolution of the normalised and rectified features.
-
-    Args:
-        inputs: Channels that come in.
-        outputs: Channels that go out.
-        stride: Of the first convolution.
-        dropout: Share of the features that is dropped between the convolutions, in [0, 1).
+    Where the channels change, the shortcut is a 1x1 convolution of the normalised and rectified features. The first
+    convolution has the `stride`; between both a share of the features, `dropout` in [0, 1), is dropped.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int, dropout: float) -> None:
@@ -48,15 +43,8 @@ def wide_resnet(
 ) -> nn.Module:
     """WRN-depth-width: a residual network that is wide rather than deep (arXiv 1605.07146).
 
-    Args:
-        shape: Channels, height and width.
-        classes: Number of logits.
-        depth: Number of convolutions on the longest way and the last layer: 10, 16, 22, 28, 34, 40, ...
-        width: Factor of the channels, 16, 32 and 64 at width 1.
-        dropout: Share of the features dropped inside a block, in [0, 1).
-
-    Raises:
-        HslError: If there is no network of this depth, or a value is out of its range.
+    The depth is the number of convolutions on the longest way, plus the last layer: 10, 16, 22, 28, 34, 40, ...; the
+    width a factor of the channels, 16, 32 and 64 at width 1; `dropout` the share of features dropped inside a block.
     """
     blocks, rest = divmod(depth - 4, 6)
     if rest or blocks < 1:

@@ -146,7 +146,7 @@ def test_what_is_wrong_is_told_of_the_address(storage: fs.FileSystem, tmp_path: 
         parquet(uri)
     with pytest.raises(DataError, match=f"s3://{BUCKET}/nothing"):
         parquet(f"s3://{BUCKET}/nothing")
-    with pytest.raises(DataError, match="nothing lies at s3://no-such-bucket/x; check the address"):
+    with pytest.raises(DataError, match="there is nothing at s3://no-such-bucket/x; check the address"):
         load("parquet:s3://no-such-bucket/x")
     with pytest.raises(DataError, match="carrier://pigeon"):
         load("parquet:carrier://pigeon")
