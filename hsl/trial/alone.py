@@ -33,8 +33,11 @@ def only_configuration(space: SearchSpace) -> Configuration:
         if len(options) == 1:
             values[axis] = options[0]
         elif axis in space.factors or not axis.startswith(("training.", "method.", "distribution")):
-            listed = f"{len(options)} values ({', '.join(map(str, options))})"
-            problems.append(Problem(axis, f"has {listed}; choose one, for example {axis}={options[0]}"))
+            left = (
+                f"{len(options)} values ({', '.join(map(str, options))})" if options else "a range of values"
+            )
+            example = options[0] if options else (space.search[axis].bounds or ("VALUE",))[0]
+            problems.append(Problem(axis, f"has {left}; choose one, for example {axis}={example}"))
     if problems:
         raise SpaceError(space.name, problems)
     if taken := _first_taken(space, values.get("method", space.method) or "dense"):

@@ -62,6 +62,14 @@ def test_a_compared_setting_of_the_training_must_be_pinned() -> None:
     ]
 
 
+def test_a_compared_range_is_to_be_pinned() -> None:
+    space = make_space({**SMALL, "search": {"sparsity": {"uniform": [0.5, 0.98]}}, "against": ["sparsity"]})
+    with pytest.raises(
+        SpaceError, match=r"sparsity: has a range of values; choose one, for example sparsity=0\.5"
+    ):
+        only_configuration(space)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
