@@ -1,7 +1,7 @@
-"""The file of Ray's cluster launcher, checked for what Ray lets pass, and rewritten for other clouds.
+"""Checks of the file of Ray's cluster launcher that Ray does not make, and variants of it for other clouds.
 
-Ray checks its own schema when a cluster is made. It does not look into the part that it hands to the provider, so
-that a wrong word there is found when the first machine is ordered, or never.
+Ray checks its own schema when a cluster is created, but not the part that it passes to the provider: a wrong word
+there is found when the first machine is ordered, or never.
 """
 
 import copy
@@ -19,13 +19,13 @@ import yaml
 from hsl.errors import HslError, Problem, SpaceError, close_match
 
 PRICE_LABEL = "hsl/price-per-hour"
-"""Label of a node type with its price on demand in US dollars per hour. Ray hands labels on to the nodes."""
+"""Label of a node type with its on-demand price in US dollars per hour. Ray copies labels to the nodes."""
 
 SPOT_PRICE_LABEL = "hsl/spot-price-per-hour"
-"""Label with what it costs while it may be taken away."""
+"""Label with its price as a spot machine."""
 
 DATE_LABEL = "hsl/priced-on"
-"""Label with the date of both, as YYYY-MM-DD."""
+"""Label with the date of both prices, as YYYY-MM-DD."""
 
 PRICE_LABELS = (PRICE_LABEL, SPOT_PRICE_LABEL, DATE_LABEL)
 
@@ -49,16 +49,15 @@ class NodeType:
     """One kind of machine of a cluster.
 
     Attributes:
-        name: Its name in the file.
+        name: Name in the file.
         machine: The provider's name of the machine.
         cpus: CPUs that trials may use.
         gpus: GPUs.
-        most: How many there may be.
-        is_spot: Whether the provider may take it away.
-        price: US dollars per hour; None where the file does not say. On demand, unless it is a spot machine whose
-            spot price is given.
-        on_demand_price: The same on demand.
-        priced_on: Date of the prices, if it is given.
+        most: Largest number of such nodes.
+        is_spot: Whether the provider may preempt it.
+        price: US dollars per hour: for a spot machine the spot price, if given, else the on-demand price, or None.
+        on_demand_price: US dollars per hour on demand, or None.
+        priced_on: Date of the prices, if given.
     """
 
     name: str
@@ -76,14 +75,14 @@ def read_cluster(path: str | Path) -> dict[str, Any]:
     """The content of a cluster file.
 
     Raises:
-        HslError: If it cannot be read, or is no YAML mapping.
+        HslError: If it cannot be read, or is not a YAML mapping.
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise HslError(f"cluster file {str(path)!r}: {error}") from error
     if not isinstance(content, dict):
-        raise HslError(f"cluster file {str(path)!r} is no mapping of keys to values; see cluster.yaml")
+        raise HslError(f"cluster file {str(path)!r} is not a mapping of keys to values; see cluster.yaml")
     return content
 
 

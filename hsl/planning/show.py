@@ -26,17 +26,17 @@ def document(
     """The plan as a JSON-able object.
 
     Args:
-        plan: What would run.
-        costs: Cost of each stage.
-        budgets: What that needs of each budget.
-        speed_is_measured: Whether the time comes from a store's own record instead of a nominal throughput.
-        offers: What a cluster would make of it.
+        plan: The plan.
+        costs: Cost of each of its stages.
+        budgets: Its needs of each budget.
+        speed_is_measured: Whether times are based on the throughput in a store instead of a nominal one.
+        offers: The plan on a cluster.
     """
     return {
         "name": plan.space.name,
         "cells": [_cell(cell, plan) for cell in plan.cells],
         "notes": notes(plan.space, plan.cells),
-        "left_out": [{"combination": o.combination, "reason": o.reason} for o in plan.omissions],
+        "left_out": [asdict(omission) for omission in plan.omissions],
         "parents": [
             {"id": parent.id, "regime": parent.regime.model_dump(mode="json", exclude_defaults=True)}
             for parent in plan.parents
@@ -45,16 +45,7 @@ def document(
             {"id": scores.id, "score": scores.score, "models": scores.models, "epochs": scores.epochs}
             for scores in plan.scores
         ],
-        "stages": [
-            {
-                "stage": cost.stage,
-                "trials": cost.trials,
-                "epochs": cost.epochs,
-                "passes": cost.passes,
-                "core_seconds": cost.core_seconds,
-            }
-            for cost in costs
-        ],
+        "stages": [asdict(cost) for cost in costs],
         "budgets": [asdict(budget) for budget in budgets],
         "time_estimate": "measured" if speed_is_measured else "nominal",
         **({"cluster": asdict(offers)} if offers else {}),
@@ -62,6 +53,9 @@ def document(
 
 
 def _cell(cell: Cell, plan: Plan) -> dict[str, Any]:
+    others = (
+        {"starts_from": [other.name for other in neighbours(cell, plan)]} if plan.space.warm_start else {}
+    )
     return {
         "cell": cell.name,
         "levels": cell.levels,
@@ -72,9 +66,7 @@ def _cell(cell: Cell, plan: Plan) -> dict[str, Any]:
         },
         "configurations": cell.configurations,
         "sampler": record(sampler_of(plan.space, cell)),
-        **(
-            {"starts_from": [other.name for other in neighbours(cell, plan)]} if plan.space.warm_start else {}
-        ),
+        **others,
     }
 
 
@@ -99,9 +91,8 @@ def show_plan(
     for scores in plan.scores:
         say(f"needs: {scores.score} scores, the mean over {scores.models} models at epoch {scores.epochs}")
     if plan.parents:
-        say(
-            f"needs: {len(plan.parents)} trained parents, and those of each fresh seed where a winner starts from one"
-        )
+        count = len(plan.parents)
+        say(f"needs: {count} trained parents, and those of each fresh seed if a winner starts from one")
     console.print(_costs_table(costs))
     if offers:
         console.print(_offers_table(offers))
@@ -130,7 +121,7 @@ def _offers_line(offers: Offers) -> str:
     priced = f" Prices: those of the file, of {', '.join(dates)}." if dates else ""
     return (
         f"{offers.source}: {offers.trials} trials at once on at most {offers.most} nodes. All nodes are taken to be "
-        f"equally fast, full, and there from the start; the head and its storage are not counted.{priced}"
+        f"equally fast, full, and present from the start; the head and its storage are not counted.{priced}"
     )
 
 
@@ -141,12 +132,8 @@ def _budget_line(budget: Forecast) -> tuple[str, str]:
     limit = "" if budget.limit is None else f", limit {amount(budget.budget, budget.limit)}"
     spent = f", spent so far {amount(budget.budget, budget.spent)}" if budget.spent else ""
     line = f"{budget.budget}: {needed}{limit}{spent}"
-    if budget.ends_early:
-        return (
-            f"{line}; the sweep may stop before everything is trained, and continue when it is raised",
-            "yellow",
-        )
-    return line, ""
+    warning = "the sweep may stop before everything is trained, and continue when it is raised"
+    return (f"{line}; {warning}", "yellow") if budget.ends_early else (line, "")
 
 
 def _cells_table(plan: Plan) -> Table:
