@@ -80,13 +80,7 @@ class NothingMatchedError(HslError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a search space.
-
-    Attributes:
-        where: Dotted path of the value, for example ``training.lr``.
-        message: What was given, what is allowed, what to do next.
-        line: Line in the file, counted from 1, where it is known.
-    """
+    """One problem of a search space, at a dotted path such as ``training.lr`` and, if known, a line counted from 1."""
 
     where: str
     message: str

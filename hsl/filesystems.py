@@ -83,7 +83,8 @@ def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
             return fs.LocalFileSystem(), path.rstrip("/")
         if not parts.netloc:
             raise ValueError("no bucket or container")
-        filesystem = _connect(scheme, parts.netloc, tuple(options.items()), _environment())
+        environment = tuple(os.environ.get(name) for name in (*ENDPOINTS, *_AZURE_KEYS.values()))
+        filesystem = _connect(scheme, parts.netloc, tuple(options.items()), environment)
     except (*UNREACHABLE, ValueError, RuntimeError) as error:
         raise StoreError(f"{_shown(uri)!r}: {redact(str(error))}; give {WHERE}") from error
     return filesystem, f"{parts.netloc.partition('@')[0]}{path}".rstrip("/")
@@ -223,16 +224,11 @@ def _checked_options(uri: str, scheme: str, parts: SplitResult) -> dict[str, str
     return options
 
 
-def _environment() -> tuple[str | None, ...]:
-    """Variables that a file system reads once, when it is made."""
-    return tuple(os.environ.get(name) for name in (*ENDPOINTS, *_AZURE_KEYS.values()))
-
-
 @lru_cache(maxsize=32)
 def _connect(
     scheme: str, place: str, options: tuple[tuple[str, str], ...], environment: tuple[str | None, ...]
 ) -> fs.FileSystem:
-    """The file system of an object store, cached with its connections until the environment changes."""
+    """The file system of an object store, cached with its connections until variables that it reads once change."""
     given = dict(options)
     if scheme == "s3":
         return _s3(place, given)

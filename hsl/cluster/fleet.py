@@ -16,13 +16,7 @@ BOOTSTRAP = "~/ray_bootstrap_config.yaml"
 
 @dataclass(frozen=True)
 class Fleet:
-    """The workers that a cluster may have.
-
-    Attributes:
-        source: The cluster file.
-        workers: Types of nodes without the head.
-        most: Largest number of workers of all types together.
-    """
+    """The types of workers that the cluster file `source` permits, and the largest number of all together."""
 
     source: str
     workers: tuple[NodeType, ...]
@@ -77,17 +71,10 @@ def fleet_of(cluster: Mapping[str, Any], source: str) -> Fleet:
 
 
 def find_fleet(path: str | None, address: str | None) -> Fleet | None:
-    """The fleet that a sweep will run on.
-
-    Args:
-        path: A cluster file that the user names, or None.
-        address: Address of the cluster; None for this machine.
-
-    Returns:
-        The fleet of the file; else, on a cluster, that of the file on its head; None without either.
+    """The fleet of a sweep: of the cluster file at `path`; else, on the cluster at `address`, of the file on its head.
 
     Raises:
-        HslError: If the named file has a problem.
+        HslError: If the file at `path` has a problem.
     """
     if path is not None:
         content = read_cluster(path)

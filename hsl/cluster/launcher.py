@@ -218,7 +218,7 @@ def _is_date(text: Any) -> bool:
 
 
 def hourly(labels: Mapping[str, Any], is_spot: bool = True) -> float | None:
-    """Price per hour in the labels of a node type or of a living node, or None; a spot price counts only if `is_spot`."""
+    """Price per hour in the labels of a node type or a living node, or None; a spot price counts only if `is_spot`."""
     spot = _number(labels.get(SPOT_PRICE_LABEL)) if is_spot else None
     return _number(labels.get(PRICE_LABEL)) if spot is None else spot
 

@@ -51,9 +51,9 @@ def forecast(
         needed["gpu_hours"] = None if seconds is None else seconds * space.resources.gpu / 3600
     if offers:
         needed["cost"] = offers.cost
-    elif space.prices:
-        hourly = _hourly(plan, rates)
-        needed["cost"] = None if wall is None or hourly is None else wall * hourly / 3600
+    elif space.prices:  # at the rate of former sessions, else one node of the dearest type
+        hourly = (rates and rates.cost_per_hour) or max(space.prices.values())
+        needed["cost"] = None if wall is None else wall * hourly / 3600
     limits, spent = space.budget.limits, rates.spent if rates else {}
     names = [*needed, *(name for name in limits if name not in needed)]
     return [Forecast(name, needed.get(name, 0.0), limits.get(name), spent.get(name, 0.0)) for name in names]
@@ -68,10 +68,3 @@ def _wall(plan: Plan, seconds: float | None, rates: Rates | None) -> float | Non
     if plan.space.resources.gpu:  # how many GPUs there will be is not known here
         return None
     return seconds / max(1, int((os.cpu_count() or 1) / plan.space.resources.cpu))
-
-
-def _hourly(plan: Plan, rates: Rates | None) -> float | None:
-    """Money per hour: the rate of former sessions, else the price of one node of the dearest type."""
-    if rates and rates.cost_per_hour:
-        return rates.cost_per_hour
-    return max(plan.space.prices.values(), default=None)

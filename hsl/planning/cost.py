@@ -93,15 +93,10 @@ def estimate(plan: Plan, passes_per_second: float | None = None) -> list[Cost]:
 
 
 def nominal_speed(model: str, gpu: float) -> float | None:
-    """Order of magnitude of the passes per second of a trial; None for an unknown model.
-
-    Args:
-        model: Name of the model.
-        gpu: Share of a GPU that the trial has; it uses at most one.
-    """
+    """Order of magnitude of the passes per second of a trial with `gpu` GPUs; None for an unknown model."""
     facts = MODELS.facts(model_kind(model)[0])
     if gpu and facts.on_gpu is not None:
-        return facts.on_gpu * min(1.0, gpu)
+        return facts.on_gpu * min(1.0, gpu)  # a trial uses at most one
     return facts.on_core
 
 

@@ -42,13 +42,9 @@ class Identity(Strict):
 
 
 class Inputs(Strict):
-    """URIs of a trial's own checkpoint and of the files that it reads.
+    """URIs of a trial's own checkpoint, and of the files that it reads, None if it does not need them.
 
-    Attributes:
-        checkpoint: Its checkpoint.
-        parent: Its parent, if it needs one.
-        scores: The difficulty scores, if its regime needs them.
-        deciles: The scores that divide samples into deciles of difficulty, if it is evaluated on them.
+    These are the parent, the difficulty scores of its regime, and the scores of the deciles that it is evaluated on.
     """
 
     checkpoint: str

@@ -23,15 +23,7 @@ def document(
     speed_is_measured: bool,
     offers: Offers | None = None,
 ) -> dict[str, Any]:
-    """The plan as a JSON-able object.
-
-    Args:
-        plan: The plan.
-        costs: Cost of each of its stages.
-        budgets: Its needs of each budget.
-        speed_is_measured: Whether times are based on the throughput in a store instead of a nominal one.
-        offers: The plan on a cluster.
-    """
+    """The plan as a JSON-able object; its times are based on the throughput in a store, or on a nominal one."""
     return {
         "name": plan.space.name,
         "cells": [_cell(cell, plan) for cell in plan.cells],
@@ -53,20 +45,15 @@ def document(
 
 
 def _cell(cell: Cell, plan: Plan) -> dict[str, Any]:
-    others = (
-        {"starts_from": [other.name for other in neighbours(cell, plan)]} if plan.space.warm_start else {}
-    )
     return {
         "cell": cell.name,
         "levels": cell.levels,
         "baseline": cell.baseline,
         "methods": {name: [d for d in taken if d] for name, taken in cell.distributions.items()},
-        "tuned": {
-            axis: domain.model_dump(mode="json", exclude_none=True) for axis, domain in cell.domains.items()
-        },
+        "tuned": {axis: d.model_dump(mode="json", exclude_none=True) for axis, d in cell.domains.items()},
         "configurations": cell.configurations,
         "sampler": record(sampler_of(plan.space, cell)),
-        **others,
+        **({"starts_from": [c.name for c in neighbours(cell, plan)]} if plan.space.warm_start else {}),
     }
 
 

@@ -17,11 +17,7 @@ from hsl.stopping.settings import Kind
 
 
 def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
-    """Read a search space.
-
-    Args:
-        path: A YAML file.
-        overrides: Dotted ``key=value`` pairs that replace or add values; the value is YAML.
+    """Read the search space of a YAML file, changed by overrides (see `override`).
 
     Raises:
         SpaceError: If the file is missing, is not YAML, or holds anything that is not a valid space.
@@ -35,12 +31,7 @@ def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
 def make_space(
     raw: dict[str, Any], source: str = "space", lines: Mapping[Location, int] | None = None
 ) -> SearchSpace:
-    """Validate the content of a space file.
-
-    Args:
-        raw: The mapping that the YAML holds.
-        source: Its origin, for messages.
-        lines: Line of every location in the source, if known.
+    """Validate the content of a space file; its origin and the line of every location are for messages.
 
     Raises:
         SpaceError: With all problems.
@@ -105,11 +96,7 @@ def _node_lines(node: yaml.Node | None, location: Location) -> Iterator[tuple[Lo
 
 
 def override(raw: dict[str, Any], pair: str) -> None:
-    """Apply one ``dotted.key=YAML``; one that names an axis pins it, so that it is neither compared nor tuned.
-
-    Args:
-        raw: The content of a space file, which is changed.
-        pair: The key and its new value.
+    """Apply ``dotted.key=YAML`` to the content of a space file; a key that is an axis is no longer compared or tuned.
 
     Raises:
         SpaceError: If it is not such a pair.

@@ -92,16 +92,16 @@ def cross_problems(raw: Mapping[str, Any]) -> Iterator[Found]:
     names = list(regimes)
     levels, domains = _items(raw.get("factors"), list), _items(raw.get("search"), dict)
     yield from _duplicate_regimes(regimes)
-    plugged, foreign = _plugged_methods([raw.get("method"), *levels.get("method", ()), *_choices(domains)])
+    choices = _items(domains.get("method"), list).get("choice", ())
+    plugged, foreign = _plugged_methods([raw.get("method"), *levels.get("method", ()), *choices])
     yield from foreign
     for axis, values in levels.items():
-        yield from _axis_problems(("factors", axis), axis, values, names, plugged)
+        yield from _axis_problems("factors", axis, values, names, plugged)
     for axis, domain in domains.items():
-        values = _probes(domain)
         if axis == "regime" or (axis == "sparsity" and axis not in (raw.get("against") or ())):
             message = f"{axis} is compared, never tuned: the search would pick the easiest; use factors"
             yield at(("search", axis), message)
-        yield from _axis_problems(("search", axis), axis, values, names, plugged)
+        yield from _axis_problems("search", axis, _probes(domain), names, plugged)
         if axis in levels:
             yield at(("search", axis), "also a factor; an axis is compared or tuned, not both")
     regime = raw.get("regime")
@@ -117,12 +117,6 @@ def _items(section: Any, kind: type) -> dict[str, Any]:
     if not isinstance(section, dict):
         return {}
     return {key: value for key, value in section.items() if isinstance(value, kind)}
-
-
-def _choices(domains: Mapping[str, Any]) -> list[Any]:
-    """Methods that a search chooses from."""
-    choices = domains.get("method", {}).get("choice", [])
-    return choices if isinstance(choices, list) else []
 
 
 def _plugged_methods(named: list[Any]) -> tuple[tuple[str, ...], list[Found]]:
@@ -151,27 +145,23 @@ def _probes(domain: Mapping[str, Any]) -> list[Any]:
 
 
 def _axis_problems(
-    location: Location, axis: str, values: list[Any], regimes: list[str], plugged: tuple[str, ...]
+    section: str, axis: str, values: list[Any], regimes: list[str], plugged: tuple[str, ...]
 ) -> Iterator[Found]:
+    location = (section, axis)
     if message := axis_problem(axis, plugged):
         yield at(location, message)
         return
     if has_duplicates(values):
         yield at(location, "a value is listed twice")
     for index, value in enumerate(values):
-        message = _level_problem(axis, value, regimes, location[0] == "search", plugged)
+        if axis == "regime":
+            message = None if value in regimes else _unknown_regime(value, regimes)
+        elif (*location, value) == ("search", "method", "dense"):
+            message = "dense is a baseline with cells of its own: leave it out here and set baseline: dense"
+        else:
+            message = value_problem(axis, value, plugged)
         if message:
             yield (*location, index), at(location, f"{value!r}: {message}")[1]
-
-
-def _level_problem(
-    axis: str, value: Any, regimes: list[str], tuned: bool, plugged: tuple[str, ...]
-) -> str | None:
-    if axis == "regime":
-        return None if value in regimes else _unknown_regime(value, regimes)
-    if axis == "method" and value == "dense" and tuned:
-        return "dense is a baseline with cells of its own: leave it out here and set baseline: dense"
-    return value_problem(axis, value, plugged)
 
 
 def _unknown_regime(value: object, regimes: list[str]) -> str:

@@ -33,12 +33,8 @@ from hsl.store.store import Store
 def stored_space(store: Store, without: str) -> SearchSpace:
     """The space of a store.
 
-    Args:
-        store: The store.
-        without: What is unknown without a space, and what to do: the end of the message.
-
     Raises:
-        StoreError: If there is none, or this version cannot read it.
+        StoreError: If there is none, with `without` as the end of the message, or this version cannot read it.
     """
     text = store.read_space()
     if text is None:
@@ -91,15 +87,10 @@ def space_text(space: SearchSpace) -> str:
 
 
 def check_continues(text: str | None, space: SearchSpace, where: str) -> None:
-    """Refuse a space that may not continue the stored one.
-
-    Args:
-        text: The stored space as YAML, or None for a new store.
-        space: The space to continue with.
-        where: Name of the store, for messages.
+    """Refuse a space that may not continue the stored one, the YAML `text`, or None for a new store.
 
     Raises:
-        StoreError: With every difference.
+        StoreError: With every difference, and the name of the store, `where`.
     """
     if text is None:
         return
@@ -144,7 +135,7 @@ def _lost(path: str, old: Any, new: Any) -> Iterator[str]:
         yield from _lost_keys(path, old, new)
     elif isinstance(old, list) and isinstance(new, list):
         yield from _lost_values(path, old, new)
-    elif _is_count(old) and _is_count(new):
+    elif type(old) is int and type(new) is int:  # and not bool
         if new < old:
             yield f"{path}: stored {old}, now only {new}"
     elif old != new:
@@ -170,10 +161,6 @@ def _lost_values(path: str, old: list[Any], new: list[Any]) -> Iterator[str]:
             yield f"{path}: stored {_short(old)}, given {_short(new)}, which leaves out some of it"
     elif gone := [value for value in old if value not in new]:
         yield f"{path}: stored {_short(old)}, now without {_short(gone)}"
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _changed(path: str, old: Any, new: Any) -> Iterator[str]:

@@ -80,9 +80,7 @@ _TRIALS = (
     Column("layer_densities", "json", "", "Layer name to its fraction of active weights at the end."),
     Column("seconds", "float64", "s", "Training time."),
     Column("passes", "float64", "samples", "Forward-backward passes, counted per sample."),
-    Column(
-        "training_flops", "float64", "fraction", "Training FLOPs relative to dense, including the parent."
-    ),
+    Column("training_flops", "float64", "fraction", "Training FLOPs relative to dense, parent included."),
     Column("inference_flops", "float64", "fraction", "FLOPs of a forward pass relative to dense."),
     Column("exempt", "bool", "", "Whether early stopping was not allowed to stop the trial.", True),
     Column("attempts", "int64", "", "How often the trial was started.", True),

@@ -47,9 +47,7 @@ class Merged(NamedTuple):
         if missing := sum(self.stores["networks_missing"].to_pylist()):
             lines.append(f"{missing} networks of confirmed trials were not copied")
         if not self.space:
-            lines.append(
-                "the stores have different spaces: the merged one answers, but no sweep continues it"
-            )
+            lines.append("the spaces of the stores differ: the merged one answers, but no sweep continues it")
         return lines if self.changed else [*lines, "nothing to do: everything was there"]
 
 

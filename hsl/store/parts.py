@@ -72,10 +72,7 @@ def _check_version(found: pa.Schema) -> None:
 def newest(table: str, parts: Iterable[pa.Table], columns: Sequence[str] | None = None) -> pa.Table:
     """The row of each key with the highest sequence, or of the newest file if equal, ordered by sequence.
 
-    Args:
-        table: Name of the table.
-        parts: Rows of its files, from old to new.
-        columns: Columns to return; all by default.
+    `parts` are the rows of the files of `table` from old to new; all columns are returned by default.
     """
     names = arrow_schema(table).names if columns is None else list(columns)
     loaded = list(dict.fromkeys((*names, *needed(table))))

@@ -173,9 +173,8 @@ def _unfit(table: str, column: Column, rows: pa.Table, wrong: pa.ChunkedArray) -
     row = rows.select([*names, column.name]).filter(wrong).slice(0, 1).to_pylist()[0]
     where = ", ".join(f"{name} {row[name]!r}" for name in names)
     given = "no value" if row[column.name] is None else repr(row[column.name])
-    takes = ", ".join(column.allowed) or {"int64": "0 to 2**53", "float64": "a finite number"}.get(
-        column.type, column.type
-    )
+    ranges = {"int64": "0 to 2**53", "float64": "a finite number"}
+    takes = ", ".join(column.allowed) or ranges.get(column.type, column.type)
     return StoreError(
         f"{table}.{column.name} of {where} is {given}, it takes {takes}; restore the files of {table}/ "
         "or remove those that something else wrote"

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import duckdb
@@ -107,12 +108,7 @@ def conflicts(connection: duckdb.DuckDBPyConnection) -> list[Conflict]:
 
 
 def renamings(connection: duckdb.DuckDBPyConnection, prefixes: Sequence[str]) -> list[Renaming]:
-    """New names for cells and regimes that mean different things under one name.
-
-    Args:
-        connection: Database of the tables of `together`.
-        prefixes: Prefix for the names of each store.
-    """
+    """New names, with the prefix of their store, for cells and regimes of one name but different meanings."""
     trials = run(connection, _MEANINGS).to_pylist()
     planned = run(connection, "SELECT source, cell, regime, levels, baseline FROM all_cells").to_pylist()
     clashing = {
@@ -136,7 +132,7 @@ def _clashes(rows: Iterable[Mapping[str, Any]], kind: str, meaning: Sequence[str
         if row[kind] is not None:  # files of versions without this column
             found[row[kind]][row["source"]].add(tuple(row[name] for name in meaning))
     return {
-        name for name, by in found.items() if any(a.isdisjoint(b) for a in by.values() for b in by.values())
+        name for name, by in found.items() if any(a.isdisjoint(b) for a, b in combinations(by.values(), 2))
     }
 
 
