@@ -131,8 +131,7 @@ class CmaEs(SamplerSettings):
 class Gp(_ModelBased):
     """Gaussian process with logarithmic expected improvement (Optuna's GPSampler).
 
-    Parameters that not every proposal has are drawn at random. By default (`deterministic_objective`) the objective is
-    taken to be noisy.
+    Parameters that not every proposal has are drawn at random; `deterministic_objective` assumes no noise.
     """
 
     builder = "hsl.search.optuna_terms:gp"
