@@ -57,7 +57,7 @@ class MethodError(HslError):
 
 
 class DivergedError(HslError, ArithmeticError):
-    """A training whose loss is not a finite number any more."""
+    """A training whose loss is no longer finite."""
 
 
 class StoreError(HslError):
@@ -65,7 +65,7 @@ class StoreError(HslError):
 
 
 class DamagedError(StoreError):
-    """A file that holds something else than what was written into it."""
+    """A file whose content is not what was written."""
 
 
 class LeaseError(StoreError):
@@ -80,13 +80,7 @@ class NothingMatchedError(HslError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a search space.
-
-    Attributes:
-        where: Dotted path of the value, for example ``training.lr``.
-        message: What was given, what is allowed, what to do next.
-        line: Line in the file, counted from 1, where it is known.
-    """
+    """One problem of a search space, at a dotted path such as ``training.lr`` and, if known, a line counted from 1."""
 
     where: str
     message: str
@@ -114,6 +108,6 @@ def printable(text: str) -> str:
 
 
 def close_match(name: object, known: Iterable[str]) -> str:
-    """Phrase that names the entry of `known` most like `name`, or an empty string."""
+    """Phrase that suggests the entry of `known` most similar to `name`, or an empty string."""
     matches = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)
     return f" (did you mean {matches[0]!r}?)" if matches else ""

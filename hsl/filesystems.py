@@ -1,7 +1,7 @@
-"""Where files lie: a local path, or an object store by its URI. One way to open them, patient with outages.
+"""Access to files by local path or by the URI of an object store, with retries during outages, and atomic writes.
 
-Credentials come from the environment alone. A URI stands in files, logs and process lists, so one that holds
-credentials is refused. What a URI may say after its ``?`` is listed in `OPTIONS`.
+Credentials come from the environment alone. A URI appears in files, logs and process lists, so one with credentials
+is refused. `OPTIONS` lists what may follow the ``?`` of a URI.
 """
 
 import contextlib
@@ -23,11 +23,11 @@ from hsl.errors import StoreError, close_match
 from hsl.provenance import redact
 
 S3_ATTEMPTS = 12
-"""Waits between attempts double up to 20 s, at random: two minutes in all, of which one would be unusually little."""
+"""Randomised waits between attempts double up to 20 s: about two minutes in all, rarely less than one."""
 
 GCS_RETRY_SECONDS = 120
 CONNECT_SECONDS, REQUEST_SECONDS = 5.0, 30.0
-"""A connection that says nothing for so long is given up, and the request repeated."""
+"""Timeouts after which a request is repeated."""
 
 WHERE = (
     "a local path, s3://BUCKET/PATH, gs://BUCKET/PATH or abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH"
@@ -39,35 +39,35 @@ OPTIONS = {
     "abfs": ("scheme", "blob_storage_authority", "dfs_storage_authority"),
     "file": (),
 }
-"""What may follow the ``?`` of a URI, by scheme."""
+"""Options of a URI by scheme."""
 
 VARIABLES = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or a role of the machine",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS, or a service account of the machine",
     "abfs": "AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or AZURE_CLIENT_ID and its like, or a managed identity",
 }
-"""Where credentials are taken from instead."""
+"""Sources of credentials by scheme."""
 
 _SAME = {"gcs": "gs", "abfss": "abfs"}
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-"""Environment variables that name a server of S3 other than that of AWS."""
+"""Environment variables that name an S3 server other than that of AWS."""
 
 _AZURE_KEYS = {"account_key": "AZURE_STORAGE_KEY", "sas_token": "AZURE_STORAGE_SAS_TOKEN"}
 _CREDENTIAL = re.compile(r"(?i)sig|s[ptvre]|spr|.*(secret|token|key|passw|credential|signature).*")
-"""Names of options that hold credentials, those of the signatures of Azure and S3 among them."""
+"""Names of options that hold credentials, including the signatures of Azure and S3."""
 
 UNREACHABLE = (OSError, pa.ArrowException)
-"""What a file system raises that cannot be used now; that of Azure does not keep to the former."""
+"""Errors of a file system that cannot be used now; that of Azure raises others than OSError."""
 
 TEMPORARY = ".tmp-"
-"""How the name of a file or folder begins that is being written."""
+"""Prefix of the name of a file or folder that is being written."""
 
 
 def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
     """The file system that `uri` names, and the path on it.
 
     Args:
-        uri: Local path, ``file://``, or ``s3://``, ``gs://``, ``abfs://`` with the options in `OPTIONS`.
+        uri: Local path, or URI with ``file://``, ``s3://``, ``gs://`` or ``abfs://`` and options of `OPTIONS`.
 
     Raises:
         StoreError: If it is none of these, holds credentials, or cannot be opened.
@@ -83,26 +83,27 @@ def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
             return fs.LocalFileSystem(), path.rstrip("/")
         if not parts.netloc:
             raise ValueError("no bucket or container")
-        filesystem = _connect(scheme, parts.netloc, tuple(options.items()), _environment())
+        environment = tuple(os.environ.get(name) for name in (*ENDPOINTS, *_AZURE_KEYS.values()))
+        filesystem = _connect(scheme, parts.netloc, tuple(options.items()), environment)
     except (*UNREACHABLE, ValueError, RuntimeError) as error:
         raise StoreError(f"{_shown(uri)!r}: {redact(str(error))}; give {WHERE}") from error
     return filesystem, f"{parts.netloc.partition('@')[0]}{path}".rstrip("/")
 
 
 def join(uri: str, *names: str) -> str:
-    """The path or URI of something below `uri`; what follows its ``?`` stays behind the path."""
+    """The path or URI of `names` below `uri`, with the options of `uri`."""
     place, options = _split(uri)
     return "/".join((place.rstrip("/"), *names)) + options
 
 
 def with_suffix(uri: str, suffix: str) -> str:
-    """The path or URI whose name has `suffix` added."""
+    """`uri` with `suffix` added to its path."""
     place, options = _split(uri)
     return place + suffix + options
 
 
 def absolute(uri: str) -> str:
-    """`uri` as another process finds it: independent of the working directory, and of looking up its region."""
+    """`uri` for use in other processes: independent of the working directory, with the region of its bucket."""
     if "://" not in uri:
         return str(Path(uri).expanduser().absolute())
     filesystem, path = open_filesystem(uri)
@@ -113,31 +114,17 @@ def absolute(uri: str) -> str:
     return f"{uri}{'&' if '?' in uri else '?'}region={filesystem.region}"
 
 
-def exists(uri: str) -> bool:
-    """Whether there is a file or folder at a path or URI.
-
-    Raises:
-        OSError: If that cannot be found out.
-    """
-    filesystem, path = open_filesystem(uri)
-    return bool(filesystem.get_file_info(path).type != fs.FileType.NotFound)
-
-
 def place(uri: str, content: bytes | pa.Buffer) -> None:
-    """Make `content` the file at `uri` at once: readers find the old file or the whole new one, also after a power cut.
-
-    Args:
-        uri: Path or URI of the file.
-        content: What it shall hold.
+    """Write a file atomically: readers find the old file or the whole new one, also after a power cut.
 
     Raises:
-        OSError: If it cannot be written; the old file is there then.
+        OSError: If it cannot be written; the old file remains.
     """
     place_on(*open_filesystem(uri), content)
 
 
 def place_on(filesystem: fs.FileSystem, path: str, content: bytes | pa.Buffer) -> None:
-    """`place` on a file system that is open already: by a rename, or by the single put of an object store."""
+    """`place` on an open file system: by a rename, or by the single put of an object store."""
     if isinstance(filesystem, fs.LocalFileSystem):
         with placed(Path(path)) as scratch:
             scratch.write_bytes(content)
@@ -148,16 +135,13 @@ def place_on(filesystem: fs.FileSystem, path: str, content: bytes | pa.Buffer) -
 
 @contextlib.contextmanager
 def placed(target: Path) -> Iterator[Path]:
-    """Make a file or folder of the local disk in a place beside `target`, which it takes at the end of the context.
+    """Write a local file or folder under a temporary name, which becomes `target` at the end of the context.
 
-    Everything is on the disk before the name is, and the name is on the disk before the context ends. A folder
-    takes the place of no other: remove that before. After an error nothing is left.
-
-    Args:
-        target: Where it shall be; its folder is made where there is none.
+    The content is synced before the rename, and the name before the context ends. Missing parent folders are created. A
+    folder does not replace an existing one: remove that first. After an error the temporary file is removed.
 
     Yields:
-        Where to write: a name that does not exist yet, with the suffix of `target`.
+        A new path next to `target`, with its suffix.
     """
     _make_folder(target.parent)
     scratch = target.with_name(f"{TEMPORARY}{uuid4().hex}{target.suffix}")
@@ -172,7 +156,7 @@ def placed(target: Path) -> Iterator[Path]:
 
 
 def settle(scratch: Path, target: Path) -> None:
-    """Rename a local file or folder that is complete: its content is on the disk before, its name afterwards."""
+    """Rename a complete local file or folder: sync its content before, its name afterwards."""
     for folder, _, files in os.walk(scratch):
         for name in files:
             _sync(Path(folder, name))
@@ -184,7 +168,7 @@ def settle(scratch: Path, target: Path) -> None:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make `folder` and those above it; the names of new ones are on the disk then."""
+    """Create `folder` and its parents, and sync the names of new ones."""
     if folder.is_dir():
         return
     _make_folder(folder.parent)
@@ -193,25 +177,25 @@ def _make_folder(folder: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Wait until the content of a file, or the names in a folder, are on the disk."""
+    """Wait until the content of a file, or the names in a folder, are on disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # file systems that know no syncing of folders
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # file systems that cannot sync folders
             raise
     finally:
         os.close(handle)
 
 
 def _split(uri: str) -> tuple[str, str]:
-    """What stands before the ``?`` of a URI, and the rest; a local path has no rest."""
+    """The parts of a URI before and from its ``?``; a local path has no second part."""
     place, mark, options = uri.partition("?") if "://" in uri else (uri, "", "")
     return place, mark + options
 
 
 def without_options(uri: str) -> str:
-    """A path or URI up to its ``?``: where something is, however it is reached."""
+    """A path or URI up to its ``?``."""
     return _split(uri)[0]
 
 
@@ -220,17 +204,15 @@ def _shown(uri: str) -> str:
 
 
 def _checked_options(uri: str, scheme: str, parts: SplitResult) -> dict[str, str]:
-    """The options of a URI, after a look at all of it.
-
-    Raises:
-        StoreError: If there is anything in it that is not known, or secret.
-    """
+    """The options of a URI; raise a StoreError if it holds credentials, or a scheme or option is unknown."""
     if scheme not in OPTIONS:
-        raise StoreError(f"{_shown(uri)!r}: no such kind of file system is known; give {WHERE}")
+        raise StoreError(f"{_shown(uri)!r}: unknown kind of file system; give {WHERE}")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     unknown = [name for name in options if name not in OPTIONS[scheme]]
-    told = [*filter(_CREDENTIAL.fullmatch, unknown), *(value for value in options.values() if "@" in value)]
-    if scheme != "file" and (_holds_login(scheme, parts) or told):
+    secret = any(map(_CREDENTIAL.fullmatch, unknown)) or any("@" in value for value in options.values())
+    # A secret may itself contain a slash, so ":" before the path is enough.
+    login = ":" in parts.netloc or (scheme != "abfs" and "@" in parts.netloc)
+    if scheme != "file" and (login or secret):
         raise StoreError(
             f"{scheme}://***: the URI holds credentials, which would end up in files, logs and process lists; "
             f"give {WHERE}, and in the environment {VARIABLES[scheme]}"
@@ -242,21 +224,11 @@ def _checked_options(uri: str, scheme: str, parts: SplitResult) -> dict[str, str
     return options
 
 
-def _holds_login(scheme: str, parts: SplitResult) -> bool:
-    """Whether there is more than a name before the path; a secret may itself have a slash, so ``:`` is enough."""
-    return ":" in parts.netloc or (scheme != "abfs" and "@" in parts.netloc)
-
-
-def _environment() -> tuple[str | None, ...]:
-    """What a file system depends on beside its URI, as far as it is not looked up again by itself."""
-    return tuple(os.environ.get(name) for name in (*ENDPOINTS, *_AZURE_KEYS.values()))
-
-
 @lru_cache(maxsize=32)
 def _connect(
     scheme: str, place: str, options: tuple[tuple[str, str], ...], environment: tuple[str | None, ...]
 ) -> fs.FileSystem:
-    """A file system of an object store; kept, since it holds its connections, until its environment changes."""
+    """The file system of an object store, cached with its connections until variables that it reads once change."""
     given = dict(options)
     if scheme == "s3":
         return _s3(place, given)
@@ -264,8 +236,8 @@ def _connect(
 
 
 def _s3(bucket: str, options: Mapping[str, str]) -> fs.FileSystem:
-    usual = next((os.environ[name] for name in ENDPOINTS if os.environ.get(name)), "")
-    scheme, mark, host = options.get("endpoint_override", usual).rpartition("://")
+    default = next((os.environ[name] for name in ENDPOINTS if os.environ.get(name)), "")
+    scheme, mark, host = options.get("endpoint_override", default).rpartition("://")
     region = options.get("region") or (None if host else _region(bucket))
     return fs.S3FileSystem(
         endpoint_override=host or None,
@@ -280,7 +252,7 @@ def _s3(bucket: str, options: Mapping[str, str]) -> fs.FileSystem:
 
 
 def _region(bucket: str) -> str | None:
-    """Where a bucket is; where that cannot be found out, what the environment says of all."""
+    """The region of a bucket; the default of the environment if it cannot be found out."""
     try:
         return str(fs.resolve_s3_region(bucket))
     except OSError:
@@ -307,19 +279,14 @@ def _azure(place: str, options: Mapping[str, str]) -> fs.FileSystem:
     account, _, domain = host.partition(".")
     if not (container and mark and account):
         raise ValueError("no container and account")
-    authorities = {"dfs_storage_authority": f".{domain}", "blob_storage_authority": _blob(domain)}
+    blob = domain.replace("dfs.", "blob.", 1)
+    domains = {"dfs_storage_authority": f".{domain}", "blob_storage_authority": f".{blob}"} if domain else {}
     return fs.AzureFileSystem(
         account_name=account,
         **{name: os.environ.get(variable) for name, variable in _AZURE_KEYS.items()},
-        **{
-            name: options.get(name, value) for name, value in authorities.items() if domain or name in options
-        },
+        **{**domains, **{name: value for name, value in options.items() if name != "scheme"}},
         **{f"{service}_storage_scheme": options.get("scheme") for service in ("dfs", "blob")},
     )
-
-
-def _blob(domain: str) -> str:
-    return "." + domain.replace("dfs.", "blob.", 1)
 
 
 def _is_on(options: Mapping[str, str], name: str) -> bool:

@@ -1,8 +1,9 @@
-"""What ran where: versions, commit, machine and command line, as a record that is stored with every result.
+"""Provenance of results: versions, commit, machine and command line, stored with every result.
 
-Environment variables are not recorded, and credentials are taken out of whatever is. Torch-free.
+Environment variables are not recorded, and credentials are removed from everything that is. Torch-free.
 """
 
+import copy
 import json
 import os
 import platform
@@ -18,16 +19,16 @@ from pathlib import Path
 import hsl
 
 PACKAGES = ("torch", "ray", "optuna", "numpy")
-"""The packages whose versions are recorded beside that of hsl."""
+"""Packages whose versions are recorded, as that of hsl is."""
 
 _LOGIN = re.compile(r"(://|=)[^/@\s]*:[^@\s]*@|(?<!abfs)(?<!abfss)(://)[^/@:\s]+@")
-"""A secret may itself have slashes; what stands before the @ of Azure alone is the name of a container."""
+"""A secret may itself contain slashes; only with Azure is the part before the @ the name of a container."""
 _SIGNATURE = re.compile(r"(?i)([?&](?:sig|[\w-]*signature)=)[^\s&'\"]+")
 _NAME = r"secret|token|password|passwd|api[_-]?key|access[_-]?key"
 _SECRET = re.compile(rf"(?i)([\w.-]*(?:{_NAME})[\w.-]*)(=|\s+)[^\s&'\"]+")
 _SECRET_VARIABLE = re.compile(rf"(?i){_NAME}|private_?key|credential|_key$")
 _SHORTEST_SECRET = 8
-"""Shorter values are words that stand in many texts."""
+"""Shorter values are words that occur in ordinary text."""
 
 
 def redact(text: str) -> str:
@@ -43,21 +44,20 @@ def redact_known(text: str) -> str:
 
 
 def _secrets() -> set[str]:
-    """Values of environment variables named after secrets."""
+    """Values of environment variables named after secrets, as they are, line by line, and as inside quotes."""
     named = [value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name)]
     values = [value for value in named if not os.path.exists(value)]  # noqa: PTH110  of any text
     values += [member for value in values for member in _members(value)]
-    forms = (form for value in values for form in _forms(value))
-    return {form for form in forms if len(form) >= _SHORTEST_SECRET}
-
-
-def _forms(value: str) -> tuple[str, ...]:
-    """How a secret looks as it is, line by line, and inside quotes."""
-    return (value, *value.splitlines(), repr(value)[1:-1], json.dumps(value)[1:-1])
+    return {
+        form
+        for value in values
+        for form in (value, *value.splitlines(), repr(value)[1:-1], json.dumps(value)[1:-1])
+        if len(form) >= _SHORTEST_SECRET
+    }
 
 
 def _members(value: str) -> Iterator[str]:
-    """The secrets of a document of credentials, as Google's are."""
+    """The secrets in a JSON document of credentials, such as Google's."""
     try:
         document = json.loads(value) if value.startswith("{") else {}
     except ValueError:
@@ -68,16 +68,14 @@ def _members(value: str) -> Iterator[str]:
 
 
 def provenance() -> dict[str, object]:
-    """What describes this process.
+    """Describe this process.
 
     Returns:
-        A JSON-able dict: "versions" (package to version, None where it is not installed), "python",
-        "platform", "hostname", "cpu_count", "command", and, where hsl runs from a git checkout, "git_sha" and
-        "git_dirty" (whether tracked files were changed). Collected once per process; every call returns its
-        own copy.
+        A JSON-able dict: "versions" (package to version, None if not installed), "python", "platform", "hostname",
+        "cpu_count", "command", and, if hsl runs from a git checkout, "git_sha" and "git_dirty" (whether tracked
+        files were changed). Collected once per process; every call returns its own copy.
     """
-    record = _collect()
-    return {**record, "versions": dict(_versions())}
+    return copy.deepcopy(_collect())
 
 
 @cache
@@ -89,12 +87,8 @@ def _collect() -> dict[str, object]:
         "cpu_count": os.cpu_count(),
         "command": redact(shlex.join(sys.argv)),
         **_git(Path(__file__).parent),
+        "versions": {"hsl": hsl.__version__, **{name: _version(name) for name in PACKAGES}},
     }
-
-
-@cache
-def _versions() -> dict[str, str | None]:
-    return {"hsl": hsl.__version__, **{name: _version(name) for name in PACKAGES}}
 
 
 def _version(name: str) -> str | None:
@@ -105,18 +99,13 @@ def _version(name: str) -> str | None:
 
 
 def _git(folder: Path) -> dict[str, object]:
-    """Commit of the checkout that tracks the files of `folder`; empty where there is none, or no git.
-
-    A package installed inside another repository is not tracked there, and that commit says nothing.
-    """
+    """Commit of the checkout that tracks the files of `folder`; empty without one, without git, or if untracked."""
     tracked = _output(folder, "ls-files", "--", ".")
     sha = _output(folder, "rev-parse", "HEAD")
     if not tracked or not sha:
         return {}
-    return {
-        "git_sha": sha,
-        "git_dirty": bool(_output(folder, "status", "--porcelain", "--untracked-files=no")),
-    }
+    changes = _output(folder, "status", "--porcelain", "--untracked-files=no")
+    return {"git_sha": sha, "git_dirty": bool(changes)}
 
 
 def _output(folder: Path, *arguments: str) -> str:

@@ -1,31 +1,31 @@
-"""Why a trial has failed, in words that say what to do. Without credentials."""
+"""Reasons why a trial has failed, with advice and without credentials."""
 
 from collections.abc import Iterator
 
 from hsl.provenance import redact_known
 
 CPU_ALLOCATOR = "DefaultCPUAllocator"
-"""What torch names when this machine's memory does not suffice; for a GPU's it has an exception of its own."""
+"""Part of torch's message when this machine's memory does not suffice; for a GPU there is an exception of its own."""
 
 RAY_MONITOR = "low on memory"
-"""What Ray says when it ends a worker because its machine runs out of memory."""
+"""Part of Ray's message when it ends a worker because its machine runs out of memory."""
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, what it was raised for, and so on."""
+    """An error, its cause, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
 def out_of_memory(error: object) -> str:
-    """A machine or a GPU has too little memory for a trial."""
+    """Message for a machine or a GPU with too little memory for a trial."""
     said = redact_known(str(error))
     return f"out of memory: {said}; try a smaller training.batch_size or fewer trials at once (resources)"
 
 
 def in_one_line(reason: str) -> str:
-    """What a reason says, without the lines of code of a traceback: its last line then, else its first."""
+    """The last line of a traceback, or the first line of any other reason."""
     lines = reason.strip().splitlines() or [""]
     return lines[-1] if lines[0].startswith("Traceback") else lines[0]
 
@@ -35,8 +35,8 @@ def reason_of_loss(timeout: float | None, silent: float, error: object) -> str:
 
     Args:
         timeout: Seconds without a report after which a worker is killed; None for none.
-        silent: Seconds since the trial was heard of.
-        error: What Ray says.
+        silent: Seconds since its last report.
+        error: The error from Ray.
     """
     if timeout is not None and silent >= timeout:
         return (

@@ -1,11 +1,11 @@
-"""name -> object: one explicit dict per axis, and an error that lists the dict.
+"""Registries: one explicit mapping from names to objects per axis, with errors that list the known names.
 
-An entry is the object itself or a lazy reference ``"package.module:attr"``; so listing names imports nothing
-heavy. A name with a colon that is no entry is such a reference too: users plug in their own without an edit here.
-What must be known of an object before it is used are its facts: an `Entry` carries them, in a registry as well as in
-a module of the user's.
-Python code may do so freely. The command line reads names from files, which may be a stranger's: it refuses plug-ins
-unless it was given ``--allow-plugins``, and its workers inherit that.
+An entry is the object itself or a lazy reference ``"package.module:attr"``, so that listing names imports nothing
+heavy. Any other name with a colon is such a reference as well: a plug-in needs no edit here. An `Entry` carries facts
+of the object that must be known before it is used, in a registry as well as in the module of a plug-in.
+
+Python code may use plug-ins freely. The command line reads names from files of unknown origin: it refuses plug-ins
+without ``--allow-plugins``, and its workers inherit that.
 """
 
 import logging
@@ -29,12 +29,7 @@ PLUGINS = "HSL_PLUGINS"
 
 @dataclass(frozen=True)
 class Entry(Generic[F]):
-    """An object and its facts.
-
-    Attributes:
-        target: The object, or a lazy reference to it.
-        facts: What is known of it before it is used.
-    """
+    """An object, or a lazy reference to it, and its facts."""
 
     target: object
     facts: F
@@ -44,9 +39,9 @@ class Registry(Mapping[str, T], Generic[T, F]):
     """Read-only mapping from names to objects of one kind.
 
     Args:
-        kind: What an entry is, in the singular, for messages ("method", "corruption", ...).
-        entries: Objects or lazy references to them, in an `Entry` where their facts are not the default.
-        facts: The facts of whatever brings none.
+        kind: Kind of the entries, in the singular, for messages ("method", "corruption", ...).
+        entries: Objects or lazy references to them, in an `Entry` if their facts are not the default.
+        facts: The default facts.
     """
 
     def __init__(self, kind: str, entries: Mapping[str, object], facts: F = None) -> None:  # type: ignore[assignment]
@@ -66,10 +61,10 @@ class Registry(Mapping[str, T], Generic[T, F]):
         return cast(T, imported(target, self.kind) if isinstance(target, str) else target)
 
     def facts(self, name: str) -> F:
-        """The facts of the object called `name`; of an entry without importing it.
+        """The facts of the object called `name`; an entry is not imported for this.
 
-        A plug-in that cannot be imported here has the default ones: a store can be read without the plug-ins of
-        its sweep, and only use of the object itself fails.
+        A plug-in that cannot be imported has the default facts, so that a store can be read without the plug-ins of
+        its sweep; only use of the object itself fails.
 
         Raises:
             UnknownNameError: If no entry has this name.
@@ -84,12 +79,7 @@ class Registry(Mapping[str, T], Generic[T, F]):
             return self._facts
 
     def for_schema(self, name: str) -> T:
-        """The object called `name`, as a validator asks for it.
-
-        Raises:
-            ValueError: If there is none, or it cannot be imported.
-            PluginError: If it is a plug-in, and plug-ins are not allowed.
-        """
+        """The object called `name` for a pydantic validator: errors other than a PluginError are ValueErrors."""
         try:
             return self[name]
         except PluginError:
@@ -115,19 +105,19 @@ class Registry(Mapping[str, T], Generic[T, F]):
         return len(self._entries)
 
     def reference(self, name: str) -> str | None:
-        """The lazy reference of an entry; None where the entry is the object itself."""
+        """The lazy reference of an entry; None if the entry is the object itself."""
         target = self._entries[name].target
         return target if isinstance(target, str) else None
 
     def knows(self, name: str) -> bool:
-        """Whether `name` is an entry or has the form of a plug-in reference (which is not imported for this)."""
+        """Whether `name` is an entry or has the form of a plug-in reference, which is not imported."""
         return name in self._entries or ":" in name
 
     def check(self, name: str) -> None:
-        """Refuse a name that is neither an entry nor a plug-in that may be imported; nothing is imported for this.
+        """Refuse a name that is neither an entry nor a plug-in that may be imported; import nothing.
 
         Raises:
-            UnknownNameError: If no entry has this name, and it has not the form of a plug-in reference.
+            UnknownNameError: If it is not an entry and does not have the form of a plug-in reference.
             PluginError: If it is a plug-in, and plug-ins are not allowed.
         """
         if name in self._entries:
@@ -140,16 +130,12 @@ class Registry(Mapping[str, T], Generic[T, F]):
 
 @lru_cache
 def _announce(kind: str, reference: str) -> None:
-    """Name a plug-in once, before its code runs."""
+    """Log a plug-in once, before its code runs."""
     LOG.info("importing %s %r", kind, reference)
 
 
 def imported(reference: str, kind: str) -> Any:
-    """What a reference ``package.module:attr`` names.
-
-    Args:
-        reference: The reference.
-        kind: What it is, for the message.
+    """Import the object of a reference ``package.module:attr``; `kind` names it in the message.
 
     Raises:
         HslError: If it cannot be imported.
@@ -157,10 +143,6 @@ def imported(reference: str, kind: str) -> Any:
     module_name, _, attribute = reference.partition(":")
     try:
         return getattr(import_module(module_name), attribute)
-    except (Exception, SystemExit) as error:  # it may be code of the user's, which can do anything
-        said = (
-            str(error)
-            if isinstance(error, ImportError | AttributeError)
-            else f"{type(error).__name__}: {error}"
-        )
-        raise HslError(f"{kind} {reference!r} cannot be imported: {said}") from error
+    except (Exception, SystemExit) as error:  # a user's code can raise anything
+        name = "" if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: "
+        raise HslError(f"{kind} {reference!r} cannot be imported: {name}{error}") from error

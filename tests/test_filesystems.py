@@ -12,7 +12,7 @@ import pytest
 from pyarrow import fs
 
 from hsl.errors import StoreError
-from hsl.filesystems import absolute, exists, join, open_filesystem, place, placed, with_suffix
+from hsl.filesystems import absolute, join, open_filesystem, place, placed, with_suffix
 from hsl.provenance import redact
 
 S3 = "s3://bucket/hsl?endpoint_override=127.0.0.1%3A9&scheme=http"
@@ -131,11 +131,6 @@ def test_a_region_that_cannot_be_looked_up_is_that_of_the_environment(
         open_filesystem("s3://lost")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-2")
     assert open_filesystem("s3://lost")[0].region == "eu-west-2"
-
-
-def test_exists(tmp_path: Path) -> None:
-    assert exists(f"file://{tmp_path}")
-    assert not exists(str(tmp_path / "a"))
 
 
 class Crash(BaseException):

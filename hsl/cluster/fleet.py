@@ -1,4 +1,4 @@
-"""What a cluster can grow to: how many trials at once, on which machines, at which price. Pure."""
+"""The largest size of a cluster: number of concurrent trials, machines, prices. Pure."""
 
 import math
 from collections.abc import Mapping
@@ -11,18 +11,12 @@ from hsl.cluster.launcher import NodeType, check_cluster, node_types, read_clust
 from hsl.errors import HslError
 
 BOOTSTRAP = "~/ray_bootstrap_config.yaml"
-"""Where Ray's launcher puts the cluster file on the head."""
+"""Path of the cluster file on the head, where Ray's launcher puts it."""
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """The workers that a cluster may have.
-
-    Attributes:
-        source: File that says so.
-        workers: Types of nodes, the head left out.
-        most: How many there may be of all types together.
-    """
+    """The types of workers that the cluster file `source` permits, and the largest number of all together."""
 
     source: str
     workers: tuple[NodeType, ...]
@@ -34,20 +28,17 @@ class Fleet:
         return {node.name: node.price for node in self.workers if node.price is not None}
 
     def capacity(self, cpu: float, gpu: float) -> int:
-        """How many trials run at once when the cluster has grown to its largest.
-
-        Args:
-            cpu: CPUs of a trial.
-            gpu: GPUs of a trial; a fraction packs several on one.
+        """Number of trials with `cpu` CPUs and `gpu` GPUs (or a fraction) that run at once on the largest cluster.
 
         Raises:
             HslError: If no type of node can ever run one.
         """
         left, total = self.most, 0
-        for node in sorted(self.workers, key=lambda node: -fitting(node.cpus, node.gpus, cpu, gpu)):
-            nodes = min(node.most, left)
+        sizes = ((fitting(node.cpus, node.gpus, cpu, gpu), node.most) for node in self.workers)
+        for size, most in sorted(sizes, reverse=True):
+            nodes = min(most, left)
             left -= nodes
-            total += nodes * fitting(node.cpus, node.gpus, cpu, gpu)
+            total += nodes * size
         if not total:
             offered = ", ".join(f"{n.name} with {n.cpus:g} CPU and {n.gpus:g} GPU" for n in self.workers)
             raise HslError(
@@ -58,10 +49,7 @@ class Fleet:
 
 
 def fitting(cpus: float, gpus: float, cpu: float, gpu: float) -> int:
-    """How many trials that ask for `cpu` and `gpu` fit on a node that has `cpus` and `gpus`.
-
-    A fraction of a GPU comes from a single one, as Ray places it.
-    """
+    """Number of trials that ask for `cpu` and `gpu`, of a single one if a fraction, on a node of `cpus` and `gpus`."""
     by_cpu = _whole(cpus / cpu)
     if not gpu:
         return by_cpu
@@ -73,7 +61,7 @@ def _whole(value: float) -> int:
 
 
 def fleet_of(cluster: Mapping[str, Any], source: str) -> Fleet:
-    """The fleet that a cluster file describes, of Ray's launcher or of KubeRay; nothing is checked."""
+    """The fleet of an unchecked cluster file, of Ray's launcher or of KubeRay."""
     if cluster.get("kind") == KIND:
         groups = worker_types(cluster, source)
         return Fleet(source, groups, sum(group.most for group in groups))
@@ -83,21 +71,14 @@ def fleet_of(cluster: Mapping[str, Any], source: str) -> Fleet:
 
 
 def find_fleet(path: str | None, address: str | None) -> Fleet | None:
-    """The fleet that a sweep will run on.
-
-    Args:
-        path: A cluster file that the user names, or None.
-        address: Address of the cluster; None for this machine.
-
-    Returns:
-        That of the file; else, on a cluster, that which its head was started with; None where there is neither.
+    """The fleet of a sweep: of the cluster file at `path`; else, on the cluster at `address`, of the file on its head.
 
     Raises:
-        HslError: If the file that is named has something wrong with it.
+        HslError: If the file at `path` has a problem.
     """
     if path is not None:
         content = read_cluster(path)
-        if content.get("kind") != KIND:  # the operator checks its own
+        if content.get("kind") != KIND:  # the operator checks its own files
             check_cluster(content, path)
         return fleet_of(content, path)
     on_head = Path(BOOTSTRAP).expanduser()

@@ -12,14 +12,10 @@ GPU = "nvidia.com/gpu"
 
 
 def worker_types(content: Mapping[str, Any], source: str) -> tuple[NodeType, ...]:
-    """The groups of workers of a RayCluster.
-
-    Args:
-        content: What its file says.
-        source: The file.
+    """The groups of workers of a RayCluster, from the content of the file `source`.
 
     Raises:
-        HslError: If a group does not say what it has.
+        HslError: If a group does not state its resources.
     """
     try:
         return tuple(_group(group) for group in content["spec"]["workerGroupSpecs"])
@@ -31,7 +27,7 @@ def worker_types(content: Mapping[str, Any], source: str) -> tuple[NodeType, ...
 
 
 def _group(group: Mapping[str, Any]) -> NodeType:
-    """KubeRay starts Ray with the limits of the first container, unless the start parameters say otherwise."""
+    """Read a group: KubeRay starts Ray with the limits of the first container, unless start parameters differ."""
     limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
     given, labels = group.get("rayStartParams") or {}, group.get("labels") or {}
     return NodeType(
@@ -47,6 +43,6 @@ def _group(group: Mapping[str, Any]) -> NodeType:
 
 
 def _quantity(value: Any) -> float:
-    """``4``, ``"4"`` or ``"3500m"``, thousandths."""
+    """Parse ``4``, ``"4"`` or ``"3500m"`` (thousandths)."""
     text = str(value)
     return float(text[:-1]) / 1000 if text.endswith("m") else float(text)

@@ -1,7 +1,7 @@
-"""The file of Ray's cluster launcher, checked for what Ray lets pass, and rewritten for other clouds.
+"""Checks of the file of Ray's cluster launcher that Ray does not make, and variants of it for other clouds.
 
-Ray checks its own schema when a cluster is made. It does not look into the part that it hands to the provider, so
-that a wrong word there is found when the first machine is ordered, or never.
+Ray checks its own schema when a cluster is created, but not the part that it passes to the provider: a wrong word
+there is found when the first machine is ordered, or never.
 """
 
 import copy
@@ -19,13 +19,13 @@ import yaml
 from hsl.errors import HslError, Problem, SpaceError, close_match
 
 PRICE_LABEL = "hsl/price-per-hour"
-"""Label of a node type with its price on demand in US dollars per hour. Ray hands labels on to the nodes."""
+"""Label of a node type with its on-demand price in US dollars per hour. Ray copies labels to the nodes."""
 
 SPOT_PRICE_LABEL = "hsl/spot-price-per-hour"
-"""Label with what it costs while it may be taken away."""
+"""Label with its price as a spot machine."""
 
 DATE_LABEL = "hsl/priced-on"
-"""Label with the date of both, as YYYY-MM-DD."""
+"""Label with the date of both prices, as YYYY-MM-DD."""
 
 PRICE_LABELS = (PRICE_LABEL, SPOT_PRICE_LABEL, DATE_LABEL)
 
@@ -49,16 +49,15 @@ class NodeType:
     """One kind of machine of a cluster.
 
     Attributes:
-        name: Its name in the file.
+        name: Name in the file.
         machine: The provider's name of the machine.
         cpus: CPUs that trials may use.
         gpus: GPUs.
-        most: How many there may be.
-        is_spot: Whether the provider may take it away.
-        price: US dollars per hour; None where the file does not say. On demand, unless it is a spot machine whose
-            spot price is given.
-        on_demand_price: The same on demand.
-        priced_on: Date of the prices, if it is given.
+        most: Largest number of such nodes.
+        is_spot: Whether the provider may preempt it.
+        price: US dollars per hour: for a spot machine the spot price, if given, else the on-demand price, or None.
+        on_demand_price: US dollars per hour on demand, or None.
+        priced_on: Date of the prices, if given.
     """
 
     name: str
@@ -76,24 +75,19 @@ def read_cluster(path: str | Path) -> dict[str, Any]:
     """The content of a cluster file.
 
     Raises:
-        HslError: If it cannot be read, or is no YAML mapping.
+        HslError: If it cannot be read, or is not a YAML mapping.
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise HslError(f"cluster file {str(path)!r}: {error}") from error
     if not isinstance(content, dict):
-        raise HslError(f"cluster file {str(path)!r} is no mapping of keys to values; see cluster.yaml")
+        raise HslError(f"cluster file {str(path)!r} is not a mapping of keys to values; see cluster.yaml")
     return content
 
 
 def variant(cluster: Mapping[str, Any], provider: str) -> dict[str, Any]:
-    """The same cluster for another provider.
-
-    Args:
-        cluster: Content of a cluster file.
-        provider: ``gcp`` or ``azure``.
-    """
+    """The content of a cluster file for another provider, ``gcp`` or ``azure``."""
     made = _merged(cluster, yaml.safe_load(_shipped(f"variants/{provider}.yaml")))
     here = cluster["provider"]["type"]
     made["worker_start_ray_commands"] = [
@@ -104,7 +98,7 @@ def variant(cluster: Mapping[str, Any], provider: str) -> dict[str, Any]:
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `changes`, mapping by mapping; a mapping marked with `REPLACE` takes the place of the old one."""
+    """`base` with `changes`, mapping by mapping; a mapping marked with `REPLACE` replaces the old one."""
     made = {} if changes.get(REPLACE) else copy.deepcopy(dict(base))
     for key, value in changes.items():
         if isinstance(value, Mapping):
@@ -115,7 +109,7 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 
 def check_cluster(cluster: Mapping[str, Any], source: str) -> tuple[NodeType, ...]:
-    """The node types of a cluster file that has nothing wrong with it.
+    """The node types of a valid cluster file.
 
     Raises:
         SpaceError: With all problems.
@@ -135,9 +129,8 @@ def _problems(cluster: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _unknown("provider", cluster["provider"], _words()[provider]["provider"])
     yield from _head_problems(cluster, types)
     if cluster.get("idle_timeout_minutes", 5) < 5:
-        yield Problem(
-            "idle_timeout_minutes", "below the time a node takes to boot; nodes come and go; give at least 5"
-        )
+        message = "below the time a node takes to boot; nodes come and go; give at least 5"
+        yield Problem("idle_timeout_minutes", message)
     for name, node in types.items():
         yield from _node_problems(f"available_node_types.{name}", node, provider, cluster)
 
@@ -145,15 +138,11 @@ def _problems(cluster: Mapping[str, Any]) -> Iterator[Problem]:
 def _head_problems(cluster: Mapping[str, Any], types: Mapping[str, Any]) -> Iterator[Problem]:
     head = str(cluster.get("head_node_type"))
     if head not in types:
-        hint = close_match(head, types)
-        yield Problem(
-            "head_node_type", f"no node type is called {head!r}{hint}; there are: {', '.join(types)}"
-        )
+        message = f"no node type is called {head!r}{close_match(head, types)}; there are: {', '.join(types)}"
+        yield Problem("head_node_type", message)
     elif (types[head].get("resources") or {}).get("CPU") != 0:
-        yield Problem(
-            f"available_node_types.{head}.resources.CPU",
-            "the driver's machine needs CPU: 0, so that no trial runs on it",
-        )
+        message = "the driver's machine needs CPU: 0, so that no trial runs on it"
+        yield Problem(f"available_node_types.{head}.resources.CPU", message)
 
 
 def _node_problems(
@@ -165,14 +154,12 @@ def _node_problems(
     if not _machine(config, provider):
         yield Problem(f"{where}.node_config", f"no {_words()[provider]['machine']}; say which machine")
     if not node.get("resources"):
-        yield Problem(
-            f"{where}.resources", "missing; without them a cluster of no nodes cannot know what to add"
-        )
+        message = "missing; without them a cluster of no nodes cannot know what to add"
+        yield Problem(f"{where}.resources", message)
     least, most = node.get("min_workers", 0), node.get("max_workers", 0)
     if least > most:
         yield Problem(f"{where}.min_workers", f"{least} is above max_workers, {most}")
-    if most > cluster.get("max_workers", 2):
-        total = cluster.get("max_workers", 2)
+    if most > (total := cluster.get("max_workers", 2)):
         yield Problem(f"{where}.max_workers", f"{most} is above max_workers of the cluster, {total}")
     yield from _label_problems(f"{where}.labels", node.get("labels") or {}, _is_spot(config))
 
@@ -184,9 +171,8 @@ def _label_problems(where: str, labels: Mapping[str, Any], is_spot: bool) -> Ite
         if name in labels and not _is_price(labels[name]):
             yield Problem(where, f"{name}: {labels[name]!r}; give dollars per hour in quotes")
     if DATE_LABEL in labels and not _is_date(labels[DATE_LABEL]):
-        yield Problem(
-            where, f'{DATE_LABEL}: {labels[DATE_LABEL]!r}; give the date of the prices, "2026-01-31"'
-        )
+        message = f'{DATE_LABEL}: {labels[DATE_LABEL]!r}; give the date of the prices, "2026-01-31"'
+        yield Problem(where, message)
     if set(ours) & {PRICE_LABEL, SPOT_PRICE_LABEL} and DATE_LABEL not in labels:
         yield Problem(where, f"prices without {DATE_LABEL}; say of which day they are")
     if SPOT_PRICE_LABEL in labels and not is_spot:
@@ -212,7 +198,7 @@ def _is_spot(config: Mapping[str, Any]) -> bool:
 
 
 def _is_price(text: Any) -> bool:
-    """A label is text: Ray refuses a number."""
+    """Whether a label is a price; it must be text, because Ray refuses a number."""
     price = _number(text) if isinstance(text, str) else None
     return price is not None and 0 <= price < math.inf
 
@@ -232,18 +218,13 @@ def _is_date(text: Any) -> bool:
 
 
 def hourly(labels: Mapping[str, Any], is_spot: bool = True) -> float | None:
-    """What a node with these labels costs per hour, as far as they say.
-
-    Args:
-        labels: Of a node type or of a living node.
-        is_spot: Whether its spot price counts, if there is one.
-    """
+    """Price per hour in the labels of a node type or a living node, or None; a spot price counts only if `is_spot`."""
     spot = _number(labels.get(SPOT_PRICE_LABEL)) if is_spot else None
     return _number(labels.get(PRICE_LABEL)) if spot is None else spot
 
 
 def node_types(cluster: Mapping[str, Any]) -> dict[str, NodeType]:
-    """The node types of a cluster file, the head among them; nothing is checked."""
+    """The node types of an unchecked cluster file, including the head."""
     provider, total = str(cluster["provider"]["type"]), cluster.get("max_workers", 2)
     types, head = cluster["available_node_types"], cluster.get("head_node_type")
     return {
@@ -259,7 +240,7 @@ def _node_type(name: str, provider: str, node: Mapping[str, Any], most: int) -> 
         machine=_machine(config, provider) if provider in PROVIDERS else "",
         cpus=offered.get("CPU", 0),
         gpus=offered.get("GPU", 0),
-        most=node.get("max_workers", most),  # as Ray fills it in
+        most=node.get("max_workers", most),  # Ray's default
         is_spot=is_spot,
         price=hourly(labels, is_spot),
         on_demand_price=hourly(labels, is_spot=False),

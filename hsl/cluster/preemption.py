@@ -1,7 +1,7 @@
-"""The watcher on a spot machine: asks the provider whether the machine is to be taken away, and then drains it.
+"""The watcher of a spot machine: polls the provider for a preemption notice, and then drains the node.
 
 A drained node gets no new trial, and trials that it loses do not count as failures. Run as
-``python -m hsl.cluster.preemption aws`` beside the Ray process of each worker (`cluster.yaml` does).
+``python -m hsl.cluster.preemption aws`` next to the Ray process of each worker (`cluster.yaml` does).
 """
 
 import json
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, Request, build_opener
@@ -20,25 +20,25 @@ from hsl.errors import HslError, UnknownNameError
 LOG = logging.getLogger("hsl.cluster.preemption")
 
 POLL_SECONDS = 5.0
-"""As often as AWS recommends; its notice comes two minutes ahead, that of Google and Azure 30 seconds."""
+"""The interval that AWS recommends; its notice comes two minutes ahead, that of Google and Azure 30 seconds."""
 
 ANSWER_SECONDS = 2.0
 
 DEADLINE_SECONDS = 1
-"""When the node ends, as reported to Ray. A loss after that is none of the trial's failures; one before it is. Machines
-end when it suits the provider, often before the time that was announced, so it has to be as near as can be."""
+"""Time until the end of the node, as reported to Ray. A loss before that is a failure of the trial. It is as short as
+possible, because machines often end before the announced time."""
 
 _OPENER = build_opener(ProxyHandler({}))  # the metadata address is on this machine: never through a proxy
 
 
 @dataclass(frozen=True)
 class Provider:
-    """How a provider announces that it takes a machine away.
+    """The preemption notice of a provider.
 
     Attributes:
-        address: Where its metadata are served, without a slash at the end.
-        is_announced: Asks there, given the address.
-        notice_seconds: Time between the announcement and the end.
+        address: URL of its metadata, without a slash at the end.
+        is_announced: Whether there is a notice, given the address.
+        notice_seconds: Time between the notice and the end.
     """
 
     address: str
@@ -47,7 +47,7 @@ class Provider:
 
 
 def _get(url: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> str | None:
-    """What is served at `url`; None where there is nothing, or no answer."""
+    """The content at `url`; None if there is none, or no answer."""
     request = Request(url, headers=dict(headers or {}), method=method)
     try:
         with _OPENER.open(request, timeout=ANSWER_SECONDS) as answer:
@@ -94,16 +94,16 @@ PROVIDERS = {
 
 
 def wait_for_notice(provider: Provider, poll_seconds: float = POLL_SECONDS) -> None:
-    """Return once the provider announces that this machine is to be taken away."""
+    """Return once the provider announces the preemption of this machine."""
     while not provider.is_announced(provider.address):
         time.sleep(poll_seconds)
 
 
 def drain(notice_seconds: int, node_id: str | None = None) -> None:
-    """Tell Ray that a node is to end, so that it places nothing more there; what runs there goes on meanwhile.
+    """Drain a node: Ray places no more work there; running work continues meanwhile.
 
     Args:
-        notice_seconds: Time that is left, for Ray's log.
+        notice_seconds: Remaining time, for Ray's log.
         node_id: Ray's id of the node; by default the node of this machine.
 
     Raises:
@@ -125,8 +125,8 @@ def main(arguments: list[str]) -> None:
     """Wait for the notice and drain the node.
 
     Args:
-        arguments: The name of the provider and, optionally, another metadata address, and the id of the node where
-            a machine has several.
+        arguments: The name of the provider and, optionally, another metadata address, and the id of the node, if
+            the machine has several.
     """
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
     name = arguments[0] if arguments else ""
@@ -134,7 +134,7 @@ def main(arguments: list[str]) -> None:
         raise UnknownNameError("provider", name, PROVIDERS)
     provider = PROVIDERS[name]
     if len(arguments) > 1:
-        provider = Provider(arguments[1], provider.is_announced, provider.notice_seconds)
+        provider = replace(provider, address=arguments[1])
     LOG.info("watching for the end of this %s machine", name)
     wait_for_notice(provider)
     LOG.info("the machine ends in %d s: draining", provider.notice_seconds)

@@ -1,4 +1,4 @@
-"""What the nodes of a cluster cost per hour."""
+"""Prices of the nodes of a cluster per hour."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -6,23 +6,23 @@ from typing import Any
 from hsl.cluster.launcher import hourly
 
 NODE_TYPE = "ray.io/node-group"
-"""Label that Ray's autoscaler and KubeRay give a node: its type in the cluster file."""
+"""Label of a node with its type in the cluster file, set by Ray's autoscaler and KubeRay."""
 
 ACCELERATOR = "accelerator_type:"
-"""Prefix of the resource by which a node says what its accelerators are."""
+"""Prefix of the resource that names the accelerators of a node."""
 
 DEFAULT = "default"
-"""Price of a node that no other price is for."""
+"""Key of the price of a node without another price."""
 
 
 def price_of(nodes: Iterable[Mapping[str, Any]], prices: Mapping[str, float]) -> tuple[float, set[str]]:
     """Price per hour of all living nodes.
 
     A node costs the price of its type; else that of its accelerator, times their number; else the default; else
-    what its own labels say, which it has from the cluster file.
+    that in its own labels, which come from the cluster file.
 
     Args:
-        nodes: As `ray.nodes` lists them.
+        nodes: As from `ray.nodes`.
         prices: Name of a node type or accelerator, or ``default``, to a price per hour.
 
     Returns:

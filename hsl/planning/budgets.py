@@ -1,11 +1,11 @@
-"""What a plan needs of each budget, beside what it may spend. Pure; no torch, no ray."""
+"""What a plan needs of each budget, next to its limit. Pure; no torch, no ray."""
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hsl.planning.cluster_cost import Offers
-from hsl.planning.cost import Cost
+from hsl.planning.cost import Cost, known_sum
 from hsl.planning.plan import Plan
 from hsl.results.rates import Rates
 
@@ -16,9 +16,9 @@ class Forecast:
 
     Attributes:
         budget: Its name.
-        needed: Upper bound for the whole plan, parents included; None where nothing is known.
-        limit: What may be spent; None where it is not limited.
-        spent: What the store's sessions have spent; 0 without a store.
+        needed: Upper bound for the whole plan, including parents; None if unknown.
+        limit: Limit of the space; None if there is none.
+        spent: Amount that the store's sessions have spent; 0 without a store.
     """
 
     budget: str
@@ -38,31 +38,29 @@ def forecast(
     """What the stages of `plan` need of each budget that applies.
 
     Args:
-        plan: What would run.
-        costs: Cost of each stage.
-        rates: Measured; without them it is assumed that this machine does the work, as one node.
-        offers: What the cluster that does the work makes of the plan.
+        plan: The plan.
+        costs: Cost of each of its stages.
+        rates: Rates of former sessions; without them the plan is taken to run on this machine, as one node.
+        offers: The plan on the cluster that it will run on.
     """
     space = plan.space
-    seconds = None
-    if all(cost.core_seconds is not None for cost in costs):
-        seconds = sum(cost.core_seconds or 0.0 for cost in costs)
+    seconds = known_sum(cost.core_seconds for cost in costs)
     wall = offers.seconds if offers else _wall(plan, seconds, rates)
     needed: dict[str, float | None] = {"epochs": float(sum(cost.epochs for cost in costs)), "wall_time": wall}
     if space.resources.gpu:
         needed["gpu_hours"] = None if seconds is None else seconds * space.resources.gpu / 3600
     if offers:
         needed["cost"] = offers.cost
-    elif space.prices:
-        hourly = _hourly(plan, rates)
-        needed["cost"] = None if wall is None or hourly is None else wall * hourly / 3600
+    elif space.prices:  # at the rate of former sessions, else one node of the dearest type
+        hourly = (rates and rates.cost_per_hour) or max(space.prices.values())
+        needed["cost"] = None if wall is None else wall * hourly / 3600
     limits, spent = space.budget.limits, rates.spent if rates else {}
     names = [*needed, *(name for name in limits if name not in needed)]
     return [Forecast(name, needed.get(name, 0.0), limits.get(name), spent.get(name, 0.0)) for name in names]
 
 
 def _wall(plan: Plan, seconds: float | None, rates: Rates | None) -> float | None:
-    """Time of the whole sweep: as parallel as it was, else as this machine's cores permit."""
+    """Wall time of the sweep: as parallel as former sessions, else as this machine's cores permit."""
     if seconds is None:
         return None
     if rates and rates.parallel:
@@ -70,10 +68,3 @@ def _wall(plan: Plan, seconds: float | None, rates: Rates | None) -> float | Non
     if plan.space.resources.gpu:  # how many GPUs there will be is not known here
         return None
     return seconds / max(1, int((os.cpu_count() or 1) / plan.space.resources.cpu))
-
-
-def _hourly(plan: Plan, rates: Rates | None) -> float | None:
-    """Money per hour: as it was, else that of the dearest node, one of them."""
-    if rates and rates.cost_per_hour:
-        return rates.cost_per_hour
-    return max(plan.space.prices.values(), default=None)

@@ -1,4 +1,4 @@
-"""What each type of node of a cluster would make of a plan: nodes, time, money. Pure; no torch, no ray."""
+"""A plan on each type of node of a cluster: nodes, time, money. Pure; no torch, no ray."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,25 +7,25 @@ from dataclasses import dataclass, replace
 from hsl.cluster.fleet import Fleet, fitting
 from hsl.cluster.launcher import NodeType
 from hsl.cluster.prices import DEFAULT
-from hsl.planning.cost import Cost
+from hsl.planning.cost import Cost, known_sum
 from hsl.space.schema import Resources
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A plan on nodes of one type alone. Speed is taken to be the same on all types.
+    """A plan on nodes of one type alone, with the speed taken to be the same on all types.
 
     Attributes:
-        node_type: Its name in the cluster file.
+        node_type: Name of the type in the cluster file.
         machine: The provider's name of it.
-        trials_per_node: Trials that fit on one at once.
-        nodes: How many are needed, of those that there may be.
+        trials_per_node: Trials that fit on one node at once.
+        nodes: Nodes that are needed and permitted.
         trials: Trials that run at once.
-        seconds: Wall time with so many nodes from the start, at least; None where the plan's is not known.
-        cost: Money for it at `price`; None where either is not known.
-        on_demand_cost: Money for it on demand.
-        price: US dollars per node and hour: spot, where it is a spot machine.
-        is_spot: Whether the provider may take it away.
+        seconds: Lower bound of the wall time with all these nodes from the start; None if unknown.
+        cost: Money for that at `price`; None if either is unknown.
+        on_demand_cost: Money for that on demand.
+        price: US dollars per node and hour: the spot price, if it is a spot machine.
+        is_spot: Whether the provider may preempt it.
         priced_on: Date of the prices.
     """
 
@@ -48,10 +48,10 @@ class Offers:
 
     Attributes:
         source: The cluster file.
-        most: Nodes that there may be of all types together.
-        trials: Trials that run at once when it has grown.
-        seconds: Wall time then, at least.
-        of_types: What each type of node offers.
+        most: Largest number of nodes of all types together.
+        trials: Trials that run at once on the largest cluster.
+        seconds: Lower bound of the wall time on it.
+        of_types: The plan on each type of node.
     """
 
     source: str
@@ -62,23 +62,21 @@ class Offers:
 
     @property
     def cost(self) -> float | None:
-        """Money at most: that of the dearest type."""
-        costs = [offer.cost for offer in self.of_types]
-        known = [cost for cost in costs if cost is not None]
-        return max(known) if known and len(known) == len(costs) else None
+        """Upper bound of the money: that of the dearest type; None if any is unknown."""
+        known = [offer.cost for offer in self.of_types if offer.cost is not None]
+        return max(known) if known and len(known) == len(self.of_types) else None
 
 
 def offers_of(
     fleet: Fleet, resources: Resources, costs: Sequence[Cost], prices: Mapping[str, float] | None = None
 ) -> Offers:
-    """What a cluster would make of a plan.
+    """A plan on a cluster.
 
     Args:
         fleet: The cluster.
-        resources: What a trial is given, and how many may run at once.
-        costs: Cost of each stage, for machines as these.
-        prices: Of the space, by type of node or ``default``; where there are any, they take the place of the
-            cluster's.
+        resources: Resources of a trial, and how many trials may run at once.
+        costs: Cost of each stage, on machines such as these.
+        prices: Prices of the space, by type of node or ``default``, which replace those of the cluster, if any.
 
     Raises:
         HslError: If no node of the cluster can ever run a trial.
@@ -86,14 +84,13 @@ def offers_of(
     fits = fleet.capacity(resources.cpu, resources.gpu)
     widest = max((cost.trials for cost in costs if cost.stage != "parents"), default=1)
     trials = min(resources.concurrent or fits, fits, widest)
-    seconds = _sum([cost.core_seconds for cost in costs])
+    seconds = known_sum(cost.core_seconds for cost in costs)
     workers = fleet.workers
     if prices:
-        usual = prices.get(DEFAULT)
-        workers = tuple(replace(n, price=prices.get(n.name, usual), priced_on=None) for n in workers)
-    each = [_offer(node, fleet.most, resources, trials, seconds) for node in workers]
-    usable = tuple(offer for offer in each if offer is not None)
-    return Offers(fleet.source, fleet.most, trials, _shared(seconds, trials), usable)
+        default = prices.get(DEFAULT)
+        workers = tuple(replace(n, price=prices.get(n.name, default), priced_on=None) for n in workers)
+    each = (_offer(node, fleet.most, resources, trials, seconds) for node in workers)
+    return Offers(fleet.source, fleet.most, trials, _shared(seconds, trials), tuple(filter(None, each)))
 
 
 def _offer(
@@ -118,11 +115,6 @@ def _offer(
         is_spot=node.is_spot,
         priced_on=node.priced_on,
     )
-
-
-def _sum(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None
 
 
 def _shared(seconds: float | None, trials: int) -> float | None:

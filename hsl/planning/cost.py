@@ -1,6 +1,6 @@
-"""What a plan costs at most: epochs, passes over samples, time. Pure; no torch, no ray."""
+"""Upper bounds of the cost of a plan: epochs, passes over samples, time. Pure; no torch, no ray."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from hsl.hardness.registries import SCORES
@@ -21,8 +21,8 @@ class Cost:
         stage: ``parents``, ``search`` or ``confirm``.
         trials: Number of trainings.
         epochs: Sum of their epochs.
-        passes: Sum of their passes; None where the size of the data set is not known yet.
-        core_seconds: Estimated compute time in seconds of what one trial is given; None where not known.
+        passes: Sum of their passes; None if the size of the data set is not known yet.
+        core_seconds: Estimated time in seconds on the resources of one trial; None if unknown.
     """
 
     stage: str
@@ -33,11 +33,11 @@ class Cost:
 
 
 def training_passes(trained: Configuration, is_evaluated: bool = True) -> float | None:
-    """Passes of one training, or None where the size of the data set is not known.
+    """Passes of one training, or None if the size of the data set is unknown.
 
     Args:
-        trained: What is trained.
-        is_evaluated: Whether it is evaluated in between, as trials are and parents are not.
+        trained: Configuration of the training.
+        is_evaluated: Whether the network is evaluated after each epoch, as in trials but not for parents.
     """
     sizes = part_sizes(trained)
     if sizes is None:
@@ -52,21 +52,21 @@ def training_passes(trained: Configuration, is_evaluated: bool = True) -> float 
 
 
 def measuring_passes(trained: Configuration, evaluation: Evaluation, stage: str) -> float | None:
-    """Passes of what is measured at the end of a trial, or None where the data set's size is not known."""
-    sizes = split_sizes(trained)
+    """Passes of the final evaluation of a trial, or None if the size of the data set is unknown."""
     if stage not in evaluation.stages:
         return 0.0
+    sizes = split_sizes(trained)
     return None if sizes is None else evaluation_passes(evaluation, trained.regime, sizes)
 
 
 def part_sizes(trained: Configuration) -> tuple[int, int] | None:
-    """Number of training samples, and of validation and test samples together; None where not known."""
+    """Number of training samples, and of validation and test samples together; None if unknown."""
     sizes = split_sizes(trained)
     return None if sizes is None else (sizes["train"], sizes["val"] + sizes["test"])
 
 
 def split_sizes(trained: Configuration) -> dict[str, int] | None:
-    """Number of samples of each part of the data set; None where not known."""
+    """Number of samples of each part of the data set; None if unknown."""
     known = known_size(trained.dataset)
     if known is None:
         return None
@@ -81,34 +81,27 @@ def estimate(plan: Plan, passes_per_second: float | None = None) -> list[Cost]:
     """Cost of each stage.
 
     Args:
-        plan: What would run.
-        passes_per_second: Measured throughput of one trial's resources; by default a nominal one.
+        plan: The plan.
+        passes_per_second: Measured throughput on the resources of one trial; by default a nominal one.
     """
     speed = passes_per_second or nominal_speed(plan.space.model.name, plan.space.resources.gpu)
-    search = [(cell, cell.configurations) for cell in plan.cells]
-    confirmed = [(cell, plan.space.confirm.trials(cell.configurations)) for cell in plan.cells]
-    return [
-        _cost("parents", list(_prerequisites(plan)), speed),
-        _cost("search", [_cell_item(plan, cell, count, "search") for cell, count in search], speed),
-        _cost("confirm", [_cell_item(plan, cell, count, "confirm") for cell, count in confirmed], speed),
-    ]
+    search = [_cell_item(plan, cell, cell.configurations, "search") for cell in plan.cells]
+    trials = plan.space.confirm.trials
+    confirm = [_cell_item(plan, cell, trials(cell.configurations), "confirm") for cell in plan.cells]
+    stages = {"parents": list(_prerequisites(plan)), "search": search, "confirm": confirm}
+    return [_cost(stage, items, speed) for stage, items in stages.items()]
 
 
 def nominal_speed(model: str, gpu: float) -> float | None:
-    """Passes per second of a trial, as an order of magnitude; None where nothing is known of the model.
-
-    Args:
-        model: Name of the model.
-        gpu: Share of a GPU that the trial has; more than one is of no use to it.
-    """
+    """Order of magnitude of the passes per second of a trial with `gpu` GPUs; None for an unknown model."""
     facts = MODELS.facts(model_kind(model)[0])
     if gpu and facts.on_gpu is not None:
-        return facts.on_gpu * min(1.0, gpu)
+        return facts.on_gpu * min(1.0, gpu)  # a trial uses at most one
     return facts.on_core
 
 
 Item = tuple[int, int, float | None]
-"""How many trainings, epochs of each, passes of each."""
+"""Number of trainings, epochs of each, passes of each."""
 
 
 def _prerequisites(plan: Plan) -> Iterator[Item]:
@@ -119,7 +112,7 @@ def _prerequisites(plan: Plan) -> Iterator[Item]:
 
 
 def _scores_item(scores: Scores) -> Item:
-    """Nothing is evaluated while a scoring model is trained; every sample is looked at when it is scored."""
+    """A scoring model is not evaluated during its training; scoring passes over every sample."""
     sizes = part_sizes(scores.configuration)
     if sizes is None:
         return scores.models, scores.epochs, None
@@ -132,14 +125,21 @@ def _scores_item(scores: Scores) -> Item:
 def _cell_item(plan: Plan, cell: Cell, count: int, stage: str) -> Item:
     passes = training_passes(cell.example)
     measuring = measuring_passes(cell.example, plan.space.evaluation, stage)
-    total = None if passes is None or measuring is None else passes + measuring
-    return count, cell.example.training.epochs, total
+    return count, cell.example.training.epochs, known_sum([passes, measuring])
+
+
+def known_sum(values: Iterable[float | None]) -> float | None:
+    """The sum of `values`; None if any of them is unknown."""
+    total = 0.0
+    for value in values:
+        if value is None:
+            return None
+        total += value
+    return total
 
 
 def _cost(stage: str, items: list[Item], speed: float | None) -> Cost:
-    passes: float | None = 0.0
-    for count, _, each in items:
-        passes = None if passes is None or each is None else passes + count * each
+    passes = known_sum(None if each is None else count * each for count, _, each in items)
     return Cost(
         stage=stage,
         trials=sum(count for count, _, _ in items),

@@ -1,4 +1,4 @@
-"""What a worker receives of a trial: JSON-able, small, and kept in the trial's own checkpoint."""
+"""The job of a worker, one trial: JSON-able, small, and stored in the trial's own checkpoint."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -10,15 +10,10 @@ from hsl.training.measuring.evaluation_settings import Evaluation
 
 
 class Identity(Strict):
-    """Which trial it is, and who asked for it.
+    """Identity and origin of a trial.
 
     Attributes:
-        trial_id: Identity of configuration and seed.
-        configuration: What is trained.
-        seed: Its seed.
-        cell: Name of its cell.
-        regime: Name of its regime.
-        stage: ``search`` or ``confirm``.
+        trial_id: Hash of configuration and seed.
         baseline: Whether the cell is a dense reference.
         parameters: Tuned values (axis -> value).
         proposal: Number of the proposal in the study of its cell; None outside a search.
@@ -47,13 +42,9 @@ class Identity(Strict):
 
 
 class Inputs(Strict):
-    """URIs of the files that a trial reads, and of its own checkpoint.
+    """URIs of a trial's own checkpoint, and of the files that it reads, None if it does not need them.
 
-    Attributes:
-        checkpoint: Its checkpoint.
-        parent: Its parent, where it needs one.
-        scores: The difficulty scores, where its regime needs them.
-        deciles: The scores that make deciles of difficulty, where they are measured.
+    These are the parent, the difficulty scores of its regime, and the scores of the deciles that it is evaluated on.
     """
 
     checkpoint: str
@@ -63,16 +54,16 @@ class Inputs(Strict):
 
 
 class Reporting(Strict):
-    """When and what a trial reports.
+    """Reports of a trial.
 
     Attributes:
         objective: Name of the metric that is maximised.
-        milestones: When the stopping rule looks at it, so that it reports there.
-        progress: What milestones count.
-        can_pause: Whether it may have to continue from there later, so that it saves a checkpoint.
-        evaluation: What is measured on the network in the end; None for nothing.
-        log: URI of its log; None keeps none.
-        timeout: Seconds without a report after which its worker is killed; None waits for ever.
+        milestones: Values of `progress` at which it reports to the stopping rule.
+        progress: Unit of the milestones.
+        can_pause: Whether it saves a checkpoint at milestones, from which it may have to continue later.
+        evaluation: Final evaluation of the network; None for none.
+        log: URI of its log; None for none.
+        timeout: Seconds without a report after which its worker is killed; None for no limit.
     """
 
     objective: str = "val_matched_accuracy"
@@ -85,33 +76,19 @@ class Reporting(Strict):
 
 
 class History(Strict):
-    """What has happened to a trial so far, in all runs of the driver.
-
-    Attributes:
-        losses: Preempted or lost nodes that it was on.
-        repeated_epochs: Epochs of it that were trained again.
-    """
+    """Interruptions of a trial in all runs of the driver: `losses` of preempted or lost nodes, and repeated epochs."""
 
     losses: int = 0
     repeated_epochs: int = 0
 
     def with_most_of(self, other: "History") -> "History":
         """The larger counts of two records of the same trial."""
-        return History(
-            losses=max(self.losses, other.losses),
-            repeated_epochs=max(self.repeated_epochs, other.repeated_epochs),
-        )
+        counts = {name: max(getattr(self, name), getattr(other, name)) for name in History.model_fields}
+        return History(**counts)
 
 
 class Job(Strict):
-    """One trial to be trained.
-
-    Attributes:
-        identity: Which trial it is.
-        inputs: What it reads.
-        reporting: When and what it reports.
-        history: What has happened to it so far.
-    """
+    """One trial to be trained."""
 
     identity: Identity
     inputs: Inputs
@@ -121,21 +98,15 @@ class Job(Strict):
     @model_validator(mode="before")
     @classmethod
     def _of_0_1(cls, value: Any) -> Any:
-        """Jobs in checkpoints and sessions of version 0.1 had all fields side by side."""
+        """Convert the flat jobs in checkpoints and sessions of version 0.1."""
         if not isinstance(value, Mapping) or "trial_id" not in value:
             return value
-        parts: dict[str, type[Strict]] = {
-            "identity": Identity,
-            "inputs": Inputs,
-            "reporting": Reporting,
-            "history": History,
-        }
         return {
             part: {name: value[name] for name in schema.model_fields if name in value}
-            for part, schema in parts.items()
+            for part, schema in cls.__annotations__.items()
         }
 
     @property
     def trial_id(self) -> str:
-        """Identity of configuration and seed."""
+        """Hash of configuration and seed."""
         return self.identity.trial_id

@@ -1,4 +1,4 @@
-"""Which cells resemble a cell and are easier, so that its search may begin with what was best in them. Pure."""
+"""Similar, easier cells, with whose best configurations the search of a cell may begin. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,20 +8,17 @@ from hsl.planning.plan import Cell, Plan
 
 
 def neighbours(cell: Cell, plan: Plan) -> tuple[Cell, ...]:
-    """The cells that a warm start of `cell` takes configurations from, the nearest first.
+    """The cells whose configurations a warm start of `cell` uses, the nearest first; this relation has no cycles.
 
-    These are the cell that differs only in the next lower sparsity, and the one that differs only in its regime,
-    which is the parent regime. No cell is, over however many steps, a neighbour of itself.
+    These are the cell that differs only in the next lower sparsity, and the one that differs only in having the
+    parent regime.
     """
     found = [_lower_sparsity(cell, plan), _parent_regime(cell, plan)]
     return tuple(other for other in found if other)
 
 
 def parent_regime(name: str, regimes: Mapping[str, Regime]) -> str | None:
-    """The regime of which `name` is an intensification: it has all that the parent has, and more.
-
-    Of several the one that has most in common, then the first.
-    """
+    """The regime of which `name` is an extension; of several the largest, then the first."""
     own = _ingredients(regimes[name])
     less = {other: items for other, r in regimes.items() if (items := _ingredients(r)).items() < own.items()}
     return max(less, key=lambda other: len(less[other]), default=None)

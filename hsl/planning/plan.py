@@ -9,7 +9,7 @@ from typing import Any
 from hsl.errors import MethodError, Problem, SpaceError
 from hsl.planning.scores import Scores, all_scores
 from hsl.results.dense import shared_axes
-from hsl.space.axes import Values, configuration, level_name, options_of, usual_sparsity
+from hsl.space.axes import Values, configuration, default_sparsity, level_name, options_of
 from hsl.space.domain import Domain
 from hsl.space.objective import default_regime, metric_name
 from hsl.space.schema import SearchSpace
@@ -26,10 +26,10 @@ class Cell:
         name: Its levels, joined by slashes.
         levels: Level of every factor (axis -> value); a baseline has those that do not concern sparsification.
         baseline: Whether it is the dense reference of its regime.
-        domains: What is tuned in it (axis -> domain).
+        domains: Domains of its tuned axes (axis -> domain).
         distributions: Distributions that each method may be proposed with; the keys are the cell's methods.
-        configurations: How many configurations its search trains.
-        example: One of them, for what does not depend on the tuned values.
+        configurations: Number of configurations that its search trains.
+        example: One of them, for properties that do not depend on the tuned values.
     """
 
     name: str
@@ -42,13 +42,13 @@ class Cell:
 
     @property
     def combinations(self) -> float:
-        """Combinations of its tuned values; infinite where one is a range of real numbers."""
+        """Combinations of its tuned values; infinite if a domain is a real range."""
         return math.prod(domain.size for domain in self.domains.values())
 
 
 @dataclass(frozen=True)
 class Omission:
-    """A combination that means nothing, and is therefore never trained."""
+    """A combination that is meaningless and therefore never trained."""
 
     combination: str
     reason: str
@@ -56,12 +56,12 @@ class Omission:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep would run.
+    """The plan of a sweep.
 
     Attributes:
-        space: The space it was made of.
+        space: Its search space.
         cells: In the order of the factors' levels, baselines first.
-        omissions: What is left out.
+        omissions: Combinations that are left out.
         parents: Configurations whose trained weights some method of the search starts from, once per seed.
         scores: Difficulty scores that the regimes need.
     """
@@ -79,7 +79,7 @@ class Plan:
 
 
 def make_plan(space: SearchSpace) -> Plan:
-    """Cross the factors and say what each cell needs.
+    """Cross the factors and determine the needs of each cell.
 
     Raises:
         SpaceError: If no cell is left, or the space names no method or sparsity where one is needed.
@@ -89,8 +89,8 @@ def make_plan(space: SearchSpace) -> Plan:
     if not cells:
         reasons = [Problem("factors", f"{o.combination}: {o.reason}") for o in omissions.values()]
         raise SpaceError(space.name, reasons or [Problem("", "neither a method nor a baseline is given")])
-    is_measured = bool(space.evaluation.stages)
-    scores = {s.id: s for cell in cells for s in all_scores(cell.example, space, is_measured)}
+    is_evaluated = bool(space.evaluation.stages)
+    scores = {s.id: s for cell in cells for s in all_scores(cell.example, space, is_evaluated)}
     return Plan(
         space=space,
         cells=tuple(cells),
@@ -103,9 +103,8 @@ def make_plan(space: SearchSpace) -> Plan:
 def _baselines(space: SearchSpace) -> Iterator[Cell]:
     if space.baseline is None:
         return
-    factors = shared_axes(space.factors)
     domains = shared_axes(space.search)
-    for levels in _crossed(factors):
+    for levels in _crossed(shared_axes(space.factors)):
         yield Cell(
             name="/".join([*_names(levels), "dense"]),
             levels=levels,
@@ -129,11 +128,11 @@ def _sparse_cells(space: SearchSpace, omissions: dict[str, Omission]) -> Iterato
                 omissions.setdefault(reason, Omission("dense", reason))
             continue
         own = (levels["method"],) if "method" in levels else methods
-        taken = {name: _distributions(space, levels, name, omissions) for name in own}
-        taken = {name: choices for name, choices in taken.items() if choices}
+        taken = {name: found for name in own if (found := _distributions(space, levels, name, omissions))}
         if not taken:
             continue
         domains = {axis: domain for axis, domain in space.search.items() if _applies(axis, taken)}
+        method, distributions = next(iter(taken.items()))
         yield Cell(
             name="/".join(_names(levels)) or space.name,
             levels=levels,
@@ -141,16 +140,16 @@ def _sparse_cells(space: SearchSpace, omissions: dict[str, Omission]) -> Iterato
             domains=domains,
             distributions=taken,
             configurations=_count(space, domains),
-            example=_example(space, levels, taken),
+            example=configuration(space, {**levels, "method": method, "distribution": distributions[0]}),
         )
 
 
 def _distributions(
     space: SearchSpace, levels: Values, method: str, omissions: dict[str, Omission]
 ) -> tuple[str | None, ...]:
-    """Distributions with which `method` means something at these levels; records what is left out."""
+    """Distributions that `method` can have at these levels; records omissions."""
     offered = (levels["distribution"],) if "distribution" in levels else options_of(space, "distribution")
-    sparsity = levels.get("sparsity", usual_sparsity(space))
+    sparsity = levels.get("sparsity", default_sparsity(space))
     if METHODS[method].iterative and (tuned := _tuned_rounds(space)):
         costly = f"{tuned} is tuned, so every proposal would need parents of its own; set it to one value"
         omissions.setdefault(f"{method} {costly}", Omission(method, costly))
@@ -158,15 +157,12 @@ def _distributions(
     if unfit := _unfit(space, levels, method):
         omissions.setdefault(unfit, Omission(method, unfit))
         return ()
-    kept: list[str | None] = []
-    for distribution in offered or (None,):
-        reason = feasible(method, distribution, sparsity)
-        if reason is None:
-            kept.append(distribution)
-        else:
-            combination = " x ".join([method, *([distribution] if distribution else [])])
+    reasons = {distribution: feasible(method, distribution, sparsity) for distribution in offered or (None,)}
+    for distribution, reason in reasons.items():
+        if reason is not None:
+            combination = f"{method} x {distribution}" if distribution else method
             omissions.setdefault(reason, Omission(combination, reason))
-    return tuple(kept)
+    return tuple(distribution for distribution, reason in reasons.items() if reason is None)
 
 
 def _unfit(space: SearchSpace, levels: Values, method: str) -> str | None:
@@ -182,12 +178,12 @@ def _unfit(space: SearchSpace, levels: Values, method: str) -> str | None:
 
 
 def _pinned(domains: Mapping[str, Domain]) -> dict[str, Any]:
-    """Tuned axes that have a single value, with that."""
+    """The values of tuned axes that have a single one."""
     return {axis: domain.choice[0] for axis, domain in domains.items() if domain.choice and domain.size == 1}
 
 
 def _tuned_rounds(space: SearchSpace) -> str | None:
-    """A tuned axis on which the parents of an iterative method depend, if there is one."""
+    """A tuned axis on which the parents of an iterative method depend, or None."""
     axes = ("sparsity", *(f"method.{parameter.name}" for parameter in ITERATIVE))
     return next((axis for axis in axes if axis in space.search and space.search[axis].size > 1), None)
 
@@ -195,13 +191,12 @@ def _tuned_rounds(space: SearchSpace) -> str | None:
 def _applies(axis: str, methods: dict[str, Any]) -> bool:
     """Whether a tuned axis concerns any of these methods."""
     group, _, name = axis.partition(".")
-    if group != "method" or not name:
-        return True
-    return any(h.name == name for method in methods for h in METHODS[method].hyperparameters)
+    hyperparameters = (h.name for method in methods for h in METHODS[method].hyperparameters)
+    return group != "method" or not name or name in hyperparameters
 
 
 def _check_sparsity_is_given(space: SearchSpace) -> None:
-    if "sparsity" not in space.factors and usual_sparsity(space) is None:
+    if "sparsity" not in space.factors and default_sparsity(space) is None:
         message = "missing; a sparse method needs it: add sparsity to factors, or set sparsity: 0.9"
         raise SpaceError(space.name, [Problem("factors.sparsity", message)])
 
@@ -220,16 +215,8 @@ def _count(space: SearchSpace, domains: dict[str, Domain]) -> int:
     return int(min(space.budget.configurations_per_cell, math.prod(d.size for d in domains.values())))
 
 
-def _example(
-    space: SearchSpace, levels: Values, taken: Mapping[str, tuple[str | None, ...]]
-) -> Configuration:
-    """Some configuration at these levels, of the first method and distribution that are taken."""
-    method, distributions = next(iter(taken.items()))
-    return configuration(space, {**levels, "method": method, "distribution": distributions[0]})
-
-
 def parent_of(child: Configuration, space: SearchSpace) -> Configuration | None:
-    """The network whose trained weights `child` starts from, or None: dense, or pruned in one round less."""
+    """The network whose trained weights `child` starts from: dense, pruned in one round less, or None."""
     method = METHODS[child.method]
     if not method.needs_parent:
         return None
@@ -249,7 +236,7 @@ def parent_of(child: Configuration, space: SearchSpace) -> Configuration | None:
 
 
 def ancestors(child: Configuration, space: SearchSpace) -> list[Configuration]:
-    """Parent, parent's parent, and so on, the oldest first."""
+    """The chain of parents of `child`, the oldest first."""
     parent = parent_of(child, space)
     return [*ancestors(parent, space), parent] if parent else []
 

@@ -1,4 +1,4 @@
-"""Which sampler searches a cell, with every argument spelled out: Optuna's defaults change between versions.
+"""The sampler of each cell, with every argument written out: Optuna's defaults change between versions.
 
 Pure; no torch, no ray, no optuna.
 """
@@ -12,18 +12,14 @@ from hsl.sparsity.methods import METHODS
 
 
 def sampler_of(space: SearchSpace, cell: Cell) -> SamplerSettings:
-    """The sampler of one cell.
-
-    A cell whose budget covers everything that there is has each combination tried once, whatever the sampler;
-    CMA-ES gives way to random draws where a cell has too few numeric parameters.
-    """
+    """The sampler of one cell: a grid if its budget covers every combination, else that of the space, fitted to it."""
     if cell.combinations <= cell.configurations:
         return Grid()
     return space.sampler.fitted(cell.configurations, len(shared_numeric(cell)))
 
 
 def shared_numeric(cell: Cell) -> list[str]:
-    """Numeric axes of a cell with more than one value, which every proposal has."""
+    """Numeric axes of a cell with more than one value that every proposal has."""
     return [
         axis
         for axis, domain in cell.domains.items()
@@ -38,12 +34,12 @@ def asks(method: str, axis: str) -> bool:
 
 
 def record(sampler: SamplerSettings) -> dict[str, Any]:
-    """What is stored of a sampler: its name and all of its arguments."""
+    """The stored form of a sampler: its name and all of its arguments."""
     return sampler.model_dump(mode="json")
 
 
 def notes(space: SearchSpace, cells: tuple[Cell, ...]) -> list[str]:
-    """Where a cell is searched in another way than the space asks for, in words."""
+    """Sentences on cells whose sampler is not that of the space."""
     others: dict[str, list[str]] = {}
     for cell in cells:
         name = sampler_of(space, cell).name

@@ -1,4 +1,4 @@
-"""Difficulty scores that a space needs: by which samples are selected, and into whose tenths they are divided.
+"""Difficulty scores that a space needs: to select samples, and to divide them into deciles.
 
 Pure; no torch, no ray.
 """
@@ -23,8 +23,8 @@ class Scores:
     Attributes:
         score: Name of the score.
         models: Number of scoring models.
-        epochs: Epochs after which each is asked.
-        configuration: What is trained: the dense network on clean data, or with the label noise of its regime.
+        epochs: Epochs after which each scores.
+        configuration: The scoring model: the dense network on clean data, or with the label noise of its regime.
     """
 
     score: str
@@ -34,31 +34,31 @@ class Scores:
 
     @property
     def id(self) -> str:
-        """Address of the result: the same request is never computed twice."""
+        """Hash that identifies the result: the same scores are never computed twice."""
         return digest([self.score, self.models, self.epochs, self.configuration.id])
 
     @property
     def model_id(self) -> str:
-        """Address of what one model finds, whatever the number of models."""
+        """Hash that identifies the scores of one model, independent of the number of models."""
         return digest([self.score, self.epochs, self.configuration.id])
 
 
 def scores_for(child: Configuration, space: SearchSpace) -> Scores | None:
-    """The difficulty scores that `child` selects its samples by, or None."""
+    """The difficulty scores that select the samples of `child`, or None."""
     keep = child.regime.keep
     if keep is None or child.regime.needs_scores is None:
         return None
     return _scores(keep, child.dense_twin(space.training, Regime()), space.name)
 
 
-def all_scores(child: Configuration, space: SearchSpace, is_measured: bool = True) -> list[Scores]:
-    """The difficulty scores that `child` is trained by and, where it is measured in the end, measured by."""
-    measured = decile_scores(child, space) if is_measured else None
-    return [scores for scores in (scores_for(child, space), measured) if scores]
+def all_scores(child: Configuration, space: SearchSpace, is_evaluated: bool = True) -> list[Scores]:
+    """The difficulty scores for the training of `child` and, if there is one, for its final evaluation."""
+    deciles = decile_scores(child, space) if is_evaluated else None
+    return [scores for scores in (scores_for(child, space), deciles) if scores]
 
 
 def decile_scores(child: Configuration, space: SearchSpace) -> Scores | None:
-    """The difficulty scores that make the deciles by which `child` is measured, or None."""
+    """The difficulty scores of the deciles on which `child` is evaluated, or None."""
     wanted = space.evaluation.deciles
     if wanted is None:
         return None
@@ -84,11 +84,11 @@ def asked_scores(
     """The difficulty scores of a space's data set, as a regime of the space would need them.
 
     Args:
-        space: Says what is scored, and how the scoring models are trained.
+        space: The space, for the data set and the training of the scoring models.
         by: Name of the score.
-        models: Number of scoring models; as many as usual if None.
-        epoch: When to score, as a share of the training epochs in (0, 1]; the usual one if None.
-        label_noise: Regime whose wrong labels the scoring models are given, or None for right ones.
+        models: Number of scoring models; None for the default.
+        epoch: Epoch of scoring, as a share of the training epochs in (0, 1]; None for the default of the score.
+        label_noise: Regime with whose wrong labels the scoring models are trained, or None for clean labels.
 
     Raises:
         SpaceError: If there is no such score or regime, a value is out of its range, the regime has no wrong

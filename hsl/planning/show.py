@@ -23,20 +23,12 @@ def document(
     speed_is_measured: bool,
     offers: Offers | None = None,
 ) -> dict[str, Any]:
-    """The plan as a JSON-able object.
-
-    Args:
-        plan: What would run.
-        costs: Cost of each stage.
-        budgets: What that needs of each budget.
-        speed_is_measured: Whether the time comes from a store's own record instead of a nominal throughput.
-        offers: What a cluster would make of it.
-    """
+    """The plan as a JSON-able object; its times are based on the throughput in a store, or on a nominal one."""
     return {
         "name": plan.space.name,
         "cells": [_cell(cell, plan) for cell in plan.cells],
         "notes": notes(plan.space, plan.cells),
-        "left_out": [{"combination": o.combination, "reason": o.reason} for o in plan.omissions],
+        "left_out": [asdict(omission) for omission in plan.omissions],
         "parents": [
             {"id": parent.id, "regime": parent.regime.model_dump(mode="json", exclude_defaults=True)}
             for parent in plan.parents
@@ -45,16 +37,7 @@ def document(
             {"id": scores.id, "score": scores.score, "models": scores.models, "epochs": scores.epochs}
             for scores in plan.scores
         ],
-        "stages": [
-            {
-                "stage": cost.stage,
-                "trials": cost.trials,
-                "epochs": cost.epochs,
-                "passes": cost.passes,
-                "core_seconds": cost.core_seconds,
-            }
-            for cost in costs
-        ],
+        "stages": [asdict(cost) for cost in costs],
         "budgets": [asdict(budget) for budget in budgets],
         "time_estimate": "measured" if speed_is_measured else "nominal",
         **({"cluster": asdict(offers)} if offers else {}),
@@ -67,14 +50,10 @@ def _cell(cell: Cell, plan: Plan) -> dict[str, Any]:
         "levels": cell.levels,
         "baseline": cell.baseline,
         "methods": {name: [d for d in taken if d] for name, taken in cell.distributions.items()},
-        "tuned": {
-            axis: domain.model_dump(mode="json", exclude_none=True) for axis, domain in cell.domains.items()
-        },
+        "tuned": {axis: d.model_dump(mode="json", exclude_none=True) for axis, d in cell.domains.items()},
         "configurations": cell.configurations,
         "sampler": record(sampler_of(plan.space, cell)),
-        **(
-            {"starts_from": [other.name for other in neighbours(cell, plan)]} if plan.space.warm_start else {}
-        ),
+        **({"starts_from": [c.name for c in neighbours(cell, plan)]} if plan.space.warm_start else {}),
     }
 
 
@@ -99,9 +78,8 @@ def show_plan(
     for scores in plan.scores:
         say(f"needs: {scores.score} scores, the mean over {scores.models} models at epoch {scores.epochs}")
     if plan.parents:
-        say(
-            f"needs: {len(plan.parents)} trained parents, and those of each fresh seed where a winner starts from one"
-        )
+        count = len(plan.parents)
+        say(f"needs: {count} trained parents, and those of each fresh seed if a winner starts from one")
     console.print(_costs_table(costs))
     if offers:
         console.print(_offers_table(offers))
@@ -130,7 +108,7 @@ def _offers_line(offers: Offers) -> str:
     priced = f" Prices: those of the file, of {', '.join(dates)}." if dates else ""
     return (
         f"{offers.source}: {offers.trials} trials at once on at most {offers.most} nodes. All nodes are taken to be "
-        f"equally fast, full, and there from the start; the head and its storage are not counted.{priced}"
+        f"equally fast, full, and present from the start; the head and its storage are not counted.{priced}"
     )
 
 
@@ -141,12 +119,8 @@ def _budget_line(budget: Forecast) -> tuple[str, str]:
     limit = "" if budget.limit is None else f", limit {amount(budget.budget, budget.limit)}"
     spent = f", spent so far {amount(budget.budget, budget.spent)}" if budget.spent else ""
     line = f"{budget.budget}: {needed}{limit}{spent}"
-    if budget.ends_early:
-        return (
-            f"{line}; the sweep may stop before everything is trained, and continue when it is raised",
-            "yellow",
-        )
-    return line, ""
+    warning = "the sweep may stop before everything is trained, and continue when it is raised"
+    return (f"{line}; {warning}", "yellow") if budget.ends_early else (line, "")
 
 
 def _cells_table(plan: Plan) -> Table:

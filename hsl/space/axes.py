@@ -1,4 +1,4 @@
-"""Axes of a space: what a factor may vary and a search may tune, and how their values make a configuration.
+"""Axes of a space, which factors vary and a search tunes, and the configuration that values of them describe.
 
 An axis is ``regime``, ``method``, ``distribution``, ``sparsity``, ``model``, ``init``, ``training.FIELD`` or
 ``method.HYPERPARAMETER``.
@@ -28,7 +28,7 @@ Values = Mapping[str, Any]
 
 
 def level_name(axis: str, level: Any) -> str:
-    """A level as part of a cell's name: by itself where it speaks for itself, else with its axis."""
+    """A level as part of a cell's name: alone if it is self-explanatory, else with its axis."""
     if axis in {"regime", "method", "distribution", "sparsity"}:
         return str(level)
     if isinstance(level, Mapping):
@@ -38,7 +38,7 @@ def level_name(axis: str, level: Any) -> str:
 
 
 def axis_problem(axis: str, plugged: tuple[str, ...] = ()) -> str | None:
-    """What is wrong with the name of an axis, or None; `plugged` are methods from outside."""
+    """What is wrong with the name of an axis, or None; `plugged` are the methods that are plug-ins."""
     known = known_axes(plugged)
     if axis in known:
         return None
@@ -47,7 +47,7 @@ def axis_problem(axis: str, plugged: tuple[str, ...] = ()) -> str | None:
 
 @cache
 def known_axes(plugged: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Names of all axes, those of methods from outside included."""
+    """Names of all axes, including those of the methods that are plug-ins."""
     training = (f"training.{field}" for field in Training.model_fields)
     methods = (METHODS[name] for name in (*METHODS, *plugged))
     hyperparameters = {f"method.{h.name}" for method in methods for h in method.hyperparameters}
@@ -55,7 +55,7 @@ def known_axes(plugged: tuple[str, ...] = ()) -> tuple[str, ...]:
 
 
 def value_problem(axis: str, value: Any, plugged: tuple[str, ...] = ()) -> str | None:
-    """What is wrong with a value of a known axis other than ``regime``, or None; `plugged` as of `axis_problem`."""
+    """What is wrong with a value of a known axis other than ``regime``, or None; `plugged` as in `axis_problem`."""
     group, _, field = axis.partition(".")
     try:
         if group == "training":
@@ -72,17 +72,17 @@ def value_problem(axis: str, value: Any, plugged: tuple[str, ...] = ()) -> str |
 
 
 def _check_hyperparameter(name: str, value: Any, plugged: tuple[str, ...]) -> None:
-    """Raise unless at least one method takes this value."""
-    known = (*METHODS, *plugged)
-    owners = [key for key in known if any(h.name == name for h in METHODS[key].hyperparameters)]
+    """Raise the first MethodError unless at least one method takes this value."""
     errors: list[MethodError] = []
-    for owner in owners:
-        try:
-            check_hyperparameters(owner, {name: value})
-        except MethodError as error:
-            errors.append(error)
-    if len(errors) == len(owners):
-        raise errors[0]
+    for method in (*METHODS, *plugged):
+        if any(parameter.name == name for parameter in METHODS[method].hyperparameters):
+            try:
+                check_hyperparameters(method, {name: value})
+            except MethodError as error:
+                errors.append(error)
+            else:
+                return
+    raise errors[0]
 
 
 _CHECKS: dict[str, Callable[[Any], object]] = {
@@ -94,8 +94,8 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
 }
 
 
-def usual_sparsity(space: SearchSpace) -> float | None:
-    """The sparsity where none is chosen: that of the space, or the highest that it tunes; None if it has neither."""
+def default_sparsity(space: SearchSpace) -> float | None:
+    """The sparsity of cells without a level of it: that of the space, or the highest that it tunes, or None."""
     tuned = space.search.get("sparsity")
     if tuned is None:
         return space.sparsity
@@ -110,14 +110,9 @@ def options_of(space: SearchSpace, axis: str) -> tuple[Any, ...]:
 
 
 def configuration(space: SearchSpace, values: Values) -> Configuration:
-    """The configuration that `values` (axis -> value, over the space's own defaults) describe.
+    """The validated configuration of `values` (axis -> value) over the defaults of the space.
 
-    Args:
-        space: The search space.
-        values: Values by axis; ``method.*`` of other methods are ignored.
-
-    Returns:
-        A validated configuration; a dense one has sparsity 0 and no distribution.
+    Values of ``method.*`` that the method does not take are ignored; a dense one has sparsity 0 and no distribution.
     """
     method = values.get("method", space.method) or "dense"
     dense = not METHODS[method].distributions
@@ -132,13 +127,13 @@ def configuration(space: SearchSpace, values: Values) -> Configuration:
         method=method,
         hyperparameters={name: value for name, value in given.items() if name in takes},
         distribution=None if dense else values.get("distribution", space.distribution),
-        sparsity=0.0 if dense else values.get("sparsity", usual_sparsity(space)) or 0.0,
+        sparsity=0.0 if dense else values.get("sparsity", default_sparsity(space)) or 0.0,
         init=values.get("init", space.init),
         layers=Layers() if dense else space.layers,
     )
 
 
 def _training(space: SearchSpace, values: Values) -> Training:
-    """The training of the space, checked again only where `values` change it."""
+    """The training of the space, validated again only if `values` change it."""
     changed = {axis.partition(".")[2]: v for axis, v in values.items() if axis.startswith("training.")}
     return Training.model_validate({**space.training.model_dump(), **changed}) if changed else space.training

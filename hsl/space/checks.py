@@ -1,4 +1,4 @@
-"""Problems between the parts of a valid space that concern how it is searched. Pure."""
+"""Problems between the parts of a valid space that concern its search. Pure."""
 
 import math
 from collections.abc import Iterator
@@ -6,30 +6,25 @@ from collections.abc import Iterator
 from hsl.cluster.fleet import Fleet
 from hsl.errors import Problem, SpaceError
 from hsl.space.domain import LARGEST_GRID, infinite_axes
+from hsl.space.problems import Found, at
 from hsl.space.schema import SearchSpace
-
-Found = tuple[tuple[str | int, ...], Problem]
 
 
 def search_problems(space: SearchSpace) -> Iterator[Found]:
-    """What is wrong, with its place in the space."""
+    """All problems, with their locations in the space."""
     yield from _grid_problems(space)
     yield from _front_problems(space)
     yield from _confirm_problems(space)
     if space.training.cuda_graphs and not space.resources.gpu:
-        message = "needs a GPU, and resources.gpu is 0; set it, for example resources: {gpu: 0.25}, or leave this out"
-        yield ("training", "cuda_graphs"), Problem("training.cuda_graphs", message)
+        advice = "set it, for example resources: {gpu: 0.25}, or leave this out"
+        yield at(("training", "cuda_graphs"), f"needs a GPU, and resources.gpu is 0; {advice}")
 
 
 def check_priced(space: SearchSpace, fleet: Fleet | None) -> None:
-    """Refuse a budget of money where nothing has a price.
-
-    Args:
-        space: Its own prices come first.
-        fleet: The cluster, whose prices stand in the labels of its node types.
+    """Refuse a budget of money if neither the space nor the node types of the cluster have prices.
 
     Raises:
-        SpaceError: If there is neither.
+        SpaceError: If there are none.
     """
     if space.budget.cost is None or space.prices or (fleet and fleet.prices):
         return
@@ -44,37 +39,31 @@ def _grid_problems(space: SearchSpace) -> Iterator[Found]:
     if not space.sampler.is_listed:
         return
     for axis in (infinite := infinite_axes(space.search)):
-        message = (
-            f"sampler {space.sampler.name} needs finite domains; "
-            f"add steps, for example steps: 5, or list a choice"
-        )
-        yield ("search", axis), Problem(f"search.{axis}", message)
+        needed = f"sampler {space.sampler.name} needs finite domains"
+        yield at(("search", axis), f"{needed}; add steps, for example steps: 5, or list a choice")
     size = math.prod(domain.size for domain in space.search.values())
     if not infinite and size > LARGEST_GRID:
         message = f"a grid of {size:,.0f} combinations; at most {LARGEST_GRID:,}; use fewer steps, or random"
-        yield ("sampler",), Problem("sampler", message)
+        yield at(("sampler",), message)
 
 
 def _front_problems(space: SearchSpace) -> Iterator[Found]:
     if not space.against:
         return
     if len(set(space.against)) < len(space.against):
-        yield ("against",), Problem("against", "an objective is listed twice")
+        yield at(("against",), "an objective is listed twice")
     if space.early_stopping is not None:
         message = (
-            "judges the objective alone and would stop the cheap networks of the front; "
-            "leave it out or set it to none where there is an objective against"
+            "compares by the objective alone and would stop the cheap networks of the front; "
+            "leave it out, or set it to none, if there is an objective against"
         )
-        yield ("early_stopping",), Problem("early_stopping", message)
+        yield at(("early_stopping",), message)
     if space.sampler.has_one_objective:
         message = f"{space.sampler.name} has a single objective; use tpe, gp, random or grid"
-        yield ("sampler",), Problem("sampler", message)
+        yield at(("sampler",), message)
     if "sparsity" in space.against and "sparsity" not in space.search:
-        message = (
-            "sparsity is the same for all configurations of a cell; tune it, "
-            "for example search: {sparsity: {uniform: [0.5, 0.98]}}, or leave it out"
-        )
-        yield ("against",), Problem("against", message)
+        advice = "tune it, for example search: {sparsity: {uniform: [0.5, 0.98]}}, or leave it out"
+        yield at(("against",), f"sparsity is the same for all configurations of a cell; {advice}")
 
 
 def _confirm_problems(space: SearchSpace) -> Iterator[Found]:
@@ -83,7 +72,7 @@ def _confirm_problems(space: SearchSpace) -> Iterator[Found]:
         return
     if confirm.seeds <= confirm.min_seeds:
         message = f"{confirm.seeds} seeds leave nothing to stop after {confirm.min_seeds}; raise seeds"
-        yield ("confirm", "seeds"), Problem("confirm.seeds", message)
+        yield at(("confirm", "seeds"), message)
     if confirm.stop.clear and space.baseline is None:
         message = "clear compares with the dense baseline; set baseline: dense, or give a width"
         yield ("confirm", "stop"), Problem("confirm.stop.clear", message)

@@ -1,4 +1,4 @@
-"""The values that an axis can take in a search."""
+"""Domains of the axes that a search tunes."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ SIGNIFICANT_DIGITS = 4
 
 
 def within(value: float, low: float, high: float) -> float:
-    """`value` with few enough digits to be read, still between `low` and `high`."""
+    """`value` rounded to `SIGNIFICANT_DIGITS`, but between `low` and `high`."""
     return min(max(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), low), high)
 
 
-def has_twins(values: Sequence[Any]) -> bool:
+def has_duplicates(values: Sequence[Any]) -> bool:
     """Whether two values are equal, 1 and 1.0 included."""
     return any(value in values[:index] for index, value in enumerate(values))
 
 
 class Domain(Strict):
-    """Where a tuned parameter may lie: exactly one of the keys.
+    """Values of a tuned parameter: exactly one of choice, uniform, loguniform and int.
 
     Attributes:
         choice: Values to choose from.
         uniform: Lowest and highest value.
         loguniform: The same, uniform in the logarithm; both above 0.
         int: Lowest and highest whole number.
-        steps: With a real range: only so many values, evenly spaced, in the logarithm where that is uniform.
+        steps: Number of evenly spaced values of a real range, for loguniform in the logarithm.
     """
 
     choice: Annotated[tuple[Any, ...], Field(min_length=1)] | None = None
@@ -48,12 +48,10 @@ class Domain(Strict):
         bounds = self.bounds
         if bounds and bounds[0] >= bounds[1]:
             raise ValueError(f"the lower bound {bounds[0]} must be below the upper bound {bounds[1]}")
-        if self.choice and has_twins(self.choice):
+        if self.choice and has_duplicates(self.choice):
             raise ValueError("a choice is listed twice")
         if self.steps and not (self.uniform or self.loguniform):
-            raise ValueError(
-                "steps divide uniform or loguniform; a choice and whole numbers are finite already"
-            )
+            raise ValueError("steps divide uniform or loguniform; choice and int are finite already")
         return self
 
     @property
@@ -69,7 +67,7 @@ class Domain(Strict):
         return self.int[1] - self.int[0] + 1 if self.int else self.steps or math.inf
 
     def value(self, index: Whole) -> Any:
-        """The value number `index` of a finite domain, counted from 0."""
+        """The value number `index`, from 0, of a finite domain."""
         if self.choice:
             return self.choice[index]
         if self.int:
@@ -84,7 +82,7 @@ class Domain(Strict):
 
 
 LARGEST_GRID = 1_000_000
-"""Combinations that a grid may have: their order is held in memory, and no sweep trains more."""
+"""Most combinations of a grid: their order is kept in memory, and no sweep trains more."""
 
 
 def infinite_axes(domains: dict[str, Domain]) -> list[str]:
@@ -93,4 +91,4 @@ def infinite_axes(domains: dict[str, Domain]) -> list[str]:
 
 
 Whole = int
-"""The type by a name that the field ``int`` of a domain does not hide."""
+"""The type under a name that the field ``int`` of `Domain` does not shadow."""

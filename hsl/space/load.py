@@ -11,17 +11,13 @@ from hsl.errors import Problem, SpaceError
 from hsl.space.axes import known_axes
 from hsl.space.checks import search_problems
 from hsl.space.domain import Domain
-from hsl.space.problems import Location, _cross_problems, _schema_problems, _with_line
+from hsl.space.problems import Location, cross_problems, schema_problems, with_line
 from hsl.space.schema import SearchSpace
 from hsl.stopping.settings import Kind
 
 
 def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
-    """Read a search space.
-
-    Args:
-        path: A YAML file.
-        overrides: Dotted ``key=value`` pairs that replace or add values; the value is YAML.
+    """Read the search space of a YAML file, changed by overrides (see `override`).
 
     Raises:
         SpaceError: If the file is missing, is not YAML, or holds anything that is not a valid space.
@@ -35,32 +31,25 @@ def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
 def make_space(
     raw: dict[str, Any], source: str = "space", lines: Mapping[Location, int] | None = None
 ) -> SearchSpace:
-    """Validate the content of a space file.
-
-    Args:
-        raw: The mapping that the YAML holds.
-        source: Where it comes from, for messages.
-        lines: Line of every location in the source, where known.
+    """Validate the content of a space file; its origin and the line of every location are for messages.
 
     Raises:
         SpaceError: With all problems.
     """
-    problems = list(_cross_problems(raw))
-    space = None
+    problems = list(cross_problems(raw))
     try:
         space = SearchSpace.model_validate(raw)
         problems += search_problems(space)
     except ValidationError as error:
-        problems = [*_schema_problems(error), *problems]
-    if problems or space is None:
-        raise SpaceError(
-            source, [_with_line(problem, location, lines or {}) for location, problem in problems]
-        )
+        problems = [*schema_problems(error), *problems]
+    if problems:
+        located = [with_line(problem, location, lines or {}) for location, problem in problems]
+        raise SpaceError(source, located)
     return space
 
 
 def early_stopping_of(text: str) -> Kind | None:
-    """Early stopping as it stands in a space, written as YAML.
+    """The early stopping that YAML text describes, as in a space.
 
     Raises:
         SpaceError: With all problems.
@@ -89,9 +78,8 @@ def _parse(path: Path) -> tuple[dict[str, Any], dict[Location, int]]:
         line = mark.line + 1 if mark else None
         raise SpaceError(str(path), [Problem("", message, line)]) from error
     if not isinstance(raw, dict):
-        raise SpaceError(
-            str(path), [Problem("", "a search space is a mapping of keys to values; see the README")]
-        )
+        message = "a search space is a mapping of keys to values; see the README"
+        raise SpaceError(str(path), [Problem("", message)])
     return raw, lines
 
 
@@ -101,34 +89,26 @@ def _node_lines(node: yaml.Node | None, location: Location) -> Iterator[tuple[Lo
     yield location, node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            yield (*location, key.value), key.start_mark.line + 1
-            yield from (
-                (at, line) for at, line in _node_lines(value, (*location, key.value)) if at != location
-            )
+            yield from _node_lines(value, (*location, key.value))
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             yield from _node_lines(value, (*location, index))
 
 
 def override(raw: dict[str, Any], pair: str) -> None:
-    """Apply one ``dotted.key=value``; one that names an axis pins it, so that it is neither compared nor tuned.
-
-    Args:
-        raw: The content of a space file, which is changed.
-        pair: The key and its new value, which is YAML.
+    """Apply ``dotted.key=YAML`` to the content of a space file; a key that is an axis is no longer compared or tuned.
 
     Raises:
-        SpaceError: If it is no such pair.
+        SpaceError: If it is not such a pair.
     """
     key, equals, text = pair.partition("=")
+    source = f"override {pair!r}"
     if not equals or not key:
-        raise SpaceError(
-            f"override {pair!r}", [Problem("", "write key=value, for example training.epochs=10")]
-        )
+        raise SpaceError(source, [Problem("", "write key=value, for example training.epochs=10")])
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise SpaceError(f"override {pair!r}", [Problem(key, f"not a YAML value: {text!r}")]) from error
+        raise SpaceError(source, [Problem(key, f"not a YAML value: {text!r}")]) from error
     if key in known_axes():
         _pin(raw, key, value)
     else:
@@ -137,7 +117,7 @@ def override(raw: dict[str, Any], pair: str) -> None:
 
 
 _SHORT = {"corruptions": "names", "attacks": "names", "deciles": "by"}
-"""Which key a section's short form stands for, where it is not ``name``."""
+"""The key that the short form of a section stands for, if it is not ``name``."""
 
 
 def _pin(raw: dict[str, Any], axis: str, value: Any) -> None:
@@ -147,7 +127,7 @@ def _pin(raw: dict[str, Any], axis: str, value: Any) -> None:
     if isinstance(factors, dict) and axis in factors:
         factors[axis] = [value]
     elif axis.startswith("method."):
-        if search is None or isinstance(search, dict):  # anything else is refused with the file
+        if search is None or isinstance(search, dict):  # validation refuses anything else
             raw["search"] = {**(search or {}), axis: {"choice": [value]}}
     else:
         target, last = _descend(raw, axis.split("."))
@@ -155,7 +135,7 @@ def _pin(raw: dict[str, Any], axis: str, value: Any) -> None:
 
 
 def _descend(target: dict[str, Any], parts: list[str], axes: bool = False) -> tuple[dict[str, Any], str]:
-    """The mapping that holds the last part of a dotted key, and that part; the names of `axes` contain dots."""
+    """The mapping of the last part of a dotted key, and that part; the keys of a mapping of `axes` contain dots."""
     whole = ".".join(parts)
     if len(parts) == 1 or whole in target:
         return target, whole

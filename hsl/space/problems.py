@@ -1,23 +1,31 @@
-"""What is wrong with the content of a space file, each problem at its place."""
+"""Problems of the content of a space file, each with its location."""
 
 import math
 import types
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from hsl.errors import Problem, close_match
 from hsl.space.axes import axis_problem, value_problem
-from hsl.space.domain import has_twins
+from hsl.space.domain import has_duplicates
 from hsl.space.schema import SearchSpace
 from hsl.sparsity.methods import METHODS
 from hsl.stopping.settings import EARLY_STOPPING
 
 Location = tuple[str | int, ...]
+Found = tuple[Location, Problem]
 
 
-def _schema_problems(error: ValidationError) -> Iterator[tuple[Location, Problem]]:
+def at(location: Location, message: str) -> Found:
+    """A problem that is shown under the dotted path of its location."""
+    return location, Problem(".".join(map(str, location)), message)
+
+
+def schema_problems(error: ValidationError) -> Iterator[Found]:
+    """Problems that pydantic has found, in terms of the space file."""
     for item in error.errors(include_url=False):
         location, kind = _without_kind(tuple(item["loc"]))
         message = item["msg"].removeprefix("Value error, ")
@@ -34,11 +42,11 @@ def _schema_problems(error: ValidationError) -> Iterator[tuple[Location, Problem
             message = f"{item['input']!r}: keys with values are needed{keys}"
         elif not isinstance(item["input"], dict | list | tuple):
             message = f"{item['input']!r}: {message}"
-        yield location, Problem(_dotted(location), message)
+        yield at(location, message)
 
 
 def _without_kind(location: Location) -> tuple[Location, type[BaseModel] | None]:
-    """Where a problem of `early_stopping` stands in the file, and the model that pydantic names in between."""
+    """The location of a problem of `early_stopping` in the file, and the model that pydantic names in between."""
     if location[:1] != ("early_stopping",) or len(location) < 2:
         return location, None
     name = str(location[1])
@@ -47,7 +55,7 @@ def _without_kind(location: Location) -> tuple[Location, type[BaseModel] | None]
 
 
 def _known_keys(location: Location, kind: type[BaseModel] | None) -> list[str]:
-    """Keys that the schema has at `location`, or those of the `kind` that is chosen there."""
+    """Keys of the schema at `location`, or those of the `kind` that is chosen there."""
     if kind:
         return sorted(kind.model_fields)
     annotation: Any = SearchSpace
@@ -78,50 +86,43 @@ def _is_model(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
-def _cross_problems(raw: Mapping[str, Any]) -> Iterator[tuple[Location, Problem]]:
-    """Problems between parts of a space, found in whatever of it has the right form."""
-    regimes = raw.get("regimes", {"clean": {}})
-    names = list(regimes) if isinstance(regimes, dict) else []
-    factors = raw.get("factors") or {}
-    search = raw.get("search") or {}
-    levels = {k: v for k, v in factors.items() if isinstance(v, list)} if isinstance(factors, dict) else {}
-    domains = {k: v for k, v in search.items() if isinstance(v, dict)} if isinstance(search, dict) else {}
-    yield from _twins(regimes if isinstance(regimes, dict) else {})
-    plugged, foreign = _plugged_methods([raw.get("method"), *levels.get("method", ()), *_choices(domains)])
+def cross_problems(raw: Mapping[str, Any]) -> Iterator[Found]:
+    """Problems between those parts of a space that have the right form."""
+    regimes = _items(raw.get("regimes", {"clean": {}}), object)
+    names = list(regimes)
+    levels, domains = _items(raw.get("factors"), list), _items(raw.get("search"), dict)
+    yield from _duplicate_regimes(regimes)
+    choices = _items(domains.get("method"), list).get("choice", ())
+    plugged, foreign = _plugged_methods([raw.get("method"), *levels.get("method", ()), *choices])
     yield from foreign
     for axis, values in levels.items():
-        yield from _axis_problems(("factors", axis), axis, values, names, plugged)
+        yield from _axis_problems("factors", axis, values, names, plugged)
     for axis, domain in domains.items():
-        values = _probes(domain)
         if axis == "regime" or (axis == "sparsity" and axis not in (raw.get("against") or ())):
             message = f"{axis} is compared, never tuned: the search would pick the easiest; use factors"
-            yield ("search", axis), Problem(f"search.{axis}", message)
-        yield from _axis_problems(("search", axis), axis, values, names, plugged)
+            yield at(("search", axis), message)
+        yield from _axis_problems("search", axis, _probes(domain), names, plugged)
         if axis in levels:
-            yield (
-                ("search", axis),
-                Problem(f"search.{axis}", "also a factor; an axis is compared or tuned, not both"),
-            )
+            yield at(("search", axis), "also a factor; an axis is compared or tuned, not both")
     regime = raw.get("regime")
     if regime is not None and names and regime not in names:
-        yield ("regime",), Problem("regime", _unknown_regime(regime, names))
+        yield at(("regime",), _unknown_regime(regime, names))
     if regime is None and len(names) > 1 and "regime" not in levels:
-        message = (
-            f"{len(names)} are described and none is chosen; add regime to factors, or set regime: {names[0]}"
-        )
-        yield ("regimes",), Problem("regimes", message)
+        advice = f"add regime to factors, or set regime: {names[0]}"
+        yield at(("regimes",), f"{len(names)} are described and none is chosen; {advice}")
 
 
-def _choices(domains: Mapping[str, Any]) -> list[Any]:
-    """Methods that a search chooses from."""
-    choices = domains.get("method", {}).get("choice", [])
-    return choices if isinstance(choices, list) else []
+def _items(section: Any, kind: type) -> dict[str, Any]:
+    """The values of a section that have the right form; none of a section that is not a mapping."""
+    if not isinstance(section, dict):
+        return {}
+    return {key: value for key, value in section.items() if isinstance(value, kind)}
 
 
-def _plugged_methods(named: list[Any]) -> tuple[tuple[str, ...], list[tuple[Location, Problem]]]:
-    """Those of the methods that come from outside, and what is wrong with those that cannot be had."""
+def _plugged_methods(named: list[Any]) -> tuple[tuple[str, ...], list[Found]]:
+    """The methods that are plug-ins, and problems of those that cannot be imported."""
     found: list[str] = []
-    problems: list[tuple[Location, Problem]] = []
+    problems: list[Found] = []
     for name in named:
         if not isinstance(name, str) or name in METHODS or not METHODS.knows(name):
             continue
@@ -129,12 +130,12 @@ def _plugged_methods(named: list[Any]) -> tuple[tuple[str, ...], list[tuple[Loca
             METHODS.for_schema(name)
             found.append(name)
         except ValueError as error:
-            problems.append((("method",), Problem("method", str(error))))
+            problems.append(at(("method",), str(error)))
     return tuple(found), problems
 
 
 def _probes(domain: Mapping[str, Any]) -> list[Any]:
-    """Values that a domain offers: its choices, or its bounds and, of a real range, a value between them."""
+    """Values of a domain to check: its choices, or its bounds and, for a real range, a value between them."""
     kind, values = next(((k, v) for k, v in domain.items() if isinstance(v, list)), ("", []))
     is_range = kind in {"uniform", "loguniform"} and all(isinstance(v, int | float) for v in values)
     if not is_range or len(values) != 2:
@@ -144,51 +145,40 @@ def _probes(domain: Mapping[str, Any]) -> list[Any]:
 
 
 def _axis_problems(
-    location: Location, axis: str, values: list[Any], regimes: list[str], plugged: tuple[str, ...]
-) -> Iterator[tuple[Location, Problem]]:
-    where = _dotted(location)
+    section: str, axis: str, values: list[Any], regimes: list[str], plugged: tuple[str, ...]
+) -> Iterator[Found]:
+    location = (section, axis)
     if message := axis_problem(axis, plugged):
-        yield location, Problem(where, message)
+        yield at(location, message)
         return
-    if has_twins(values):
-        yield location, Problem(where, "a value is listed twice")
+    if has_duplicates(values):
+        yield at(location, "a value is listed twice")
     for index, value in enumerate(values):
-        message = _level_problem(axis, value, regimes, location[0] == "search", plugged)
+        if axis == "regime":
+            message = None if value in regimes else _unknown_regime(value, regimes)
+        elif (*location, value) == ("search", "method", "dense"):
+            message = "dense is a baseline with cells of its own: leave it out here and set baseline: dense"
+        else:
+            message = value_problem(axis, value, plugged)
         if message:
-            yield (*location, index), Problem(where, f"{value!r}: {message}")
-
-
-def _level_problem(
-    axis: str, value: Any, regimes: list[str], tuned: bool, plugged: tuple[str, ...]
-) -> str | None:
-    if axis == "regime":
-        return None if value in regimes else _unknown_regime(value, regimes)
-    if axis == "method" and value == "dense" and tuned:
-        return "dense is a baseline with cells of its own: leave it out here and set baseline: dense"
-    return value_problem(axis, value, plugged)
+            yield (*location, index), at(location, f"{value!r}: {message}")[1]
 
 
 def _unknown_regime(value: object, regimes: list[str]) -> str:
     return f"unknown regime {value!r}{close_match(value, regimes)}; known: {', '.join(regimes)}"
 
 
-def _twins(regimes: Mapping[str, Any]) -> Iterator[tuple[Location, Problem]]:
+def _duplicate_regimes(regimes: Mapping[str, Any]) -> Iterator[Found]:
     seen: dict[str, str] = {}
     for name, content in regimes.items():
         first = seen.setdefault(repr(content), name)
         if first != name:
-            yield (
-                ("regimes", name),
-                Problem(f"regimes.{name}", f"the same as regime {first!r}; a level is listed once"),
-            )
+            yield at(("regimes", name), f"the same as regime {first!r}; a level is listed once")
 
 
-def _with_line(problem: Problem, location: Location, lines: Mapping[Location, int]) -> Problem:
+def with_line(problem: Problem, location: Location, lines: Mapping[Location, int]) -> Problem:
+    """`problem` with the line of its location, or of the innermost part around it whose line is known."""
     for cut in range(len(location), 0, -1):
         if location[:cut] in lines:
-            return Problem(problem.where, problem.message, lines[location[:cut]])
+            return replace(problem, line=lines[location[:cut]])
     return problem
-
-
-def _dotted(location: Location) -> str:
-    return ".".join(str(part) for part in location)

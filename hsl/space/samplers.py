@@ -16,11 +16,11 @@ FEWEST_NUMERIC = 2
 
 
 class SamplerSettings(Strict):
-    """The base of every sampler; one of your own adds its arguments and overrides `build`.
+    """The base of every sampler; a plug-in adds its arguments and overrides `build`.
 
     Attributes:
-        name: Its name in a space; of one of your own ``package.module:attr``.
-        builder: Reference to what makes Optuna's sampler of the settings and a seed.
+        name: Its name in a space; of a plug-in ``package.module:attr``.
+        builder: Reference to a function of the settings and a seed that returns Optuna's sampler.
         is_listed: Whether it goes through a list of all combinations rather than drawing.
         has_one_objective: Whether it cannot search a front.
         marks_trials: Whether it writes to the trials that it sees, as CMA-ES does their generation.
@@ -34,11 +34,11 @@ class SamplerSettings(Strict):
     name: str
 
     def build(self, seed: int) -> Any:
-        """Optuna's sampler (`optuna.samplers.BaseSampler`), whose draws depend on the seed and on what it knows."""
+        """Optuna's sampler (`optuna.samplers.BaseSampler`), whose draws depend on the seed and on known trials."""
         return imported(self.builder, "sampler")(self, seed)
 
     def fitted(self, configurations: int, numeric: int) -> SamplerSettings:
-        """The settings for one cell, with what depends on it filled in.
+        """The settings for one cell, completed by what depends on the cell.
 
         Args:
             configurations: Budget of the cell.
@@ -61,25 +61,35 @@ class Grid(SamplerSettings):
     name: Literal["grid"] = "grid"
 
 
-def _start_up(configurations: int) -> int:
-    return min(10, max(2, configurations // 3))
-
-
-class Tpe(SamplerSettings):
-    """Tree-structured Parzen estimator (Bergstra et al. 2011; Optuna's TPESampler).
+class _ModelBased(SamplerSettings):
+    """Base of samplers that model the objective after some random draws.
 
     Attributes:
         n_startup_trials: Random draws before the first model; by default a third of the budget, 2 to 10.
+    """
+
+    n_startup_trials: Annotated[int, Field(ge=0)] | None = None
+
+    def fitted(self, configurations: int, numeric: int) -> SamplerSettings:
+        """The settings with the number of random draws."""
+        drawn = self.n_startup_trials
+        default = min(10, max(2, configurations // 3))
+        return self.model_copy(update={"n_startup_trials": default if drawn is None else drawn})
+
+
+class Tpe(_ModelBased):
+    """Tree-structured Parzen estimator (Bergstra et al. 2011; Optuna's TPESampler).
+
+    Attributes:
         n_ei_candidates: Candidates of which the most promising is taken.
         multivariate: One model of all parameters instead of one of each.
-        group: With `multivariate`, one model for each set of parameters that are asked together.
-        constant_liar: Keep away from what is being trained.
+        group: With `multivariate`, one model for each set of parameters that occur together.
+        constant_liar: Keep away from configurations that are being trained.
     """
 
     builder = "hsl.search.optuna_terms:tpe"
 
     name: Literal["tpe"] = "tpe"
-    n_startup_trials: Annotated[int, Field(ge=0)] | None = None
     n_ei_candidates: Annotated[int, Field(ge=1)] = 24
     multivariate: bool = True
     group: bool = True
@@ -90,11 +100,6 @@ class Tpe(SamplerSettings):
         if self.group and not self.multivariate:
             raise ValueError("group asks for multivariate; set group: false as well")
         return self
-
-    def fitted(self, configurations: int, numeric: int) -> SamplerSettings:
-        """With a number of random draws."""
-        drawn = _start_up(configurations) if self.n_startup_trials is None else self.n_startup_trials
-        return self.model_copy(update={"n_startup_trials": drawn})
 
 
 class CmaEs(SamplerSettings):
@@ -116,40 +121,27 @@ class CmaEs(SamplerSettings):
     popsize: Annotated[int, Field(ge=2)] | None = None
 
     def fitted(self, configurations: int, numeric: int) -> SamplerSettings:
-        """With the size of a generation; random draws where there are too few numeric parameters."""
+        """The settings with the size of a generation; random draws if there are too few numeric parameters."""
         if numeric < FEWEST_NUMERIC:
             return Random()
         size = self.popsize or 4 + math.floor(3 * math.log(numeric))
         return self.model_copy(update={"n_startup_trials": self.n_startup_trials or 1, "popsize": size})
 
 
-class Gp(SamplerSettings):
+class Gp(_ModelBased):
     """Gaussian process with logarithmic expected improvement (Optuna's GPSampler).
 
-    Parameters that not every proposal has are drawn at random.
-
-    Attributes:
-        n_startup_trials: Random draws before the first model; by default a third of the budget, 2 to 10.
-        deterministic_objective: Whether to assume that the objective has no noise.
+    Parameters that not every proposal has are drawn at random; `deterministic_objective` assumes no noise.
     """
 
     builder = "hsl.search.optuna_terms:gp"
 
     name: Literal["gp"] = "gp"
-    n_startup_trials: Annotated[int, Field(ge=0)] | None = None
     deterministic_objective: bool = False
-
-    def fitted(self, configurations: int, numeric: int) -> SamplerSettings:
-        """With a number of random draws."""
-        drawn = _start_up(configurations) if self.n_startup_trials is None else self.n_startup_trials
-        return self.model_copy(update={"n_startup_trials": drawn})
 
 
 class OfOptuna(SamplerSettings):
-    """Any sampler of Optuna's, or of yours for Optuna, by its reference: ``name: optuna.samplers:QMCSampler``.
-
-    All other keys are its arguments; ``seed`` is given to it.
-    """
+    """Any Optuna sampler by its reference, ``name: optuna.samplers:QMCSampler``; other keys are its arguments."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -161,11 +153,11 @@ class OfOptuna(SamplerSettings):
 SAMPLERS: Registry[type[SamplerSettings], None] = Registry(
     "sampler", {"tpe": Tpe, "random": Random, "grid": Grid, "cmaes": CmaEs, "gp": Gp}
 )
-"""Settings of samplers by name; a plug-in is such a class of its own, or anything that `OfOptuna` can call."""
+"""Settings of samplers by name; a plug-in is another such class, or a class that `OfOptuna` can call."""
 
 
 def _plugged(value: Any, handler: Callable[[Any], Any]) -> Any:
-    """A name alone stands for a sampler without arguments; a plug-in checks its own."""
+    """A name alone stands for a sampler without arguments; a plug-in validates its own arguments."""
     given = {"name": value} if isinstance(value, str) else value
     name = given.get("name") if isinstance(given, dict) else None
     if not isinstance(name, str) or name in SAMPLERS or not SAMPLERS.knows(name):

@@ -27,13 +27,13 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
 class Resources(Strict):
-    """What one trial is given.
+    """Resources of one trial.
 
     Attributes:
         cpu: CPU cores, which are also the torch threads of the trial.
         gpu: GPUs; a fraction packs several trials on one.
-        concurrent: Trials that run or wait for a machine at the same time; by default as many as fit on a cluster
-            when it has grown to what its file allows, without a file as many as fit on the machines that are there.
+        concurrent: Trials that run or wait for a machine at the same time; by default as many as fit on the largest
+            cluster that its file permits, without a file as many as fit on the existing machines.
     """
 
     cpu: Annotated[float, Field(gt=0)] = 1
@@ -42,7 +42,7 @@ class Resources(Strict):
 
 
 def _none(value: Any) -> Any:
-    """``none`` and ``off`` (which YAML reads as false) as well as YAML's own null."""
+    """Accept ``none`` and ``off`` (which YAML reads as false) for null."""
     return None if value in ("none", "off") or value is False else value
 
 
@@ -87,7 +87,7 @@ class SearchSpace(Strict):
     @model_validator(mode="before")
     @classmethod
     def _front_is_not_stopped(cls, content: Any) -> Any:
-        """Early stopping looks at the objective alone and would stop the cheap networks of a front."""
+        """Early stopping compares by the objective alone and would stop the cheap networks of a front."""
         if isinstance(content, dict) and content.get("against") and "early_stopping" not in content:
             return {**content, "early_stopping": None}
         return content

@@ -1,4 +1,4 @@
-"""How a search proposes, how long it may go on and how winners are confirmed: parts of a search space."""
+"""Sections of a search space: the budget of a sweep, the confirmation of winners, warm starts and costs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DURATION = re.compile(r"\s*(?:\d+(?:\.\d+)?\s*(?:s|min|m|h|d)\s*)+")
 
 
 def seconds_of(value: Any) -> Any:
-    """``2h``, ``90min`` or ``1h 30min`` as seconds; a number is seconds already."""
+    """Convert ``2h``, ``90min`` or ``1h 30min`` to seconds; a number is in seconds already."""
     if not isinstance(value, str):
         return value
     if not _DURATION.fullmatch(value):
@@ -29,7 +29,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class Budget(Strict):
-    """How much is tried, and what may be spent on it. A sweep stops cleanly at the first limit that it reaches.
+    """Number of configurations and limits; a sweep stops cleanly at the first limit that it reaches.
 
     Attributes:
         configurations_per_cell: Configurations that the search trains in each cell, the dense cells included.
@@ -47,18 +47,18 @@ class Budget(Strict):
 
     @property
     def limits(self) -> dict[str, float]:
-        """What must not be exceeded, by name; without the configurations, which are planned."""
+        """The limits by name, without the configurations, which are planned."""
         given = self.model_dump(exclude={"configurations_per_cell"}, exclude_none=True)
         return {name: float(limit) for name, limit in given.items()}
 
 
 class StopRule(Strict):
-    """When a configuration needs no further seeds (`hsl.results.sequential`); the first that holds.
+    """When a configuration needs no further seeds (`hsl.results.sequential`): if either condition holds.
 
     Attributes:
         width: Its interval is at most this wide, in units of the objective: that of the difference to dense,
-            or of the mean where there is no baseline and in the dense cells themselves.
-        clear: The interval of its difference to dense leaves out zero.
+            or of the mean without a baseline and in the dense cells themselves.
+        clear: The interval of its difference to dense excludes zero.
     """
 
     width: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -76,8 +76,8 @@ class Confirm(Strict):
 
     Attributes:
         top: Configurations per cell, by the objective on validation data.
-        seeds: Fresh seeds for each of them, at most where there is a stop; 0 leaves the stage out.
-        min_seeds: Seeds before the first look, where there is a stop.
+        seeds: Fresh seeds for each of them, with a `stop` at most so many; 0 skips the stage.
+        min_seeds: Seeds before the first look of a `stop`.
         stop: When fewer seeds are enough; by default all are trained.
     """
 
@@ -88,35 +88,27 @@ class Confirm(Strict):
 
     @property
     def looks(self) -> tuple[int, ...]:
-        """Numbers of seeds after which it may stop; the last is the end."""
+        """Numbers of seeds after which it may stop; the last is the number of all."""
         first = min(self.min_seeds, self.seeds) if self.stop else self.seeds
         return tuple(range(first, self.seeds + 1))
 
     def trials(self, configurations: int) -> int:
-        """Most trials of a cell whose search trains as many configurations."""
+        """Most trials of a cell whose search trains this number of configurations."""
         return min(self.top, configurations) * self.seeds
 
 
 class WarmStart(Strict):
-    """Cells begin with the best configurations of their neighbours, and wait for them.
-
-    Attributes:
-        configurations: How many are taken over, at most.
-    """
+    """Cells wait for their neighbours, and begin with at most so many of their best `configurations`."""
 
     configurations: Annotated[int, Field(ge=1, le=100)] = 2
 
 
 Cost = Literal["training_flops", "inference_flops", "sparsity"]
-"""What a second objective may be; sparsity is maximised, the others are minimised."""
+"""Second objectives."""
 
 DIRECTIONS = {"training_flops": "minimize", "inference_flops": "minimize", "sparsity": "maximize"}
 
-COST_COLUMNS: dict[str, str] = {
-    "training_flops": "training_flops",
-    "inference_flops": "inference_flops",
-    "sparsity": "realised_sparsity",
-}
-"""The column of trials that holds each."""
+COST_COLUMNS = {name: name for name in DIRECTIONS} | {"sparsity": "realised_sparsity"}
+"""The column of each in the trials table."""
 
 Price = Annotated[float, Field(ge=0, lt=math.inf)]

@@ -1,22 +1,20 @@
-"""The search space that a store was made with, and whether another one may continue it.
+"""The search space of a store, and whether another one may continue it.
 
-A changed space continues a store if it only adds, or changes how, not what.
+Additions continue a store, and nothing is trained twice:
 
-What adds, and continues the store; what is there already is not trained again:
-
-- levels of factors, regimes, and a dense baseline where there was none: new cells;
-- configurations per cell: every cell's study goes on as if it had known the new budget;
-- choices of a search, and ranges that hold the former ones: what was tried counts and teaches as before;
+- levels of factors, regimes, and a dense baseline if there was none: new cells;
+- configurations per cell: every cell's study continues as if it had known the new budget;
+- choices of a search, and ranges that contain the former ones: existing trials count and inform proposals as before;
 - confirmation: more configurations (`top`) or seeds; a winner that changes is confirmed again.
 
-What may change freely, because no trial's result depends on it: resources, prices, time limits, limits of the budget,
-early stopping, how and in which order is searched, further objectives, what is measured in the end.
+Changes that no trial's result depends on are permitted: resources, prices, time limits, limits of the budget, early
+stopping, method and order of the search, further objectives, the final evaluation.
 
-What is refused, with every difference: whatever changes what a trial is or what is compared, a new factor or a newly
-tuned parameter (stored trials have no value of it), and anything that takes away. Longer training is refused, too: the
-learning rate and the sparsity follow schedules that are fractions of the training, so a training of 10 epochs is not
-the beginning of one of 20, and the two must not be ranked together. To compare lengths make ``training.epochs`` a
-factor; adding a level to it continues a store like any other level.
+Everything else is refused, with every difference: changes of what a trial is or what is compared, a new factor or a
+newly tuned parameter (stored trials have no value of it), and removals. So is longer training: the learning rate and
+the sparsity follow schedules that are fractions of the training, so a training of 10 epochs is not the beginning of one
+of 20, and the two must not be ranked together. To compare lengths make ``training.epochs`` a factor; adding a level to
+it continues a store like any other level.
 """
 
 import contextlib
@@ -35,12 +33,8 @@ from hsl.store.store import Store
 def stored_space(store: Store, without: str) -> SearchSpace:
     """The space of a store.
 
-    Args:
-        store: Where to read.
-        without: What is unknown where there is no space, and what to do: the end of the message.
-
     Raises:
-        StoreError: If there is none, or this version cannot read it.
+        StoreError: If there is none, with `without` as the end of the message, or this version cannot read it.
     """
     text = store.read_space()
     if text is None:
@@ -49,7 +43,6 @@ def stored_space(store: Store, without: str) -> SearchSpace:
 
 
 def _parsed(text: str, where: str) -> SearchSpace:
-    """The space that a store holds as YAML; `where` is the name of the store."""
     with readable(where):
         raw = yaml.safe_load(text)
         return make_space(raw if isinstance(raw, dict) else {}, source=f"{where}/space.yaml")
@@ -57,11 +50,7 @@ def _parsed(text: str, where: str) -> SearchSpace:
 
 @contextlib.contextmanager
 def readable(where: str) -> Iterator[None]:
-    """Say of what this version cannot make of a stored space that it is a matter of the store.
-
-    Args:
-        where: Name of the store.
-    """
+    """Report problems of a stored space as a StoreError of the store called `where`."""
     try:
         yield
     except (SpaceError, yaml.YAMLError) as error:
@@ -74,38 +63,34 @@ FREE = frozenset(
         *("against", "evaluation", "regime"),
     }
 )
-"""May change; what `regime` stands for is compared by itself."""
+"""Keys that may change; the regime that `regime` stands for is compared separately."""
 
 GROWS = frozenset({"regimes", "factors", "search", "budget", "confirm"})
+"""Keys that may only grow."""
 
 RANGES = ("uniform", "loguniform", "int")
 
 ADVICE = {
-    "training.epochs": "trials of another length are no beginnings of these; to compare lengths use a factor",
+    "training.epochs": "trials of another length are not beginnings of these; to compare lengths use a factor",
     "objective": "the search would be steered by another metric; ask `hsl best --metric` instead",
     "seed": "for further seeds raise confirm.seeds",
     "name": "a store has the name of its space",
 }
-"""What to do instead, where it is not what is said below all differences."""
+"""Advice on single keys, in addition to that below all differences."""
 
 
 def space_text(space: SearchSpace) -> str:
-    """The space with every default spelled out, as YAML."""
+    """The space with every default written out, as YAML."""
     content = space.model_dump(mode="json", exclude_none=True)
     content |= {key: None for key in ("baseline", "early_stopping") if getattr(space, key) is None}
     return yaml.safe_dump(content, sort_keys=False)
 
 
 def check_continues(text: str | None, space: SearchSpace, where: str) -> None:
-    """Refuse a space that means something else than the stored one.
-
-    Args:
-        text: The stored space as YAML, or None for a new store.
-        space: The space to continue with.
-        where: Name of the store, for messages.
+    """Refuse a space that may not continue the stored one, the YAML `text`, or None for a new store.
 
     Raises:
-        StoreError: With every difference.
+        StoreError: With every difference, and the name of the store, `where`.
     """
     if text is None:
         return
@@ -121,7 +106,7 @@ def check_continues(text: str | None, space: SearchSpace, where: str) -> None:
 
 
 def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
-    """What `given` changes that it may not change."""
+    """Changes in `given` that are not permitted."""
     for key in stored:
         old, new = _meaning(key, stored), _meaning(key, given)
         if key in GROWS:
@@ -135,7 +120,7 @@ def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator
 
 
 def _meaning(key: str, space: Mapping[str, Any]) -> Any:
-    """The part of a space that says what is trained; the limits of a budget only say when to stop."""
+    """The part of a space that determines trials; the limits of a budget only end the sweep."""
     part = space[key]
     return {"configurations_per_cell": part["configurations_per_cell"]} if key == "budget" else part
 
@@ -145,12 +130,12 @@ def _first_regime(space: Mapping[str, Any]) -> str:
 
 
 def _lost(path: str, old: Any, new: Any) -> Iterator[str]:
-    """What of a part that may only grow is gone or different."""
+    """Parts that are missing or different, of one that may only grow."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         yield from _lost_keys(path, old, new)
     elif isinstance(old, list) and isinstance(new, list):
         yield from _lost_values(path, old, new)
-    elif _is_count(old) and _is_count(new):
+    elif type(old) is int and type(new) is int:  # and not bool
         if new < old:
             yield f"{path}: stored {old}, now only {new}"
     elif old != new:
@@ -176,10 +161,6 @@ def _lost_values(path: str, old: list[Any], new: list[Any]) -> Iterator[str]:
             yield f"{path}: stored {_short(old)}, given {_short(new)}, which leaves out some of it"
     elif gone := [value for value in old if value not in new]:
         yield f"{path}: stored {_short(old)}, now without {_short(gone)}"
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _changed(path: str, old: Any, new: Any) -> Iterator[str]:

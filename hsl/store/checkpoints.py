@@ -1,7 +1,6 @@
 """Checkpoints as bytes: two generations of each, of which the newest readable one counts. No torch.
 
-A checkpoint is one safetensors file; whatever is no tensor stands in it as JSON, so that weights and step cannot
-disagree.
+A checkpoint is one safetensors file. Everything but tensors is a JSON entry in it, so that weights and step agree.
 """
 
 import json
@@ -18,7 +17,6 @@ from hsl.filesystems import open_filesystem, place_on, with_suffix
 PREVIOUS = ".previous"
 
 JSON_ENTRY = "__json__"
-"""Entry of the file that holds, as JSON, whatever is no tensor."""
 
 LOG = logging.getLogger(__name__)
 
@@ -26,14 +24,10 @@ T = TypeVar("T")
 
 
 def write(uri: str, content: bytes) -> None:
-    """Write a checkpoint atomically and keep the one that was there as the generation before it.
-
-    Args:
-        uri: Path or URI of the checkpoint.
-        content: What it shall hold.
+    """Write a checkpoint atomically and keep the existing one as the previous generation.
 
     Raises:
-        OSError: If it cannot be written, for example on a full disk; the generation before is there then.
+        OSError: If it cannot be written, for example on a full disk; the previous generation remains.
     """
     filesystem, path = open_filesystem(uri)
     if filesystem.get_file_info(path).type != fs.FileType.NotFound:
@@ -44,21 +38,32 @@ def write(uri: str, content: bytes) -> None:
 
 
 def read(uri: str, decode: Callable[[bytes], T]) -> T | None:
-    """The newest readable generation of a checkpoint; None if there is none.
-
-    A generation that is damaged is warned of: work is lost then, never a trial.
+    """The newest readable generation of a checkpoint; None if there is none, a warning for each damaged one.
 
     Args:
         uri: Path or URI of the checkpoint.
-        decode: Makes of its content what is returned; raises DamagedError where it cannot.
+        decode: Converts the bytes to the result; raises DamagedError if it cannot.
     """
+
+    def load(generation: str) -> T | None:
+        content = content_of(generation)
+        return None if content is None else decode(content)
+
+    return _newest(uri, load, "the one before is used, if there is one")
+
+
+def read_json(uri: str) -> dict[str, Any] | None:
+    """The JSON entry of the newest intact generation, without reading the tensors; None if there is none."""
+    return _newest(uri, json_of, "it is not used")
+
+
+def _newest(uri: str, load: Callable[[str], T | None], instead: str) -> T | None:
     for generation in (uri, with_suffix(uri, PREVIOUS)):
         try:
-            content = content_of(generation)
-            if content is not None:
-                return decode(content)
+            if (found := load(generation)) is not None:
+                return found
         except DamagedError as error:
-            LOG.warning("%s: %s; the one before is used, if there is one", generation, error)
+            LOG.warning("%s: %s; %s", generation, error, instead)
     return None
 
 
@@ -67,8 +72,7 @@ def content_of(uri: str) -> bytes | None:
     filesystem, path = open_filesystem(uri)
     try:
         with filesystem.open_input_stream(path) as stream:
-            content: bytes = stream.read()
-            return content
+            return bytes(stream.read())
     except FileNotFoundError:
         return None
 
@@ -80,7 +84,7 @@ def remove(uri: str) -> None:
 
 
 def remove_previous(uri: str) -> None:
-    """Delete all but the newest generation: what a trial that has ended does not need any more."""
+    """Delete all but the newest generation, which a trial that has ended no longer needs."""
     _delete(with_suffix(uri, PREVIOUS))
 
 
@@ -90,24 +94,11 @@ def _delete(uri: str) -> None:
         filesystem.delete_file(path)
 
 
-def read_json(uri: str) -> dict[str, Any] | None:
-    """What of the newest intact generation is no tensor, without reading the tensors; None if there is none."""
-    for generation in (uri, with_suffix(uri, PREVIOUS)):
-        try:
-            found = json_of(generation)
-        except DamagedError as error:
-            LOG.warning("%s: %s; it is not used", generation, error)
-            continue
-        if found is not None:
-            return found
-    return None
-
-
 def json_of(uri: str) -> dict[str, Any] | None:
-    """What of a checkpoint is no tensor, without reading the tensors; None where there is no file.
+    """The JSON entry of a checkpoint, without reading the tensors; None if there is no file.
 
     Raises:
-        DamagedError: If the file is none, or is cut off, which its length tells.
+        DamagedError: If the file is no checkpoint, or is cut off, as its length shows.
     """
     filesystem, path = open_filesystem(uri)
     try:

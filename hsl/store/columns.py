@@ -1,6 +1,6 @@
-"""The columns of the result store: the one list from which files, checks and documentation are made.
+"""The columns of the result store: the single source of files, checks and documentation.
 
-A new column is added here and must be nullable, because files written before it do not have it.
+A new column must be nullable, because older files do not have it.
 """
 
 from collections.abc import Mapping
@@ -33,14 +33,15 @@ class Column:
 def _metrics() -> tuple[Column, ...]:
     rows = []
     for split in ("val", "test"):
-        for difficulty, data in (("clean", "unchanged"), ("matched", "as hard as the training")):
-            name = f"{split}_{difficulty}"
-            rows.append(
-                Column(f"{name}_accuracy", "float64", "fraction", f"Accuracy on {data} {split} data.")
-            )
-            rows.append(Column(f"{name}_loss", "float64", "nats", f"Mean loss on {data} {split} data."))
-        meaning = f"Lowest accuracy of a class on unchanged {split} data."
-        rows.append(Column(f"{split}_worst_class_accuracy", "float64", "fraction", meaning))
+        clean, matched = f"clean {split} data", f"{split} data matched to the training regime"
+        worst = f"Lowest accuracy of a class on {clean}."
+        rows += [
+            Column(f"{split}_clean_accuracy", "float64", "fraction", f"Accuracy on {clean}."),
+            Column(f"{split}_clean_loss", "float64", "nats", f"Mean loss on {clean}."),
+            Column(f"{split}_matched_accuracy", "float64", "fraction", f"Accuracy on {matched}."),
+            Column(f"{split}_matched_loss", "float64", "nats", f"Mean loss on {matched}."),
+            Column(f"{split}_worst_class_accuracy", "float64", "fraction", worst),
+        ]
     return tuple(rows)
 
 
@@ -55,9 +56,7 @@ _TRIALS = (
     Column("model", "string", "", "Name of the model.", True),
     Column("regime", "string", "", "Name of the hardness regime.", True),
     Column("method", "string", "", "How the mask is found and changed.", True),
-    Column(
-        "distribution", "string", "", "How non-zeros are split over layers; null where the method has none."
-    ),
+    Column("distribution", "string", "", "How non-zeros are split over layers; null if the method has none."),
     Column("sparsity", "float64", "fraction", "Requested fraction of zeros among prunable weights.", True),
     Column("parameters", "json", "", "Tuned parameters: dotted name to value.", True),
     Column("configuration", "json", "", "The full configuration.", True),
@@ -72,13 +71,8 @@ _TRIALS = (
     *_metrics(),
     Column("best_epoch", "int64", "epochs", "Epoch of the highest objective at the target sparsity."),
     Column("best_objective", "float64", "", "Objective of that epoch."),
-    Column("best_test_clean_accuracy", "float64", "fraction", "Accuracy on unchanged test data after it."),
-    Column(
-        "best_test_matched_accuracy",
-        "float64",
-        "fraction",
-        "Accuracy on as hard as the training test data after it.",
-    ),
+    Column("best_test_clean_accuracy", "float64", "fraction", "Clean test accuracy after that epoch."),
+    Column("best_test_matched_accuracy", "float64", "fraction", "Matched test accuracy after that epoch."),
     Column("train_loss", "float64", "nats", "Mean training loss of the last epoch."),
     Column("realised_sparsity", "float64", "fraction", "Fraction of zeros reached at the end."),
     Column("parameters_total", "int64", "weights", "Prunable weights of the model."),
@@ -86,11 +80,11 @@ _TRIALS = (
     Column("layer_densities", "json", "", "Layer name to its fraction of active weights at the end."),
     Column("seconds", "float64", "s", "Training time."),
     Column("passes", "float64", "samples", "Forward-backward passes, counted per sample."),
-    Column("training_flops", "float64", "fraction", "Training operations beside dense, parent included."),
-    Column("inference_flops", "float64", "fraction", "Operations of a forward pass beside dense."),
+    Column("training_flops", "float64", "fraction", "Training FLOPs relative to dense, parent included."),
+    Column("inference_flops", "float64", "fraction", "FLOPs of a forward pass relative to dense."),
     Column("exempt", "bool", "", "Whether early stopping was not allowed to stop the trial.", True),
     Column("attempts", "int64", "", "How often the trial was started.", True),
-    Column("losses", "int64", "", "How often its machine was lost; that never makes it fail."),
+    Column("losses", "int64", "", "How often its node was preempted or lost; that never makes it fail."),
     Column("repeated_epochs", "int64", "epochs", "Epochs trained again after an interruption."),
     Column("device", "string", "", "Device it was trained on."),
     Column("node", "string", "", "Machine it was trained on."),
@@ -105,22 +99,13 @@ _EPOCHS = (
     Column("cell", "string", "", "The cell that the trial belongs to.", True),
     Column("epoch", "int64", "epochs", "Epoch that ended, counted from 1.", True),
     Column("epochs_at_target", "int64", "epochs", "Epochs trained since the target sparsity was reached."),
-    Column(
-        "rung", "int64", "epochs", "Rung that the trial was judged at after this epoch, at target sparsity."
-    ),
-    Column(
-        "cutoff",
-        "float64",
-        "",
-        "Objective below which the rung stops a trial; null where it compared no trials.",
-    ),
+    Column("rung", "int64", "epochs", "Rung reached after this epoch, in epochs at the target sparsity."),
+    Column("cutoff", "float64", "", "Objective below which the rung stops trials; null if it compared none."),
     Column("lr", "float64", "", "Learning rate at the end of the epoch."),
     Column("train_loss", "float64", "nats", "Mean training loss."),
     Column("train_accuracy", "float64", "fraction", "Accuracy on the training data as trained on."),
     *_metrics(),
-    Column(
-        "sparsity", "float64", "fraction", "Fraction of zeros among prunable weights at the end of the epoch."
-    ),
+    Column("sparsity", "float64", "fraction", "Fraction of zeros among prunable weights after the epoch."),
     Column("seconds", "float64", "s", "Time of the epoch."),
 )
 
@@ -132,41 +117,21 @@ _CELLS = (
     Column("configurations", "int64", "", "Budget: configurations to search.", True),
     Column("space_hash", "string", "", "Hash of the search space that planned the cell."),
     Column("sampler", "json", "", "Sampler of its search with all arguments."),
-    Column(
-        "confidence",
-        "float64",
-        "",
-        "Level that intervals of its confirmation need to hold at 95 %, if seeds were added until it was clear.",
-    ),
+    Column("confidence", "float64", "", "Level that gives its intervals 95 % coverage if seeds ended early."),
 )
 
 _EVALUATIONS = (
     Column("trial_id", "string", "", "The trial whose network was evaluated.", True),
     Column("cell", "string", "", "The cell that the trial belongs to.", True),
-    Column(
-        "checkpoint",
-        "string",
-        "",
-        "At the end, or at the best validation objective.",
-        True,
-        ("final", "best"),
-    ),
+    Column("checkpoint", "string", "", "Last epoch, or best objective.", True, ("final", "best")),
     Column("epoch", "int64", "epochs", "Epoch of that checkpoint.", True),
     Column("split", "string", "", "Part of the data set.", True, ("val", "test")),
-    Column(
-        "measure", "string", "", "What was measured: clean, matched, class, decile, corruption, ...", True
-    ),
-    Column(
-        "detail",
-        "string",
-        "",
-        "Which class, decile (0 is easiest), corruption; empty where there is one.",
-        True,
-    ),
+    Column("measure", "string", "", "Evaluation: clean, matched, class, decile, corruption, ...", True),
+    Column("detail", "string", "", "Class, decile (0 is easiest) or corruption; empty if only one.", True),
     Column("accuracy", "float64", "fraction", "Accuracy."),
     Column("loss", "float64", "nats", "Mean loss."),
     Column("samples", "int64", "samples", "Number of samples.", True),
-    Column("parameters", "json", "", "How it was measured, for example eps and steps of an attack."),
+    Column("parameters", "json", "", "Settings of the evaluation, for example eps and steps of an attack."),
     Column("seconds", "float64", "s", "Time it took."),
 )
 
@@ -179,7 +144,7 @@ _SESSIONS = (
     Column("gpu_hours", "float64", "h", "GPUs that trials and parents held, times hours."),
     Column("cost", "float64", "", "Money for the nodes that were there, by the prices of the space."),
     Column("under_way", "json", "", "Trials that were being trained when the row was last renewed."),
-    Column("lost_nodes", "int64", "", "Machines that were lost: taken away, or dead unexpectedly."),
+    Column("lost_nodes", "int64", "", "Nodes that were preempted, or died unexpectedly."),
     Column("nodes", "json", "", "Node type to its nodes, cpus, gpus and gpus_held when last seen."),
     Column("running", "int64", "", "Trials that had a worker then."),
     Column("pending", "int64", "", "Trials that waited for one then."),

@@ -1,4 +1,4 @@
-"""A DuckDB that holds the tables of a store and reaches nothing else: no file, no network, no extension."""
+"""A DuckDB database of the tables of a store without access to anything else: no file, no network, no extension."""
 
 import json
 import re
@@ -35,7 +35,7 @@ def sandbox(tables: Mapping[str, pa.Table]) -> duckdb.DuckDBPyConnection:
 
 
 def require_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    """Refuse everything but one SELECT (which DESCRIBE and SHOW are as well).
+    """Refuse everything but one SELECT (DESCRIBE and SHOW count as such).
 
     Raises:
         HslError: If `sql` is anything else, or does not parse.
@@ -51,7 +51,7 @@ def require_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
 
 
 def table_names(connection: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
-    """The tables that `sql` reads (others need not be loaded), or all where that is not clear."""
+    """The tables that `sql` reads (others need not be loaded), or all if that is not clear."""
     try:
         named = {name.casefold() for name in connection.get_table_names(sql)}
     except duckdb.Error:
@@ -60,9 +60,9 @@ def table_names(connection: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
 
 
 def scanned_columns(connection: duckdb.DuckDBPyConnection, sql: str) -> set[str] | None:
-    """Columns that `sql` reads from any table, as DuckDB plans it; None where its plan does not say.
+    """Columns that `sql` reads from any table, by the plan of DuckDB; None if the plan does not say.
 
-    Reading a column costs more than most questions about it, and most questions are about few.
+    Loading only these matters: reading a column costs more than most queries of it.
     """
     try:
         plan = json.loads(connection.sql(f"EXPLAIN (FORMAT JSON) {sql}").fetchall()[0][1])
@@ -70,7 +70,7 @@ def scanned_columns(connection: duckdb.DuckDBPyConnection, sql: str) -> set[str]
         return None
     nodes = list(_nodes(plan))
     scans = [node["extra_info"].get("Projections") for node in nodes if "ARROW_SCAN" in node["name"]]
-    described = any("COLUMN_DATA" in node["name"] for node in nodes)  # DESCRIBE tells of all columns
+    described = any("COLUMN_DATA" in node["name"] for node in nodes)  # DESCRIBE lists all columns
     if described or not scans or not all(scans):
         return None
     return {name for found in scans for name in ([found] if isinstance(found, str) else found)}
@@ -83,7 +83,7 @@ def _nodes(plan: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def mentioned_columns(condition: str | None) -> list[str]:
-    """Columns of trials that `condition` names, or all where it may mean columns that it does not name."""
+    """Columns of trials that `condition` names, or all if it may select columns by pattern."""
     known = [column.name for column in columns_of("trials")]
     words = set(re.findall(r"\w+", (condition or "").casefold()))
     return known if "columns" in words else [name for name in known if name in words]
@@ -120,6 +120,6 @@ def select(connection: duckdb.DuckDBPyConnection, name: str, where: str | None) 
 
 
 def one_line(error: duckdb.Error) -> str:
-    """DuckDB's reason without its drawing of the place, and where to look next."""
+    """DuckDB's message without its drawing of the position, and where to look next."""
     reason = str(error).partition("\n")[0].rstrip(" .")
     return f"{reason}; tables are {', '.join(TABLES)}; `DESCRIBE trials` lists columns"

@@ -1,4 +1,7 @@
-"""JSON columns of the store, read in one place: what has not the form it should is refused, and named."""
+"""Readers of the JSON columns of the store; a value of another form is refused, with the row that holds it.
+
+Every reader has the arguments of `document` and raises a StoreError that names the row.
+"""
 
 import json
 import math
@@ -13,12 +16,12 @@ _NAMES = ("trial_id", "configuration_id", "cell", "session")
 
 
 def document(row: Mapping[str, Any], table: str, column: str) -> Any:
-    """The value of a JSON column of a row; None where it has none.
+    """Any JSON; None for null.
 
     Args:
-        row: With that column, and one that names the row.
+        row: Column name to value: the JSON column, and one that identifies the row.
         table: Its table, for the message.
-        column: Name of the column.
+        column: Name of the JSON column.
 
     Raises:
         StoreError: If it holds no JSON.
@@ -33,16 +36,7 @@ def document(row: Mapping[str, Any], table: str, column: str) -> Any:
 
 
 def mapping(row: Mapping[str, Any], table: str, column: str) -> dict[str, Any]:
-    """The JSON object in a column of a row; empty where it has none.
-
-    Args:
-        row: As of `document`.
-        table: As of `document`.
-        column: As of `document`.
-
-    Raises:
-        StoreError: If it holds anything but a JSON object.
-    """
+    """A JSON object; empty for null."""
     found = document(row, table, column)
     if found is not None and not isinstance(found, dict):
         raise _unfit(row, table, column, "no JSON object")
@@ -50,16 +44,7 @@ def mapping(row: Mapping[str, Any], table: str, column: str) -> dict[str, Any]:
 
 
 def numbers(row: Mapping[str, Any], table: str, column: str) -> dict[str, float]:
-    """The JSON object of numbers in a column of a row; empty where it has none.
-
-    Args:
-        row: As of `document`.
-        table: As of `document`.
-        column: As of `document`.
-
-    Raises:
-        StoreError: If it holds anything but a JSON object of finite numbers.
-    """
+    """A JSON object of finite numbers; empty for null."""
     found = mapping(row, table, column)
     if not all(_is_finite(value) for value in found.values()):
         raise _unfit(row, table, column, "no JSON object of finite numbers")
@@ -67,17 +52,7 @@ def numbers(row: Mapping[str, Any], table: str, column: str) -> dict[str, float]
 
 
 def shaped(row: Mapping[str, Any], table: str, column: str, shape: Any) -> Any:
-    """The JSON in a column of a row, of the types that are asked for.
-
-    Args:
-        row: As of `document`.
-        table: As of `document`.
-        column: As of `document`.
-        shape: A type that pydantic understands.
-
-    Raises:
-        StoreError: If it holds anything else.
-    """
+    """JSON that fits `shape`, a type that pydantic understands (strict)."""
     from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415  most answers do without
 
     found = document(row, table, column)

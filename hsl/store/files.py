@@ -1,4 +1,4 @@
-"""Files opened for reading, and errors of a file system that say what to do."""
+"""Files opened for reading, and errors of a file system as messages that say what to do."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,23 +12,25 @@ from hsl.provenance import redact
 
 
 def open_source(filesystem: fs.FileSystem, path: str, name: str) -> pa.NativeFile:
-    """A file to be read in parts: of the local disk as it is, of elsewhere its content in one request.
-
-    Args:
-        filesystem: Where it is.
-        path: Its path there.
-        name: What it is called in messages.
+    """Open a file for reading in parts: a local one as it is, a remote one as a buffer, in one request.
 
     Raises:
         FileNotFoundError: If there is none.
-        StoreError: If it cannot be read, which is no reason to go on without its rows.
+        StoreError: If it cannot be read; `name` says which.
     """
-    try:
+    with readable(name):
         source = filesystem.open_input_file(path)
         if isinstance(filesystem, fs.LocalFileSystem):
             return source
         with source:
             return pa.BufferReader(source.read_buffer())
+
+
+@contextlib.contextmanager
+def readable(name: str) -> Iterator[None]:
+    """Turn an error of reading other than a FileNotFoundError into a StoreError."""
+    try:
+        yield
     except FileNotFoundError:
         raise
     except UNREACHABLE as error:

@@ -1,4 +1,4 @@
-"""Where everything of a store lies, and how what can be derived is read: made again where it is missing or damaged."""
+"""Paths of everything in a store, and reading of derived files, which are made again if missing or damaged."""
 
 import logging
 from collections.abc import Callable
@@ -28,11 +28,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Library:
-    """Paths of the files of a store, beside its tables.
-
-    Attributes:
-        root: Absolute path or URI of the store.
-    """
+    """URIs of the files of a store other than its tables; `root` is the absolute path or URI of the store."""
 
     root: str
 
@@ -45,7 +41,7 @@ class Library:
         return join(self.root, SCORES, scores_id + TABLE_SUFFIX)
 
     def model_scores(self, model_id: str, seed: int) -> str:
-        """URI of what one scoring model has found."""
+        """URI of the scores from one scoring model."""
         return join(self.root, SCORES, MODELS, f"{model_id}-{seed}{TABLE_SUFFIX}")
 
     def checkpoint(self, trial_id: str) -> str:
@@ -53,17 +49,12 @@ class Library:
         return join(self.root, CHECKPOINTS, trial_id + NETWORK_SUFFIX)
 
     def log(self, trial_id: str) -> str:
-        """URI of what a trial prints."""
+        """URI of the output of a trial."""
         return join(self.root, LOGS, trial_id + LOG_SUFFIX)
 
 
 def intact(uri: str, read: Callable[[str], T | None]) -> T | None:
-    """The content of a file that can be made again; None where it is missing or damaged.
-
-    Args:
-        uri: Path or URI of the file or folder; damage is warned of under this name.
-        read: Reads it; returns None or raises FileNotFoundError where it is missing.
-    """
+    """Read a file that can be made again, as `derived` does; None if it is missing or, with a warning, damaged."""
     try:
         return read(uri)
     except FileNotFoundError:
@@ -74,16 +65,15 @@ def intact(uri: str, read: Callable[[str], T | None]) -> T | None:
 
 
 def derived(uri: str, read: Callable[[str], T | None], make: Callable[[], object]) -> T:
-    """The content of a file that can be made again, which is done where it is missing or damaged.
+    """Read a file that can be made again; make it if it is missing or damaged.
 
     Args:
         uri: Path or URI of the file or folder.
-        read: Reads it; returns None or raises FileNotFoundError where it is missing, DamagedError where it holds
-            something else than what was written.
-        make: Makes it, in place of what there is.
+        read: Reads it; returns None or raises FileNotFoundError if it is missing, DamagedError if it is damaged.
+        make: Writes it, replacing what is there.
 
     Raises:
-        StoreError: If it is not there although it was made.
+        StoreError: If it is missing although it was just made.
     """
     found = intact(uri, read)
     if found is None:

@@ -1,15 +1,14 @@
-"""One driver per store: a lease that its holder renews and that others see expire.
+"""One driver per store: a lease that its holder renews and that expires otherwise.
 
-The lease is a small JSON file in the store, so that it works wherever a store does. On a local path reading,
-judging and writing it happens under a file lock, so that of two drivers exactly one gets it. Object stores give
-pyarrow no conditional put: a driver writes, waits until what was written at the same time must be visible, and
-holds the lease only if it then still finds itself in it. Two drivers can therefore both believe to hold a lease
-only if one of them stood still for longer than that wait between reading and writing; every renewal reads first,
-so that one of them finds out within `RENEW_SECONDS`, and before that none writes over the other's rows: parts of
-a store have names of their own, and the same trial gives the same numbers.
+The lease is a small JSON file in the store, so it works on every file system. On a local path it is read, checked and
+written under a file lock, so that exactly one of two drivers gets it. Object stores give pyarrow no conditional put: a
+driver writes, waits until concurrent writes must be visible, and holds the lease only if the file still names it. Two
+drivers can therefore both believe to hold a lease only if one of them paused for longer than that wait between reading
+and writing. Every renewal reads first, so one of them finds out within `RENEW_SECONDS`; until then neither overwrites
+the other's rows: parts of a store have unique names, and the same trial gives the same numbers.
 
 Clocks are not trusted: a lease that seems to have expired (or to last longer than any does) is watched for a while
-and taken over only if it is not renewed. A holder on this machine whose process is gone is not waited for.
+and taken over only if it is not renewed. A holder on this machine whose process has ended is not waited for.
 """
 
 import contextlib
@@ -28,24 +27,24 @@ from filelock import FileLock
 from pyarrow import fs
 
 from hsl.errors import LeaseError, StoreError
-from hsl.filesystems import UNREACHABLE, open_filesystem, place_on
+from hsl.filesystems import open_filesystem, place_on
 from hsl.provenance import redact
-from hsl.store.files import reported
+from hsl.store.files import readable, reported
 from hsl.store.layout import LEASE, LEASE_LOCK
 
 FILE_BYTES = 512
-"""Always the same: an object store tells the size first and the content then, which may be new meanwhile."""
+"""A constant size, because an object store reports the size first and the content, perhaps newer, afterwards."""
 
 LEASE_SECONDS = 60.0
-"""How long a lease lasts unless it is renewed."""
+"""Duration of a lease that is not renewed."""
 
 RENEW_SECONDS = 15.0
 
 SETTLE_SECONDS = 3.0
-"""How long a lease on an object store is left to settle before it counts."""
+"""Wait on an object store before a written lease counts."""
 
 LOCK_SECONDS = 30.0
-"""How long another driver may read and write the lease of a local store."""
+"""Longest wait for the file lock of a local store."""
 
 _HELD_HERE: set[str] = set()
 """Owners of the leases that this process holds."""
@@ -53,14 +52,9 @@ _HELD_HERE: set[str] = set()
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a store.
+    """Who holds a store, `since` when and until when it `expires` unless renewed, in seconds since 1970.
 
-    Attributes:
-        owner: Identity of the run, new for every start.
-        host: Its machine.
-        pid: Its process there.
-        since: When it took the store, in seconds since 1970.
-        expires: Until when it holds the store unless it renews, in seconds since 1970.
+    The `owner` is an id that is new for every start; `pid` is its process on the machine `host`.
     """
 
     owner: str
@@ -75,17 +69,15 @@ class Holder:
 
     @property
     def is_gone(self) -> bool:
-        """Whether its process was on this machine and is no more."""
+        """Whether its process was on this machine and has ended."""
         if self.host != platform.node():
             return False
         if self.pid == os.getpid():
             return self.owner not in _HELD_HERE  # an earlier process had the same number
         try:
             os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            return False
+        except OSError as error:
+            return isinstance(error, ProcessLookupError)
         return False
 
     def is_current(self, now: float) -> bool:
@@ -94,11 +86,7 @@ class Holder:
 
 
 class LeaseFile:
-    """The file of a lease.
-
-    Args:
-        uri: Path or URI of the store.
-    """
+    """The lease file of the store at a path or URI."""
 
     def __init__(self, uri: str) -> None:
         self.where = redact(uri)
@@ -111,22 +99,17 @@ class LeaseFile:
         return isinstance(self._filesystem, fs.LocalFileSystem)
 
     def read(self) -> Holder | None:
-        """Who is in the lease, expired or not; None where there is none, or the file cannot be understood.
+        """The holder, expired or not; None if there is none, or the file is malformed.
 
         Raises:
             StoreError: If it cannot be reached.
         """
         try:
-            with self._filesystem.open_input_file(self._path) as file:
-                return Holder(**json.loads(file.read()))
-        except FileNotFoundError:
+            with readable(f"{self.where}/{LEASE}"), self._filesystem.open_input_file(self._path) as file:
+                content = file.read()
+            return Holder(**json.loads(content))
+        except (FileNotFoundError, ValueError, TypeError):
             return None
-        except (ValueError, TypeError):
-            return None
-        except UNREACHABLE as error:
-            raise StoreError(
-                f"{self.where}/{LEASE}: cannot be read: {redact(str(error))}; try again"
-            ) from error
 
     def write(self, holder: Holder) -> None:
         """Put `holder` into the lease."""
@@ -141,7 +124,7 @@ class LeaseFile:
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
-        """No other driver reads and writes meanwhile; on an object store this is not to be had."""
+        """Keep other drivers from reading and writing meanwhile; impossible on an object store."""
         if not self.is_local:
             yield
             return
@@ -152,11 +135,7 @@ class LeaseFile:
 
 
 class Lease:
-    """The right to write to a store, kept by a thread that renews it.
-
-    Args:
-        uri: Path or URI of the store.
-    """
+    """The right to write to the store at a path or URI, renewed by a thread."""
 
     def __init__(self, uri: str) -> None:
         self._file = LeaseFile(uri)
@@ -187,11 +166,11 @@ class Lease:
         self._thread.start()
 
     def check(self) -> None:
-        """Call before writing.
+        """Check, before writing, that the lease is still held.
 
         Raises:
-            LeaseError: If another driver has taken the store over, for example because this one stood still.
-            StoreError: If it is time to renew and the store cannot be reached.
+            LeaseError: If another driver has taken the store over, for example because this one was suspended.
+            StoreError: If the lease has to be renewed and the store cannot be reached.
         """
         if self._lost is None and time.monotonic() - self._renewed > LEASE_SECONDS:
             self._renew()
@@ -208,7 +187,7 @@ class Lease:
                 self._file.remove()
 
     def _unrenewed(self) -> Holder | None:
-        """Who is in the lease and has not renewed it though it was time; watches as long as that takes."""
+        """The holder of an expired lease that is not renewed while it is watched for two renewal periods."""
         found = self._file.read()
         if found is None or found.is_gone or found.is_current(time.time()):
             return None
@@ -239,7 +218,7 @@ class Lease:
                 self._renew()
 
     def _refusal(self, found: Holder | None) -> LeaseError:
-        who = f"{found}" if found else "somebody who removed the lease"
+        who = f"{found}" if found else "a driver that removed the lease"
         return LeaseError(
             f"another sweep is writing to {self._file.where}: {who}; wait for it, or use another --store"
         )
@@ -250,7 +229,7 @@ def lease(uri: str) -> Iterator[Callable[[], None]]:
     """Hold the lease of a store.
 
     Yields:
-        A function to be called before anything is written; it raises a LeaseError once the lease is lost.
+        A function to call before every write; it raises a LeaseError once the lease is lost.
 
     Raises:
         LeaseError: If another driver holds it.

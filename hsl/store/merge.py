@@ -1,4 +1,4 @@
-"""Several stores as one: every trial once, in one order of arrival, with the networks that were kept."""
+"""Merging of several stores into one: every trial once, in one order of arrival, with the networks that were kept."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,12 +10,13 @@ from hsl.errors import StoreError, UnknownNameError
 from hsl.store import union
 from hsl.store.columns import TABLES
 from hsl.store.database import run, sandbox
-from hsl.store.layout import CHECKPOINTS, LOG_SUFFIX, LOGS
+from hsl.store.layout import CHECKPOINTS, LOG_SUFFIX, LOGS, NETWORK_SUFFIX
 from hsl.store.outcomes import Status
 from hsl.store.store import Store
 
 POLICIES = ("refuse", "first")
 
+_STORES = ["store", "trials", "taken", "networks", "networks_missing"]
 _SHOWN = 5
 
 
@@ -25,7 +26,7 @@ class Merged(NamedTuple):
     Attributes:
         stores: One row per store: store, trials, taken (of these), networks (of confirmed trials that were
             taken: copied, or there already), networks_missing.
-        renamed: Cells and regimes that have another name than in their store.
+        renamed: Cells and regimes that got another name than in their store.
         conflicts: Trials whose completed rows have different numbers; those of the first store were taken.
         space: Whether the stores share one space, so that a sweep can continue the merged one.
         changed: Whether anything was written.
@@ -38,19 +39,15 @@ class Merged(NamedTuple):
     changed: bool
 
     def narration(self) -> list[str]:
-        """What a person should know, line by line."""
+        """Messages for the user, line by line."""
         lines = [f"{item.kind} {item.old} is now {item.new}" for item in self.renamed]
-        if self.conflicts:
-            shown = ", ".join(self.conflicts[:_SHOWN])
-            lines.append(
-                f"{len(self.conflicts)} trials had different numbers, the first store's count: {shown}"
-            )
+        if found := self.conflicts:
+            shown = ", ".join(found[:_SHOWN])
+            lines.append(f"{len(found)} trials had different numbers, the first store's count: {shown}")
         if missing := sum(self.stores["networks_missing"].to_pylist()):
-            lines.append(f"{missing} networks of confirmed trials are left")
+            lines.append(f"{missing} networks of confirmed trials were not copied")
         if not self.space:
-            lines.append(
-                "the stores have different spaces: the merged one answers, but no sweep continues it"
-            )
+            lines.append("the spaces of the stores differ: the merged one answers, but no sweep continues it")
         return lines if self.changed else [*lines, "nothing to do: everything was there"]
 
 
@@ -65,27 +62,22 @@ def merge(
 
     A trial that several stores have is taken once, with its epochs: completed before stopped before failed,
     then from the first store. Sequence numbers are assigned again, store by store. A cell or regime whose name
-    means different things in different stores (another data set, model, regime, other levels) gets the name
-    of its space before it. The space is kept if all stores have the same; otherwise the merged store answers
-    questions, and no sweep continues it. Parents, scores and checkpoints of trials under way are left.
+    means different things in different stores (another data set, model, regime, other levels) is prefixed with the
+    name of its space. The space is kept if all stores have the same; otherwise the merged store answers questions,
+    and no sweep continues it. Parents, scores and checkpoints of trials under way are not copied.
 
-    The sources stay as they are. Merging again changes nothing; an interrupted merge is completed by
-    another one.
+    The sources are not changed. Merging again changes nothing; an interrupted merge is completed by another one.
 
     Args:
         sources: Stores to read, on any file system.
-        into: Where to write: empty, or what an earlier merge of these stores wrote.
-        on_conflict: Of a trial with different numbers in two stores: "refuse" it, or take the "first".
-        networks: Copy the checkpoints of completed confirming trials.
+        into: Where to write: empty, or the result of an earlier merge of these stores.
+        on_conflict: For a trial with different numbers in two stores: "refuse" to merge, or take the "first".
+        networks: Copy the checkpoints of completed confirmation trials.
         logs: Copy the logs of all trials.
 
-    Returns:
-        What was done.
-
     Raises:
-        StoreError: If there is nothing to read, a conflict, or `into` holds something else. Nothing is
-            written then.
-        UnknownNameError: If `on_conflict` is no policy.
+        StoreError: If there is nothing to read, a conflict, or `into` holds something else; nothing is written then.
+        UnknownNameError: If `on_conflict` is not a policy.
     """
     if on_conflict not in POLICIES:
         raise UnknownNameError("policy", on_conflict, POLICIES)
@@ -99,26 +91,21 @@ def merge(
         union.rename(connection, renamed)
         merged = union.united(connection)
         chosen = run(connection, "SELECT source, trial_id, stage, status FROM chosen").to_pylist()
-    space = _common_space(sources)
+    spaces = {source.read_space() for source in sources}
+    space = spaces.pop() if len(spaces) == 1 else None
     changed = _write(into, merged, space)
-    copied = [
-        _networks(source, into, _kept(chosen, i)) if networks else 0 for i, source in enumerate(sources)
-    ]
-    for i, source in enumerate(sources if logs else ()):
-        taken = (row["trial_id"] for row in chosen if row["source"] == i)
-        _copy(source, into, LOGS, [f"{trial}{LOG_SUFFIX}" for trial in taken])
-    rows = [
-        {
-            "store": source.uri,
-            "trials": len(tables[i]["trials"]),
-            "taken": sum(row["source"] == i for row in chosen),
-            "networks": copied[i],
-            "networks_missing": len(_kept(chosen, i)) - copied[i],
-        }
-        for i, source in enumerate(sources)
-    ]
+    rows = []
+    for i, source in enumerate(sources):
+        taken = [row["trial_id"] for row in chosen if row["source"] == i]
+        kept = _kept(chosen, i)
+        copied = _copy(source, into, CHECKPOINTS, kept, NETWORK_SUFFIX) if networks else 0
+        missing = len(kept) - copied
+        if logs:
+            _copy(source, into, LOGS, taken, LOG_SUFFIX)
+        rows.append((source.uri, len(tables[i]["trials"]), len(taken), copied, missing))
+    stores = pa.table([list(column) for column in zip(*rows, strict=True)], names=_STORES)
     conflicting = [conflict.trial_id for conflict in conflicts]
-    return Merged(pa.Table.from_pylist(rows), renamed, conflicting, space is not None, changed)
+    return Merged(stores, renamed, conflicting, space is not None, changed)
 
 
 def _check_places(sources: Sequence[Store], into: Store) -> None:
@@ -162,14 +149,8 @@ def _space_name(text: str | None) -> str:
     return str(space.get("name", "")) if isinstance(space, dict) else ""
 
 
-def _common_space(sources: Sequence[Store]) -> str | None:
-    """The space that all stores have."""
-    spaces = {source.read_space() for source in sources}
-    return spaces.pop() if len(spaces) == 1 else None
-
-
 def _write(into: Store, merged: Mapping[str, pa.Table], space: str | None) -> bool:
-    """Write what `into` lacks, trials last: a trial whose row is there has everything else."""
+    """Write the tables that differ in `into`, trials last: a trial whose row is stored has everything else."""
     there = {table: into.read(table) for table in merged} if into.exists() else {}
     _check_contained(into, there, merged)
     lacking = [table for table, rows in merged.items() if there.get(table, rows.slice(0, 0)) != rows]
@@ -182,33 +163,27 @@ def _write(into: Store, merged: Mapping[str, pa.Table], space: str | None) -> bo
 
 
 def _check_contained(into: Store, there: Mapping[str, pa.Table], merged: Mapping[str, pa.Table]) -> None:
-    """Refuse to replace what does not come from the merged stores."""
+    """Refuse to replace rows that come from no merged store."""
     for table, key in (("trials", "trial_id"), ("epochs", "trial_id"), ("cells", "cell")):
         found = set(there[table][key].to_pylist()) if there else set()
         if foreign := sorted(found - set(merged[table][key].to_pylist())):
+            shown = ", ".join(foreign[:_SHOWN])
             raise StoreError(
-                f"{into.uri} holds {len(foreign)} {key}s that none of the stores has ({', '.join(foreign[:_SHOWN])}); "
+                f"{into.uri} holds {len(foreign)} {key}s that none of the stores has ({shown}); "
                 "choose an empty place, or merge that store as well"
             )
 
 
 def _kept(chosen: Sequence[Mapping[str, Any]], number: int) -> list[str]:
     """Trials of a store whose networks sweeps keep."""
-    return [
-        row["trial_id"]
-        for row in chosen
-        if (row["source"], row["stage"], row["status"]) == (number, "confirm", Status.COMPLETED)
-    ]
+    kept = (number, "confirm", Status.COMPLETED)
+    return [row["trial_id"] for row in chosen if (row["source"], row["stage"], row["status"]) == kept]
 
 
-def _networks(source: Store, into: Store, trials: Sequence[str]) -> int:
-    """Copy the networks of some trials, as far as `source` has them; how many are there now."""
-    return _copy(source, into, CHECKPOINTS, [f"{trial}.safetensors" for trial in trials])
-
-
-def _copy(source: Store, into: Store, folder: str, names: Sequence[str]) -> int:
+def _copy(source: Store, into: Store, folder: str, trials: Sequence[str], suffix: str) -> int:
+    """Copy the files of some trials that `source` has and `into` lacks; returns how many are in both."""
     found, there = source.files(folder), into.files(folder)
-    wanted = [name for name in names if name in found]
+    wanted = [name for name in (f"{trial}{suffix}" for trial in trials) if name in found]
     for name in wanted:
         if there.get(name) != found[name]:
             into.write_file(f"{folder}/{name}", source.read_file(f"{folder}/{name}"))

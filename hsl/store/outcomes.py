@@ -1,4 +1,4 @@
-"""How a trial stands, and why one ended early: the words of the trials table that decide something."""
+"""Status and reason of a trial: the words of the trials table that decide something."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -6,10 +6,7 @@ from typing import Any
 
 
 class Status(StrEnum):
-    """How a trial stands. Only the last three end it, and are stored.
-
-    A halted trial has left its worker because the sweep stops; it continues in a later run.
-    """
+    """Status of a trial. The last three are final and stored; a halted one continues in a later run of the sweep."""
 
     RUNNING = "running"
     HALTED = "halted"
@@ -23,10 +20,7 @@ ENDS = (Status.COMPLETED, Status.STOPPED, Status.FAILED)
 
 
 class Reason(StrEnum):
-    """Why a trial was stopped; a failed one has an error message in its place.
-
-    The row of a paused trial that continues later is replaced.
-    """
+    """Why a trial was stopped (a failed one has an error message); a paused trial that continues gets a new row."""
 
     PAUSED = "not promoted"
     STOPPED_EARLY = "early stopping"

@@ -1,4 +1,4 @@
-"""The files of a table: their names and order, their content as rows, and which row of a key is the newest."""
+"""Files of a table: their names and order, their content as rows, and the newest row of each key."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -24,40 +24,37 @@ class Part(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name of the file."""
+        """Name of the file."""
         return f"part-{self.session}-{self.number}.parquet"
 
 
 def parse(name: str) -> Part | None:
-    """The part that a file of this name is, or None."""
+    """The part with this file name; None if it is not a part."""
     match = _NAME.fullmatch(name)
     return Part(int(match["number"]), match["session"]) if match else None
 
 
 def decode(table: str, source: pa.NativeFile, columns: Sequence[str] | None = None) -> pa.Table:
-    """Columns of a file as they are in it.
+    """Read columns of a file as they are in it.
 
     Args:
         table: Name of the table.
-        source: The open file; only what is wanted of it is read.
-        columns: Which to read, beside those that every table needs; those that the file lacks are left out.
-            By default all, also those that this version does not know.
+        source: The open file, of which only these columns are read.
+        columns: Columns to read in addition to those of `rows.needed`; those that the file lacks are left out. By
+            default all, including unknown ones.
 
     Raises:
-        StoreError: If a newer version wrote the file, which may mean something else by a column; or if a row has
-            no value, or one that is not allowed, in a column of the file that asks for one.
-        pyarrow.ArrowException, OSError, ValueError, KeyError: If it is no file of this table.
+        StoreError: If a newer version wrote the file, in which a column may have another meaning; or if
+            `rows.require_values` refuses a row.
+        pyarrow.ArrowException, OSError, ValueError, KeyError: If it is not a file of this table.
     """
     file = pq.ParquetFile(source, pre_buffer=True)
     found = file.schema_arrow
     _check_version(found)
     if len(set(found.names)) < len(found.names):
         raise ValueError("two columns have one name")
-    if columns is None:
-        rows = file.read()
-    else:
-        wanted = {*columns, *needed(table)}
-        rows = file.read(columns=[name for name in found.names if name in wanted])
+    wanted = found.names if columns is None else {*columns, *needed(table)}
+    rows = file.read(columns=[name for name in found.names if name in wanted])
     fit = conform(table, rows, columns)
     require_values(table, fit.select([name for name in fit.column_names if name in rows.column_names]))
     return rows
@@ -73,19 +70,16 @@ def _check_version(found: pa.Schema) -> None:
 
 
 def newest(table: str, parts: Iterable[pa.Table], columns: Sequence[str] | None = None) -> pa.Table:
-    """Of each key the row with the highest sequence, then of the newest file, in that order.
+    """The row of each key with the highest sequence, or of the newest file if equal, ordered by sequence.
 
-    Args:
-        table: Name of the table.
-        parts: Rows of its files, from old to new.
-        columns: Which to return; all by default.
+    `parts` are the rows of the files of `table` from old to new; all columns are returned by default.
     """
     names = arrow_schema(table).names if columns is None else list(columns)
     loaded = list(dict.fromkeys((*names, *needed(table))))
     empty = arrow_schema(table).empty_table()
     rows = pa.concat_tables(conform(table, part, loaded) for part in (empty, *parts))
     rows = _in_order(rows)
-    if _has_twins(rows, KEYS[table]):
+    if _has_duplicates(rows, KEYS[table]):
         numbered = rows.select(list(KEYS[table])).append_column("#", pa.array(range(len(rows)), pa.int64()))
         last = numbered.group_by(list(KEYS[table])).aggregate([("#", "max")])["#_max"]
         rows = rows.take(last.take(pc.sort_indices(last)))
@@ -93,7 +87,7 @@ def newest(table: str, parts: Iterable[pa.Table], columns: Sequence[str] | None 
 
 
 def _in_order(rows: pa.Table) -> pa.Table:
-    """By sequence, where there is one; most often they are already."""
+    """Sort by sequence, if there is one, unless the rows are in order already, as most are."""
     if "sequence" not in rows.column_names or len(rows) < 2:
         return rows
     sequence = rows["sequence"].combine_chunks()
@@ -102,8 +96,8 @@ def _in_order(rows: pa.Table) -> pa.Table:
     return rows.take(pc.sort_indices(rows, [("sequence", "ascending")]))
 
 
-def _has_twins(rows: pa.Table, keys: Sequence[str]) -> bool:
-    """Whether two rows have the same key: sorted numbers tell it in a fraction of the time of grouping."""
+def _has_duplicates(rows: pa.Table, keys: Sequence[str]) -> bool:
+    """Whether two rows have the same key; sorting numbers takes a fraction of the time of grouping."""
     numbers = np.zeros(len(rows), np.int64)
     span = 1
     for name in keys:

@@ -1,4 +1,4 @@
-"""Rows and files of the result store, checked against its columns, and the columns as documentation."""
+"""Checks of rows and files of the result store against its columns; the columns as documentation."""
 
 import json
 import math
@@ -14,14 +14,14 @@ from hsl.errors import StoreError, UnknownNameError, close_match
 from hsl.store.columns import KEYS, TABLES, Column
 
 SCHEMA_VERSION = 1
-"""Version of the columns; written into every file. It changes when a column changes its meaning."""
+"""Version of the columns, written into every file; it changes when a column changes its meaning."""
 
 _LARGEST = 2**53
-"""Whole numbers from here on are not exact as floating-point ones."""
+"""Smallest integer beyond which floats are not exact."""
 
-_MEASURED = {"fraction", "s", "h", "samples"}
-_FAR = 1e15
-"""No number of such a unit is so large: sums of their squares are far from any limit."""
+_BOUNDED_UNITS = {"fraction", "s", "h", "samples"}
+_BOUND = 1e15
+"""Limit of values of these units, so that sums of their squares are finite."""
 
 TABLE_KEY = b"hsl.table"
 VERSION_KEY = b"hsl.schema_version"
@@ -67,27 +67,25 @@ def arrow_schema(table: str) -> pa.Schema:
 
 
 def check_row(table: str, row: Mapping[str, object]) -> dict[str, object]:
-    """`row` as it is stored: every column present, JSON as text, NaN as null.
+    """Convert a row to what is stored: every column in order, JSON as text, NaN as null.
 
-    NaN becomes null because every average and every ordering of a column that holds a NaN is wrong; that a
-    training diverged stands in status and reason.
+    NaN becomes null because averages and orderings of a column that holds a NaN are wrong; status and reason say
+    that a training diverged.
 
     Args:
         table: Name of the table.
         row: Column name to value. Nullable columns may be left out. JSON is given as text or object.
 
-    Returns:
-        A new dict with the columns of the table in their order.
-
     Raises:
         StoreError: If a column is unknown or missing, or a value has the wrong type.
     """
-    known = [column.name for column in columns_of(table)]
+    columns = columns_of(table)
+    known = [column.name for column in columns]
     for name in row:
         if name not in known:
             hint = close_match(name, known)
             raise StoreError(f"{table} has no column {name!r}{hint}; columns: {', '.join(known)}")
-    return {column.name: _check(table, column, row.get(column.name)) for column in columns_of(table)}
+    return {column.name: _check(table, column, row.get(column.name)) for column in columns}
 
 
 def to_arrow(table: str, rows: Iterable[Mapping[str, object]]) -> pa.Table:
@@ -100,27 +98,27 @@ def to_arrow(table: str, rows: Iterable[Mapping[str, object]]) -> pa.Table:
 
 
 def checked_table(table: str, rows: list[dict[str, object]]) -> pa.Table:
-    """Rows that `check_row` has made as an Arrow table with the schema of `table`."""
+    """Rows from `check_row` as an Arrow table with the schema of `table`."""
     return pa.Table.from_pylist(rows, schema=arrow_schema(table))
 
 
 def needed(table: str) -> list[str]:
-    """The columns without which a row has no place: the key, and the order of arrival."""
+    """The columns that identify and order rows: the key, and the order of arrival."""
     counted = any(column.name == "sequence" for column in columns_of(table))
     return [*KEYS[table], *(["sequence"] if counted else [])]
 
 
 def conform(table: str, found: pa.Table, wanted: Sequence[str] | None = None) -> pa.Table:
-    """A file's columns as those of `table`: missing ones are null, unknown ones are left out.
+    """Convert the rows of a file to the columns of `table`: missing ones are null, unknown ones are left out.
 
     Args:
         table: Name of the table.
         found: Rows as they are in the file.
-        wanted: Columns to return, those of `needed` at least; all by default.
+        wanted: Columns to return, at least those of `needed`; all by default.
 
     Raises:
-        ValueError: If `found` was written as another table, if a key column is absent or has nulls, or if a
-            column cannot be converted to its type.
+        ValueError: If `found` was written as another table, if a column of `needed` is absent or has nulls, or if
+            a column cannot be converted to its type.
     """
     schema = arrow_schema(table)
     written_as = (found.schema.metadata or {}).get(TABLE_KEY, table.encode())
@@ -133,25 +131,17 @@ def conform(table: str, found: pa.Table, wanted: Sequence[str] | None = None) ->
     present = set(found.column_names)
     fields = [field for field in schema if wanted is None or field.name in wanted]
     arrays = [
-        _cast(found[field.name], field.type) if field.name in present else pa.nulls(len(found), field.type)
+        found[field.name].cast(field.type) if field.name in present else pa.nulls(len(found), field.type)
         for field in fields
     ]
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=schema.metadata))
 
 
-def _cast(values: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
-    return values if values.type == type_ else values.cast(type_)
-
-
 def require_values(table: str, rows: pa.Table) -> None:
-    """Refuse rows without a value that every row has, or with one that no row can have.
+    """Refuse rows without a required value, or with one that is not permitted, in any of the columns of `rows`.
 
-    That is one that is none of those allowed, a whole number below 0 or so large that sums of it overflow, and a
-    measured number that is not finite.
-
-    Args:
-        table: Name of the table.
-        rows: Any of its columns.
+    Not permitted are values other than the allowed ones, integers that are negative or so large that sums overflow,
+    and fractions, times and sample counts that are not finite.
 
     Raises:
         StoreError: For the first such row.
@@ -167,14 +157,14 @@ def require_values(table: str, rows: pa.Table) -> None:
 
 
 def _impossible(column: Column, values: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """Where no row can have such a value; None of columns that can have any."""
+    """Mask of the values that are not permitted; None if the column permits any."""
     if column.allowed:
         known = pc.is_in(values, value_set=pa.array(column.allowed, pa.string()))
         return pc.and_(pc.is_valid(values), pc.invert(known))
-    if column.type == "int64" and column.name != "seed":  # which is no number to count with
+    if column.type == "int64" and column.name != "seed":  # seeds are never summed
         return pc.or_(pc.less(values, 0), pc.greater_equal(values, _LARGEST))
-    if column.unit in _MEASURED:
-        return pc.invert(pc.less_equal(pc.abs(values), _FAR))  # NaN is not less either
+    if column.unit in _BOUNDED_UNITS:
+        return pc.invert(pc.less_equal(pc.abs(values), _BOUND))  # NaN compares false
     return None
 
 
@@ -183,9 +173,8 @@ def _unfit(table: str, column: Column, rows: pa.Table, wrong: pa.ChunkedArray) -
     row = rows.select([*names, column.name]).filter(wrong).slice(0, 1).to_pylist()[0]
     where = ", ".join(f"{name} {row[name]!r}" for name in names)
     given = "no value" if row[column.name] is None else repr(row[column.name])
-    takes = ", ".join(column.allowed) or {"int64": "0 to 2**53", "float64": "a finite number"}.get(
-        column.type, column.type
-    )
+    ranges = {"int64": "0 to 2**53", "float64": "a finite number"}
+    takes = ", ".join(column.allowed) or ranges.get(column.type, column.type)
     return StoreError(
         f"{table}.{column.name} of {where} is {given}, it takes {takes}; restore the files of {table}/ "
         "or remove those that something else wrote"
@@ -193,13 +182,9 @@ def _unfit(table: str, column: Column, rows: pa.Table, wrong: pa.ChunkedArray) -
 
 
 def markdown() -> str:
-    """The documented table of columns in Markdown, one section per table."""
-    return "\n".join(_section(name) for name in TABLES)
-
-
-def _section(table: str) -> str:
-    head = f"### {table}\n\n| column | type | unit | meaning |\n|---|---|---|---|\n"
-    return head + "".join(_line(column) for column in TABLES[table])
+    """The documentation of all columns in Markdown, one section per table."""
+    head = "### {}\n\n| column | type | unit | meaning |\n|---|---|---|---|\n"
+    return "\n".join(head.format(table) + "".join(map(_line, columns)) for table, columns in TABLES.items())
 
 
 def _line(column: Column) -> str:
@@ -266,7 +251,7 @@ def _json(value: object) -> str:
 
 
 def refuse_constant(name: str) -> None:
-    """For `json.loads`, which takes NaN and the infinities otherwise."""
+    """Reject NaN and the infinities, which `json.loads` accepts otherwise."""
     raise ValueError(f"JSON has no {name}")
 
 

@@ -1,8 +1,7 @@
 """An append-only store of results in Parquet, on a local path or in an object store.
 
-Every append places one new file in one step, so that a reader sees all of it or nothing, whatever dies when.
-Nothing is ever changed in place: the newest row of a key wins on reading, and `compact` only replaces many
-files by one with the same rows.
+Every append places one new file atomically, so that a reader sees all of it or nothing, even after a crash. Nothing is
+changed in place: the newest row of a key wins on reading, and `compact` replaces many files by one with the same rows.
 """
 
 from __future__ import annotations
@@ -33,14 +32,10 @@ _READ_ATTEMPTS = 5
 
 
 class Store:
-    """Results of one sweep.
+    """Results of one sweep; a `table` is one of `columns.TABLES`. Nothing is created before the first append.
 
     Args:
-        uri: Local path (relative, absolute or ``file://``) or URI of an object store, see
-            `filesystems.open_filesystem`. Nothing is created before the first append.
-
-    Raises:
-        StoreError: If the form of `uri` is not one of these, it holds credentials, or it cannot be reached.
+        uri: Local path or URI, see `filesystems.open_filesystem`, whose errors are raised.
     """
 
     def __init__(self, uri: str | Path) -> None:
@@ -61,22 +56,18 @@ class Store:
 
     @property
     def place(self) -> str:
-        """Where the store is, the same for every way to write it."""
+        """Location of the store in a canonical form."""
         return f"{self._filesystem.type_name}:{self._root}"
 
     def exists(self) -> bool:
-        """Whether anything was stored here: a table or a space."""
+        """Whether a table or a space is stored here."""
         paths = [self._path(SPACE), *(self._path(table) for table in TABLES)]
         with reported(f"{self.uri}: cannot be read"):
             found = self._filesystem.get_file_info(paths)
         return any(info.type != fs.FileType.NotFound for info in found)
 
     def append(self, table: str, rows: Iterable[Mapping[str, object]]) -> None:
-        """Add `rows` to `table` in one step: after a crash either all of them are there or none.
-
-        Args:
-            table: "trials", "epochs", "cells" or "evaluations".
-            rows: Column name to value, see `schema.check_row`. No rows: nothing happens.
+        """Add `rows` (see `rows.check_row`) to `table` atomically: after a crash all of them are stored or none.
 
         Raises:
             StoreError: If a row does not fit the columns, or the store cannot be written.
@@ -84,27 +75,20 @@ class Store:
         self.append_table(table, to_arrow(table, rows))
 
     def append_table(self, table: str, rows: pa.Table) -> None:
-        """Add `rows`, which have the columns of `table`, in one step, as `append` does.
-
-        Raises:
-            StoreError: If the store cannot be written.
-        """
+        """Add `rows`, which have the columns of `table`, as `append` does."""
         if len(rows):
             self._write(table, Part(self._next_number(), self._session), conform(table, rows))
 
     def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows of `table`, one per key (the one that arrived last), in the order of arrival.
 
-        Columns that a file lacks are null, columns that this version does not know are left out, and files
-        that are damaged or not of this table are left out with a warning.
+        Columns that a file lacks are null; unknown columns are left out, and so are, with a warning, files that are
+        damaged or not of this table.
 
         Args:
-            table: "trials", "epochs", "cells" or "evaluations".
-            columns: Which to read and return, in this order; by default all, which takes several times as
-                long and as much memory.
-
-        Returns:
-            A table with these columns of `schema.arrow_schema(table)`.
+            table: Name of the table.
+            columns: Columns of `rows.arrow_schema(table)` to return, in this order; by default all, which takes
+                several times as long and as much memory.
 
         Raises:
             StoreError: If there is no store, or a newer hsl wrote it.
@@ -114,11 +98,11 @@ class Store:
         return newest(table, self._read_parts(table, columns).values(), columns)
 
     def compact(self, table: str) -> None:
-        """Replace the files of `table` by one with the same rows; what is appended meanwhile is kept.
+        """Replace the files of `table` by one with the same rows; rows appended meanwhile are kept.
 
-        It may die at any moment: the new file is complete before an old one goes, and until then readers find
-        rows twice and take each once. Files that cannot be read are left alone; nothing is replaced where a
-        file of a newer hsl has columns that would be lost.
+        It is safe to interrupt: the new file is complete before an old one is deleted, and until then readers find
+        rows twice and take each once. Files that cannot be read are left alone; nothing is replaced if a file of a
+        newer hsl has columns that would be lost.
 
         Raises:
             StoreError: If there is no store, or it cannot be written.
@@ -136,17 +120,13 @@ class Store:
         self._delete(table, parts)
 
     def replace_table(self, table: str, rows: pa.Table) -> None:
-        """Make `rows` the only ones of `table`: they are there, in one step, before the old files go.
-
-        Raises:
-            StoreError: If the store cannot be written.
-        """
+        """Make `rows` the only ones of `table`; they are stored before the old files are deleted."""
         old = self._parts(table) if self.exists() else []
         self.append_table(table, rows)
         self._delete(table, old)
 
     def files(self, folder: str) -> dict[str, int]:
-        """File name to size in bytes of what lies in a folder beside the tables: checkpoints, logs."""
+        """File name to size in bytes in a folder other than a table: checkpoints, logs."""
         selector = fs.FileSelector(self._path(folder), allow_not_found=True)
         with reported(f"{self.uri}/{folder}: cannot be listed"):
             return {info.base_name: info.size for info in self._filesystem.get_file_info(selector)}
@@ -155,17 +135,19 @@ class Store:
         """The content of ``folder/file``.
 
         Raises:
+            FileNotFoundError: If there is none.
             StoreError: If it cannot be read.
         """
-        return self._content(name)
+        with open_source(self._filesystem, self._path(name), f"{self.uri}/{name}") as source:
+            return source.read_buffer()
 
     def write_file(self, name: str, content: pa.Buffer) -> None:
-        """Place ``folder/file`` at once."""
+        """Write ``folder/file`` atomically."""
         with reported(f"{self.uri}/{name}: cannot be written"):
             self._place(name, content)
 
     def write_space(self, text: str) -> None:
-        """Keep the search space of the sweep, as YAML text."""
+        """Store the search space of the sweep, as YAML text."""
         with reported(f"{self.uri}: cannot be written"):
             self._place(SPACE, text.encode())
 
@@ -176,14 +158,14 @@ class Store:
             StoreError: If it cannot be read.
         """
         try:
-            return self._content(SPACE).to_pybytes().decode()
+            return self.read_file(SPACE).to_pybytes().decode()
         except FileNotFoundError:
             return None
         except UnicodeDecodeError as error:
-            raise StoreError(f"{self.uri}/{SPACE}: is no text: {error}; restore it or remove it") from error
+            raise StoreError(f"{self.uri}/{SPACE}: is not text: {error}; restore it or remove it") from error
 
     def _next_number(self) -> int:
-        """A number that no other thread gets; by the clock, so that files of all sessions are in order."""
+        """A unique number for this session, from the clock, so that files of all sessions are in order."""
         with self._lock:
             self._last_number = max(self._last_number + 1, time.time_ns())
             return self._last_number
@@ -203,21 +185,19 @@ class Store:
             names = [info.base_name for info in self._filesystem.get_file_info(selector)]
         for name in names:
             if not parse(name) and not name.startswith(TEMPORARY):
-                _LOG.warning("%s/%r is left out, it is no part of a store", table, name)
+                _LOG.warning("%s/%r is left out, it is not part of a store", table, name)
         return sorted(part for name in names if (part := parse(name)))
 
     def _read_parts(self, table: str, columns: Sequence[str] | None = None) -> dict[Part, pa.Table]:
-        """The readable files of `table`, listed again where a compaction took one away meanwhile."""
+        """The readable files of `table`, listed again if a compaction has removed one meanwhile."""
         for _ in range(_READ_ATTEMPTS):
             with contextlib.suppress(FileNotFoundError):
                 found = {part: self._read_part(table, part, columns) for part in self._parts(table)}
                 return {part: rows for part, rows in found.items() if rows is not None}
-        raise StoreError(
-            f"{self.uri}/{table}: files vanish while they are read; try again when the sweep is idle"
-        )
+        raise StoreError(f"{self.uri}/{table}: files vanish while being read; retry when the sweep is idle")
 
     def _read_part(self, table: str, part: Part, columns: Sequence[str] | None) -> pa.Table | None:
-        """Columns of one file as they are, or None with a warning where it is no file of this table."""
+        """Columns of one file as they are, or None with a warning if it is not a file of this table."""
         where = f"{self.uri}/{table}/{part.name}"
         try:
             with open_source(self._filesystem, self._path(table, part.name), where) as source:
@@ -225,27 +205,21 @@ class Store:
         except FileNotFoundError:
             raise
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-            if isinstance(error, OSError) and error.errno:  # of the system, not of what it has read
+            if isinstance(error, OSError) and error.errno:  # an error of the system, not of the content
                 raise StoreError(f"{where}: cannot be read: {redact(str(error))}; try again") from error
             reason = str(error).partition("\n")[0]
-            _LOG.warning("%s is left out, it is no file of this table: %s", where, reason)
+            _LOG.warning("%s is left out, it is not a file of this table: %s", where, reason)
             return None
 
-    def _content(self, name: str) -> pa.Buffer:
-        with open_source(self._filesystem, self._path(name), f"{self.uri}/{name}") as source:
-            return source.read_buffer()
-
     def _write_compacted(self, table: str, parts: Mapping[Part, pa.Table]) -> None:
-        # The number follows the newest replaced file, so that what is appended meanwhile stays newer. The
-        # session is a new one, so that no append of this store can have the same name.
+        # The number follows the newest replaced file, so that rows appended meanwhile stay newer; the session
+        # is new, so that no append of this store can have the same name.
         self._write(table, Part(max(parts).number + 1, uuid4().hex), newest(table, parts.values()))
 
     def _delete(self, table: str, parts: Iterable[Part]) -> None:
         for part in parts:
-            with (
-                reported(f"{self.uri}/{table}: cannot be tidied up"),
-                contextlib.suppress(FileNotFoundError),
-            ):
+            where = f"{self.uri}/{table}: cannot be tidied up"
+            with reported(where), contextlib.suppress(FileNotFoundError):
                 self._filesystem.delete_file(self._path(table, part.name))
 
     def _write(self, table: str, part: Part, rows: pa.Table) -> None:
@@ -262,8 +236,7 @@ class Writer:
     """Collects rows and appends them in few files.
 
     Rows are checked once, when they are added. They are written when there are enough of them, when they are old
-    enough (seen at the next `add` or `flush_if_due`), by `flush`, and on leaving the context. Epochs go
-    before trials, so that no stored trial lacks its epochs.
+    enough (checked by `add`), by `flush`, and on leaving the context.
 
     Args:
         store: Where rows go.
@@ -279,22 +252,19 @@ class Writer:
             raise StoreError(f"rows={rows}, seconds={seconds}: give at least 1 row and no negative time")
         self._store = store
         self._limit, self._seconds = rows, seconds
-        self._waiting: dict[str, list[dict[str, object]]] = {
-            "cells": [],
-            "epochs": [],
-            "evaluations": [],
-            "trials": [],  # last: a trial whose row is durable has everything else
-        }
+        # Trials last: when the row of a trial is stored, its epochs and evaluations are as well.
+        order = ("cells", "epochs", "evaluations", "trials")
+        self._waiting: dict[str, list[dict[str, object]]] = {table: [] for table in order}
         self._oldest = 0.0
 
     def __enter__(self) -> Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self.flush()
 
     def add(self, table: str, row: Mapping[str, object]) -> None:
-        """Accept one row (see `schema.check_row`), and flush if it is time.
+        """Accept one row (see `rows.check_row`), and flush if due.
 
         Raises:
             StoreError: If the row does not fit the columns, or a flush fails (the rows then keep waiting).
@@ -303,19 +273,14 @@ class Writer:
         if not self._count():
             self._oldest = time.monotonic()
         self._waiting[table].append(checked)
-        self.flush_if_due()
-
-    def flush_if_due(self) -> None:
-        """Flush if there are enough rows, or old ones."""
-        count = self._count()
-        if count >= self._limit or (count and time.monotonic() - self._oldest >= self._seconds):
+        if self._count() >= self._limit or time.monotonic() - self._oldest >= self._seconds:
             self.flush()
 
     def flush(self) -> None:
-        """Append everything that waits.
+        """Append all waiting rows.
 
         Raises:
-            StoreError: If the store cannot be written; what was not written keeps waiting.
+            StoreError: If the store cannot be written; rows that were not written keep waiting.
         """
         for table, rows in self._waiting.items():
             self._store.append_table(table, checked_table(table, rows))
@@ -323,12 +288,8 @@ class Writer:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing waits: all that was added is durable."""
+        """Whether no row waits: all that were added are durable."""
         return not self._count()
-
-    def close(self) -> None:
-        """Flush. The writer can be used again."""
-        self.flush()
 
     def _count(self) -> int:
         return sum(map(len, self._waiting.values()))

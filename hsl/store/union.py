@@ -1,10 +1,12 @@
-"""The tables of several stores as those of one: SQL over all their rows, each with the number of its store."""
+"""The tables of several stores as one: SQL over all their rows, each with the number of its store."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from hsl.store.columns import KEYS, TABLES
@@ -12,24 +14,18 @@ from hsl.store.database import run
 from hsl.store.rows import columns_of, conform
 
 NUMBERS = (
-    "epochs",
-    "objective",
-    "val_clean_accuracy",
-    "val_matched_accuracy",
-    "test_clean_accuracy",
-    "test_matched_accuracy",
-    "realised_sparsity",
-    "nonzeros",
+    *("epochs", "objective", "val_clean_accuracy", "val_matched_accuracy"),
+    *("test_clean_accuracy", "test_matched_accuracy", "realised_sparsity", "nonzeros"),
 )
-"""Columns in which two completed rows of one trial must agree; time and place may differ."""
+"""Columns in which two completed rows of one trial must agree; time and machine may differ."""
 
-# The more a trial has ended, the more it says; of equals that of the first store is taken.
+# A completed row is preferred to a stopped or failed one; among equals that of the first store is taken.
 _TRIALS = """
 CREATE TABLE chosen AS SELECT * FROM all_trials QUALIFY row_number() OVER (
   PARTITION BY trial_id ORDER BY list_position(['completed', 'stopped', 'failed'], status), source) = 1
 """
 
-# Epochs belong to the row of their trial; those of a trial under way are from where it has come farthest.
+# Epochs come from the store of their trial's row; those of a trial under way from where it has most epochs.
 _EPOCHS = """
 CREATE TABLE owners AS
 SELECT trial_id, source FROM chosen UNION ALL (
@@ -48,7 +44,7 @@ SELECT rows.* REPLACE (number AS sequence) FROM {rows} AS rows
 JOIN numbered USING (source, sequence, trial_id) WHERE kind = '{kind}' ORDER BY number
 """
 
-# What was measured on a network comes from where its row comes from, and from anywhere if it is only there.
+# Evaluations of a network come from the store of its row, and from any other if only that has them.
 _EVALUATIONS = """
 SELECT rows.* FROM all_evaluations AS rows LEFT JOIN owners USING (trial_id)
 QUALIFY row_number() OVER (PARTITION BY {keys}
@@ -79,26 +75,14 @@ FROM all_trials WHERE json_valid(configuration) GROUP BY ALL ORDER BY ALL
 
 
 class Conflict(NamedTuple):
-    """A trial with different numbers in different stores.
-
-    Attributes:
-        trial_id: The trial.
-        sources: Numbers of the stores.
-    """
+    """A trial with different numbers in the stores `sources`."""
 
     trial_id: str
     sources: list[int]
 
 
 class Renaming(NamedTuple):
-    """A name that means something else in another store.
-
-    Attributes:
-        source: Number of the store.
-        kind: "cell" or "regime".
-        old: Name in that store.
-        new: Name in the merged one.
-    """
+    """A "cell" or "regime" (`kind`) of store number `source` whose name means something else in another store."""
 
     source: int
     kind: str
@@ -108,14 +92,12 @@ class Renaming(NamedTuple):
 
 def together(tables: Sequence[Mapping[str, pa.Table]]) -> dict[str, pa.Table]:
     """All rows of every table, as `all_trials` and so on, with the number of their store in `source`."""
-    return {
-        f"all_{table}": pa.concat_tables(_numbered(store[table], i) for i, store in enumerate(tables))
-        for table in TABLES
-    }
-
-
-def _numbered(rows: pa.Table, number: int) -> pa.Table:
-    return rows.append_column("source", pa.array([number] * len(rows), pa.int64()))
+    found = {}
+    for table in TABLES:
+        rows = pa.concat_tables(store[table] for store in tables)
+        source = np.repeat(np.arange(len(tables)), [len(store[table]) for store in tables])
+        found[f"all_{table}"] = rows.append_column("source", pa.array(source, pa.int64()))
+    return found
 
 
 def conflicts(connection: duckdb.DuckDBPyConnection) -> list[Conflict]:
@@ -126,41 +108,31 @@ def conflicts(connection: duckdb.DuckDBPyConnection) -> list[Conflict]:
 
 
 def renamings(connection: duckdb.DuckDBPyConnection, prefixes: Sequence[str]) -> list[Renaming]:
-    """New names for cells and regimes that mean different things under one name.
-
-    Args:
-        connection: With the tables of `together`.
-        prefixes: What goes before the names of each store.
-    """
+    """New names, with the prefix of their store, for cells and regimes of one name but different meanings."""
     trials = run(connection, _MEANINGS).to_pylist()
     planned = run(connection, "SELECT source, cell, regime, levels, baseline FROM all_cells").to_pylist()
-    trained = ((row["source"], row["cell"], _meaning(row)) for row in trials)
-    levels = ((row["source"], row["cell"], (row["levels"], row["baseline"])) for row in planned)
     clashing = {
-        "cell": _clashes(trained) | _clashes(levels),
-        "regime": _clashes((row["source"], row["regime"], row["regime_key"]) for row in trials),
+        "cell": _clashes(trials, "cell", ("dataset", "model", "regime_key"))
+        | _clashes(planned, "cell", ("levels", "baseline")),
+        "regime": _clashes(trials, "regime", ("regime_key",)),
     }
-    return [
-        Renaming(source, kind, old, f"{prefixes[source]}:{old}")
+    found = {
+        (kind, row["source"], row[kind])
         for kind, names in clashing.items()
-        for source, old in sorted(
-            {(row["source"], row[kind]) for row in (*trials, *planned) if row[kind] in names}
-        )
-    ]
+        for row in (*trials, *planned)
+        if row[kind] in names
+    }
+    return [Renaming(source, kind, old, f"{prefixes[source]}:{old}") for kind, source, old in sorted(found)]
 
 
-def _meaning(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return (row["dataset"], row["model"], row["regime_key"])
-
-
-def _clashes(meanings: Iterable[tuple[int, str, Any]]) -> set[str]:
-    """Names of which two stores share no meaning."""
+def _clashes(rows: Iterable[Mapping[str, Any]], kind: str, meaning: Sequence[str]) -> set[str]:
+    """Names in column `kind` for which two stores have no common values of the columns `meaning`."""
     found: dict[str, dict[int, set[Any]]] = defaultdict(lambda: defaultdict(set))
-    for source, name, meaning in meanings:
-        if name is not None:  # as in files of versions that had no such column
-            found[name][source].add(meaning)
+    for row in rows:
+        if row[kind] is not None:  # files of versions without this column
+            found[row[kind]][row["source"]].add(tuple(row[name] for name in meaning))
     return {
-        name for name, by in found.items() if any(a.isdisjoint(b) for a in by.values() for b in by.values())
+        name for name, by in found.items() if any(a.isdisjoint(b) for a, b in combinations(by.values(), 2))
     }
 
 
@@ -169,7 +141,7 @@ def rename(connection: duckdb.DuckDBPyConnection, renamed: Sequence[Renaming]) -
     if not renamed:
         return
     connection.register("renamed", pa.Table.from_pylist([item._asdict() for item in renamed]))
-    for table in [name for name in TABLES if name != "sessions"]:  # which name no cell
+    for table in [name for name in TABLES if name != "sessions"]:  # sessions name no cell
         changed = run(connection, _renamed_sql(table))
         connection.unregister(f"all_{table}")
         connection.register(f"all_{table}", changed)

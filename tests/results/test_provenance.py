@@ -12,10 +12,8 @@ from hsl import provenance
 @pytest.fixture(autouse=True)
 def fresh():
     provenance._collect.cache_clear()
-    provenance._versions.cache_clear()
     yield
     provenance._collect.cache_clear()
-    provenance._versions.cache_clear()
 
 
 def git(folder, *arguments):

@@ -9,9 +9,9 @@ import pytest
 from hsl.space.axes import (
     axis_problem,
     configuration,
+    default_sparsity,
     known_axes,
     options_of,
-    usual_sparsity,
     value_problem,
 )
 from hsl.space.load import make_space
@@ -144,11 +144,11 @@ TUNED: dict[str, Any] = {"against": ["sparsity"]}
         ({**TUNED, "search": {"sparsity": {"choice": [0.8, 0.95, 0.5]}}}, 0.95),
     ],
 )
-def test_the_usual_sparsity_is_that_of_the_space_or_the_highest_that_it_tunes(
+def test_the_default_sparsity_is_that_of_the_space_or_the_highest_that_it_tunes(
     content: dict[str, Any], expected: float | None
 ) -> None:
     space = make_space({"name": "t", "dataset": "digits", "model": "mlp", **content})
-    assert usual_sparsity(space) == expected
+    assert default_sparsity(space) == expected
 
 
 def test_options_are_those_of_a_factor_a_choice_or_the_space() -> None:

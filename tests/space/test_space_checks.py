@@ -54,7 +54,7 @@ def test_nothing_is_wrong(given: dict[str, Any]) -> None:
         ({"sampler": "grid", "search": RATE}, ("search", "training.lr"), "sampler grid needs finite domains"),
         ({"against": ["sparsity"]}, ("against",), "tune it, for example"),
         ({"against": ["training_flops"] * 2}, ("against",), "an objective is listed twice"),
-        ({**FRONT, "early_stopping": "median"}, ("early_stopping",), "judges the objective alone"),
+        ({**FRONT, "early_stopping": "median"}, ("early_stopping",), "compares by the objective alone"),
         ({**FRONT, "sampler": "cmaes"}, ("sampler",), "cmaes has a single objective"),
         (
             {"confirm": {"seeds": 3, "stop": STOP}},

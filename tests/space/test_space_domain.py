@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from hsl.space.domain import LARGEST_GRID, Domain, has_twins, infinite_axes, within
+from hsl.space.domain import LARGEST_GRID, Domain, has_duplicates, infinite_axes, within
 
 
 def values(**given: Any) -> list[Any]:
@@ -70,7 +70,7 @@ def test_what_is_no_domain(given: dict[str, Any]) -> None:
 
 def test_the_most_steps() -> None:
     assert Domain(uniform=(0.0, 1.0), steps=10_000).size == 10_000
-    assert has_twins([1, "a", True]) and not has_twins([1, 2, "1"])
+    assert has_duplicates([1, "a", True]) and not has_duplicates([1, 2, "1"])
 
 
 def test_the_largest_grid_that_is_laid_out() -> None:

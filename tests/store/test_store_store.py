@@ -469,14 +469,13 @@ def test_writer_flushes_old_rows(store, monkeypatch):
     now = [100.0]
     monkeypatch.setattr("hsl.store.store.time.monotonic", lambda: now[0])
     writer = Writer(store, rows=100, seconds=10)
-    writer.flush_if_due()
     writer.add("epochs", epoch_row())
     now[0] += 9.9
-    writer.flush_if_due()
+    writer.add("epochs", epoch_row(epoch=2))
     assert not store.exists()
     now[0] += 0.1
-    writer.flush_if_due()
-    assert len(store.read("epochs")) == 1
+    writer.add("epochs", epoch_row(epoch=3))
+    assert len(store.read("epochs")) == 3
 
 
 def test_writer_refuses_a_bad_row_at_once_and_keeps_the_others(store):
@@ -501,8 +500,8 @@ def test_writer_keeps_what_could_not_be_written(store, monkeypatch):
         patch.setattr("hsl.store.store.place_on", lambda *_: (_ for _ in ()).throw(OSError(28, "disk full")))
         with pytest.raises(StoreError, match=r"disk full.*free space"):
             writer.flush()
-    writer.close()
-    writer.close()
+    writer.flush()
+    writer.flush()
     assert len(parts(store)) == 1
 
 
