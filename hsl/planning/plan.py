@@ -220,7 +220,7 @@ def parent_of(child: Configuration, space: SearchSpace) -> Configuration | None:
     method = METHODS[child.method]
     if not method.needs_parent:
         return None
-    dense = child.dense_twin(space.training, child.regime)
+    dense = child.dense_counterpart(space.training, child.regime)
     given = check_hyperparameters(child.method, child.hyperparameters)
     before = round_before(child.sparsity, given) if method.iterative else None
     if before is None:

@@ -48,7 +48,7 @@ def scores_for(child: Configuration, space: SearchSpace) -> Scores | None:
     keep = child.regime.keep
     if keep is None or child.regime.needs_scores is None:
         return None
-    return _scores(keep, child.dense_twin(space.training, Regime()), space.name)
+    return _scores(keep, child.dense_counterpart(space.training, Regime()), space.name)
 
 
 def all_scores(child: Configuration, space: SearchSpace, is_evaluated: bool = True) -> list[Scores]:
@@ -63,7 +63,9 @@ def decile_scores(child: Configuration, space: SearchSpace) -> Scores | None:
     if wanted is None:
         return None
     keep = Keep.model_validate({"fraction": 0.5, **wanted.model_dump(exclude_none=True)})
-    return _scores(keep, child.dense_twin(space.training, Regime()), space.name, "evaluation.deciles.epoch")
+    return _scores(
+        keep, child.dense_counterpart(space.training, Regime()), space.name, "evaluation.deciles.epoch"
+    )
 
 
 def _scores(keep: Keep, scored: Configuration, source: str, where: str = "keep.epoch") -> Scores:
@@ -107,7 +109,7 @@ def asked_scores(
         raise SpaceError(space.name, problems) from error
     example = configuration(space, {"model": networks[0], "method": "dense"})
     regime = Regime(label_noise=_noise_of(space, label_noise)) if label_noise else Regime()
-    return _scores(keep, example.dense_twin(space.training, regime), space.name)
+    return _scores(keep, example.dense_counterpart(space.training, regime), space.name)
 
 
 def _noise_of(space: SearchSpace, regime: str) -> LabelNoise:

@@ -84,7 +84,9 @@ class ModelScoresTask:
         made_of = self.scores.configuration
         right = load_data(made_of.dataset, made_of.split, device)
         data, is_wrong = labels_as_trained(right, made_of.regime.label_noise)
-        trainer = build_trainer(made_of.dense_twin(made_of.training, Regime()), self.seed, device=device)
+        trainer = build_trainer(
+            made_of.dense_counterpart(made_of.training, Regime()), self.seed, device=device
+        )
         trainer.train_samples = TrainingSet(data.train)
         values = score_samples(self.scores.score, trainer, all_samples(data), self.scores.epochs)
         write_scores(self.target, right, values, {**about(self.scores), "seed": self.seed}, is_wrong)

@@ -186,10 +186,10 @@ def _parent(
     }
     fraction = check_hyperparameters(configuration.method, configuration.hyperparameters).get("rewind", 0)
     before = Configuration.from_stored(state["configuration"])
-    dense = before.dense_twin(before.training, before.regime)
-    twin = build_trainer(dense, seed, scores=scores, device=device)
-    twin.train_steps(round(float(fraction) * twin.total_steps))
-    return _Begun(Parent(trained=trained, rewind=twin.model.state_dict()), state["dense_steps"])
+    dense = before.dense_counterpart(before.training, before.regime)
+    again = build_trainer(dense, seed, scores=scores, device=device)
+    again.train_steps(round(float(fraction) * again.total_steps))
+    return _Begun(Parent(trained=trained, rewind=again.model.state_dict()), state["dense_steps"])
 
 
 def _stored_parent(uri: str) -> dict[str, Any]:

@@ -247,7 +247,7 @@ class Configuration(Strict):
         """Read what `stored` has written, in this version or an earlier one, as JSON or parsed."""
         return cls.model_validate(filled(json.loads(stored) if isinstance(stored, str) else dict(stored)))
 
-    def dense_twin(self, training: Training, regime: Regime) -> Configuration:
+    def dense_counterpart(self, training: Training, regime: Regime) -> Configuration:
         """The dense network on the same data set and split, trained as given."""
         return Configuration(
             dataset=self.dataset, model=self.model, split=self.split, training=training, regime=regime

@@ -36,7 +36,7 @@ def with_method(method: str, **changes: Any) -> Configuration:
 
 def trained_parent(child: Configuration, folder: Path, seed: int = 0) -> str:
     """URI of the dense parent of `child`, trained as it."""
-    parent = child.dense_twin(child.training, child.regime)
+    parent = child.dense_counterpart(child.training, child.regime)
     target = str(folder / f"{parent.trial_id(seed)}.safetensors")
     ParentTask(parent, seed, None, target).run("cpu")
     return target

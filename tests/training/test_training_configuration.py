@@ -218,12 +218,12 @@ def test_a_model_is_given_by_name_or_with_options() -> None:
     assert model_spec({"name": "mlp", "widths": [3]}).options == {"widths": [3]}
 
 
-def test_the_dense_twin_shares_data_and_model_alone() -> None:
+def test_the_dense_counterpart_shares_data_and_model_alone() -> None:
     child = Configuration(**{**SPARSE, "split": {"limit": 100}, "init": "dense"})
-    twin = child.dense_twin(Training(lr=0.3), child.regime)
-    assert (twin.method, twin.sparsity, twin.distribution, twin.init) == ("dense", 0.0, None, "sparse")
-    assert (twin.dataset, twin.model, twin.split) == (child.dataset, child.model, child.split)
-    assert twin.training.lr == 0.3
+    dense = child.dense_counterpart(Training(lr=0.3), child.regime)
+    assert (dense.method, dense.sparsity, dense.distribution, dense.init) == ("dense", 0.0, None, "sparse")
+    assert (dense.dataset, dense.model, dense.split) == (child.dataset, child.model, child.split)
+    assert dense.training.lr == 0.3
 
 
 @pytest.mark.parametrize(
