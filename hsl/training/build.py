@@ -187,9 +187,9 @@ def _parent(
     fraction = check_hyperparameters(configuration.method, configuration.hyperparameters).get("rewind", 0)
     before = Configuration.from_stored(state["configuration"])
     dense = before.dense_counterpart(before.training, before.regime)
-    again = build_trainer(dense, seed, scores=scores, device=device)
-    again.train_steps(round(float(fraction) * again.total_steps))
-    return _Begun(Parent(trained=trained, rewind=again.model.state_dict()), state["dense_steps"])
+    rewound = build_trainer(dense, seed, scores=scores, device=device)
+    rewound.train_steps(round(float(fraction) * rewound.total_steps))
+    return _Begun(Parent(trained=trained, rewind=rewound.model.state_dict()), state["dense_steps"])
 
 
 def _stored_parent(uri: str) -> dict[str, Any]:
