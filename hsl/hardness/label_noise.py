@@ -1,9 +1,9 @@
 """Wrong labels.
 
 Every kind takes the right labels, int64 [N] in [0, C), the sample ids, int64 [N], the probability `rate` of a
-wrong label, in [0, 1], the number of classes C, at least 2, and the stream `key` of its draws. It returns labels,
-int64 [N], and which of them are wrong, bool [N]. What happens to a sample depends on its id and the key alone.
-`DataError` is raised if there is only one class, or a label is outside its range.
+wrong label, in [0, 1], the number of classes C, at least 2, and the stream `key` of its draws. It returns
+labels, int64 [N], and which of them are wrong, bool [N]. What happens to a sample depends on its id and the
+key alone. `DataError` is raised if there is only one class, or a label is outside its range.
 """
 
 from collections.abc import Iterable
@@ -47,9 +47,9 @@ def asymmetric(
 ) -> tuple[Tensor, Tensor]:
     """Give each sample of certain classes, with probability `rate`, the label of a class it is mistaken for.
 
-    The `mapping` has pairs (class, class it is mistaken for); samples of the other classes keep their label. It
-    raises `DataError` if it is empty, changes nothing or names a class that does not exist.
-    Patrini et al., Making Deep Neural Networks Robust to Label Noise, CVPR 2017, arXiv 1609.03683.
+    The `mapping` has pairs (class, class it is mistaken for); samples of the other classes keep their label.
+    It raises `DataError` if it is empty, changes nothing or names a class that does not exist. Patrini et
+    al., Making Deep Neural Networks Robust to Label Noise, CVPR 2017, arXiv 1609.03683.
     """
     _check(labels, classes)
     target = torch.arange(classes, device=labels.device)
@@ -66,10 +66,10 @@ def asymmetric(
 def permutation(labels: Tensor, ids: Tensor, rate: float, classes: int, key: int) -> tuple[Tensor, Tensor]:
     """Choose each sample with probability `rate`, and shuffle the labels among the chosen.
 
-    Every class keeps its number of samples. A chosen sample may get the label it had, so about rate * (1 - 1/C)
-    of the labels are wrong. Which sample is chosen depends on id and key alone, which label it gets on all the
-    chosen; the order of the samples does not matter.
-    Paul, Ganguli & Dziugaite, Deep Learning on a Data Diet, NeurIPS 2021, arXiv 2107.07075.
+    Every class keeps its number of samples. A chosen sample may get the label it had, so a share of about
+    rate * (1 - 1/C) of the labels is wrong. Which sample is chosen depends on id and key alone, which label it gets on
+    all the chosen; the order of the samples does not matter. Paul, Ganguli & Dziugaite, Deep Learning on a
+    Data Diet, NeurIPS 2021, arXiv 2107.07075.
     """
     _check(labels, classes)
     chosen = _chosen(ids, rate, key).nonzero().view(-1)
@@ -81,7 +81,7 @@ def permutation(labels: Tensor, ids: Tensor, rate: float, classes: int, key: int
 
 
 def detection_auroc(scores: Tensor, is_wrong: Tensor) -> float:
-    """How well a difficulty score tells wrong labels from right ones.
+    """Ability of a difficulty score to tell wrong labels from right ones.
 
     Args:
         scores: float [N], higher = harder.

@@ -1,8 +1,8 @@
 """Orders of samples by difficulty: the first to keep comes first.
 
-Every order takes scores, float32 [N], and ids, int64 [N], all different, which decide ties; `key` is the stream of
-its draws, not read where nothing is drawn. It returns positions, int64 [N]. What happens to a sample at random
-depends on its id and the key alone.
+Every order takes scores, float32 [N], and ids, int64 [N], all different, which decide ties; `key` is the
+stream of its draws, not read where nothing is drawn. It returns positions, int64 [N]. What happens to a
+sample at random depends on its id and the key alone.
 """
 
 from fractions import Fraction
@@ -42,8 +42,8 @@ def shuffled(scores: Tensor, ids: Tensor, key: int) -> Tensor:
 def window(scores: Tensor, ids: Tensor, key: int = 0, *, offset: float = 0.0) -> Tensor:
     """Order from the highest score to the lowest without the hardest; those come last.
 
-    Leaves out a share `offset` of the samples, in [0, 1). Data Diet (Paul et al., NeurIPS 2021, arXiv 2107.07075)
-    keeps such windows: the very hardest samples of a data set are often mislabelled.
+    Leaves out a share `offset` of the samples, in [0, 1). Data Diet (Paul et al., NeurIPS 2021, arXiv
+    2107.07075) keeps such windows: the very hardest samples of a data set are often mislabelled.
     """
     ranked = hardest(scores, ids)
     start = share_of(offset, len(ranked))
@@ -53,9 +53,9 @@ def window(scores: Tensor, ids: Tensor, key: int = 0, *, offset: float = 0.0) ->
 def stratified(scores: Tensor, ids: Tensor, key: int, *, mislabel_cut: float = 0.0, bins: int = 50) -> Tensor:
     """Order that covers the whole range of scores: equally many of every stratum, until a stratum is used up.
 
-    The strata are `bins` bins of equal width, at least 1; within one the order is random. The hardest samples,
-    a share `mislabel_cut` in [0, 1) suspected to be mislabelled, are cut first and come last. Zheng et al.,
-    Coverage-centric Coreset Selection for High Pruning Rates, ICLR 2023, arXiv 2210.15809.
+    The strata are `bins` bins of equal width, at least 1; within one the order is random. The hardest
+    samples, a share `mislabel_cut` in [0, 1) suspected to be mislabelled, are cut first and come last. Zheng
+    et al., Coverage-centric Coreset Selection for High Pruning Rates, ICLR 2023, arXiv 2210.15809.
     """
     ranked = hardest(scores, ids)
     start = share_of(mislabel_cut, len(ranked))
@@ -83,9 +83,9 @@ def _bins(scores: Tensor, bins: int) -> Tensor:
 def probabilistic(scores: Tensor, ids: Tensor, key: int, *, power: float = 1.0) -> Tensor:
     """Draw without replacement, each sample with a weight that is a power of its score.
 
-    The larger the `power`, above 0, the more the hardest are preferred. Samples of score 0 come last, in random
-    order; a negative score raises `DataError`. Efraimidis & Spirakis, Weighted random sampling with a reservoir,
-    Information Processing Letters 2006.
+    The larger the `power`, above 0, the more the hardest are preferred. Samples of score 0 come last, in
+    random order; a negative score raises `DataError`. Efraimidis & Spirakis, Weighted random sampling with a
+    reservoir, Information Processing Letters 2006.
     """
     if len(scores) and bool((scores < 0).any()):
         lowest = float(scores.min())

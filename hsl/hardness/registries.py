@@ -1,7 +1,7 @@
 """Names of everything a regime is made of. A new entry is one function and one line here.
 
-Listing names imports no torch: entries are references that are resolved on first use. The docstring of a registry
-has the parameters and the result of its entries, and what they have in common.
+Listing names imports no torch: entries are references that are resolved on first use. The docstring of a
+registry has the parameters and the result of its entries, and what they have in common.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from hsl.registry import Entry, Registry
 
 @dataclass(frozen=True)
 class ScoreFacts:
-    """What a score is computed from, and what it returns.
+    """Input and output of a score.
 
     Attributes:
         recorded: What is recorded for it: the ``logits`` of a trained model, a ``trajectory`` over its training,
@@ -71,7 +71,7 @@ SCORES: Registry[Callable[..., Any], ScoreFacts] = Registry(
 
 @dataclass(frozen=True)
 class SelectionFacts:
-    """What a selection takes.
+    """Input of a selection.
 
     Attributes:
         reads_scores: Whether it looks at the scores.
@@ -101,8 +101,8 @@ SELECTIONS: Registry[Callable[..., Any], SelectionFacts] = Registry(
     },
     SelectionFacts(),
 )
-"""(scores float32 [N], ids int64 [N], key int, **options) -> positions int64 [N], the first to keep first. Ids
-are all different and decide ties; `key` is the stream of the draws."""
+"""(scores float32 [N], ids int64 [N], key int, **options) -> positions int64 [N], the first to keep first.
+Ids are all different and decide ties; `key` is the stream of the draws."""
 
 LABEL_NOISES: Registry[Callable[..., Any], None] = Registry(
     "label noise",
@@ -113,15 +113,15 @@ LABEL_NOISES: Registry[Callable[..., Any], None] = Registry(
         "symmetric": "hsl.hardness.label_noise:symmetric",
     },
 )
-"""(labels int64 [N] in [0, classes), ids int64 [N], rate, classes, key) -> (labels int64 [N], is_wrong bool [N]);
-`asymmetric` takes ``mapping`` as well, pairs of classes."""
+"""(labels int64 [N] in [0, classes), ids int64 [N], rate, classes, key) -> (labels int64 [N], is_wrong bool
+[N]); `asymmetric` takes ``mapping`` as well, pairs of classes."""
 
 
 @dataclass(frozen=True)
 class CorruptionFacts:
-    """On which images a corruption is defined.
+    """Images for which a corruption is defined.
 
-    Streaks, flakes, drops, textures and displacements have sizes in pixels: they would cover an image of 8 x 8.
+    Streaks, flakes, drops, textures and displacements have sizes in pixels: they would fill a very small image.
 
     Attributes:
         least_side: Shorter side in pixels from which on it is defined.
@@ -176,13 +176,13 @@ CORRUPTIONS: Registry[Callable[..., Any], CorruptionFacts] = Registry(
     CorruptionFacts(),
 )
 """(pixels float32 [B, C, H, W] in [0, 255], ids int64 [B], severity, key int) -> pixels float32 or float64
-[B, C, H, W], not yet clipped. The severity is 1 to 5, or 6 where the facts say so; `key` is the stream of the draws.
-Entries that draw nothing at random read neither ids nor key."""
+[B, C, H, W], not yet clipped. The severity is 1 to 5, or 6 where the facts say so; `key` is the stream of the
+draws. Entries that draw nothing at random read neither ids nor key."""
 
 
 @dataclass(frozen=True)
 class AttackFacts:
-    """What an attack, or an adversarial training, is bound to and costs.
+    """Fixed settings and cost of an attack or an adversarial training.
 
     Attributes:
         fixed: Settings of a regime's attack that it cannot change.
@@ -259,7 +259,7 @@ def attack_facts(name: str) -> AttackFacts:
 
 @dataclass(frozen=True)
 class RobustFacts:
-    """What a measure of robustness costs and needs.
+    """Cost and requirements of a measure of robustness.
 
     Attributes:
         passes: Passes per sample, if it stays right to the end.
@@ -287,5 +287,5 @@ ROBUST: Registry[Callable[..., Any], RobustFacts] = Registry(
     RobustFacts(),
 )
 """(model, images float32 [B, C, H, W] in [0, 1], labels int64 [B], ids int64 [B], *, eps, norm, seed) -> bool
-[B]: which images are classified right, untouched and attacked; `hsl.hardness.attacks.robustness.still_right` runs
-them on any number of images and describes the parameters."""
+[B]: which images are classified right, untouched and attacked; `hsl.hardness.attacks.robustness.still_right`
+runs them on any number of images and describes the parameters."""

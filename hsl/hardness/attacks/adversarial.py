@@ -1,8 +1,8 @@
 """Adversarial training: the loss of a batch of training samples, and the attack of the evaluation.
 
-The gradients that every loss leaves behind, and so those by which methods such as RigL grow weights, are those
-of the attacked images. Scores that are computed once before training, such as those of SNIP, are computed
-elsewhere.
+The gradients that every loss leaves behind, and so those by which methods such as RigL grow weights, are
+those of the attacked images. Scores that are computed once before training, such as those of SNIP, are
+computed elsewhere.
 """
 
 from collections.abc import Callable
@@ -123,9 +123,9 @@ class Mart(_WithClean):
 class Free(TrainingLoss):
     """Free adversarial training: every gradient moves the weights and the perturbation at once.
 
-    A batch is replayed several times in a row. The perturbation is kept from replay to replay and from batch to
-    batch, by the place in the batch, and starts at zero in every epoch. So a training has as many steps as one
-    without an attack, and sees each sample in one of `replays` epochs.
+    A batch is replayed several times in a row. The perturbation is kept from replay to replay and from batch
+    to batch, by the place in the batch, and starts at zero in every epoch. So a training has as many steps as
+    one without an attack, and sees each sample in one of `replays` epochs.
 
     Shafahi et al., Adversarial Training for Free!, NeurIPS 2019, arXiv 1904.12843.
 
@@ -179,8 +179,8 @@ def training_loss(attack: Attack | None, seed: int) -> TrainingLoss:
 def evaluation_attack(attack: Attack | None, key: int) -> Callable[..., Tensor] | None:
     """The attack on matched samples: ``(model, images, labels, ids) -> images``, or None.
 
-    Trainings that are no attacks of their own are evaluated by PGD; free adversarial training, whose step is as
-    long as eps, by PGD with steps of 2.5 * eps / eval_steps. `key` is the stream of the starting points.
+    Trainings that are no attacks of their own are evaluated by PGD; free adversarial training, whose step is
+    as long as eps, by PGD with steps of 2.5 * eps / eval_steps. `key` is the stream of the starting points.
     """
     if attack is None:
         return None

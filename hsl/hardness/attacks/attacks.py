@@ -30,10 +30,10 @@ def pgd(
 ) -> Tensor:
     """Projected gradient ascent on the cross-entropy.
 
-    As every attack, it works in float32 outside autocast (in 16 bit, small gradients become zero, and their sign
-    with them). Gradients of the parameters are not computed, their ``.grad`` is left alone, and every training flag
-    is as before afterwards. Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018,
-    arXiv 1706.06083.
+    As every attack, it works in float32 outside autocast (in 16 bit, small gradients become zero, and their
+    sign with them). Gradients of the parameters are not computed, their ``.grad`` is left alone, and every
+    training flag is as before afterwards. Madry et al., Towards Deep Learning Models Resistant to Adversarial
+    Attacks, ICLR 2018, arXiv 1706.06083.
 
     Args:
         model: Maps float32 [B, C, H, W] in [0, 1] to logits [B, classes].
@@ -76,8 +76,8 @@ def pgd_margin(
     """Projected gradient ascent on the margin: the largest logit of a wrong class less that of the right one.
 
     Unlike that of the cross-entropy, its gradient does not vanish where the model is sure. Takes at least two
-    classes; parameters and result are those of `pgd`. Carlini & Wagner, Towards Evaluating the Robustness of Neural
-    Networks, S&P 2017, arXiv 1608.04644.
+    classes; parameters and result are those of `pgd`. Carlini & Wagner, Towards Evaluating the Robustness of
+    Neural Networks, S&P 2017, arXiv 1608.04644.
     """
     _check(eps, step, steps, norm, bn_mode)
     ball = Ball(images, eps, norm)
@@ -98,9 +98,10 @@ def pgd_divergence(
 ) -> Tensor:
     """Projected gradient ascent on the divergence from the prediction for the clean image; the attack of TRADES.
 
-    At the clean image itself the gradient is nothing but rounding, so it needs a `start`; labels are not read.
-    Parameters and result are those of `pgd`; the prediction for the clean image is made in the same mode. Zhang et
-    al., Theoretically Principled Trade-off between Robustness and Accuracy, ICML 2019, arXiv 1901.08573.
+    At the clean image itself the gradient is nothing but rounding, so it needs a `start`; labels are not
+    read. Parameters and result are those of `pgd`; the prediction for the clean image is made in the same
+    mode. Zhang et al., Theoretically Principled Trade-off between Robustness and Accuracy, ICML 2019, arXiv
+    1901.08573.
     """
     _check(eps, step, steps, norm, bn_mode)
     ball = Ball(images, eps, norm)
@@ -124,10 +125,10 @@ def fgsm_rs(
 ) -> Tensor:
     """One large step along the sign of the gradient, from a random start: the fast attack for training.
 
-    A model trained with it can learn to withstand this attack alone. So an evaluation asks for more `steps`, and
-    gets `pgd` with steps of 2.5 * eps / steps; `step`, commonly 1.25 * eps, is read for one step alone. The norm is
-    ``linf``; the other parameters and the result are those of `pgd`. Wong, Rice & Kolter, Fast is Better than Free,
-    ICLR 2020, arXiv 2001.03994.
+    A model trained with it can learn to withstand this attack alone. So an evaluation asks for more `steps`,
+    and gets `pgd` with steps of 2.5 * eps / steps; `step`, commonly 1.25 * eps, is read for one step alone.
+    The norm is ``linf``; the other parameters and the result are those of `pgd`. Wong, Rice & Kolter, Fast is
+    Better than Free, ICLR 2020, arXiv 2001.03994.
     """
     if norm != "linf":
         raise HslError(f"fgsm_rs is defined for norm linf, not for {norm!r}; use pgd")
@@ -213,8 +214,8 @@ def _lengths(vectors: Tensor) -> Tensor:
 
 
 Objective = Callable[[Tensor, Tensor], Tensor]
-"""(logits float32 [B, classes], labels int64 [B] or other targets) -> what the attack makes large, summed over
-the images."""
+"""(logits float32 [B, classes], labels int64 [B] or other targets) -> what the attack makes large, summed
+over the images."""
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -33,11 +33,11 @@ def autoattack(
 ) -> Tensor:
     """The standard AutoAttack: APGD on the cross-entropy, targeted APGD, targeted FAB and Square, in turn.
 
-    Its targeted attacks aim at nine wrong classes each; where there are fewer, at all of them. With two or three
-    classes targeted APGD is not defined and left out. Its random draws are those of the whole batch, so the result
-    of an image depends on the rest of its batch: `hsl.hardness.attacks.robustness.still_right` always makes the same
-    batches. Croce & Hein, Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
-    Attacks, ICML 2020, arXiv 2003.01690.
+    Its targeted attacks aim at nine wrong classes each; where there are fewer, at all of them. With two or
+    three classes targeted APGD is not defined and left out. Its random draws are those of the whole batch, so
+    the result of an image depends on the rest of its batch: `hsl.hardness.attacks.robustness.still_right`
+    always makes the same batches. Croce & Hein, Reliable Evaluation of Adversarial Robustness with an
+    Ensemble of Diverse Parameter-free Attacks, ICML 2020, arXiv 2003.01690.
 
     Raises:
         HslError: If pyautoattack is not installed.
@@ -85,7 +85,7 @@ def _package() -> Any:
 
 @contextmanager
 def _left_alone(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Undo what the package does: it seeds the global generators, adds to the gradients of weights and ends tracing."""
+    """Undo what the package does: seed the global generators, add to gradients of weights, end tracing."""
     devices = [device] if device.type == "cuda" else []
     trace = sys.gettrace()
     off = torch.autocast(device.type, enabled=False)

@@ -1,8 +1,8 @@
 """Losses of adversarial training on the logits of clean and attacked images.
 
-A loss takes logits of the clean and of the attacked images, floating point [B, C], labels, int64 [B], and `beta`,
-the weight of the divergence, at least 0. It returns the mean over the images, float32 [], and raises `DataError`
-if shapes disagree.
+A loss takes logits of the clean and of the attacked images, floating point [B, C], labels, int64 [B], and
+`beta`, the weight of the divergence, at least 0. It returns the mean over the images, float32 [], and raises
+`DataError` if shapes disagree.
 """
 
 import torch
@@ -15,7 +15,8 @@ from hsl.errors import DataError
 def trades_loss(clean: Tensor, attacked: Tensor, labels: Tensor, beta: float = 6.0) -> Tensor:
     """Cross-entropy of the clean images plus `beta` times the divergence of the attacked from the clean ones.
 
-    Zhang et al., Theoretically Principled Trade-off between Robustness and Accuracy, ICML 2019, arXiv 1901.08573.
+    Zhang et al., Theoretically Principled Trade-off between Robustness and Accuracy, ICML 2019, arXiv
+    1901.08573.
     """
     _check(clean, attacked, labels)
     return functional.cross_entropy(clean.float(), labels) + beta * divergence(clean, attacked).mean()

@@ -22,8 +22,7 @@ def in_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
 def frozen(model: nn.Module) -> Iterator[None]:
     """Make parameters constants, so that neither they nor what their gradients need is kept; then as before.
 
-    Compiled networks compute the gradients of all parameters that have one, also where only those of the images are
-    asked for.
+    Compiled networks compute all gradients that are defined, also where only those of the images are needed.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in trained:

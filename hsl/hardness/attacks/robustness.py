@@ -1,9 +1,9 @@
 """Robust accuracy: which images a model classifies right under any change that an attack finds.
 
-Every measure counts an image as right only if the untouched image, which is in the ball as well, is classified
-right. The model is in eval mode and works in float32; starting points are drawn per sample, so that a result
-depends neither on the batch nor on the order of the images (but for rounding). Parameters and result of each
-measure are those of `hsl.hardness.registries.ROBUST`.
+Every measure counts an image as right only if the untouched image, which is in the ball as well, is
+classified right. The model is in eval mode and works in float32; starting points are drawn per sample, so
+that a result depends neither on the batch nor on the order of the images (but for rounding). Parameters and
+result of each measure are those of `hsl.hardness.registries.ROBUST`.
 """
 
 import hashlib
@@ -24,7 +24,8 @@ from hsl.hardness.registries import ROBUST
 from hsl.store.layout import intact
 
 BLOCK = 128
-"""Images that are attacked at once. It affects the results of AutoAttack, whose draws are those of a whole batch."""
+"""Images that are attacked at once. It affects the results of AutoAttack, whose draws are those of a whole
+batch."""
 
 STEPS = {"linf": 1 / 4, "l2": 15 / 128}
 """Length of a step over eps: 2/255 of 8/255 (Wong et al. 2020, arXiv 2001.03994; Rice et al. 2020, arXiv
@@ -43,10 +44,10 @@ def still_right(
     seed: int = 0,
     state_path: Path | None = None,
 ) -> Tensor:
-    """Which images are classified right under an attack, block by block.
+    """Find the images that are classified right under an attack, block by block.
 
-    With a `state_path` every finished block is durable: the same call continues after it, with the same result
-    to the last bit as without an interruption. The file can be deleted when the result is stored.
+    With a `state_path` every finished block is durable: the same call continues after it, with the same
+    result to the last bit as without an interruption. The file can be deleted when the result is stored.
 
     Args:
         measure: Entry of the registry of robustness measures.
@@ -151,15 +152,15 @@ def margin(
 ) -> Tensor:
     """Fifty steps on the margin between the likeliest wrong logit and the right one, from one random start.
 
-    Takes at least two classes. Carlini & Wagner, Towards Evaluating the Robustness of Neural Networks, S&P 2017,
-    arXiv 1608.04644.
+    Takes at least two classes. Carlini & Wagner, Towards Evaluating the Robustness of Neural Networks, S&P
+    2017, arXiv 1608.04644.
     """
     key = keyed.key(seed, "margin")
     return _withstood(pgd_margin, model, images, labels, ids, eps=eps, norm=norm, steps=50, key=key)
 
 
 def is_right(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Which images, float32 [B, C, H, W] in [0, 1], a model classifies right in eval mode and float32, bool [B]."""
+    """Whether each image, float32 [B, C, H, W] in [0, 1], is classified right in eval mode and float32."""
     off = torch.autocast(images.device.type, enabled=False)
     with torch.no_grad(), in_mode(model, training=False), off:
         return model(images).argmax(dim=1) == labels
@@ -177,7 +178,7 @@ def _withstood(
     steps: int,
     key: int | None = None,
 ) -> Tensor:
-    """Which images are right, untouched and after an attack: from a random start, or without a key from the image.
+    """Whether images are classified right untouched and attacked, from a random start if there is a key.
 
     Only images that are right untouched are attacked. A single step is as long as eps.
     """
@@ -193,7 +194,7 @@ def _withstood(
 
 
 class _State:
-    """Finished blocks, in a file that identifies the evaluation: its model, samples and other settings (JSON-able)."""
+    """Finished blocks, in a file that identifies model, samples and settings (JSON-able) of the evaluation."""
 
     def __init__(
         self, path: Path, model: nn.Module, labels: Tensor, ids: Tensor, settings: list[Any]

@@ -16,7 +16,7 @@ _DENSE_PIXELS = 1024
 def gaussian_blur(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
     """Blur with a Gaussian; draws nothing at random.
 
-    Severities 1 to 6 have a standard deviation of 0.4, 0.6, 0.7, 0.8, 1, 1.2 pixels (at 32 pixels).
+    Severities 1 to 6: standard deviation 0.4, 0.6, 0.7, 0.8, 1, 1.2 pixels (at 32 pixels).
     """
     (sigma,) = constants_of("gaussian_blur", min(pixels.shape[2:]), severity)
     return filters.gaussian_blur(pixels.double(), sigma)
@@ -46,9 +46,9 @@ def _disk(radius: float, smoothing: float) -> Tensor:
 def glass_blur(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
     """Blur, replace each pixel by one near it, blur again.
 
-    From the lower right to the upper left each pixel becomes a copy of a neighbour (the published script writes an
-    exchange, which between views of one array is a copy). Blurred values are cut in between. Damage does not grow
-    from severity 3 to 4.
+    From the lower right to the upper left each pixel becomes a copy of a neighbour (the published script
+    writes an exchange, which between views of one array is a copy). Blurred values are cut in between. Damage
+    does not grow from severity 3 to 4.
     """
     sigma, reach, rounds = constants_of("glass_blur", min(pixels.shape[2:]), severity)
     blurred = (filters.gaussian_blur(pixels.double(), sigma) + filters.ROUNDING).floor()
@@ -59,7 +59,7 @@ def glass_blur(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
 
 
 def _neighbours(key: int, ids: Tensor, shape: tuple[int, int], reach: int, rounds: int) -> Tensor:
-    """Which pixel each pixel ends up as, int64 [B, H * W]; one pixel of all images at a time."""
+    """Source pixel of each pixel, int64 [B, H * W]; one pixel of all images at a time."""
     height, width = shape
     moves = keyed.integers(key, ids, (rounds, 2, height, width), 2 * reach) - reach
     places = torch.arange(height * width, device=ids.device)
@@ -85,7 +85,7 @@ def motion_blur(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
 def zoom_blur(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
     """Mean of the image and of its enlargements by 1, 1.01, 1.02, ...; draws nothing at random.
 
-    Severities 1 to 5 have 7, 12, 16, 21, 26 enlargements.
+    Severities 1 to 5: 7, 12, 16, 21, 26 enlargements.
     """
     (end,) = constants_of("zoom_blur", min(pixels.shape[2:]), severity)
     height, width = pixels.shape[2:]

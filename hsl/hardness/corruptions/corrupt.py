@@ -1,10 +1,10 @@
 """Damaged images: the corruptions of CIFAR-C and Tiny-ImageNet-C, batched, on any device.
 
 Hendrycks & Dietterich, Benchmarking Neural Network Robustness to Common Corruptions and Perturbations, ICLR
-2019, arXiv 1903.12261; their constants are in `hsl.hardness.corruptions.constants`. A corruption works in pixel
-values, 0 to 255, and leaves clipping and the step to whole numbers to `corrupt`. The originals give the same up
-to that step: a value that is a whole number can come out of their sums a rounding error lower, and is then cut
-to the number below.
+2019, arXiv 1903.12261; their constants are in `hsl.hardness.corruptions.constants`. A corruption works in
+pixel values, 0 to 255, and leaves clipping and the step to whole numbers to `corrupt`. The originals give the
+same up to that step: a value that is a whole number can come out of their sums a rounding error lower, and is
+then cut to the number below.
 """
 
 from collections.abc import Sequence
@@ -60,8 +60,8 @@ def corrupt(
 def mixed(images: Tensor, ids: Tensor, names: Sequence[str], severity: int, key: int) -> Tensor:
     """Apply one of several corruptions to each image, every one equally likely.
 
-    An image is damaged as `corrupt` would damage it with a stream of its own for each name and severity. Arguments
-    and result are those of `corrupt`; choice and draws of an image depend on its id and the key alone.
+    An image is damaged as `corrupt` would damage it with a stream of its own for each name and severity.
+    Choice and draws depend on its id and the key alone. Arguments and result are those of `corrupt`.
     """
     return as_chosen(images, ids, names, severity, key, choice(ids, len(names), key))
 

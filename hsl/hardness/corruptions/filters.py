@@ -18,12 +18,12 @@ Border = Literal["edge", "reflect", "symmetric"]
 """Values beyond the border of a, b, c: c, c (edge); b, a (reflect); c, b (symmetric)."""
 
 ROUNDING = 1e-9
-"""A value this close below a whole number, of 0 to 255, counts as that number: no rounding error of a sum, and
-so neither batch nor device, decides which whole number it is cut to."""
+"""A value this close below a whole number, of 0 to 255, counts as that number: no rounding error of a sum,
+and so neither batch nor device, decides which whole number it is cut to."""
 
 
 def inside(positions: Tensor, size: int, border: Border) -> Tensor:
-    """Positions on an axis of this size (at least 2 for ``reflect``), taken back into it; int64, any shape."""
+    """Positions on an axis, int64 of any shape, taken back into it; `size` at least 2 for ``reflect``."""
     if border == "edge":
         return positions.clamp(0, size - 1)
     if border == "reflect":
@@ -79,7 +79,7 @@ def _along(images: Tensor, weights: Sequence[float], dim: int, size: int) -> Ten
 
 
 def correlate(images: Tensor, kernel: Tensor, border: Border = "reflect") -> Tensor:
-    """Weighted sum of each value's neighbourhood, float64 [..., H, W]; kernel float64 [k, k] on the CPU, k odd."""
+    """Weighted sum of each neighbourhood, float64 [..., H, W]; kernel float64 [k, k] on the CPU, k odd."""
     height, width = images.shape[-2:]
     wide = padded(images, kernel.shape[0] // 2, border)
     total = torch.zeros_like(images)

@@ -48,7 +48,7 @@ def spatter(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
 def water_film(liquid: Tensor) -> Tensor:
     """Brightness of the water: most at one side of the drops, as if lit.
 
-    Takes float64 [B, H, W], whole numbers in [0, 255]; returns float64 from 0 to 1, 0 where there is no liquid.
+    Takes float64 [B, H, W], whole numbers in [0, 255]; returns float64 in [0, 1], 0 without any liquid.
     """
     distance = distance_to(edges(liquid.long()), _FARTHEST)
     height_map = equalized(_mean_of_nine(distance).add_(filters.ROUNDING).floor_().long())

@@ -27,7 +27,10 @@ def fog(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
 
 
 def snow(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
-    """Bleach the image and add falling flakes, and the same turned by half a turn; takes one channel or three."""
+    """Bleach the image and add falling flakes, and the same turned by half a turn.
+
+    Takes one channel or three.
+    """
     side, (height, width) = min(pixels.shape[2:]), pixels.shape[2:]
     mean, sigma, zoom, threshold, radius, spread, share = constants_of("snow", side, severity)
     noise = keyed.normal(keyed.key(key, "flakes"), ids, (height, width)).double() * sigma + mean
@@ -58,8 +61,8 @@ def tint(color: tuple[float, ...], like: Tensor) -> Tensor:
 def frost_procedural(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
     """Mix the image with a random cut of an ice texture.
 
-    The textures are made here, of plasma, in place of the photographs of the published script: same mixture, other
-    ice. Results are not comparable with those on the published frost images. Takes one channel or three.
+    The textures are made here, of plasma, in place of the photographs of the published script: same mixture,
+    other ice. Results are not comparable with those on published frost images. Takes one channel or three.
     """
     share, ice = constants_of("frost_procedural", min(pixels.shape[2:]), severity)
     height, width = pixels.shape[2:]
@@ -76,7 +79,7 @@ def frost_procedural(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Te
 
 @cache
 def ice_textures(size: int) -> Tensor:
-    """Five textures of veins and crystals, float64 [5, size, size] in [0, 1], the same for every seed; on the CPU."""
+    """Five textures of veins and crystals, float64 [5, size, size] in [0, 1] on the CPU, whose draws are fixed."""
     ids = torch.arange(TEXTURES)
     layers = [
         filters.plasma(keyed.key("ice", i), ids, size, decay) for i, decay in enumerate((1.4, 1.6, 1.3))

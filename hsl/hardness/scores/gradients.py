@@ -1,7 +1,7 @@
 """Difficulty of each sample, from the features and gradients of a model. Higher = harder in every score.
 
-Every score takes labels, int64 [N] in [0, C), and returns float32 [N], at least 0. It raises `DataError` if shapes
-disagree or a value is not finite.
+Every score takes labels, int64 [N] in [0, C), and returns float32 [N], at least 0. It raises `DataError` if
+shapes disagree or a value is not finite.
 """
 
 import torch
@@ -17,9 +17,9 @@ from hsl.hardness.scores.logits import check_finite, check_rows, el2n
 def prototypicality(features: Tensor, labels: Tensor) -> Tensor:
     """Euclidean distance to the mean of the sample's class: low for prototypes.
 
-    Takes features, floating point [N, D], of the layer before the last or of another model. After Sorscher et al.,
-    Beyond neural scaling laws, NeurIPS 2022, arXiv 2206.14486, who take the means of clusters; with one cluster per
-    class.
+    Takes features, floating point [N, D], of the layer before the last or of another model. After Sorscher et
+    al., Beyond neural scaling laws, NeurIPS 2022, arXiv 2206.14486, who take the means of clusters; with one
+    cluster per class.
     """
     check_rows(features, labels, "feature", size="D")
     if not len(labels):
@@ -35,8 +35,8 @@ def grand_last(logits: Tensor, labels: Tensor, features: Tensor, *, bias: bool =
     """Norm of the gradient of the cross-entropy with respect to the last layer, in closed form.
 
     The gradient is the outer product of the prediction error and the features (with a 1 for the bias), so its
-    norm is the product of theirs. Paul, Ganguli & Dziugaite, Deep Learning on a Data Diet, NeurIPS 2021, arXiv
-    2107.07075.
+    norm is the product of theirs. Paul, Ganguli & Dziugaite, Deep Learning on a Data Diet, NeurIPS 2021,
+    arXiv 2107.07075.
 
     Args:
         logits: Floating point [N, C].

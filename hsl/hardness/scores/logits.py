@@ -1,8 +1,8 @@
 """Difficulty of each sample, from the logits of a model. Higher = harder in every score.
 
 Every score takes logits, floating point [N, C], and labels, int64 [N] in [0, C), and returns float32 [N]. It
-raises `DataError` if shapes disagree or a logit is not finite. The logits are those of the model in eval mode on
-un-augmented images; train-mode, augmented passes give other scores.
+raises `DataError` if shapes disagree or a logit is not finite. The logits are those of the model in eval mode
+on un-augmented images; train-mode, augmented passes give other scores.
 """
 
 from collections.abc import Sequence
@@ -29,8 +29,8 @@ def el2n_squared(logits: Tensor, labels: Tensor) -> Tensor:
     """Squared error norm, which is the Brier score: what the code of Xiao et al. ranks by.
 
     In [0, 2]. Of one model it ranks as `el2n` does; averaged over models it weighs their large errors more.
-    Xiao et al., Are Sparse Neural Networks Better Hard Sample Learners?, BMVC 2024, arXiv 2409.09196, take one
-    model, fully trained: ``keep: {by: el2n_squared, models: 1, epoch: 1.0}``.
+    Xiao et al., Are Sparse Neural Networks Better Hard Sample Learners?, BMVC 2024, arXiv 2409.09196, take
+    one model, fully trained: ``keep: {by: el2n_squared, models: 1, epoch: 1.0}``.
     """
     return el2n(logits, labels).square()
 
@@ -63,7 +63,7 @@ def entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def confidence(logits: Tensor, labels: Tensor) -> Tensor:
-    """What the probability of the predicted class lacks to 1, whether the prediction is right or not.
+    """One minus the probability of the predicted class, whether the prediction is right or not.
 
     In [0, 1 - 1/C]; of the labels only the number is read.
     """
@@ -74,8 +74,8 @@ def confidence(logits: Tensor, labels: Tensor) -> Tensor:
 def random(logits: Tensor, labels: Tensor, *, ids: Tensor | None = None, key: int = 0) -> Tensor:
     """The control: a difficulty that knows nothing of the sample.
 
-    Uniform in [0, 1). Drawn from the stream `key` by sample id, int64 [N]; without `ids` by 0..N-1. Of logits and
-    labels only the number is read.
+    Uniform in [0, 1). Drawn from the stream `key` by sample id, int64 [N]; without `ids` by 0..N-1. Of logits
+    and labels only the number is read.
     """
     return keyed.uniform(key, torch.arange(len(labels), device=labels.device) if ids is None else ids)
 

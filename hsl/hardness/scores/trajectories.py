@@ -1,10 +1,11 @@
 """Difficulty of each sample, from its predictions during training. Higher = harder in every score.
 
-After each of T epochs one of three quantities is recorded, each [N]; scores take them stacked, [T, N], and return
-float32 [N]. The passes may be those of training, as in the papers, or passes in eval mode after each epoch.
+After each of T epochs one of three quantities is recorded, each [N]; scores take them stacked, [T, N], and
+return float32 [N]. The passes may be those of training, as in the papers, or passes in eval mode after each
+epoch.
 
-Quantities take logits, floating point [N, C], and labels, int64 [N] in [0, C), and raise `DataError` if shapes
-disagree or a logit is not finite. Scores raise it if shape or dtype is wrong or a value is not finite.
+Quantities take logits, floating point [N, C], and labels, int64 [N] in [0, C), and raise `DataError` if
+shapes disagree or a logit is not finite. Scores raise it if shape or dtype is wrong or a value is not finite.
 """
 
 import torch
@@ -39,10 +40,10 @@ QUANTITIES = {"correct": correct, "margins": margins, "probabilities": probabili
 
 
 def forgetting(correct: Tensor) -> Tensor:
-    """How often a sample that was classified correctly no longer is at the next look; T if it never was.
+    """Number of times a correctly classified sample is misclassified an epoch later; T if it never was correct.
 
-    Takes bool [T, N], T at least 2; in [0, T]. Toneva et al., An Empirical Study of Example Forgetting during Deep
-    Neural Network Learning, ICLR 2019, arXiv 1812.05159.
+    Takes bool [T, N], T at least 2; in [0, T]. Toneva et al., An Empirical Study of Example Forgetting during
+    Deep Neural Network Learning, ICLR 2019, arXiv 1812.05159.
     """
     _check_correct(correct, looks=2)
     forgotten = (correct[:-1] & ~correct[1:]).sum(dim=0)
@@ -50,10 +51,11 @@ def forgetting(correct: Tensor) -> Tensor:
 
 
 def learning_speed(correct: Tensor) -> Tensor:
-    """Share of the looks at which a sample is misclassified: what is learnt late has more of them.
+    """Share of the epochs after which a sample is misclassified: higher for what is learnt late.
 
-    Takes bool [T, N]; in [0, 1]. A cheap stand-in for the consistency score, which takes thousands of trainings.
-    Jiang et al., Characterizing Structural Regularities of Labeled Data, ICML 2021, arXiv 2002.03206.
+    Takes bool [T, N]; in [0, 1]. A cheap stand-in for the consistency score, which takes thousands of
+    trainings. Jiang et al., Characterizing Structural Regularities of Labeled Data, ICML 2021, arXiv
+    2002.03206.
     """
     _check_correct(correct, looks=1)
     return 1 - correct.float().mean(dim=0)
@@ -62,18 +64,18 @@ def learning_speed(correct: Tensor) -> Tensor:
 def aum(margins: Tensor) -> Tensor:
     """Area under the margin, with its sign turned: high for samples that others of their class contradict.
 
-    Takes what `margins` records, floating point [T, N]. Pleiss et al., Identifying Mislabeled Data using the Area
-    Under the Margin Ranking, NeurIPS 2020, arXiv 2001.10528.
+    Takes what `margins` records, floating point [T, N]. Pleiss et al., Identifying Mislabeled Data using the
+    Area Under the Margin Ranking, NeurIPS 2020, arXiv 2001.10528.
     """
     _check_values(margins, "a margin", looks=1)
     return -margins.double().mean(dim=0).float()
 
 
 def datamap_confidence(probabilities: Tensor) -> Tensor:
-    """What the mean probability of the label lacks to 1: high for the hard to learn.
+    """One minus the mean probability of the label: high for the hard to learn.
 
-    Takes what `probabilities` records, floating point [T, N]; in [0, 1]. Swayamdipta et al., Dataset Cartography,
-    EMNLP 2020, arXiv 2009.10795.
+    Takes what `probabilities` records, floating point [T, N]; in [0, 1]. Swayamdipta et al., Dataset
+    Cartography, EMNLP 2020, arXiv 2009.10795.
     """
     _check_values(probabilities, "a probability", looks=1)
     return 1 - probabilities.double().mean(dim=0).float()
