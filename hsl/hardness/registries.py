@@ -121,7 +121,8 @@ LABEL_NOISES: Registry[Callable[..., Any], None] = Registry(
 class CorruptionFacts:
     """Images for which a corruption is defined.
 
-    Streaks, flakes, drops, textures and displacements have sizes in pixels: they would fill a very small image.
+    Streaks, flakes, drops, textures and displacements have sizes in pixels: on an image of 8 x 8 they would cover
+    everything.
 
     Attributes:
         least_side: Shorter side in pixels from which on it is defined.

@@ -184,14 +184,14 @@ def evaluation_attack(attack: Attack | None, key: int) -> Callable[..., Tensor] 
     """
     if attack is None:
         return None
-    radius = {"eps": attack.eps, "norm": attack.norm}
     run = ATTACKS["pgd" if attack.name in TRAININGS else attack.name]
     step, reach = attack.step, attack_facts(attack.name).eval_reach
     if reach is not None and attack.eps > 0:
         step = reach * attack.eps / attack.eval_steps
+    settings = {"eps": attack.eps, "step": step, "steps": attack.eval_steps, "norm": attack.norm}
 
     def attacked(model: nn.Module, images: Tensor, labels: Tensor, ids: Tensor) -> Tensor:
         start = random_start(key, ids, tuple(images.shape[1:]), attack.eps) if attack.random_start else None
-        return run(model, images, labels, step=step, steps=attack.eval_steps, start=start, **radius)
+        return run(model, images, labels, start=start, **settings)
 
     return attacked

@@ -33,7 +33,7 @@ def speckle_noise(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tenso
 def impulse_noise(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
     """Salt and pepper: a value becomes 0 or 255, both equally likely; every channel on its own.
 
-    Severities 1 to 6: a share of 0.01, 0.02, 0.03, 0.05, 0.07, 0.09 of the values (at 32 pixels).
+    Severities 1 to 6: a share of 0.01, 0.02, 0.03, 0.05, 0.07, 0.09 damaged values (at 32 pixels).
     """
     (share,) = constants_of("impulse_noise", min(pixels.shape[2:]), severity)
     drawn = keyed.uniform(key, ids, tuple(pixels.shape[1:]))
@@ -43,8 +43,8 @@ def impulse_noise(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tenso
 def shot_noise(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
     """Count photons: Poisson noise.
 
-    Severities 1 to 6: a mean of 500, 250, 100, 75, 50, 36 photons at 255 (at 32 pixels). Takes whole numbers. A
-    count is the sum of two draws from a table of 16,384 quantiles of the Poisson distribution of half the
+    Severities 1 to 6: a mean of 500, 250, 100, 75, 50, 36 photons at 255 (at 32 pixels). Takes whole numbers.
+    A count is the sum of two draws from a table of 16,384 quantiles of the Poisson distribution of half the
     mean (the sum of two such variables is Poisson-distributed), so it is exact but for the far tails.
     """
     (photons,) = constants_of("shot_noise", min(pixels.shape[2:]), severity)
