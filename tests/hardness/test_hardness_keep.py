@@ -122,7 +122,7 @@ def test_a_long_tail_lies_between_nothing_and_balance(imbalance: float, fits: bo
         ([1], "Keep"),
     ],
 )
-def test_what_contradicts_itself_is_told(given: Any, message: str) -> None:
+def test_what_contradicts_itself_is_refused(given: Any, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Keep.model_validate(given)
 
