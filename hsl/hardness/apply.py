@@ -4,12 +4,13 @@ Training samples: keep, then label noise, then corruption. So the difficulty sco
 sample, the share of wrong labels holds among the samples that are kept, and no work is spent on samples that
 are not. Their draws are keyed by the seed of the trial. Validation and test samples are *matched*: the same
 part of the difficulty scale and the same severity (unless the corruption says otherwise), labels always
-right; their draws are the same for every trial, so that all are judged on the same images. An attack needs
+right; their draws are the same for every trial, so that all are evaluated on the same images. An attack needs
 the model, and belongs to training and evaluation.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -60,22 +61,22 @@ class Samples:
         return len(self.ids)
 
     def where(self, mask: Tensor) -> Samples:
-        """The samples at which `mask`, bool [N], holds, in the same order."""
+        """The samples selected by `mask`, bool [N], in the same order."""
         return Samples(self.images[mask], self.labels[mask], self.ids[mask])
 
 
 def training_samples(samples: Samples, regime: Regime, seed: int, scores: Tensor | None = None) -> Samples:
-    """What a trial with this seed trains on.
+    """The samples that a trial with this seed trains on.
 
     Args:
         samples: The training part of the data set, as it is, with at least one sample of the last class.
-        regime: What to do.
+        regime: The regime of the trial.
         seed: Seed of the trial.
-        scores: Difficulty float32 [N], aligned with `samples`; None where ``regime.needs_scores`` is.
+        scores: Difficulty float32 [N] of the samples; None where ``regime.needs_scores`` is.
 
     Returns:
-        The kept samples in their old order, damaged once and for all. Where the corruption is drawn again
-        every epoch the images are still undamaged: see `redrawn`.
+        The kept samples in their old order, with their wrong labels and damage. Where the corruption is drawn
+        again every epoch the images are still undamaged: see `redrawn`.
 
     Raises:
         DataError: If scores are missing or not finite, a selection is empty, or a corruption is not defined
@@ -86,8 +87,7 @@ def training_samples(samples: Samples, regime: Regime, seed: int, scores: Tensor
     samples = _only(samples, training_ids(samples.labels, samples.ids, regime, seed, scores))
     right = samples.labels
     if regime.label_noise is not None:
-        labels, _ = mislabelled(samples, regime.label_noise, classes, seed)
-        samples = replace(samples, labels=labels)
+        samples = replace(samples, labels=mislabelled(samples, regime.label_noise, classes, seed)[0])
     corruption = regime.corruption
     if corruption is not None and corruption.where != "test" and not corruption.redraw:
         key = keyed.key(seed, "corruption")
@@ -102,7 +102,7 @@ def mislabelled(samples: Samples, noise: LabelNoise, classes: int, seed: int) ->
 
     Args:
         samples: The kept samples with their right labels.
-        noise: What to do.
+        noise: Kind and rate of the wrong labels.
         classes: Number of classes.
         seed: Seed of the trial.
 
@@ -114,9 +114,8 @@ def mislabelled(samples: Samples, noise: LabelNoise, classes: int, seed: int) ->
     """
     options = {} if noise.map is None else {"mapping": noise.map}
     key = keyed.key(seed, "label_noise", noise.kind)
-    mislabel = LABEL_NOISES[noise.kind]
-    labels, is_wrong = mislabel(samples.labels, samples.ids, noise.rate, classes, key, **options)
-    return labels, is_wrong
+    mislabel: Callable[..., tuple[Tensor, Tensor]] = LABEL_NOISES[noise.kind]
+    return mislabel(samples.labels, samples.ids, noise.rate, classes, key, **options)
 
 
 def redrawn(samples: Samples, regime: Regime, seed: int, epoch: int) -> Samples:
@@ -124,7 +123,7 @@ def redrawn(samples: Samples, regime: Regime, seed: int, epoch: int) -> Samples:
 
     Args:
         samples: Result of `training_samples`.
-        regime: What to do.
+        regime: The regime of the trial.
         seed: Seed of the trial.
         epoch: Number of the epoch.
 
@@ -140,14 +139,14 @@ def redrawn(samples: Samples, regime: Regime, seed: int, epoch: int) -> Samples:
 def matched_samples(
     samples: Samples, regime: Regime, scores: Tensor | None = None, *, split: Literal["val", "test"]
 ) -> Samples:
-    """What a trial is judged on besides the clean samples: as hard as its training samples, labels right.
+    """Validation or test samples matched to the training regime: of the same difficulty, labels right.
 
     Samples kept at random are no harder than others, so this keeps all of them.
 
     Args:
         samples: The validation or test part of the data set, as it is.
-        regime: What to do.
-        scores: Difficulty float32 [N], aligned with `samples`; None where ``regime.needs_scores`` is.
+        regime: The regime of the trial.
+        scores: Difficulty float32 [N] of the samples; None where ``regime.needs_scores`` is.
         split: Which part it is; the draws of the two differ.
 
     Returns:
@@ -169,20 +168,18 @@ def matched_samples(
 def training_ids(
     labels: Tensor, ids: Tensor, regime: Regime, seed: int, scores: Tensor | None = None
 ) -> Tensor:
-    """Which training samples stay, for a trial with this seed.
+    """Ids of the training samples, int64 [n], that a trial with this seed keeps.
 
     Args:
         labels: Right labels int64 [N].
         ids: int64 [N], all different.
-        regime: What to do.
+        regime: The regime of the trial.
         seed: Seed of the trial.
-        scores: Difficulty float32 [N]; None where ``regime.needs_scores`` is.
-
-    Returns:
-        Ids int64 [n].
+        scores: Difficulty float32 [N] of the samples; None where ``regime.needs_scores`` is.
 
     Raises:
-        DataError: If scores are missing or not finite, or a selection is empty or loses a class that it must not.
+        DataError: If scores are missing or not finite, or a selection is empty or loses a class that it must
+            not lose.
     """
     return ids if regime.keep is None else _kept(labels, ids, regime.keep, scores, keyed.key(seed, "keep"))
 
@@ -190,17 +187,16 @@ def training_ids(
 def matched_ids(
     labels: Tensor, ids: Tensor, regime: Regime, scores: Tensor | None = None, *, split: str
 ) -> Tensor:
-    """Which validation or test samples are as hard as the training samples that stay.
+    """Ids of the validation or test samples, int64 [n], that match the training samples that are kept.
+
+    All of them where the regime keeps samples at random.
 
     Args:
         labels: int64 [N].
         ids: int64 [N], all different.
-        regime: What to do.
-        scores: Difficulty float32 [N]; None where ``regime.needs_scores`` is.
+        regime: The regime of the trial.
+        scores: Difficulty float32 [N] of the samples; None where ``regime.needs_scores`` is.
         split: Which part it is; the draws of the two differ.
-
-    Returns:
-        Ids int64 [n]; all of them where the regime keeps samples at random.
 
     Raises:
         DataError: As `training_ids`.
@@ -211,14 +207,10 @@ def matched_ids(
 
 
 def check_regime(shape: tuple[int, int, int], regime: Regime) -> None:
-    """Refuse a regime that is not defined on images of this shape.
-
-    Args:
-        shape: (C, H, W).
-        regime: What is to be done with them.
+    """Refuse a regime whose corruption is not defined on images of this shape, (C, H, W).
 
     Raises:
-        DataError: If a corruption is not defined for the size, the number of channels or its severity.
+        DataError: If it is not defined for the size, the number of channels or its severity.
     """
     if regime.corruption is None:
         return
@@ -259,7 +251,7 @@ def _corrupted(samples: Samples, corruption: Corruption, severity: int, key: int
 
 
 def _correlated(samples: Samples, corruption: Corruption, skew: float, right: Tensor, key: int) -> Samples:
-    """Damage by a corruption that goes with the class of the image, whatever its label."""
+    """Damage by a corruption that goes with the right class of the image."""
     names = corruption.names
     chosen = correlated_choice(right, samples.ids, len(names), skew, key)
     images = as_chosen(samples.images, samples.ids, names, corruption.severity, key, chosen)

@@ -4,6 +4,9 @@ The bits come from integer hashes: the finaliser of SplitMix64 (Steele, Lea & Fl
 ids, and the 32-bit mixer "lowbias32" (C. Wellons, hash-prospector, public domain) for the elements. Floats
 are made from them by exact IEEE operations and table look-ups alone. So a value is the same to the last bit
 for any batch size, order of the ids, chunk, process and device.
+
+`uniform`, `normal` and `integers` take a stream, from `key`, sample ids, int64 [B], and the shape of one
+sample's draw, in which positions count in row-major order. They return [B, *shape] on the device of `ids`.
 """
 
 import math
@@ -39,16 +42,7 @@ def key(*parts: int | str | float) -> int:
 
 
 def uniform(key: int, ids: Tensor, shape: tuple[int, ...] = ()) -> Tensor:
-    """Uniform values, multiples of 2**-24.
-
-    Args:
-        key: Stream, from `key`.
-        ids: Sample ids, int64 [B].
-        shape: Shape of one sample's draw; positions count in row-major order.
-
-    Returns:
-        float32 [B, *shape] in [0, 1), on the device of `ids`.
-    """
+    """Uniform values, float32 in [0, 1), multiples of 2**-24."""
 
     def to_uniform(words: Tensor) -> Tensor:
         return _shifted(words, 8).to(torch.float32).mul_(2.0**-24)
@@ -57,17 +51,9 @@ def uniform(key: int, ids: Tensor, shape: tuple[int, ...] = ()) -> Tensor:
 
 
 def normal(key: int, ids: Tensor, shape: tuple[int, ...] = ()) -> Tensor:
-    """Standard normal values: sums of two entries of a table of 65,536 normal quantiles, at most 6.12.
+    """Standard normal values, float32: sums of two entries of a table of 65,536 normal quantiles, at most 6.12.
 
     A table rather than Box-Muller: logarithm and cosine differ between devices and vector units, sums do not.
-
-    Args:
-        key: Stream, from `key`.
-        ids: Sample ids, int64 [B].
-        shape: Shape of one sample's draw; positions count in row-major order.
-
-    Returns:
-        float32 [B, *shape] with mean 0 and variance 1, on the device of `ids`.
     """
     table = _quantiles(str(ids.device))
 
@@ -80,16 +66,9 @@ def normal(key: int, ids: Tensor, shape: tuple[int, ...] = ()) -> Tensor:
 
 
 def integers(key: int, ids: Tensor, shape: tuple[int, ...], high: int) -> Tensor:
-    """Uniform integers; no value is likelier than another by more than a factor of 1 + high / 2**32.
+    """Uniform integers, int64 in [0, high), for `high` in [1, 2**31].
 
-    Args:
-        key: Stream, from `key`.
-        ids: Sample ids, int64 [B].
-        shape: Shape of one sample's draw; positions count in row-major order.
-        high: Number of different values, in [1, 2**31].
-
-    Returns:
-        int64 [B, *shape] in [0, high), on the device of `ids`.
+    No value is likelier than another by more than a factor of 1 + high / 2**32.
     """
     if not 1 <= high <= 2**31:
         raise ValueError(f"high is {high}; allowed is 1 to 2**31")
@@ -101,30 +80,13 @@ def integers(key: int, ids: Tensor, shape: tuple[int, ...], high: int) -> Tensor
 
 
 def permutation(key: int, n: int, device: torch.device | str = "cpu") -> Tensor:
-    """Order of 0..n-1 by their hashes, ties by the number itself.
-
-    Args:
-        key: Stream, from `key`.
-        n: How many.
-        device: Where the result is.
-
-    Returns:
-        int64 [n], a permutation of 0..n-1.
-    """
+    """Order of 0..n-1 by their hashes under the key, ties by the number itself: int64 [n] on the device."""
     ids = torch.arange(n, device=device)
     return torch.argsort(hashed(key, ids), stable=True)
 
 
 def hashed(key: int, ids: Tensor) -> Tensor:
-    """64-bit hash of each id under the key, uniform over all int64.
-
-    Args:
-        key: Stream, from `key`.
-        ids: Sample ids, int64 of any shape.
-
-    Returns:
-        int64 of the same shape; different ids have different hashes.
-    """
+    """64-bit hash of each id, int64 of any shape, uniform over all int64; different ids have different ones."""
     return _mix64(_mix64(ids) ^ _signed(key, 64))
 
 

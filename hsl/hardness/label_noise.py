@@ -1,4 +1,10 @@
-"""Wrong labels. Every kind returns the labels and which of them are wrong."""
+"""Wrong labels.
+
+Every kind takes the right labels, int64 [N] in [0, C), the sample ids, int64 [N], the probability `rate` of a
+wrong label, in [0, 1], the number of classes C, at least 2, and the stream `key` of its draws. It returns
+labels, int64 [N], and which of them are wrong, bool [N]. What happens to a sample depends on its id and the
+key alone. `DataError` is raised if there is only one class, or a label is outside its range.
+"""
 
 from collections.abc import Iterable
 
@@ -13,19 +19,6 @@ def symmetric(labels: Tensor, ids: Tensor, rate: float, classes: int, key: int) 
     """Give each sample, with probability `rate`, another label, every other class being equally likely.
 
     The right label is excluded, so `rate` is the share of wrong labels.
-
-    Args:
-        labels: int64 [N] in [0, classes).
-        ids: Sample ids, int64 [N]. What happens to a sample depends on its id and the key alone.
-        rate: Probability of a wrong label, in [0, 1].
-        classes: Number of classes C, at least 2.
-        key: Stream of the draws.
-
-    Returns:
-        Labels int64 [N], and bool [N]: which of them are wrong.
-
-    Raises:
-        DataError: If there is only one class, or a label is none of them.
     """
     _check(labels, classes)
     is_wrong = _chosen(ids, rate, key)
@@ -35,19 +28,6 @@ def symmetric(labels: Tensor, ids: Tensor, rate: float, classes: int, key: int) 
 
 def pair(labels: Tensor, ids: Tensor, rate: float, classes: int, key: int) -> tuple[Tensor, Tensor]:
     """Give each sample, with probability `rate`, the label of the next class; that of the last is the first.
-
-    Args:
-        labels: int64 [N] in [0, classes).
-        ids: Sample ids, int64 [N]. What happens to a sample depends on its id and the key alone.
-        rate: Probability of a wrong label, in [0, 1].
-        classes: Number of classes C, at least 2.
-        key: Stream of the draws.
-
-    Returns:
-        Labels int64 [N], and bool [N]: which of them are wrong.
-
-    Raises:
-        DataError: If there is only one class, or a label is none of them.
 
     Han et al., Co-teaching, NeurIPS 2018, arXiv 1804.06872.
     """
@@ -67,22 +47,9 @@ def asymmetric(
 ) -> tuple[Tensor, Tensor]:
     """Give each sample of certain classes, with probability `rate`, the label of a class it is mistaken for.
 
-    Args:
-        labels: int64 [N] in [0, classes).
-        ids: Sample ids, int64 [N]. What happens to a sample depends on its id and the key alone.
-        rate: Probability of a wrong label in the classes that have one, in [0, 1].
-        classes: Number of classes C, at least 2.
-        key: Stream of the draws.
-        mapping: Pairs (class, class it is mistaken for). Samples of the other classes keep their label.
-
-    Returns:
-        Labels int64 [N], and bool [N]: which of them are wrong.
-
-    Raises:
-        DataError: If there is only one class, a label or a class of the mapping is none of them, or the
-            mapping is empty or changes nothing.
-
-    Patrini et al., Making Deep Neural Networks Robust to Label Noise, CVPR 2017, arXiv 1609.03683.
+    The `mapping` has pairs (class, class it is mistaken for); samples of the other classes keep their label.
+    It raises `DataError` if it is empty, changes nothing or names a class that does not exist. Patrini et
+    al., Making Deep Neural Networks Robust to Label Noise, CVPR 2017, arXiv 1609.03683.
     """
     _check(labels, classes)
     target = torch.arange(classes, device=labels.device)
@@ -99,24 +66,10 @@ def asymmetric(
 def permutation(labels: Tensor, ids: Tensor, rate: float, classes: int, key: int) -> tuple[Tensor, Tensor]:
     """Choose each sample with probability `rate`, and shuffle the labels among the chosen.
 
-    Every class keeps its number of samples. A chosen sample may get the label it had, so about
-    rate * (1 - 1/C) of the labels are wrong.
-
-    Args:
-        labels: int64 [N] in [0, classes).
-        ids: Sample ids, int64 [N]. Who is chosen depends on id and key alone, who gets whose label on all the
-            chosen; the order of the samples does not matter.
-        rate: Probability to be chosen, in [0, 1].
-        classes: Number of classes C, at least 2.
-        key: Stream of the draws.
-
-    Returns:
-        Labels int64 [N], and bool [N]: which of them are wrong.
-
-    Raises:
-        DataError: If there is only one class, or a label is none of them.
-
-    Paul, Ganguli & Dziugaite, Deep Learning on a Data Diet, NeurIPS 2021, arXiv 2107.07075.
+    Every class keeps its number of samples. A chosen sample may get the label it had, so a share of about
+    rate * (1 - 1/C) of the labels is wrong. Which sample is chosen depends on id and key alone, which label it gets on
+    all the chosen; the order of the samples does not matter. Paul, Ganguli & Dziugaite, Deep Learning on a
+    Data Diet, NeurIPS 2021, arXiv 2107.07075.
     """
     _check(labels, classes)
     chosen = _chosen(ids, rate, key).nonzero().view(-1)
@@ -128,7 +81,7 @@ def permutation(labels: Tensor, ids: Tensor, rate: float, classes: int, key: int
 
 
 def detection_auroc(scores: Tensor, is_wrong: Tensor) -> float:
-    """How well a difficulty score tells wrong labels from right ones.
+    """Ability of a difficulty score to tell wrong labels from right ones.
 
     Args:
         scores: float [N], higher = harder.

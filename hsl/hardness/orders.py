@@ -1,4 +1,9 @@
-"""Orders of samples by difficulty: the first to keep comes first."""
+"""Orders of samples by difficulty: the first to keep comes first.
+
+Every order takes scores, float32 [N], and ids, int64 [N], all different, which decide ties; `key` is the
+stream of its draws, not read where nothing is drawn. It returns positions, int64 [N]. What happens to a
+sample at random depends on its id and the key alone.
+"""
 
 from fractions import Fraction
 
@@ -10,62 +15,26 @@ from hsl.hardness import keyed
 
 
 def hardest(scores: Tensor, ids: Tensor, key: int = 0) -> Tensor:
-    """Order from the highest score to the lowest.
-
-    Args:
-        scores: float32 [N].
-        ids: int64 [N], all different; they decide ties.
-        key: Not read.
-
-    Returns:
-        Positions int64 [N], the first to keep first.
-    """
+    """Order from the highest score to the lowest."""
     by_id = torch.argsort(ids)
     return by_id[torch.argsort(scores[by_id], descending=True, stable=True)]
 
 
 def easiest(scores: Tensor, ids: Tensor, key: int = 0) -> Tensor:
-    """Order from the lowest score to the highest.
-
-    Args:
-        scores: float32 [N].
-        ids: int64 [N], all different; they decide ties.
-        key: Not read.
-
-    Returns:
-        Positions int64 [N], the first to keep first.
-    """
+    """Order from the lowest score to the highest."""
     by_id = torch.argsort(ids)
     return by_id[torch.argsort(scores[by_id], stable=True)]
 
 
 def middle(scores: Tensor, ids: Tensor, key: int = 0) -> Tensor:
-    """Order by distance to the median rank, the harder of two first: its head is a centred window.
-
-    Args:
-        scores: float32 [N].
-        ids: int64 [N], all different; they decide ties.
-        key: Not read.
-
-    Returns:
-        Positions int64 [N], the first to keep first.
-    """
+    """Order by distance to the median rank, the harder of two first: its head is a centred window."""
     ranked = hardest(scores, ids)
     ranks = torch.arange(len(ranked), device=ranked.device)
     return ranked[torch.argsort((2 * ranks - (len(ranked) - 1)).abs(), stable=True)]
 
 
 def shuffled(scores: Tensor, ids: Tensor, key: int) -> Tensor:
-    """Order at random.
-
-    Args:
-        scores: float32 [N], not read.
-        ids: int64 [N], all different; a sample's place depends on its id and the key alone.
-        key: Stream of the draws.
-
-    Returns:
-        Positions int64 [N], the first to keep first.
-    """
+    """Order at random."""
     by_id = torch.argsort(ids)
     return by_id[torch.argsort(keyed.hashed(key, ids[by_id]), stable=True)]
 
@@ -73,17 +42,8 @@ def shuffled(scores: Tensor, ids: Tensor, key: int) -> Tensor:
 def window(scores: Tensor, ids: Tensor, key: int = 0, *, offset: float = 0.0) -> Tensor:
     """Order from the highest score to the lowest without the hardest; those come last.
 
-    Data Diet (Paul et al., NeurIPS 2021, arXiv 2107.07075) keeps such windows: the very hardest samples of a
-    data set are often mislabelled.
-
-    Args:
-        scores: float32 [N].
-        ids: int64 [N], all different; they decide ties.
-        key: Not read.
-        offset: Share of samples to leave out, in [0, 1).
-
-    Returns:
-        Positions int64 [N], the first to keep first.
+    Leaves out a share `offset` of the samples, in [0, 1). Data Diet (Paul et al., NeurIPS 2021, arXiv
+    2107.07075) keeps such windows: the very hardest samples of a data set are often mislabelled.
     """
     ranked = hardest(scores, ids)
     start = share_of(offset, len(ranked))
@@ -93,32 +53,22 @@ def window(scores: Tensor, ids: Tensor, key: int = 0, *, offset: float = 0.0) ->
 def stratified(scores: Tensor, ids: Tensor, key: int, *, mislabel_cut: float = 0.0, bins: int = 50) -> Tensor:
     """Order that covers the whole range of scores: equally many of every stratum, until a stratum is used up.
 
-    The strata are bins of equal width; within one the order is random. The hardest samples, suspected to be
-    mislabelled, are cut first and come last. Zheng et al., Coverage-centric Coreset Selection for High
-    Pruning Rates, ICLR 2023, arXiv 2210.15809.
-
-    Args:
-        scores: float32 [N].
-        ids: int64 [N], all different; with the key they decide the order within a stratum.
-        key: Stream of the draws.
-        mislabel_cut: Share of samples to cut, in [0, 1).
-        bins: Number of strata, at least 1.
-
-    Returns:
-        Positions int64 [N], the first to keep first.
+    The strata are `bins` bins of equal width, at least 1; within one the order is random. The hardest
+    samples, a share `mislabel_cut` in [0, 1) suspected to be mislabelled, are cut first and come last. Zheng
+    et al., Coverage-centric Coreset Selection for High Pruning Rates, ICLR 2023, arXiv 2210.15809.
     """
     ranked = hardest(scores, ids)
     start = share_of(mislabel_cut, len(ranked))
     left = ranked[start:]
-    by_chance = left[shuffled(scores[left], ids[left], key)]
-    strata = _bins(scores[by_chance], bins)
+    at_random = left[shuffled(scores[left], ids[left], key)]
+    strata = _bins(scores[at_random], bins)
     by_stratum = torch.argsort(strata, stable=True)
     sizes = strata.bincount(minlength=bins)
     firsts = (sizes.cumsum(0) - sizes)[strata[by_stratum]]
     rank = torch.arange(len(firsts), device=firsts.device) - firsts
     place = torch.empty_like(rank)
     place[by_stratum] = rank
-    return torch.cat([by_chance[torch.argsort(place, stable=True)], ranked[:start].flip(0)])
+    return torch.cat([at_random[torch.argsort(place, stable=True)], ranked[:start].flip(0)])
 
 
 def _bins(scores: Tensor, bins: int) -> Tensor:
@@ -133,30 +83,20 @@ def _bins(scores: Tensor, bins: int) -> Tensor:
 def probabilistic(scores: Tensor, ids: Tensor, key: int, *, power: float = 1.0) -> Tensor:
     """Draw without replacement, each sample with a weight that is a power of its score.
 
-    Efraimidis & Spirakis, Weighted random sampling with a reservoir, Information Processing Letters 2006.
-
-    Args:
-        scores: float32 [N], at least 0.
-        ids: int64 [N], all different; a sample's draw depends on its id and the key alone.
-        key: Stream of the draws.
-        power: Above 0; the larger, the more the hardest are preferred.
-
-    Returns:
-        Positions int64 [N], the first to keep first; samples of score 0 come last, in random order.
-
-    Raises:
-        DataError: If a score is negative.
+    The larger the `power`, above 0, the more the hardest are preferred. Samples of score 0 come last, in
+    random order; a negative score raises `DataError`. Efraimidis & Spirakis, Weighted random sampling with a
+    reservoir, Information Processing Letters 2006.
     """
     if len(scores) and bool((scores < 0).any()):
         lowest = float(scores.min())
         raise DataError(
             f"probabilistic needs scores of at least 0, the lowest is {lowest}; choose another score"
         )
-    by_chance = shuffled(scores, ids, keyed.key(key, "ties"))
-    shares = scores[by_chance].double()
+    at_random = shuffled(scores, ids, keyed.key(key, "ties"))
+    shares = scores[at_random].double()
     weights = (shares / shares.max().clamp(min=1e-300)) ** power if len(shares) else shares
-    exponential = -torch.log(keyed.uniform(key, ids[by_chance]).double() + 2.0**-25)
-    return by_chance[torch.argsort(exponential / weights, stable=True)]
+    exponential = -torch.log(keyed.uniform(key, ids[at_random]).double() + 2.0**-25)
+    return at_random[torch.argsort(exponential / weights, stable=True)]
 
 
 def share_of(fraction: float, total: int) -> int:

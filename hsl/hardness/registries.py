@@ -1,6 +1,7 @@
 """Names of everything a regime is made of. A new entry is one function and one line here.
 
-Listing names imports no torch: entries are references that are resolved on first use.
+Listing names imports no torch: entries are references that are resolved on first use. The docstring of a
+registry has the parameters and the result of its entries, and what they have in common.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,10 +13,10 @@ from hsl.registry import Entry, Registry
 
 @dataclass(frozen=True)
 class ScoreFacts:
-    """What a score is computed from, and what it returns.
+    """Input and output of a score.
 
     Attributes:
-        recorded: What has to be recorded: the ``logits`` of a trained model, a ``trajectory`` over its training,
+        recorded: What is recorded for it: the ``logits`` of a trained model, a ``trajectory`` over its training,
             its ``features``, or its ``gradients``.
         arguments: Positional arguments of the function. ``logits`` float [N, C]; ``labels`` int64 [N];
             ``features`` float [N, D]; ``model`` and ``images`` float [N, C, H, W] in [0, 1]. Of a trajectory one
@@ -65,12 +66,12 @@ SCORES: Registry[Callable[..., Any], ScoreFacts] = Registry(
     },
     ScoreFacts(),
 )
-"""What the facts name -> difficulty float32 [N], higher = harder."""
+"""Arguments and options that the facts name -> difficulty float32 [N], higher = harder."""
 
 
 @dataclass(frozen=True)
 class SelectionFacts:
-    """What a selection takes.
+    """Input of a selection.
 
     Attributes:
         reads_scores: Whether it looks at the scores.
@@ -100,7 +101,8 @@ SELECTIONS: Registry[Callable[..., Any], SelectionFacts] = Registry(
     },
     SelectionFacts(),
 )
-"""(scores float32 [N], ids int64 [N], key int, **options) -> positions int64 [N], the first to keep first."""
+"""(scores float32 [N], ids int64 [N], key int, **options) -> positions int64 [N], the first to keep first.
+Ids are all different and decide ties; `key` is the stream of the draws."""
 
 LABEL_NOISES: Registry[Callable[..., Any], None] = Registry(
     "label noise",
@@ -111,20 +113,20 @@ LABEL_NOISES: Registry[Callable[..., Any], None] = Registry(
         "symmetric": "hsl.hardness.label_noise:symmetric",
     },
 )
-"""(labels int64 [N], ids int64 [N], rate, classes, key) -> (labels int64 [N], is_wrong bool [N]);
-`asymmetric` takes ``mapping`` as well, pairs of classes."""
+"""(labels int64 [N] in [0, classes), ids int64 [N], rate, classes, key) -> (labels int64 [N], is_wrong bool
+[N]); `asymmetric` takes ``mapping`` as well, pairs of classes."""
 
 
 @dataclass(frozen=True)
 class CorruptionFacts:
-    """On which images a corruption is defined.
+    """Images for which a corruption is defined.
 
-    Streaks, flakes, drops, textures and displacements have sizes in pixels: on an image of 8 x 8 they would be all
-    there is to see.
+    Streaks, flakes, drops, textures and displacements have sizes in pixels: on an image of 8 x 8 they would cover
+    everything.
 
     Attributes:
         least_side: Shorter side in pixels from which on it is defined.
-        channels: Numbers of channels for which it is defined; empty for every number.
+        channels: Numbers of channels for which it is defined; empty for any.
         is_random: Whether it draws at random, so that drawing again in every epoch changes something.
         severities: Highest severity on images of 32 and of 64 pixels.
     """
@@ -174,20 +176,21 @@ CORRUPTIONS: Registry[Callable[..., Any], CorruptionFacts] = Registry(
     },
     CorruptionFacts(),
 )
-"""(pixels float32 [B, C, H, W] in [0, 255], ids int64 [B], severity 1..6, key int) -> pixels, not yet
-clipped."""
+"""(pixels float32 [B, C, H, W] in [0, 255], ids int64 [B], severity, key int) -> pixels float32 or float64
+[B, C, H, W], not yet clipped. The severity is 1 to 5, or 6 where the facts say so; `key` is the stream of the
+draws. Entries that draw nothing at random read neither ids nor key."""
 
 
 @dataclass(frozen=True)
 class AttackFacts:
-    """What an attack, or an adversarial training, is bound to and costs.
+    """Fixed settings and cost of an attack or an adversarial training.
 
     Attributes:
-        fixed: Settings of a regime's attack that it has, and no others.
-        advice: What it is, and what to do where another setting was given.
-        step_over_eps: Its step if none is given, over eps; None for the usual one of the norm.
+        fixed: Settings of a regime's attack that it cannot change.
+        advice: Message where another setting was given.
+        step_over_eps: Default step over eps; None for the default of the norm.
         eval_reach: Where evaluation has a step of its own: length of all steps together, over eps.
-        options: Settings that belong to it, with the values of its authors.
+        options: Settings of its own, with the values of its authors.
         loss_passes: Forward-backward passes of its loss in one training step.
         is_attacked: Whether training samples are attacked, step by step, before its loss.
     """
@@ -228,7 +231,8 @@ ATTACKS: Registry[Callable[..., Any], AttackFacts] = Registry(
     },
     AttackFacts(),
 )
-"""(model, images, labels, *, eps, step, steps, norm, start, bn_mode) -> images float32 [B, C, H, W]."""
+"""(model, images, labels, *, eps, step, steps, norm, start, bn_mode) -> images float32 [B, C, H, W] in [0, 1],
+nowhere further than eps from the given ones; `hsl.hardness.attacks.attacks.pgd` describes the parameters."""
 
 TRAININGS: Registry[Callable[..., Any], AttackFacts] = Registry(
     "adversarial training",
@@ -256,7 +260,7 @@ def attack_facts(name: str) -> AttackFacts:
 
 @dataclass(frozen=True)
 class RobustFacts:
-    """What a measure of robustness costs and needs.
+    """Cost and requirements of a measure of robustness.
 
     Attributes:
         passes: Passes per sample, if it stays right to the end.
@@ -284,5 +288,5 @@ ROBUST: Registry[Callable[..., Any], RobustFacts] = Registry(
     RobustFacts(),
 )
 """(model, images float32 [B, C, H, W] in [0, 1], labels int64 [B], ids int64 [B], *, eps, norm, seed) -> bool
-[B]: whether each image is still classified right; `hsl.hardness.attacks.robustness.still_right` runs them on any
-number of images."""
+[B]: which images are classified right, untouched and attacked; `hsl.hardness.attacks.robustness.still_right`
+runs them on any number of images and describes the parameters."""

@@ -35,13 +35,13 @@ def select(
     key: int = 0,
     options: Mapping[str, Any] = NO_OPTIONS,
 ) -> Tensor:
-    """Which samples to keep: n = round(fraction * N) of them, half to even, or n = count.
+    """Select samples to keep: n = round(fraction * N) of them, half to even, or n = count.
 
     Class-balanced keeps floor(n / N * N_c) samples of each class c (for a fraction floor(fraction * N_c)),
     and fills up to n with the next in the order, at most one per class.
 
     Args:
-        scores: float32 [N], higher = harder; None where `which` looks at no score.
+        scores: float32 [N], higher = harder; None where `which` reads no score.
         labels: int64 [N].
         ids: int64 [N], all different.
         fraction: Share to keep, in (0, 1].
@@ -55,7 +55,7 @@ def select(
         Ids of the kept samples, int64 [n], ascending.
 
     Raises:
-        DataError: If a score is missing or not finite, nothing would be kept, there are fewer samples than
+        DataError: If a score is missing or not finite, no sample would be kept, there are fewer samples than
             `count`, or a balanced selection would lose a whole class. An unbalanced one that does warns.
     """
     if scores is None:
@@ -94,12 +94,12 @@ def long_tail(
 
     With C classes, the largest of n samples, class c (from 0) keeps n * imbalance ** (c / (C - 1)) of them
     (``exponential``), or n in the first half of the classes and n * imbalance in the second (``step``);
-    rounded, at least one, at most what there is. Cao et al., Learning Imbalanced Datasets with
+    rounded, at least one, at most as many as exist. Cao et al., Learning Imbalanced Datasets with
     Label-Distribution-Aware Margin Loss, NeurIPS 2019, arXiv 1906.07413.
 
     Args:
         labels: int64 [N].
-        ids: int64 [N], all different; who is chosen depends on id and key alone.
+        ids: int64 [N], all different; whether a sample is chosen depends on its id and the key alone.
         imbalance: Size of the smallest class over that of the largest, in (0, 1].
         profile: ``exponential`` or ``step``.
         key: Stream of the draws.
@@ -145,8 +145,8 @@ def _balanced(order: Callable[[Tensor], Tensor], labels: Tensor, fraction: Fract
         share = int(fraction * len(members))
         kept.append(members[:share])
         next_in_class.append(members[share : share + 1])
-    everyone = order(_positions(labels))
-    candidates = everyone[torch.isin(everyone, torch.cat(next_in_class))]
+    ordered = order(_positions(labels))
+    candidates = ordered[torch.isin(ordered, torch.cat(next_in_class))]
     return torch.cat([*kept, candidates])[:count]
 
 

@@ -212,7 +212,7 @@ def test_the_divergence_grows_from_a_start(batch):
     assert bool((moved > distance(images + start)).all())
 
 
-def test_trainings_are_judged_by_pgd(batch):
+def test_trainings_are_evaluated_by_pgd(batch):
     images, labels, ids = batch
     model = network().eval()
     for name in TRAININGS:

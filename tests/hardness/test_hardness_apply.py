@@ -182,14 +182,14 @@ def test_a_random_part_leaves_matched_samples_whole(samples):
 
 
 def test_redrawn_damage_is_new_every_epoch_and_repeatable(samples):
-    anew = regime(corruption={**NOISE, "redraw": True})
-    before = training_samples(samples, anew, 3)
+    again = regime(corruption={**NOISE, "redraw": True})
+    before = training_samples(samples, again, 3)
     assert equal(before, samples)
-    epochs = [redrawn(before, anew, 3, epoch) for epoch in (0, 1)]
-    assert equal(epochs[1], redrawn(before, anew, 3, 1))
+    epochs = [redrawn(before, again, 3, epoch) for epoch in (0, 1)]
+    assert equal(epochs[1], redrawn(before, again, 3, 1))
     assert not torch.equal(epochs[0].images, epochs[1].images)
-    assert not torch.equal(epochs[0].images, redrawn(before, anew, 4, 0).images)
-    assert not equal(matched_samples(samples, anew, split="val"), samples)
+    assert not torch.equal(epochs[0].images, redrawn(before, again, 4, 0).images)
+    assert not equal(matched_samples(samples, again, split="val"), samples)
 
 
 def test_frozen_damage_is_not_drawn_again(samples):
@@ -268,7 +268,7 @@ def test_samples_check_their_parts(samples):
         Samples(images, labels, ids // 2)
 
 
-def test_skewed_corruptions_go_with_the_class_of_the_image_whatever_its_label(samples):
+def test_skewed_corruptions_go_with_the_right_class_of_the_image(samples):
     mix = {"name": ["gaussian_noise", "contrast", "brightness"], "severity": 4, "skew": 0.1}
     skewed = training_samples(samples, regime(corruption=mix), 2)
     noisy = training_samples(samples, regime(label_noise={"rate": 0.4, "kind": "pair"}, corruption=mix), 2)
@@ -315,7 +315,7 @@ def test_the_training_asks_for_both_severities_of_images_of_any_shape():
             training_samples(samples, given, 0)
 
 
-def test_height_and_width_are_told_apart_from_the_channels():
+def test_height_and_width_are_distinguished_from_the_channels():
     """Fog needs 16 pixels a side: height and width count, the channels do not."""
     fog = regime(corruption={"name": "fog", "severity": 1})
     for shape, side in (((3, 8, 32), "8 x 32"), ((3, 32, 8), "32 x 8")):

@@ -50,7 +50,7 @@ def test_pixels(value: object, number: float) -> None:
 
 @pytest.mark.parametrize("value", [True, None, "a", "1/0", [1], "1/b"])
 def test_what_is_no_number_of_pixels(value: object) -> None:
-    assert "is no number; write pixel units" in refused(Pixels, value)
+    assert "is not a number; write pixel units" in refused(Pixels, value)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Deterministic corruptions beside the libraries that the published scripts call, where these are installed.
+"""Deterministic corruptions compared with the libraries that the published scripts call, where these are installed.
 
 `published_corruptions` writes the formulas out; here they are made of the same calls as the originals. Distances are
 of values in [0, 1] before they are cut.

@@ -1,4 +1,4 @@
-"""Draws are the same in another process, whatever its batches, its order and its number of threads."""
+"""Draws are the same in another process, for any batches, order and number of threads."""
 
 from __future__ import annotations
 

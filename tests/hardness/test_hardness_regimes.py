@@ -372,7 +372,7 @@ def corruption(**given):
     return Regime.model_validate({"corruption": given}).corruption
 
 
-def test_corruptions_are_mixed_in_whatever_order_they_are_listed():
+def test_corruptions_are_mixed_in_any_order():
     mix = corruption(name=["fog", "contrast"], severity=2)
     assert mix == corruption(name=("contrast", "fog"), severity=2)
     assert mix.names == ("contrast", "fog")

@@ -250,7 +250,7 @@ def test_a_long_tail_has_the_published_sizes():
 
 @settings(max_examples=60, deadline=None)
 @given(populations(), st.integers(1, 100), st.sampled_from(["exponential", "step"]), st.randoms())
-def test_a_long_tail_keeps_every_class_whatever_the_order(population, percent, profile, shuffle):
+def test_a_long_tail_keeps_every_class_in_any_order(population, percent, profile, shuffle):
     _, labels, ids = population
     kept = long_tail(labels, ids, percent / 100, profile, key=KEY)
     before, after = labels.bincount(minlength=4), labels[torch.isin(ids, kept)].bincount(minlength=4)

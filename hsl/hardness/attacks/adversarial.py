@@ -1,8 +1,8 @@
-"""Adversarial training: the loss of a batch of training samples, and the attack that judges what was learnt.
+"""Adversarial training: the loss of a batch of training samples, and the attack of the evaluation.
 
-The gradients that every loss leaves behind, and so those by which methods such as RigL grow weights, are those
-of the attacked images. Scores that are computed once before training, such as those of SNIP, are not the
-matter of this module.
+The gradients that every loss leaves behind, and so those by which methods such as RigL grow weights, are
+those of the attacked images. Scores that are computed once before training, such as those of SNIP, are
+computed elsewhere.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class TrainingLoss:
     replays: int = 1
 
     def begin_epoch(self) -> None:
-        """Forget what is carried from batch to batch, so that an epoch depends on no other; most carry nothing."""
+        """Forget all state that is carried from batch to batch, so that an epoch depends on no other."""
 
     def __call__(
         self, model: nn.Module, images: Tensor, labels: Tensor, ids: Tensor, cycle: int
@@ -44,7 +44,7 @@ class TrainingLoss:
             images: float32 [B, C, H, W] in [0, 1].
             labels: int64 [B].
             ids: Sample ids, int64 [B].
-            cycle: Number of the time that the training samples are gone through; random draws follow it.
+            cycle: Number of the pass through the training samples; random draws follow it.
 
         Returns:
             Logits [B, classes] by which training accuracy is counted, and the loss to be minimised, float [].
@@ -64,84 +64,68 @@ class Attacked(TrainingLoss):
     def __init__(self, attack: Attack, seed: int) -> None:
         self.attack = attack
         self._seed = seed
+        self._settings = attack.model_dump(include={"eps", "step", "steps", "norm", "bn_mode"})
 
     def __call__(
         self, model: nn.Module, images: Tensor, labels: Tensor, ids: Tensor, cycle: int
     ) -> tuple[Tensor, Tensor]:
         """As `TrainingLoss`."""
-        attack = self.attack
         start = None
-        if attack.random_start:
-            start = random_start(self._key(cycle), ids, tuple(images.shape[1:]), attack.eps)
-        attacked = self._crafted(ATTACKS[attack.name], model, images, labels, start)
+        if self.attack.random_start:
+            start = random_start(self._key(cycle), ids, tuple(images.shape[1:]), self.attack.eps)
+        attacked = ATTACKS[self.attack.name](model, images, labels, start=start, **self._settings)
         return super().__call__(model, attacked, labels, ids, cycle)
 
     def _key(self, cycle: int) -> int:
         return keyed.key(self._seed, "attack", cycle)
 
-    def _crafted(
-        self,
-        craft: Callable[..., Tensor],
-        model: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        start: Tensor | None,
-    ) -> Tensor:
-        attack = self.attack
-        return craft(
-            model,
-            images,
-            labels,
-            eps=attack.eps,
-            step=attack.step,
-            steps=attack.steps,
-            norm=attack.norm,
-            start=start,
-            bn_mode=attack.bn_mode,
-        )
 
-    def _near(self, images: Tensor, ids: Tensor, cycle: int) -> Tensor:
-        """A first perturbation that is only there to leave the point at which the gradient vanishes."""
-        return keyed.normal(self._key(cycle), ids, tuple(images.shape[1:])).mul_(SMALL_START)
+class _WithClean(Attacked):
+    """Adversarial training whose loss compares the predictions for the attacked and for the clean images.
+
+    The attack starts a little away from the clean image, where the gradient of a divergence vanishes.
+    """
+
+    craft: Callable[..., Tensor]
+    loss: Callable[..., Tensor]
+
+    def __call__(
+        self, model: nn.Module, images: Tensor, labels: Tensor, ids: Tensor, cycle: int
+    ) -> tuple[Tensor, Tensor]:
+        """As `TrainingLoss`; the logits are those of the attacked images."""
+        start = keyed.normal(self._key(cycle), ids, tuple(images.shape[1:])).mul_(SMALL_START)
+        attacked = self.craft(model, images, labels, start=start, **self._settings)
+        clean, found = model(images), model(attacked)
+        return found, self.loss(clean, found, labels, self.attack.beta or 0.0)
 
 
-class Trades(Attacked):
+class Trades(_WithClean):
     """TRADES: clean cross-entropy and the divergence of the attacked from the clean prediction.
 
     Zhang et al., Theoretically Principled Trade-off between Robustness and Accuracy, ICML 2019, arXiv
     1901.08573.
     """
 
-    def __call__(
-        self, model: nn.Module, images: Tensor, labels: Tensor, ids: Tensor, cycle: int
-    ) -> tuple[Tensor, Tensor]:
-        """As `TrainingLoss`; the logits are those of the attacked images."""
-        attacked = self._crafted(pgd_divergence, model, images, labels, self._near(images, ids, cycle))
-        clean, found = model(images), model(attacked)
-        return found, trades_loss(clean, found, labels, self.attack.beta or 0.0)
+    craft = staticmethod(pgd_divergence)
+    loss = staticmethod(trades_loss)
 
 
-class Mart(Attacked):
+class Mart(_WithClean):
     """MART: adversarial training that weighs the images by how wrong the model is about them.
 
     Wang et al., Improving Adversarial Robustness Requires Revisiting Misclassified Examples, ICLR 2020.
     """
 
-    def __call__(
-        self, model: nn.Module, images: Tensor, labels: Tensor, ids: Tensor, cycle: int
-    ) -> tuple[Tensor, Tensor]:
-        """As `TrainingLoss`; the logits are those of the attacked images."""
-        attacked = self._crafted(pgd, model, images, labels, self._near(images, ids, cycle))
-        clean, found = model(images), model(attacked)
-        return found, mart_loss(clean, found, labels, self.attack.beta or 0.0)
+    craft = staticmethod(pgd)
+    loss = staticmethod(mart_loss)
 
 
 class Free(TrainingLoss):
     """Free adversarial training: every gradient moves the weights and the perturbation at once.
 
-    A batch is replayed several times in a row. The perturbation is kept from replay to replay and from batch to
-    batch, by the place in the batch, and starts at zero in every epoch. So a training has as many steps as one
-    without an attack, and sees each sample in one of `replays` epochs.
+    A batch is replayed several times in a row. The perturbation is kept from replay to replay and from batch
+    to batch, by the place in the batch, and starts at zero in every epoch. So a training has as many steps as
+    one without an attack, and sees each sample in one of `replays` epochs.
 
     Shafahi et al., Adversarial Training for Free!, NeurIPS 2019, arXiv 1904.12843.
 
@@ -184,12 +168,7 @@ class Free(TrainingLoss):
 
 
 def training_loss(attack: Attack | None, seed: int) -> TrainingLoss:
-    """The loss of a regime's training batches.
-
-    Args:
-        attack: Of the regime, or None.
-        seed: Seed of the trial.
-    """
+    """The loss of the training batches of a regime with this attack, or none, in a trial with this seed."""
     if attack is None:
         return TrainingLoss()
     if attack.name in TRAININGS:
@@ -200,12 +179,8 @@ def training_loss(attack: Attack | None, seed: int) -> TrainingLoss:
 def evaluation_attack(attack: Attack | None, key: int) -> Callable[..., Tensor] | None:
     """The attack on matched samples: ``(model, images, labels, ids) -> images``, or None.
 
-    The trainings that are no attacks of their own are judged by PGD; free adversarial training, whose step is as
-    long as eps, by PGD with steps of 2.5 * eps / eval_steps.
-
-    Args:
-        attack: Of the regime, or None.
-        key: Stream of the starting points.
+    Trainings that are no attacks of their own are evaluated by PGD; free adversarial training, whose step is
+    as long as eps, by PGD with steps of 2.5 * eps / eval_steps. `key` is the stream of the starting points.
     """
     if attack is None:
         return None
@@ -213,18 +188,10 @@ def evaluation_attack(attack: Attack | None, key: int) -> Callable[..., Tensor] 
     step, reach = attack.step, attack_facts(attack.name).eval_reach
     if reach is not None and attack.eps > 0:
         step = reach * attack.eps / attack.eval_steps
+    settings = {"eps": attack.eps, "step": step, "steps": attack.eval_steps, "norm": attack.norm}
 
     def attacked(model: nn.Module, images: Tensor, labels: Tensor, ids: Tensor) -> Tensor:
         start = random_start(key, ids, tuple(images.shape[1:]), attack.eps) if attack.random_start else None
-        return run(
-            model,
-            images,
-            labels,
-            eps=attack.eps,
-            step=step,
-            steps=attack.eval_steps,
-            norm=attack.norm,
-            start=start,
-        )
+        return run(model, images, labels, start=start, **settings)
 
     return attacked

@@ -30,16 +30,17 @@ def pgd(
 ) -> Tensor:
     """Projected gradient ascent on the cross-entropy.
 
-    Works in float32 outside autocast (in 16 bit, small gradients become zero, and their sign with them).
-    Gradients of the parameters are not computed, their ``.grad`` is left alone, and every training flag is as
-    before afterwards.
+    As every attack, it works in float32 outside autocast (in 16 bit, small gradients become zero, and their
+    sign with them). Gradients of the parameters are not computed, their ``.grad`` is left alone, and every
+    training flag is as before afterwards. Madry et al., Towards Deep Learning Models Resistant to Adversarial
+    Attacks, ICLR 2018, arXiv 1706.06083.
 
     Args:
         model: Maps float32 [B, C, H, W] in [0, 1] to logits [B, classes].
         images: Floating point [B, C, H, W] in [0, 1].
         labels: int64 [B].
         eps: Largest change, of every value (``linf``) or of an image as a vector (``l2``), in [0, 1]; 0
-            returns the images. Usual are 8/255, and 0.5 for ``l2``.
+            returns the images. Common are 8/255, and 0.5 for ``l2``.
         step: Change per step in the same norm, above 0.
         steps: Number of steps, at least 1.
         norm: Norm that `eps` bounds: ``linf`` steps along the sign of the gradient, ``l2`` along the gradient
@@ -54,8 +55,6 @@ def pgd(
 
     Raises:
         HslError: If a parameter is outside its range.
-
-    Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018, arXiv 1706.06083.
     """
     _check(eps, step, steps, norm, bn_mode)
     ball = Ball(images, eps, norm)
@@ -76,27 +75,9 @@ def pgd_margin(
 ) -> Tensor:
     """Projected gradient ascent on the margin: the largest logit of a wrong class less that of the right one.
 
-    Unlike that of the cross-entropy, its gradient does not vanish where the model is sure. At least two
-    classes.
-
-    Args:
-        model: As for `pgd`.
-        images: As for `pgd`.
-        labels: As for `pgd`.
-        eps: As for `pgd`.
-        step: As for `pgd`.
-        steps: As for `pgd`.
-        norm: As for `pgd`.
-        start: As for `pgd`.
-        bn_mode: As for `pgd`.
-
-    Returns:
-        float32 [B, C, H, W] in [0, 1], nowhere further than eps from `images`.
-
-    Raises:
-        HslError: If a parameter is outside its range.
-
-    Carlini & Wagner, Towards Evaluating the Robustness of Neural Networks, S&P 2017, arXiv 1608.04644.
+    Unlike that of the cross-entropy, its gradient does not vanish where the model is sure. Takes at least two
+    classes; parameters and result are those of `pgd`. Carlini & Wagner, Towards Evaluating the Robustness of
+    Neural Networks, S&P 2017, arXiv 1608.04644.
     """
     _check(eps, step, steps, norm, bn_mode)
     ball = Ball(images, eps, norm)
@@ -117,26 +98,9 @@ def pgd_divergence(
 ) -> Tensor:
     """Projected gradient ascent on the divergence from the prediction for the clean image; the attack of TRADES.
 
-    At the clean image itself the gradient is nothing but rounding, so it needs a `start`.
-
-    Args:
-        model: As for `pgd`.
-        images: As for `pgd`.
-        labels: Not read.
-        eps: As for `pgd`.
-        step: As for `pgd`.
-        steps: As for `pgd`.
-        norm: As for `pgd`.
-        start: As for `pgd`.
-        bn_mode: As for `pgd`; the prediction for the clean image is made in the same mode.
-
-    Returns:
-        float32 [B, C, H, W] in [0, 1], nowhere further than eps from `images`.
-
-    Raises:
-        HslError: If a parameter is outside its range.
-
-    Zhang et al., Theoretically Principled Trade-off between Robustness and Accuracy, ICML 2019, arXiv
+    At the clean image itself the gradient is nothing but rounding, so it needs a `start`; labels are not
+    read. Parameters and result are those of `pgd`; the prediction for the clean image is made in the same
+    mode. Zhang et al., Theoretically Principled Trade-off between Robustness and Accuracy, ICML 2019, arXiv
     1901.08573.
     """
     _check(eps, step, steps, norm, bn_mode)
@@ -161,42 +125,17 @@ def fgsm_rs(
 ) -> Tensor:
     """One large step along the sign of the gradient, from a random start: the fast attack for training.
 
-    A model trained with it can learn to withstand this attack alone. So an evaluation asks for more
-    steps, and gets `pgd` with steps of 2.5 * eps / steps.
-
-    Args:
-        model: As for `pgd`.
-        images: As for `pgd`.
-        labels: As for `pgd`.
-        eps: As for `pgd`.
-        step: Length of the one step; 1.25 * eps is usual. Not read where there are more steps.
-        steps: 1, or more for an evaluation.
-        norm: ``linf``; there is no other form.
-        start: Random perturbation, for example of `random_start`.
-        bn_mode: As for `pgd`.
-
-    Returns:
-        float32 [B, C, H, W] in [0, 1], nowhere further than eps from `images`.
-
-    Raises:
-        HslError: If a parameter is outside its range.
-
-    Wong, Rice & Kolter, Fast is Better than Free, ICLR 2020, arXiv 2001.03994.
+    A model trained with it can learn to withstand this attack alone. So an evaluation asks for more `steps`,
+    and gets `pgd` with steps of 2.5 * eps / steps; `step`, commonly 1.25 * eps, is read for one step alone.
+    The norm is ``linf``; the other parameters and the result are those of `pgd`. Wong, Rice & Kolter, Fast is
+    Better than Free, ICLR 2020, arXiv 2001.03994.
     """
     if norm != "linf":
         raise HslError(f"fgsm_rs is defined for norm linf, not for {norm!r}; use pgd")
     _check(eps, step, steps, norm, bn_mode)
-    length = step if steps == 1 else 2.5 * eps / steps
-    return _ascend(
-        model,
-        Ball(images, eps, norm),
-        labels,
-        _cross_entropy,
-        step=length,
-        steps=steps,
-        start=start,
-        bn_mode=bn_mode,
-    )
+    step = step if steps == 1 else 2.5 * eps / steps
+    ball = Ball(images, eps, norm)
+    return _ascend(model, ball, labels, _cross_entropy, step=step, steps=steps, start=start, bn_mode=bn_mode)
 
 
 def random_start(key: int, ids: Tensor, shape: tuple[int, ...], eps: float) -> Tensor:
@@ -236,7 +175,7 @@ class Ball:
         return self._eps == 0
 
     def direction(self, gradient: Tensor) -> Tensor:
-        """The step of length 1 along which the loss grows fastest; none where there is no gradient."""
+        """The step of length 1 along which the loss grows fastest; zero where there is no gradient."""
         if self._norm == "linf":
             return gradient.sign()
         return gradient / _lengths(gradient).clamp(min=1e-30)
@@ -275,8 +214,8 @@ def _lengths(vectors: Tensor) -> Tensor:
 
 
 Objective = Callable[[Tensor, Tensor], Tensor]
-"""(logits float32 [B, classes], labels int64 [B] or other targets) -> what the attack makes large, summed over
-the images."""
+"""(logits float32 [B, classes], labels int64 [B] or other targets) -> what the attack makes large, summed
+over the images."""
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -323,14 +262,10 @@ def _gradient(model: nn.Module, images: Tensor, targets: Tensor, objective: Obje
 
 
 def check_ball(eps: float, norm: str) -> None:
-    """Refuse a ball that is none.
-
-    Args:
-        eps: Radius, in pixel units.
-        norm: Norm of the radius.
+    """Refuse a radius `eps`, in pixel units, outside [0, 1], and an unknown norm.
 
     Raises:
-        HslError: If there is no such norm, or eps is outside [0, 1].
+        HslError: If one is given.
     """
     if norm not in NORMS:
         raise HslError(f"unknown norm {norm!r}; known: {', '.join(NORMS)}")

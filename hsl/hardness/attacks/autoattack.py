@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hsl.errors import DataError, HslError
 from hsl.hardness import keyed
-from hsl.hardness.attacks.modes import in_mode
+from hsl.hardness.attacks.modes import frozen, in_mode
 
 TARGETS = 9
 """Classes that the targeted attacks aim at, if there are so many wrong ones."""
@@ -35,27 +35,13 @@ def autoattack(
 
     Its targeted attacks aim at nine wrong classes each; where there are fewer, at all of them. With two or
     three classes targeted APGD is not defined and left out. Its random draws are those of the whole batch, so
-    the result of an image depends on the images beside it: `hsl.hardness.attacks.robustness.still_right` always makes
-    the same batches.
-
-    Args:
-        model: Maps images in [0, 1] to logits of at least two classes.
-        images: float32 [B, C, H, W] in [0, 1].
-        labels: int64 [B].
-        ids: int64 [B], not read.
-        eps: Radius, in pixel units.
-        norm: ``linf`` or ``l2``.
-        seed: Seed of everything random.
-
-    Returns:
-        bool [B]: which images are classified right, untouched and after every attack.
+    the result of an image depends on the rest of its batch: `hsl.hardness.attacks.robustness.still_right`
+    always makes the same batches. Croce & Hein, Reliable Evaluation of Adversarial Robustness with an
+    Ensemble of Diverse Parameter-free Attacks, ICML 2020, arXiv 2003.01690.
 
     Raises:
         HslError: If pyautoattack is not installed.
         DataError: If there is only one class.
-
-    Croce & Hein, Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
-    Attacks, ICML 2020, arXiv 2003.01690.
     """
     attacks = _package()
     if not len(images):
@@ -99,17 +85,12 @@ def _package() -> Any:
 
 @contextmanager
 def _left_alone(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """The package seeds the global generators, adds to the gradients of weights and ends tracing: undo it."""
-    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    """Undo what the package does: seed the global generators, add to gradients of weights, end tracing."""
     devices = [device] if device.type == "cuda" else []
     trace = sys.gettrace()
     off = torch.autocast(device.type, enabled=False)
-    with torch.inference_mode(mode=False), torch.random.fork_rng(devices=devices), off:
+    with torch.inference_mode(mode=False), torch.random.fork_rng(devices=devices), off, frozen(model):
         try:
-            for parameter, _ in flags:
-                parameter.requires_grad = False
             yield
         finally:
-            for parameter, flag in flags:
-                parameter.requires_grad = flag
             sys.settrace(trace)

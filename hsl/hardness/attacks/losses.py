@@ -1,4 +1,9 @@
-"""Losses of adversarial training on the logits of clean and attacked images."""
+"""Losses of adversarial training on the logits of clean and attacked images.
+
+A loss takes logits of the clean and of the attacked images, floating point [B, C], labels, int64 [B], and
+`beta`, the weight of the divergence, at least 0. It returns the mean over the images, float32 [], and raises
+`DataError` if shapes disagree.
+"""
 
 import torch
 from torch import Tensor
@@ -9,18 +14,6 @@ from hsl.errors import DataError
 
 def trades_loss(clean: Tensor, attacked: Tensor, labels: Tensor, beta: float = 6.0) -> Tensor:
     """Cross-entropy of the clean images plus `beta` times the divergence of the attacked from the clean ones.
-
-    Args:
-        clean: Logits of the clean images, floating point [B, C].
-        attacked: Logits of the attacked images, floating point [B, C].
-        labels: int64 [B].
-        beta: Weight of the divergence, at least 0.
-
-    Returns:
-        float32 [], the mean over the images.
-
-    Raises:
-        DataError: If shapes disagree.
 
     Zhang et al., Theoretically Principled Trade-off between Robustness and Accuracy, ICML 2019, arXiv
     1901.08573.
@@ -33,20 +26,7 @@ def mart_loss(clean: Tensor, attacked: Tensor, labels: Tensor, beta: float = 5.0
     """Boosted cross-entropy of the attacked images plus a divergence weighted by how wrong the model is.
 
     The first part adds to the cross-entropy -log(1.0001 - p) of the likeliest wrong class; the second weights
-    the divergence of each image by 1 - p of its right class on the clean image.
-
-    Args:
-        clean: Logits of the clean images, floating point [B, C].
-        attacked: Logits of the attacked images, floating point [B, C], C at least 2.
-        labels: int64 [B].
-        beta: Weight of the divergence, at least 0.
-
-    Returns:
-        float32 [], the mean over the images.
-
-    Raises:
-        DataError: If shapes disagree.
-
+    the divergence of each image by 1 - p of its right class on the clean image. Takes at least two classes.
     Wang et al., Improving Adversarial Robustness Requires Revisiting Misclassified Examples, ICLR 2020.
     """
     _check(clean, attacked, labels)
@@ -60,12 +40,7 @@ def mart_loss(clean: Tensor, attacked: Tensor, labels: Tensor, beta: float = 5.0
 def divergence(clean: Tensor, attacked: Tensor) -> Tensor:
     """Kullback-Leibler divergence of the attacked image's prediction from the clean one's, in nats.
 
-    Args:
-        clean: Logits, floating point [B, C].
-        attacked: Logits, floating point [B, C].
-
-    Returns:
-        float32 [B], at least 0 up to rounding.
+    Takes logits, floating point [B, C] twice; returns float32 [B], at least 0 up to rounding.
     """
     expected, found = (functional.log_softmax(logits.float(), dim=1) for logits in (clean, attacked))
     return (expected.exp() * (expected - found)).sum(dim=1)

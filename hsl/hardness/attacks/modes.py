@@ -8,12 +8,7 @@ from torch import nn
 
 @contextmanager
 def in_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """Set the training flag of every module, and give each module its own back.
-
-    Args:
-        model: Any module.
-        training: The flag.
-    """
+    """Set the training flag of every module, and restore that of each module afterwards."""
     flags = [(module, module.training) for module in model.modules()]
     model.train(training)
     try:
@@ -27,10 +22,7 @@ def in_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
 def frozen(model: nn.Module) -> Iterator[None]:
     """Make parameters constants, so that neither they nor what their gradients need is kept; then as before.
 
-    Compiled networks compute the gradients of all that has any, also where those of the images alone are asked for.
-
-    Args:
-        model: Any module.
+    Compiled networks compute all gradients that are defined, also where only those of the images are needed.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in trained:

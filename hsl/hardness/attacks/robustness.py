@@ -1,8 +1,9 @@
-"""Robust accuracy: which images a model classifies right whatever an attack does to them.
+"""Robust accuracy: which images a model classifies right under any change that an attack finds.
 
-Every measure counts an image as right only if the untouched image is classified right as well: it lies in the
-ball. The model is in eval mode and works in float32; starting points are drawn per sample, so that a result
-depends neither on the batch nor on the order of the images (but for rounding).
+Every measure counts an image as right only if the untouched image, which is in the ball as well, is
+classified right. The model is in eval mode and works in float32; starting points are drawn per sample, so
+that a result depends neither on the batch nor on the order of the images (but for rounding). Parameters and
+result of each measure are those of `hsl.hardness.registries.ROBUST`.
 """
 
 import hashlib
@@ -23,14 +24,12 @@ from hsl.hardness.registries import ROBUST
 from hsl.store.layout import intact
 
 BLOCK = 128
-"""Images that are attacked at once; of AutoAttack, whose draws are those of a whole batch, part of the result."""
+"""Images that are attacked at once. It affects the results of AutoAttack, whose draws are those of a whole
+batch."""
 
 STEPS = {"linf": 1 / 4, "l2": 15 / 128}
 """Length of a step over eps: 2/255 of 8/255 (Wong et al. 2020, arXiv 2001.03994; Rice et al. 2020, arXiv
 2002.11569), and 15/255 of 128/255."""
-
-Attacked = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(images, labels, ids) -> attacked images."""
 
 
 def still_right(
@@ -45,10 +44,10 @@ def still_right(
     seed: int = 0,
     state_path: Path | None = None,
 ) -> Tensor:
-    """Which images are classified right under an attack, block by block.
+    """Find the images that are classified right under an attack, block by block.
 
-    With a `state_path` every finished block is durable: the same call continues after it, and what comes out
-    is the same to the last bit as without an interruption. The file can be deleted when the result is stored.
+    With a `state_path` every finished block is durable: the same call continues after it, with the same
+    result to the last bit as without an interruption. The file can be deleted when the result is stored.
 
     Args:
         measure: Entry of the registry of robustness measures.
@@ -56,10 +55,10 @@ def still_right(
         images: uint8, or floating point in [0, 1], [N, C, H, W].
         labels: int64 [N].
         ids: Sample ids, int64 [N].
-        eps: Radius of the ball in pixel units, in [0, 1]. Usual are 8/255 for ``linf`` and 0.5 for ``l2``.
+        eps: Radius of the ball in pixel units, in [0, 1]; commonly 8/255 for ``linf`` and 0.5 for ``l2``.
         norm: ``linf`` or ``l2``.
         seed: Seed of the starting points.
-        state_path: File that keeps the blocks that are done.
+        state_path: File of the finished blocks.
 
     Returns:
         bool [N].
@@ -94,25 +93,9 @@ def fgsm(
 ) -> Tensor:
     """One step of length eps from the image itself; draws nothing at random.
 
-    Args:
-        model: Maps images in [0, 1] to logits.
-        images: float32 [B, C, H, W] in [0, 1].
-        labels: int64 [B].
-        ids: int64 [B], not read.
-        eps: Radius, in pixel units.
-        norm: ``linf`` or ``l2``.
-        seed: Not read.
-
-    Returns:
-        bool [B]: which images are classified right, untouched and attacked.
-
     Goodfellow et al., Explaining and Harnessing Adversarial Examples, ICLR 2015, arXiv 1412.6572.
     """
-    if eps == 0:
-        return is_right(model, images, labels)
-    return _survivors(
-        model, images, labels, ids, lambda x, y, _: pgd(model, x, y, eps=eps, step=eps, steps=1, norm=norm)
-    )
+    return _withstood(pgd, model, images, labels, ids, eps=eps, norm=norm, steps=1)
 
 
 def pgd20(
@@ -127,23 +110,10 @@ def pgd20(
 ) -> Tensor:
     """Twenty steps on the cross-entropy from one random start.
 
-    Args:
-        model: Maps images in [0, 1] to logits.
-        images: float32 [B, C, H, W] in [0, 1].
-        labels: int64 [B].
-        ids: int64 [B].
-        eps: Radius, in pixel units.
-        norm: ``linf`` or ``l2``.
-        seed: Seed of the starting points.
-
-    Returns:
-        bool [B]: which images are classified right, untouched and attacked.
-
     Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018, arXiv 1706.06083.
     """
-    return _ascended(
-        pgd, model, images, labels, ids, eps=eps, norm=norm, steps=20, key=keyed.key(seed, "pgd", 0)
-    )
+    key = keyed.key(seed, "pgd", 0)
+    return _withstood(pgd, model, images, labels, ids, eps=eps, norm=norm, steps=20, key=key)
 
 
 def pgd50x10(
@@ -158,25 +128,13 @@ def pgd50x10(
 ) -> Tensor:
     """Fifty steps on the cross-entropy from each of ten random starts, the worst of them.
 
-    Args:
-        model: Maps images in [0, 1] to logits.
-        images: float32 [B, C, H, W] in [0, 1].
-        labels: int64 [B].
-        ids: int64 [B].
-        eps: Radius, in pixel units.
-        norm: ``linf`` or ``l2``.
-        seed: Seed of the starting points.
-
-    Returns:
-        bool [B]: which images are classified right, untouched and after every attack.
-
     Wong, Rice & Kolter, Fast is Better than Free, ICLR 2020, arXiv 2001.03994.
     """
     right = is_right(model, images, labels)
     for restart in range(10):
         left = right.nonzero().view(-1)
         key = keyed.key(seed, "pgd", restart)
-        right[left] = _ascended(
+        right[left] = _withstood(
             pgd, model, images[left], labels[left], ids[left], eps=eps, norm=norm, steps=50, key=key
         )
     return right
@@ -194,41 +152,21 @@ def margin(
 ) -> Tensor:
     """Fifty steps on the margin between the likeliest wrong logit and the right one, from one random start.
 
-    Args:
-        model: Maps images in [0, 1] to logits of at least two classes.
-        images: float32 [B, C, H, W] in [0, 1].
-        labels: int64 [B].
-        ids: int64 [B].
-        eps: Radius, in pixel units.
-        norm: ``linf`` or ``l2``.
-        seed: Seed of the starting points.
-
-    Returns:
-        bool [B]: which images are classified right, untouched and attacked.
-
-    Carlini & Wagner, Towards Evaluating the Robustness of Neural Networks, S&P 2017, arXiv 1608.04644.
+    Takes at least two classes. Carlini & Wagner, Towards Evaluating the Robustness of Neural Networks, S&P
+    2017, arXiv 1608.04644.
     """
     key = keyed.key(seed, "margin")
-    return _ascended(pgd_margin, model, images, labels, ids, eps=eps, norm=norm, steps=50, key=key)
+    return _withstood(pgd_margin, model, images, labels, ids, eps=eps, norm=norm, steps=50, key=key)
 
 
 def is_right(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Which images a model classifies right, in eval mode and float32.
-
-    Args:
-        model: Maps images in [0, 1] to logits.
-        images: float32 [B, C, H, W] in [0, 1].
-        labels: int64 [B].
-
-    Returns:
-        bool [B].
-    """
+    """Whether each image, float32 [B, C, H, W] in [0, 1], is classified right in eval mode and float32."""
     off = torch.autocast(images.device.type, enabled=False)
     with torch.no_grad(), in_mode(model, training=False), off:
         return model(images).argmax(dim=1) == labels
 
 
-def _ascended(
+def _withstood(
     attack: Callable[..., Tensor],
     model: nn.Module,
     images: Tensor,
@@ -238,55 +176,38 @@ def _ascended(
     eps: float,
     norm: str,
     steps: int,
-    key: int,
+    key: int | None = None,
 ) -> Tensor:
-    """Which images are right, untouched and after an attack from one random start."""
-    if eps == 0:
-        return is_right(model, images, labels)
+    """Whether images are classified right untouched and attacked, from a random start if there is a key.
 
-    def attacked(x: Tensor, y: Tensor, i: Tensor) -> Tensor:
-        start = random_start(key, i, tuple(x.shape[1:]), eps)
-        return attack(model, x, y, eps=eps, step=eps * STEPS[norm], steps=steps, norm=norm, start=start)
-
-    return _survivors(model, images, labels, ids, attacked)
-
-
-def _survivors(model: nn.Module, images: Tensor, labels: Tensor, ids: Tensor, attacked: Attacked) -> Tensor:
-    """Attack what is classified right, and see what still is."""
+    Only images that are right untouched are attacked. A single step is as long as eps.
+    """
     right = is_right(model, images, labels)
     left = right.nonzero().view(-1)
-    if len(left):
-        moved = attacked(images[left], labels[left], ids[left])
-        right[left] = is_right(model, moved, labels[left])
+    if eps == 0 or not len(left):
+        return right
+    start = None if key is None else random_start(key, ids[left], tuple(images.shape[1:]), eps)
+    step = eps if steps == 1 else eps * STEPS[norm]
+    moved = attack(model, images[left], labels[left], eps=eps, step=step, steps=steps, norm=norm, start=start)
+    right[left] = is_right(model, moved, labels[left])
     return right
 
 
 class _State:
-    """Blocks that are done, in a file that says what they are of.
-
-    Args:
-        path: The file; read where it exists.
-        model: What is evaluated.
-        labels: Of all images.
-        ids: Of all images.
-        settings: JSON-able, whatever else the result depends on.
-    """
+    """Finished blocks, in a file that identifies model, samples and settings (JSON-able) of the evaluation."""
 
     def __init__(
         self, path: Path, model: nn.Module, labels: Tensor, ids: Tensor, settings: list[Any]
     ) -> None:
         self._path = path
         self._identity = _digest(model, labels, ids, settings)
-        self.right: list[bool] = []
-        found = intact(str(path), _stored)
-        if found is None:
-            return
+        found = intact(str(path), _stored) or {"identity": self._identity, "right": []}
         if found["identity"] != self._identity:
             raise HslError(
                 f"{path} holds an evaluation of another model, other samples or other settings; "
                 f"delete it, or give another path"
             )
-        self.right = found["right"]
+        self.right: list[bool] = found["right"]
 
     def save(self, right: Tensor) -> None:
         """Place the file again, in one step."""
@@ -295,11 +216,7 @@ class _State:
 
 
 def _stored(path: str) -> dict[str, Any]:
-    """What `_State.save` has written.
-
-    Raises:
-        DamagedError: If it is anything else.
-    """
+    """Content that `_State.save` has written; raises `DamagedError` if it is anything else."""
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
         return {"identity": str(found["identity"]), "right": [bool(one) for one in found["right"]]}

@@ -16,14 +16,7 @@ _DENSE_PIXELS = 1024
 def gaussian_blur(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
     """Blur with a Gaussian; draws nothing at random.
 
-    Args:
-        pixels: float32 [B, C, H, W] in [0, 255].
-        ids: int64 [B], not read.
-        severity: 1 to 6, for a standard deviation of 0.4, 0.6, 0.7, 0.8, 1, 1.2 pixels (at 32 pixels).
-        key: Not read.
-
-    Returns:
-        float64 [B, C, H, W].
+    Severities 1 to 6: standard deviation 0.4, 0.6, 0.7, 0.8, 1, 1.2 pixels (at 32 pixels).
     """
     (sigma,) = constants_of("gaussian_blur", min(pixels.shape[2:]), severity)
     return filters.gaussian_blur(pixels.double(), sigma)
@@ -32,14 +25,7 @@ def gaussian_blur(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tenso
 def defocus_blur(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
     """Blur with a disk whose rim is smoothed; draws nothing at random.
 
-    Args:
-        pixels: float32 [B, C, H, W] in [0, 255].
-        ids: int64 [B], not read.
-        severity: 1 to 6. At 32 pixels 1-3 are 3 x 3 Gaussians, 4 is a plus of five values, 5 a 3 x 3 mean.
-        key: Not read.
-
-    Returns:
-        float64 [B, C, H, W].
+    At 32 pixels severities 1-3 are 3 x 3 Gaussians, 4 is a plus of five values, 5 a 3 x 3 mean.
     """
     radius, smoothing = constants_of("defocus_blur", min(pixels.shape[2:]), severity)
     return filters.correlate(pixels.double(), _disk(radius, smoothing))
@@ -51,8 +37,8 @@ def _disk(radius: float, smoothing: float) -> Tensor:
     reach = int(radius) + 1
     places = torch.arange(-reach, reach + 1, dtype=torch.float64)
     disk = (places[:, None] ** 2 + places**2 <= radius**2).double()
-    beside = math.exp(-1 / (2 * smoothing**2))
-    rim = torch.tensor([beside, 1, beside], dtype=torch.float64) / (1 + 2 * beside)
+    outer = math.exp(-1 / (2 * smoothing**2))
+    rim = torch.tensor([outer, 1, outer], dtype=torch.float64) / (1 + 2 * outer)
     smooth = torch.nn.functional.conv2d(disk[None, None], torch.outer(rim, rim)[None, None], padding=1)
     return smooth[0, 0] / disk.sum()
 
@@ -61,16 +47,8 @@ def glass_blur(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
     """Blur, replace each pixel by one near it, blur again.
 
     From the lower right to the upper left each pixel becomes a copy of a neighbour (the published script
-    writes an exchange, which between views of one array is a copy). Blurred values are cut in between.
-
-    Args:
-        pixels: float32 [B, C, H, W] in [0, 255].
-        ids: int64 [B].
-        severity: 1 to 5; damage does not grow from 3 to 4.
-        key: Stream of the draws.
-
-    Returns:
-        float64 [B, C, H, W].
+    writes an exchange, which between views of one array is a copy). Blurred values are cut in between. Damage
+    does not grow from severity 3 to 4.
     """
     sigma, reach, rounds = constants_of("glass_blur", min(pixels.shape[2:]), severity)
     blurred = (filters.gaussian_blur(pixels.double(), sigma) + filters.ROUNDING).floor()
@@ -81,14 +59,13 @@ def glass_blur(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
 
 
 def _neighbours(key: int, ids: Tensor, shape: tuple[int, int], reach: int, rounds: int) -> Tensor:
-    """Which pixel each pixel ends up as, int64 [B, H * W]; one pixel of all images at a time."""
+    """Source pixel of each pixel, int64 [B, H * W]; one pixel of all images at a time."""
     height, width = shape
     moves = keyed.integers(key, ids, (rounds, 2, height, width), 2 * reach) - reach
     places = torch.arange(height * width, device=ids.device)
-    # Pixels come first, images second: what is read and written together lies together.
-    origins = (
-        (places + moves[:, :, 0].flatten(2) * width + moves[:, :, 1].flatten(2)).permute(1, 2, 0).contiguous()
-    )
+    origins = places + moves[:, :, 0].flatten(2) * width + moves[:, :, 1].flatten(2)
+    # Pixels come first, images second: what is read and written together is contiguous in memory.
+    origins = origins.permute(1, 2, 0).contiguous()
     sources = places[:, None].repeat(1, len(ids))
     for origin in origins:
         for row in range(height - reach, reach, -1):
@@ -99,17 +76,7 @@ def _neighbours(key: int, ids: Tensor, shape: tuple[int, int], reach: int, round
 
 
 def motion_blur(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
-    """Blur along a line at -45 to 45 degrees to the rows, cut to whole numbers.
-
-    Args:
-        pixels: float32 [B, C, H, W] in [0, 255].
-        ids: int64 [B].
-        severity: 1 to 5.
-        key: Stream of the draws.
-
-    Returns:
-        float64 [B, C, H, W], whole numbers.
-    """
+    """Blur along a line at -45 to 45 degrees to the rows, cut to whole numbers."""
     radius, sigma = constants_of("motion_blur", min(pixels.shape[2:]), severity)
     degrees = keyed.uniform(key, ids).double() * 90 - 45
     return filters.streaks(pixels.double(), radius, sigma, degrees).add_(filters.ROUNDING).floor_()
@@ -118,14 +85,7 @@ def motion_blur(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
 def zoom_blur(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
     """Mean of the image and of its enlargements by 1, 1.01, 1.02, ...; draws nothing at random.
 
-    Args:
-        pixels: float32 [B, C, H, W] in [0, 255].
-        ids: int64 [B], not read.
-        severity: 1 to 5, for 7, 12, 16, 21, 26 enlargements.
-        key: Not read.
-
-    Returns:
-        float64 [B, C, H, W].
+    Severities 1 to 5: 7, 12, 16, 21, 26 enlargements.
     """
     (end,) = constants_of("zoom_blur", min(pixels.shape[2:]), severity)
     height, width = pixels.shape[2:]
@@ -160,14 +120,7 @@ def _mean_zoom(height: int, width: int, end: float) -> Tensor:
 def elastic_transform(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
     """Move three corners of a square inside the image, then every pixel a little.
 
-    Args:
-        pixels: float32 [B, C, H, W] in [0, 255].
-        ids: int64 [B].
-        severity: 1 to 5; 1 moves the corners alone. Damage does not grow with severity.
-        key: Stream of the draws.
-
-    Returns:
-        float64 [B, C, H, W].
+    Severity 1 moves the corners alone. Damage does not grow with severity.
     """
     side = min(pixels.shape[2:])
     strength, sigma, corner = (value * side for value in constants_of("elastic_transform", side, severity))

@@ -21,7 +21,7 @@ LARGE_SIDE = 48
 """Shorter side, in pixels, from which on an image takes the constants for 64 x 64."""
 
 EXTRAPOLATED_SEVERITY = 6
-"""The highest of any corruption."""
+"""The highest severity of any corruption."""
 
 Constants = tuple[float, ...]
 
@@ -146,13 +146,7 @@ TABLES: dict[str, Table] = {
 
 
 def constants_of(name: str, side: int, severity: int) -> Constants:
-    """Constants of a corruption.
-
-    Args:
-        name: Corruption of this package.
-        side: Shorter side of the images, in pixels.
-        severity: 1 to 5; 6 where the table goes so far.
-    """
+    """Constants of a corruption of this package at a severity, for images of this shorter side in pixels."""
     return TABLES[name].of(side)[severity - 1]
 
 
@@ -177,8 +171,11 @@ def check_corruption(name: str, shape: tuple[int, int, int], severity: int = 1) 
         )
     if side < facts.least_side:
         needs, size = f"it needs {facts.least_side} pixels a side", f"{shape[1]} x {shape[2]}"
-        fitting = ", ".join(_fitting(channels, side))
-        raise DataError(f"{name} is not defined on images of {size}, {needs}; for these there are: {fitting}")
+        known = {other: CORRUPTIONS.facts(other) for other in sorted(CORRUPTIONS)}
+        fitting = [other for other, its in known.items() if side >= its.least_side and _takes(its, channels)]
+        raise DataError(
+            f"{name} is not defined on images of {size}, {needs}; for these there are: {', '.join(fitting)}"
+        )
     if not _takes(facts, channels):
         allowed = " or ".join(map(str, facts.channels))
         raise DataError(
@@ -188,11 +185,3 @@ def check_corruption(name: str, shape: tuple[int, int, int], severity: int = 1) 
 
 def _takes(facts: CorruptionFacts, channels: int) -> bool:
     return not facts.channels or channels in facts.channels
-
-
-def _fitting(channels: int, side: int) -> list[str]:
-    """The corruptions that are defined on such images."""
-    known = {name: CORRUPTIONS.facts(name) for name in CORRUPTIONS}
-    return sorted(
-        name for name, facts in known.items() if side >= facts.least_side and _takes(facts, channels)
-    )

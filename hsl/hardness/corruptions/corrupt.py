@@ -1,10 +1,10 @@
 """Damaged images: the corruptions of CIFAR-C and Tiny-ImageNet-C, batched, on any device.
 
 Hendrycks & Dietterich, Benchmarking Neural Network Robustness to Common Corruptions and Perturbations, ICLR
-2019, arXiv 1903.12261; `hsl.hardness.corruptions.constants` has the constants. A corruption works in pixel values, 0 to
-255, and leaves clipping and the step to whole numbers to `corrupt`. The originals give the same up to that
-step: a value that is a whole number can come out of their sums a rounding error lower, and is then cut to the
-number below.
+2019, arXiv 1903.12261; their constants are in `hsl.hardness.corruptions.constants`. A corruption works in
+pixel values, 0 to 255, and leaves clipping and the step to whole numbers to `corrupt`. The originals give the
+same up to that step: a value that is a whole number can come out of their sums a rounding error lower, and is
+then cut to the number below.
 """
 
 from collections.abc import Sequence
@@ -61,16 +61,7 @@ def mixed(images: Tensor, ids: Tensor, names: Sequence[str], severity: int, key:
     """Apply one of several corruptions to each image, every one equally likely.
 
     An image is damaged as `corrupt` would damage it with a stream of its own for each name and severity.
-
-    Args:
-        images: uint8 [N, C, H, W].
-        ids: Sample ids, int64 [N]. Choice and draws of an image depend on its id and the key alone.
-        names: Entries of the registry of corruptions, at least one.
-        severity: As for `corrupt`, the same for all.
-        key: Stream of the draws.
-
-    Returns:
-        uint8 [N, C, H, W].
+    Choice and draws depend on its id and the key alone. Arguments and result are those of `corrupt`.
     """
     return as_chosen(images, ids, names, severity, key, choice(ids, len(names), key))
 
@@ -78,18 +69,9 @@ def mixed(images: Tensor, ids: Tensor, names: Sequence[str], severity: int, key:
 def as_chosen(
     images: Tensor, ids: Tensor, names: Sequence[str], severity: int, key: int, chosen: Tensor
 ) -> Tensor:
-    """Apply to each image the corruption that was chosen for it.
+    """Apply to each image the corruption that was chosen for it: its position in `names`, int64 [N].
 
-    Args:
-        images: uint8 [N, C, H, W].
-        ids: Sample ids, int64 [N].
-        names: Entries of the registry of corruptions.
-        severity: As for `corrupt`, the same for all.
-        key: Stream of the draws, as for `mixed`.
-        chosen: int64 [N], positions in `names`.
-
-    Returns:
-        uint8 [N, C, H, W].
+    The other arguments and the result are those of `mixed`.
     """
     corrupted = torch.empty_like(images)
     for i, name in enumerate(names):
@@ -100,21 +82,12 @@ def as_chosen(
 
 
 def choice(ids: Tensor, options: int, key: int) -> Tensor:
-    """Which of the corruptions of a mix each sample gets.
-
-    Args:
-        ids: Sample ids, int64 [N].
-        options: Number of corruptions.
-        key: Stream of the mix.
-
-    Returns:
-        int64 [N] in [0, options).
-    """
+    """Choose a corruption of a mix for each sample id, int64 [N]: its number in [0, options), int64 [N]."""
     return keyed.integers(keyed.key(key, "choice"), ids, (), options)
 
 
 def correlated_choice(classes: Tensor, ids: Tensor, options: int, skew: float, key: int) -> Tensor:
-    """Which of the corruptions of a mix each sample gets, where every class has one of its own.
+    """Choose a corruption of a mix for each sample, where every class has one of its own.
 
     The corruption of class c is number c modulo `options`. A sample has that of its class with probability
     1 - skew, else one of the others, each equally likely. Nam et al., Learning from Failure, NeurIPS 2020,

@@ -15,15 +15,8 @@ from hsl.hardness.corruptions.constants import constants_of
 def contrast(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
     """Pull every value towards the mean of its channel; draws nothing at random.
 
-    Args:
-        pixels: float32 [B, C, H, W] in [0, 255].
-        ids: int64 [B], not read.
-        severity: 1 to 6, for 0.75, 0.5, 0.4, 0.3, 0.15, 0.12 of the contrast (at 32 pixels; at 64 there is no
-            6).
-        key: Not read.
-
-    Returns:
-        float64 [B, C, H, W]: in float32 one value in some thousand would be cut to another whole number.
+    Severities 1 to 6: 0.75, 0.5, 0.4, 0.3, 0.15, 0.12 of the contrast (at 32 pixels; at 64 there is no 6).
+    Works in float64: in float32 one value in some thousand would be cut to another whole number.
     """
     (factor,) = constants_of("contrast", min(pixels.shape[2:]), severity)
     pixels = pixels.double()
@@ -34,14 +27,7 @@ def contrast(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
 def brightness(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
     """Raise the value of HSV, the largest of a pixel's channels; draws nothing at random.
 
-    Args:
-        pixels: float32 [B, C, H, W] in [0, 255].
-        ids: int64 [B], not read.
-        severity: 1 to 6, for 0.05, 0.1, 0.15, 0.2, 0.3, 0.4 of the range (at 32 pixels).
-        key: Not read.
-
-    Returns:
-        float64 [B, C, H, W].
+    Severities 1 to 6: 0.05, 0.1, 0.15, 0.2, 0.3, 0.4 of the range (at 32 pixels).
     """
     (rise,) = constants_of("brightness", min(pixels.shape[2:]), severity)
     pixels = pixels.double()
@@ -54,14 +40,7 @@ def brightness(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
 def saturate(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
     """Change the saturation of HSV; draws nothing at random.
 
-    Args:
-        pixels: float32 [B, 3, H, W] in [0, 255].
-        ids: int64 [B], not read.
-        severity: 1 to 5; 1 and 2 take colour away, 3 to 5 add it. Grey has the hue of red.
-        key: Not read.
-
-    Returns:
-        float64 [B, 3, H, W].
+    Takes three channels. Severities 1 and 2 take colour away, 3 to 5 add it. Grey has the hue of red.
     """
     factor, shift = constants_of("saturate", min(pixels.shape[2:]), severity)
     pixels = pixels.double()
@@ -76,14 +55,7 @@ def saturate(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
 def jpeg_compression(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
     """Store as JPEG, one image after the other; draws nothing at random.
 
-    Args:
-        pixels: float32 [B, C, H, W], whole numbers in [0, 255], C 1 or 3.
-        ids: int64 [B], not read.
-        severity: 1 to 5, for a quality of 80, 65, 58, 50, 40 (at 32 pixels).
-        key: Not read.
-
-    Returns:
-        float32 [B, C, H, W].
+    Takes one channel or three, whole numbers. Severities 1 to 5: quality 80, 65, 58, 50, 40 (at 32 pixels).
     """
     (quality,) = constants_of("jpeg_compression", min(pixels.shape[2:]), severity)
     images = pixels.to("cpu", torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
@@ -102,14 +74,7 @@ def _as_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
 def pixelate(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
     """Shrink with a box filter and enlarge again, rounding after each pass; draws nothing at random.
 
-    Args:
-        pixels: float32 [B, C, H, W] in [0, 255].
-        ids: int64 [B], not read.
-        severity: 1 to 5, for 0.95, 0.9, 0.85, 0.75, 0.65 of the side (at 32 pixels).
-        key: Not read.
-
-    Returns:
-        float64 [B, C, H, W], whole numbers.
+    Severities 1 to 5: 0.95, 0.9, 0.85, 0.75, 0.65 of the side (at 32 pixels). Results are whole numbers.
     """
     (share,) = constants_of("pixelate", min(pixels.shape[2:]), severity)
     images = pixels.double()

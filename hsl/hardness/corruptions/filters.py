@@ -1,4 +1,4 @@
-"""What several corruptions are made of: blurs, interpolation and plasma, on batches of images in float64.
+"""Parts of several corruptions: blurs, interpolation and plasma, on batches of images in float64.
 
 Sums are made value by value in a fixed order, so that an image's result does not depend on its batch.
 """
@@ -15,24 +15,15 @@ from torch import Tensor
 from hsl.hardness import keyed
 
 Border = Literal["edge", "reflect", "symmetric"]
-"""What lies beyond the border of a, b, c: c, c (edge); b, a (reflect); c, b (symmetric)."""
+"""Values beyond the border of a, b, c: c, c (edge); b, a (reflect); c, b (symmetric)."""
 
 ROUNDING = 1e-9
-"""A value that lies so little below a whole number, of 0 to 255, is that number: no rounding error of a sum,
+"""A value this close below a whole number, of 0 to 255, counts as that number: no rounding error of a sum,
 and so neither batch nor device, decides which whole number it is cut to."""
 
 
 def inside(positions: Tensor, size: int, border: Border) -> Tensor:
-    """Positions on an axis, taken back into it.
-
-    Args:
-        positions: int64, any shape.
-        size: Length of the axis, at least 2 for ``reflect``.
-        border: What lies beyond the border.
-
-    Returns:
-        int64 in [0, size), same shape.
-    """
+    """Positions on an axis, int64 of any shape, taken back into it; `size` at least 2 for ``reflect``."""
     if border == "edge":
         return positions.clamp(0, size - 1)
     if border == "reflect":
@@ -46,10 +37,15 @@ def inside(positions: Tensor, size: int, border: Border) -> Tensor:
 def padded(images: Tensor, radius: int, border: Border) -> Tensor:
     """Images [..., H, W] with `radius` more values on every side."""
     for dim in (-2, -1):
-        size = images.shape[dim]
-        positions = inside(torch.arange(-radius, size + radius, device=images.device), size, border)
-        images = images.index_select(images.ndim + dim, positions)
+        images = _extended(images, dim, radius, border)
     return images
+
+
+def _extended(images: Tensor, dim: int, radius: int, border: Border) -> Tensor:
+    """Images with `radius` more values at both ends of the axis `dim`, counted from the last."""
+    size = images.shape[dim]
+    positions = inside(torch.arange(-radius, size + radius, device=images.device), size, border)
+    return images.index_select(images.ndim + dim, positions)
 
 
 def gaussian_blur(images: Tensor, sigma: float, border: Border = "edge", truncate: float = 4.0) -> Tensor:
@@ -58,7 +54,7 @@ def gaussian_blur(images: Tensor, sigma: float, border: Border = "edge", truncat
     Args:
         images: float64 [..., H, W].
         sigma: Standard deviation in pixels, at least 0.
-        border: What lies beyond the border.
+        border: Which values continue the image.
         truncate: Radius of the kernel in standard deviations, rounded to whole pixels.
 
     Returns:
@@ -70,9 +66,7 @@ def gaussian_blur(images: Tensor, sigma: float, border: Border = "edge", truncat
     weights = [math.exp(-0.5 * (i / sigma) ** 2) for i in range(-radius, radius + 1)]
     weights = [weight / sum(weights) for weight in weights]
     for dim in (-2, -1):
-        size = images.shape[dim]
-        positions = inside(torch.arange(-radius, size + radius, device=images.device), size, border)
-        images = _along(images.index_select(images.ndim + dim, positions), weights, dim, size)
+        images = _along(_extended(images, dim, radius, border), weights, dim, images.shape[dim])
     return images
 
 
@@ -85,16 +79,7 @@ def _along(images: Tensor, weights: Sequence[float], dim: int, size: int) -> Ten
 
 
 def correlate(images: Tensor, kernel: Tensor, border: Border = "reflect") -> Tensor:
-    """Weighted sum of each value's neighbourhood.
-
-    Args:
-        images: float64 [..., H, W].
-        kernel: float64 [k, k] on the CPU, k odd.
-        border: What lies beyond the border.
-
-    Returns:
-        float64 [..., H, W].
-    """
+    """Weighted sum of each neighbourhood, float64 [..., H, W]; kernel float64 [k, k] on the CPU, k odd."""
     height, width = images.shape[-2:]
     wide = padded(images, kernel.shape[0] // 2, border)
     total = torch.zeros_like(images)
@@ -111,7 +96,7 @@ def bilinear(images: Tensor, rows: Tensor, columns: Tensor, border: Border) -> T
         images: float64 [B, C, H, W].
         rows: float64 [B, H, W], where each value comes from, in pixels.
         columns: float64 [B, H, W].
-        border: What lies beyond the border.
+        border: Which values continue the image.
 
     Returns:
         float64 [B, C, H, W].

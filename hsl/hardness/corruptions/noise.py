@@ -15,15 +15,7 @@ _QUANTILE_BITS = 14
 def gaussian_noise(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
     """Add normal noise to every value.
 
-    Args:
-        pixels: float32 [B, C, H, W] in [0, 255].
-        ids: int64 [B].
-        severity: 1 to 6, for a standard deviation of 0.04, 0.06, 0.08, 0.09, 0.10, 0.11 of the range (at 32
-            pixels).
-        key: Stream of the draws.
-
-    Returns:
-        float32 [B, C, H, W], not clipped.
+    Severities 1 to 6: standard deviation 0.04, 0.06, 0.08, 0.09, 0.10, 0.11 of the range (at 32 pixels).
     """
     (sigma,) = constants_of("gaussian_noise", min(pixels.shape[2:]), severity)
     return pixels + keyed.normal(key, ids, tuple(pixels.shape[1:])) * (255 * sigma)
@@ -32,15 +24,7 @@ def gaussian_noise(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tens
 def speckle_noise(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
     """Add normal noise in proportion to the value.
 
-    Args:
-        pixels: float32 [B, C, H, W] in [0, 255].
-        ids: int64 [B].
-        severity: 1 to 6, for a standard deviation of 0.06, 0.1, 0.12, 0.16, 0.2, 0.24 of the value (at 32
-            pixels).
-        key: Stream of the draws.
-
-    Returns:
-        float32 [B, C, H, W], not clipped.
+    Severities 1 to 6: standard deviation 0.06, 0.1, 0.12, 0.16, 0.2, 0.24 of the value (at 32 pixels).
     """
     (sigma,) = constants_of("speckle_noise", min(pixels.shape[2:]), severity)
     return pixels + pixels * (keyed.normal(key, ids, tuple(pixels.shape[1:])) * sigma)
@@ -49,14 +33,7 @@ def speckle_noise(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tenso
 def impulse_noise(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
     """Salt and pepper: a value becomes 0 or 255, both equally likely; every channel on its own.
 
-    Args:
-        pixels: float32 [B, C, H, W] in [0, 255].
-        ids: int64 [B].
-        severity: 1 to 6, for a share of 0.01, 0.02, 0.03, 0.05, 0.07, 0.09 damaged values (at 32 pixels).
-        key: Stream of the draws.
-
-    Returns:
-        float32 [B, C, H, W].
+    Severities 1 to 6: a share of 0.01, 0.02, 0.03, 0.05, 0.07, 0.09 damaged values (at 32 pixels).
     """
     (share,) = constants_of("impulse_noise", min(pixels.shape[2:]), severity)
     drawn = keyed.uniform(key, ids, tuple(pixels.shape[1:]))
@@ -66,17 +43,9 @@ def impulse_noise(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tenso
 def shot_noise(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
     """Count photons: Poisson noise.
 
+    Severities 1 to 6: a mean of 500, 250, 100, 75, 50, 36 photons at 255 (at 32 pixels). Takes whole numbers.
     A count is the sum of two draws from a table of 16,384 quantiles of the Poisson distribution of half the
     mean (the sum of two such variables is Poisson-distributed), so it is exact but for the far tails.
-
-    Args:
-        pixels: float32 [B, C, H, W], whole numbers in [0, 255].
-        ids: int64 [B].
-        severity: 1 to 6, for a mean of 500, 250, 100, 75, 50, 36 photons at 255 (at 32 pixels).
-        key: Stream of the draws.
-
-    Returns:
-        float64 [B, C, H, W], not clipped.
     """
     (photons,) = constants_of("shot_noise", min(pixels.shape[2:]), severity)
     quantiles = _half_counts(photons, str(pixels.device))

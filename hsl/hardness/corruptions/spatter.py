@@ -28,16 +28,7 @@ _STEPS = [
 def spatter(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
     """Splash water (severity 1 to 3) or mud (4 and 5) on the image.
 
-    An image on which no drop falls is left alone.
-
-    Args:
-        pixels: float32 [B, C, H, W] in [0, 255], C 1 or 3.
-        ids: int64 [B].
-        severity: 1 to 5.
-        key: Stream of the draws.
-
-    Returns:
-        float64 [B, C, H, W].
+    An image on which no drop falls is left alone. Takes one channel or three.
     """
     constants = constants_of("spatter", min(pixels.shape[2:]), severity)
     mean, sigma, smoothing, threshold, strength, is_mud = constants
@@ -57,11 +48,7 @@ def spatter(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
 def water_film(liquid: Tensor) -> Tensor:
     """Brightness of the water: most at one side of the drops, as if lit.
 
-    Args:
-        liquid: float64 [B, H, W], whole numbers in [0, 255].
-
-    Returns:
-        float64 [B, H, W], from 0 to 1; 0 where there is no liquid at all.
+    Takes float64 [B, H, W], whole numbers in [0, 255]; returns float64 in [0, 1], 0 without any liquid.
     """
     distance = distance_to(edges(liquid.long()), _FARTHEST)
     height_map = equalized(_mean_of_nine(distance).add_(filters.ROUNDING).floor_().long())
@@ -79,11 +66,7 @@ def _mean_of_nine(images: Tensor) -> Tensor:
 def edges(images: Tensor) -> Tensor:
     """Canny's edges with thresholds 50 and 150 on the sum of the absolute Sobel derivatives.
 
-    Args:
-        images: int64 [B, H, W] in [0, 255].
-
-    Returns:
-        bool [B, H, W].
+    Takes int64 [B, H, W] in [0, 255], returns bool [B, H, W].
     """
     right, down = _sobel(images)
     size = right.abs() + down.abs()
@@ -152,20 +135,13 @@ def distance_to(mask: Tensor, farthest: float) -> Tensor:
 
 
 def equalized(images: Tensor) -> Tensor:
-    """Histogram equalisation.
-
-    Args:
-        images: int64 [B, H, W] in [0, 255].
-
-    Returns:
-        int64 [B, H, W] in [0, 255]; an image of one value stays as it is.
-    """
+    """Histogram equalisation of int64 [B, H, W] in [0, 255]; an image of one value stays as it is."""
     flat = images.flatten(1)
     counts = torch.zeros(len(flat), 256, dtype=torch.int64, device=flat.device)
     counts.scatter_add_(1, flat, torch.ones_like(flat))
     lowest = counts.gather(1, flat.amin(dim=1, keepdim=True))
     above = flat.shape[1] - lowest
-    # In float32, as OpenCV computes it: it decides where a level lies in the middle between two numbers.
+    # In float32, as OpenCV computes it: it decides for a level in the middle between two whole numbers.
     scale = torch.full_like(above, 255, dtype=torch.float32) / above.clamp(min=1)
     levels = ((counts.cumsum(1) - lowest) * scale).round().long().clamp_(0, 255)
     return torch.where(above > 0, levels.gather(1, flat), flat).view_as(images)

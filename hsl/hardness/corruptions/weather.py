@@ -17,23 +17,11 @@ _ICE = (208.0, 224.0, 240.0)
 
 
 def fog(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
-    """Add clouds, and darken to the old maximum.
-
-    Args:
-        pixels: float32 [B, C, H, W] in [0, 255].
-        ids: int64 [B].
-        severity: 1 to 5.
-        key: Stream of the draws.
-
-    Returns:
-        float64 [B, C, H, W].
-    """
+    """Add clouds, and darken to the old maximum."""
     strength, decay = constants_of("fog", min(pixels.shape[2:]), severity)
     height, width = pixels.shape[2:]
-    clouds = filters.plasma(key, ids, filters.power_of_two(max(height, width)), decay)[
-        :, None, :height, :width
-    ]
-    pixels = pixels.double()
+    clouds = filters.plasma(key, ids, filters.power_of_two(max(height, width)), decay)
+    pixels, clouds = pixels.double(), clouds[:, None, :height, :width]
     highest = pixels.amax(dim=(1, 2, 3), keepdim=True)
     return (pixels + clouds * (255 * strength)) * (highest / (highest + 255 * strength))
 
@@ -41,14 +29,7 @@ def fog(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
 def snow(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
     """Bleach the image and add falling flakes, and the same turned by half a turn.
 
-    Args:
-        pixels: float32 [B, C, H, W] in [0, 255], C 1 or 3.
-        ids: int64 [B].
-        severity: 1 to 5.
-        key: Stream of the draws.
-
-    Returns:
-        float64 [B, C, H, W].
+    Takes one channel or three.
     """
     side, (height, width) = min(pixels.shape[2:]), pixels.shape[2:]
     mean, sigma, zoom, threshold, radius, spread, share = constants_of("snow", side, severity)
@@ -81,16 +62,7 @@ def frost_procedural(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Te
     """Mix the image with a random cut of an ice texture.
 
     The textures are made here, of plasma, in place of the photographs of the published script: same mixture,
-    other ice. Results are not comparable with those on the published frost images.
-
-    Args:
-        pixels: float32 [B, C, H, W] in [0, 255], C 1 or 3.
-        ids: int64 [B].
-        severity: 1 to 5.
-        key: Stream of the draws.
-
-    Returns:
-        float64 [B, C, H, W].
+    other ice. Results are not comparable with those on published frost images. Takes one channel or three.
     """
     share, ice = constants_of("frost_procedural", min(pixels.shape[2:]), severity)
     height, width = pixels.shape[2:]
@@ -107,14 +79,7 @@ def frost_procedural(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Te
 
 @cache
 def ice_textures(size: int) -> Tensor:
-    """Five textures of veins and crystals, the same for every seed.
-
-    Args:
-        size: Side, a power of two.
-
-    Returns:
-        float64 [5, size, size] in [0, 1], on the CPU.
-    """
+    """Five textures of veins and crystals, float64 [5, size, size] in [0, 1] on the CPU, whose draws are fixed."""
     ids = torch.arange(TEXTURES)
     layers = [
         filters.plasma(keyed.key("ice", i), ids, size, decay) for i, decay in enumerate((1.4, 1.6, 1.3))

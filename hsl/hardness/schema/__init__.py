@@ -1,1 +1,1 @@
-"""What makes data hard, as checked settings. Imports no torch."""
+"""Checked settings of a regime. Imports no torch."""

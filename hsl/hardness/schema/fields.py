@@ -1,4 +1,4 @@
-"""Types of the values in a regime, and the messages for values that are none. Free of torch."""
+"""Types of the values in a regime, and the messages for invalid values. Free of torch."""
 
 from collections.abc import Iterable
 from fractions import Fraction
@@ -32,15 +32,10 @@ def known(registry: Registry[Any, Any], *others: Registry[Any, Any]) -> AfterVal
 
 
 def check_known(name: str, registry: Registry[Any, Any], *others: Registry[Any, Any]) -> None:
-    """Refuse a name, with a validation error, that is neither an entry nor a plug-in that may be imported.
-
-    Args:
-        name: What was given.
-        registry: Where it should be.
-        others: Registries whose names the message lists as well.
+    """Refuse a name that is neither an entry of a registry nor a plug-in that may be imported.
 
     Raises:
-        PydanticCustomError: If it is not there.
+        PydanticCustomError: If it is neither; the message lists the names of the other registries as well.
     """
     try:
         registry.check(name)
@@ -71,22 +66,21 @@ PROFILES = ("exponential", "step")
 """How the sizes of the classes of a long tail fall."""
 
 CLASS_MAPS = {"cifar10": {9: 1, 2: 0, 4: 7, 3: 5, 5: 3}}
-"""Which class of a data set is mistaken for which: truck for automobile, bird for airplane, deer for horse,
-cat for dog and dog for cat."""
+"""Classes of a data set and what they are mistaken for: truck for automobile, bird for airplane, deer for
+horse, cat for dog and dog for cat."""
 
 
 def as_window(given: dict[str, Any]) -> dict[str, Any]:
-    """The keys of a kept part with its percentiles, easiest first, written as the window they are."""
-    others = [name for name in ("fraction", "count", "which", "offset") if name in given]
+    """The keys of a kept part, with the equivalent window in place of its percentiles (easiest first)."""
+    rest = {name: value for name, value in given.items() if name != "percentiles"}
     bounds = given["percentiles"]
-    if others:
+    if others := [name for name in ("fraction", "count", "which", "offset") if name in rest]:
         raise problem("percentiles", f"percentiles say what stays; leave {', '.join(others)} out")
     if not isinstance(bounds, list | tuple) or len(bounds) != 2 or not all(_is_number(b) for b in bounds):
         raise problem("percentiles", f"percentiles {bounds!r}: give the lower and the upper, as in [20, 80]")
     lower, upper = (Fraction(str(bound)) / 100 for bound in bounds)
     if not 0 <= lower < upper <= 1:
         raise problem("percentiles", f"percentiles {bounds!r}: allowed is 0 <= lower < upper <= 100")
-    rest = {name: value for name, value in given.items() if name != "percentiles"}
     place = {"which": "window", "offset": float(1 - upper)} if upper < 1 else {"which": "hardest"}
     return {**rest, "fraction": float(upper - lower), **place}
 
@@ -96,11 +90,10 @@ def _is_number(value: object) -> bool:
 
 
 def _class_map(value: object) -> tuple[tuple[int, int], ...]:
-    """Pairs of different classes in ascending order: of a mapping, of pairs, or of a data set's name."""
+    """Pairs of different classes in ascending order, of a mapping, of pairs or of the name of a data set."""
     if isinstance(value, str):
         if value not in CLASS_MAPS:
-            message = f"unknown map {value!r}{close_match(value, CLASS_MAPS)}; known: {', '.join(CLASS_MAPS)}"
-            raise problem("unknown_name", message)
+            raise problem("unknown_name", str(UnknownNameError("map", value, CLASS_MAPS)))
         value = CLASS_MAPS[value]
     items = value.items() if isinstance(value, dict) else value
     pairs = [*items] if isinstance(items, Iterable) else []
@@ -135,7 +128,7 @@ def pixels(value: object) -> float:
         for divisor in denominator:
             number /= Fraction(divisor.strip())
     except (ValueError, ZeroDivisionError) as error:
-        raise problem("pixels", f"{value!r} is no number; write pixel units, for example 8/255") from error
+        raise problem("pixels", f"{value!r} is not a number; write pixel units, for example 8/255") from error
     if not 0 <= number <= 1:
         is_level = number.denominator == 1 and 1 < number <= 255
         meant = f" (did you mean {number}/255?)" if is_level else ""

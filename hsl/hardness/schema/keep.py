@@ -12,7 +12,7 @@ OPTIONS = {
     "mislabel_cut": "the share of the hardest samples to leave out as suspected mislabels",
     "power": "the power of the score that is the weight of the draw",
 }
-"""Keyword arguments of selections, as far as a regime can give them, and what they are."""
+"""Keyword arguments of selections that a regime can give, and their meaning."""
 
 UNRANKED = "random"
 """The score, and the selection, that order samples at random."""
@@ -26,13 +26,12 @@ TRAJECTORY_EPOCH = 1.0
 
 
 def usual_epoch(score: str) -> float:
-    """When a score is asked if nothing else is said, as a share of the training epochs."""
-    is_trajectory = SCORES.facts(score).recorded == "trajectory"
-    return TRAJECTORY_EPOCH if is_trajectory else SCORING_EPOCH
+    """Default epoch of scoring, as a share of the training epochs."""
+    return TRAJECTORY_EPOCH if SCORES.facts(score).recorded == "trajectory" else SCORING_EPOCH
 
 
 def _default_options(which: object) -> dict[str, float]:
-    """Options of a selection that have defaults; none of what is no selection."""
+    """Options of a selection that have defaults; empty for an unknown selection."""
     known = isinstance(which, str) and SELECTIONS.knows(which)
     taken = SELECTIONS.facts(str(which)).options if known else {}
     return {option: value for option, value in taken.items() if value is not None}
@@ -51,10 +50,10 @@ class LongTail(Part):
 
 
 class Keep(Part):
-    """Which part of the samples is kept: a `fraction`, a `count`, `percentiles` or a `long_tail`.
+    """The part of the samples that is kept: a `fraction`, a `count`, `percentiles` or a `long_tail`.
 
     ``percentiles: [20, 80]`` keeps the samples from the 20th to the 80th percentile of difficulty; it is
-    written down as the window it is, here `fraction` 0.6 and `offset` 0.2.
+    stored as the equivalent window, here `fraction` 0.6 and `offset` 0.2.
 
     Attributes:
         fraction: Share of the samples that stays, in (0, 1]; 1 where count or long_tail say how many stay.
@@ -70,9 +69,9 @@ class Keep(Part):
         models: Number of scoring models whose scores are averaged; None where nothing is scored.
         epoch: When to score, as a share of the training epochs in (0, 1]; a trajectory is recorded until
             then. None where nothing is scored.
-        budget: What the training has as much of as with all samples. ``epochs``: every kept sample is seen as
-            often, so fewer samples are fewer steps (as in the papers). ``steps``: as many steps, so fewer
-            samples are seen more often; an epoch is then as many steps as all samples take.
+        budget: What a training has in common with one on all samples. ``epochs``: fewer samples take fewer
+            steps (as in the papers). ``steps``: fewer samples are seen more often; an epoch has as many steps
+            as with all samples.
     """
 
     fraction: Share
@@ -121,13 +120,11 @@ class Keep(Part):
     @model_validator(mode="after")
     def _one_amount(self) -> Self:
         if self.count is not None and self.is_ranked:
-            message = (
-                f"a count by {self.by} leaves open how many matched samples are as hard; give a fraction"
-            )
+            message = f"a count by {self.by} does not say how many matched samples to keep; give a fraction"
             raise problem("keep", message)
         if self.long_tail is not None and (self.is_ranked or self.class_balanced):
             raise problem(
-                "keep", "a long tail is drawn by chance in every class; leave by and class_balanced out"
+                "keep", "a long tail is drawn at random in every class; leave by and class_balanced out"
             )
         amounts = [self.fraction < 1, self.count is not None, self.long_tail is not None]
         if sum(amounts) > 1:

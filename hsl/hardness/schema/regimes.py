@@ -1,4 +1,4 @@
-"""The schema of a regime: what makes the training data hard. Free of torch.
+"""The schema of a regime, which makes the training data hard. Free of torch.
 
 Every check raises inside pydantic, so that one `pydantic.ValidationError` lists all wrong values with their
 places.
@@ -69,7 +69,7 @@ class Corruption(Part):
         redraw: Draw the damage of a training image again every epoch instead of once.
         skew: Tie each corruption of a list to classes of the training images, in (0, 1): class c has number c of
             the names in alphabetical order (modulo their number), but for this share of its images, which have
-            one of the others. Matched samples have any, all equally likely. 0.05, 0.02, 0.01 and 0.005 are
+            one of the others. Of matched samples all are equally likely. 0.05, 0.02, 0.01 and 0.005 are
             those of Nam et al., Learning from Failure, NeurIPS 2020, arXiv 2007.02561.
     """
 
@@ -151,12 +151,12 @@ def _reaches_six(name: str) -> bool:
 class Attack(Part):
     """Adversarial training: every training batch is attacked before the step.
 
-    Values that are not given are the usual ones of the norm: 8/255 in 10 steps of 2/255 for ``linf``, 0.5 in
-    10 steps of 15/255 for ``l2``; of `fgsm_rs`, one step of 1.25 * eps; of `free`, steps of eps.
+    Defaults depend on the norm: 8/255 in 10 steps of 2/255 for ``linf``, 0.5 in 10 steps of 15/255 for
+    ``l2``; of `fgsm_rs`, one step of 1.25 * eps; of `free`, steps of eps.
 
     Attributes:
         name: Attack on the training images, or adversarial training with a loss of its own: `trades`, `mart`,
-            `free`. Those are judged by `pgd`.
+            `free`. Those are evaluated by `pgd`.
         norm: Norm of the perturbation that `eps` bounds.
         eps: Largest perturbation, in pixel units (images in [0, 1]); 0 is no perturbation.
         step: Length of one step, in pixel units.
@@ -166,8 +166,8 @@ class Attack(Part):
             `free`, which have starts of their own, only while evaluating.
         bn_mode: Mode of the model while training images are attacked. ``train`` is that of the code of Xiao et
             al.: it normalises by the batch under attack, and moves the running statistics with every step.
-        beta: Weight of the divergence in the loss of `trades` (usual is 6) and `mart` (5).
-        replays: Steps in a row that `free` takes on a batch (usual is 8).
+        beta: Weight of the divergence in the loss of `trades` (default 6) and `mart` (5).
+        replays: Steps in a row that `free` takes on a batch (default 8).
     """
 
     name: Annotated[Name, known(ATTACKS, TRAININGS)] = "pgd"
@@ -184,18 +184,18 @@ class Attack(Part):
     @model_validator(mode="before")
     @classmethod
     def _fill(cls, given: object) -> object:
-        """Usual values, written out so that equal regimes are equal values."""
+        """Defaults that depend on other values, written out so that equal regimes are equal values."""
         if not isinstance(given, dict):
             return given
-        usual = USUAL["l2" if given.get("norm") == "l2" else "linf"]
+        defaults = USUAL["l2" if given.get("norm") == "l2" else "linf"]
         name = given.get("name")
         if not isinstance(name, str) or not (ATTACKS.knows(name) or name in TRAININGS):
-            return usual | given  # the field says what is wrong with it
+            return defaults | given  # the field says what is wrong with it
         facts = attack_facts(name)
-        usual = usual | {key: value for key, value in facts.fixed.items() if key in usual}
+        defaults = defaults | {key: value for key, value in facts.fixed.items() if key in defaults}
         if facts.step_over_eps is not None:
-            usual = usual | {"step": _times(facts.step_over_eps, given.get("eps", usual["eps"]))}
-        return usual | given | {k: v for k, v in facts.options.items() if given.get(k) is None}
+            defaults = defaults | {"step": _times(facts.step_over_eps, given.get("eps", defaults["eps"]))}
+        return defaults | given | {k: v for k, v in facts.options.items() if given.get(k) is None}
 
     @model_validator(mode="after")
     def _fits_its_name(self) -> Self:
@@ -216,16 +216,13 @@ class Attack(Part):
 
     @property
     def passes_per_step(self) -> float:
-        """Forward-backward passes of one training step.
-
-        One per step of the attack, and those of the loss.
-        """
+        """Forward-backward passes of one training step: one per step of the attack, and those of the loss."""
         facts = attack_facts(self.name)
         return self.steps * facts.is_attacked + facts.loss_passes
 
 
 def _times(factor: float, eps: object) -> float:
-    """A step, at most 1; of an eps that is none, any step, as the eps is refused anyway."""
+    """A step, at most 1; of an invalid eps any step, as the eps is refused anyway."""
     try:
         return min(1.0, factor * pixels(eps)) or 1.0
     except PydanticCustomError:
@@ -233,7 +230,7 @@ def _times(factor: float, eps: object) -> float:
 
 
 class Regime(Part):
-    """What makes the data hard; ``{}`` is clean. The parts apply in the order in which they are listed here.
+    """Everything that makes the data hard; ``{}`` is clean. The parts apply in the order of this list.
 
     Attributes:
         keep: Which samples stay.

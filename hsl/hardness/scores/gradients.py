@@ -1,4 +1,8 @@
-"""How hard each sample is, from the features and gradients of a model. Higher = harder in every score."""
+"""Difficulty of each sample, from the features and gradients of a model. Higher = harder in every score.
+
+Every score takes labels, int64 [N] in [0, C), and returns float32 [N], at least 0. It raises `DataError` if
+shapes disagree or a value is not finite.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -7,26 +11,17 @@ from torch.nn import functional
 
 from hsl.errors import DataError
 from hsl.hardness.attacks.modes import in_mode
-from hsl.hardness.scores.logits import check_finite, check_logits, el2n
+from hsl.hardness.scores.logits import check_finite, check_rows, el2n
 
 
 def prototypicality(features: Tensor, labels: Tensor) -> Tensor:
     """Euclidean distance to the mean of the sample's class: low for prototypes.
 
-    Args:
-        features: Floating point [N, D], of the layer before the last or of another model.
-        labels: int64 [N], at least 0.
-
-    Returns:
-        float32 [N], at least 0.
-
-    Raises:
-        DataError: If shapes disagree or a feature is not finite.
-
-    After Sorscher et al., Beyond neural scaling laws, NeurIPS 2022, arXiv 2206.14486, who take the means of
-    clusters; with one cluster per class.
+    Takes features, floating point [N, D], of the layer before the last or of another model. After Sorscher et
+    al., Beyond neural scaling laws, NeurIPS 2022, arXiv 2206.14486, who take the means of clusters; with one
+    cluster per class.
     """
-    _check_features(features, labels)
+    check_rows(features, labels, "feature", size="D")
     if not len(labels):
         return torch.zeros(0, device=features.device)
     values, classes = features.double(), int(labels.max()) + 1
@@ -40,24 +35,17 @@ def grand_last(logits: Tensor, labels: Tensor, features: Tensor, *, bias: bool =
     """Norm of the gradient of the cross-entropy with respect to the last layer, in closed form.
 
     The gradient is the outer product of the prediction error and the features (with a 1 for the bias), so its
-    norm is the product of theirs.
+    norm is the product of theirs. Paul, Ganguli & Dziugaite, Deep Learning on a Data Diet, NeurIPS 2021,
+    arXiv 2107.07075.
 
     Args:
         logits: Floating point [N, C].
         labels: int64 [N] in [0, C).
-        features: Floating point [N, D], what the last, linear layer makes the logits of.
+        features: Floating point [N, D], inputs of the last, linear layer.
         bias: Whether that layer has a bias.
-
-    Returns:
-        float32 [N], at least 0.
-
-    Raises:
-        DataError: If shapes disagree or a value is not finite.
-
-    Paul, Ganguli & Dziugaite, Deep Learning on a Data Diet, NeurIPS 2021, arXiv 2107.07075.
     """
-    check_logits(logits, labels)
-    _check_features(features, labels)
+    check_rows(logits, labels)
+    check_rows(features, labels, "feature", size="D")
     squares = features.double().square().sum(dim=1) + bias
     return (el2n(logits, labels).double() * squares.sqrt()).float()
 
@@ -68,20 +56,13 @@ def grand(model: nn.Module, images: Tensor, labels: Tensor, *, chunk: int = 32) 
     In eval mode; every training flag and every ``.grad`` is as before afterwards. At initialisation this
     score is little more than the norm of the image (Kirsch, Does GraNd find important examples?, arXiv
     2303.14753): score a model that has been trained for some epochs.
+    Paul, Ganguli & Dziugaite, Deep Learning on a Data Diet, NeurIPS 2021, arXiv 2107.07075.
 
     Args:
         model: Maps float32 [B, C, H, W] in [0, 1] to logits [B, classes].
         images: Floating point [N, C, H, W] in [0, 1].
         labels: int64 [N] in [0, classes).
         chunk: Samples whose gradients are held at once; bounds memory.
-
-    Returns:
-        float32 [N], at least 0.
-
-    Raises:
-        DataError: If shapes disagree or a gradient is not finite.
-
-    Paul, Ganguli & Dziugaite, Deep Learning on a Data Diet, NeurIPS 2021, arXiv 2107.07075.
     """
     if images.ndim != 4 or labels.shape != images.shape[:1]:
         shapes = f"{list(images.shape)} and {list(labels.shape)}"
@@ -109,10 +90,3 @@ def _norms(gradients: dict[str, Tensor]) -> Tensor:
     """Norm of each sample's gradient over all parameters, float32 [B]."""
     squares = [gradient.flatten(1).double().square().sum(dim=1) for gradient in gradients.values()]
     return torch.stack(squares).sum(dim=0).sqrt().float()
-
-
-def _check_features(features: Tensor, labels: Tensor) -> None:
-    if features.ndim != 2 or labels.shape != features.shape[:1]:
-        shapes = f"{list(features.shape)} and {list(labels.shape)}"
-        raise DataError(f"features and labels have shapes {shapes}; give features [N, D] and labels [N]")
-    check_finite(features, "a feature")
