@@ -84,15 +84,16 @@ def _parse(path: Path) -> tuple[dict[str, Any], dict[Location, int]]:
 
 
 def _node_lines(node: yaml.Node | None, location: Location) -> Iterator[tuple[Location, int]]:
-    if node is None:
-        return
-    yield location, node.start_mark.line + 1
+    """Line of each key, and of each item of a list."""
     if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield from _node_lines(value, (*location, key.value))
+        parts = [(key.value, key, value) for key, value in node.value]
     elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield from _node_lines(value, (*location, index))
+        parts = [(index, value, value) for index, value in enumerate(node.value)]
+    else:
+        return
+    for name, start, value in parts:
+        yield (*location, name), start.start_mark.line + 1
+        yield from _node_lines(value, (*location, name))
 
 
 def override(raw: dict[str, Any], pair: str) -> None:

@@ -327,3 +327,11 @@ def test_a_value_in_place_of_keys_is_told_which_keys_there_are(section: str, mes
     (problem,) = [problem for problem in caught.value.problems if problem.where == section]
     assert problem.message.startswith(message)
     assert problem.message.endswith(message) == (section == "regimes")
+
+
+def test_a_problem_of_a_section_has_the_line_of_its_key(tmp_path: Path) -> None:
+    file = tmp_path / "space.yaml"
+    file.write_text("name: a\ndataset: digits\nmodel: mlp\n\ntrainng:\n  epochs: 2\n")
+    with pytest.raises(SpaceError) as caught:
+        load_space(file)
+    assert [(problem.where, problem.line) for problem in caught.value.problems] == [("trainng", 5)]
