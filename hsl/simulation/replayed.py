@@ -1,4 +1,4 @@
-"""What another early stopping would have cost: the judges of a sweep on recorded curves, with a virtual clock.
+"""What another early stopping would have cost: the stopping rules of a sweep on recorded curves, with a virtual clock.
 
 Time is that of the recorded epochs. Not simulated: start-up, the driver's own time, workers that disturb each other.
 Nodes may be lost (`hsl.simulation.spot_nodes`): their trials go on from their last checkpoint wherever a place is free,
@@ -21,14 +21,14 @@ from hsl.stopping.rule import Decision, StoppingRule
 
 @dataclass(frozen=True)
 class Replayed:
-    """What one replay came to.
+    """The result of one replay.
 
     Attributes:
         epochs: Epochs trained, each counted once.
         seconds: When the last trial ended, on the virtual clock.
         finished: Trials that were trained to the end.
         best: Best final objective of every cell that has a finished trial.
-        losses: Nodes that were lost with trials on them.
+        losses: Nodes that were preempted with trials on them.
         repeated: Epochs that were trained again, parts of epochs included.
         node_seconds: Time that nodes held trials, summed over nodes.
     """
@@ -47,14 +47,13 @@ class Running:
     """A trial under way.
 
     Attributes:
-        curve: What it will report.
-        stations: Rows at which it reports.
-        next: Which of them comes next.
+        stations: Rows of the curve at which it reports.
+        next: Position among these of the next one.
         done: Seconds of its training up to where it started or reported last.
         since: When that was, on the virtual clock.
         kept: Epochs that its last known checkpoint holds.
         reported: Epochs that it has reported.
-        place: Where it runs.
+        place: Its place, see `Nodes`.
         event: Number of the event that it waits for.
     """
 
@@ -74,15 +73,11 @@ class Running:
         return self.stations[self.next]
 
     def seconds(self) -> float:
-        """How long it trains until then."""
+        """Training time up to that row."""
         return self.curve.seconds[self.row] - self.done
 
     def fall_back(self, now: float, interval: float) -> float:
-        """Return to the last checkpoint.
-
-        Args:
-            now: When its node was lost.
-            interval: Epochs between checkpoints; 0 for no loss.
+        """Return to the last checkpoint; they are `interval` epochs apart, 0 for one at any time.
 
         Returns:
             Epochs that are to be trained again.
@@ -102,8 +97,8 @@ class Replay:
         rule: Early stopping.
         cells: Curves of every cell in the order in which they are proposed.
         workers: How many trials run at once.
-        spot: How nodes are lost; by default none is.
-        seed: Seed of the losses.
+        spot: How nodes are preempted; by default none is.
+        seed: Seed of the preemptions.
     """
 
     def __init__(
@@ -157,7 +152,7 @@ class Replay:
         )
 
     def _fill(self, now: float) -> None:
-        """Give free workers something to do: who lost its node first, then who was promoted, then new trials."""
+        """Fill free places: trials that lost their node first, then promoted ones, then new ones."""
         while not self._nodes.is_full:
             if self._lost:
                 trial: Running | None = self._lost.popleft()
@@ -197,7 +192,7 @@ class Replay:
 
     def _lose(self, node: int, now: float) -> None:
         trials = self._nodes.lose(node, now)
-        if not trials:  # it was not there, and the one that will be is as likely to be lost
+        if not trials:  # it was not there, and the next one is preempted at the same rate
             self._await_loss(node, now)
             return
         for trial in trials:

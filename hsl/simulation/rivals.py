@@ -1,4 +1,4 @@
-"""What a replay compares early stopping with: judges that no sweep offers."""
+"""Stopping rules that a replay compares with, and that no sweep offers."""
 
 from hsl.stopping.rule import GOES_ON, Decision, StoppingRule, Verdict
 from hsl.stopping.settings import Stratified
@@ -32,7 +32,7 @@ class TopAfter(StoppingRule):
 
     Args:
         keep: Share of each cell that goes on, at least one.
-        epochs: Epochs of a full training; a trial that is judged there only has nothing to wait for.
+        epochs: Epochs of a full training; a trial that is first evaluated there has nothing to wait for.
     """
 
     progress = "epoch"
@@ -54,7 +54,7 @@ class TopAfter(StoppingRule):
         return Verdict(Decision.PAUSE)
 
     def close(self, cell: str) -> None:
-        """The best go on."""
+        """Let the best go on."""
         waiting = self._waiting.pop(cell, {})
         best = sorted(waiting, key=lambda name: -waiting[name])
         self._chosen += best[: max(1, round(self._keep * len(waiting)))]
