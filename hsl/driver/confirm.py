@@ -21,13 +21,9 @@ Row = Mapping[str, Any]
 
 
 def winners(rows: Iterable[Row], cell: str, top: int, against: Sequence[str] = ()) -> list[Row]:
-    """The best trials of a cell that were trained to the end, by the objectives on validation data.
+    """At most `top` best trials of a cell that were trained to the end, by the objectives on validation data.
 
-    Args:
-        rows: Ended trials of the search.
-        cell: Name of the cell.
-        top: How many, at most.
-        against: Further objectives: the first front comes first, in it the objective decides.
+    With further objectives (`against`) the first front comes first, in it the objective decides.
     """
     columns = ["objective", *(COST_COLUMNS[name] for name in against)]
     finished = [row for row in rows if row["cell"] == cell and row["status"] == Status.COMPLETED]
@@ -41,7 +37,7 @@ def confirm_jobs(plan: Plan, rows: Sequence[Row], jobs: Jobs, confirmed: Sequenc
     """Jobs of the confirm stage, cell by cell: those that have ended and those that are known to be needed.
 
     Args:
-        plan: The cells, how many configurations and seeds.
+        plan: The cells, and the numbers of configurations and seeds.
         rows: Ended trials of the search.
         jobs: Makes the jobs.
         confirmed: Ended trials of the confirm stage.
@@ -124,18 +120,14 @@ def _needed(
     if rule is None or len(own) < confirm.looks[0]:
         return confirm.looks[0]
     if reference is None:
-        values = [value for value in own.values() if value is not None]
-        decided = _holds(values, rule.width, False, confidence)
-        content = baseline and rule.width is None  # it is trained for those that are compared with it
-        return len(own) if decided or content else min(len(own) + 1, confirm.seeds)
-    pairs = [(own[seed], reference[seed]) for seed in sorted(own.keys() & reference.keys())]
-    differences = [a - b for a, b in pairs if a is not None and b is not None]
-    decided = _holds(differences, rule.width, rule.clear, confidence)
+        values, clear = [value for value in own.values() if value is not None], False
+        if baseline and rule.width is None:  # it is trained for those that are compared with it
+            return len(own)
+    else:
+        pairs = [(own[seed], reference[seed]) for seed in sorted(own.keys() & reference.keys())]
+        values, clear = [a - b for a, b in pairs if a is not None and b is not None], rule.clear
+    decided = bool(values) and is_decided(mean_interval(values, confidence), rule.width, clear)
     return len(own) if decided else min(len(own) + 1, confirm.seeds)
-
-
-def _holds(values: Sequence[float], width: float | None, clear: bool, confidence: float) -> bool:
-    return bool(values) and is_decided(mean_interval(list(values), confidence), width, clear)
 
 
 def _by_candidate(confirmed: Iterable[Row]) -> dict[tuple[str, str], dict[int, float | None]]:

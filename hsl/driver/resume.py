@@ -1,14 +1,12 @@
 """The state of a sweep, read back from its store: what has ended, what was under way, what the rungs have seen."""
 
-import contextlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import ValidationError
 
 from hsl.driver.session import halted_jobs
 from hsl.driver.under_way import checkpointed
@@ -59,7 +57,7 @@ def read_past(store: Store, library: Library) -> Past:
     trials = table.to_pylist()
     ended = {row["trial_id"] for row in trials}
     jobs: dict[str, Job] = {}
-    for job in (*_halted(store), *(job for job, _ in checkpointed(library, ended))):
+    for job in (*halted_jobs(store), *(job for job, _ in checkpointed(library, ended))):
         if job.trial_id not in ended:
             jobs[job.trial_id] = with_history_of(job, jobs.get(job.trial_id))
     last = (pc.max(rows["sequence"]).as_py() for rows in (table, epochs))
@@ -96,13 +94,6 @@ def job_of(row: Row, library: Library) -> Job:
     return Job(identity=identity, inputs=inputs, history=history)
 
 
-def _halted(store: Store) -> Iterator[Job]:
-    """Jobs that earlier runs had under way; not all of them have a checkpoint."""
-    for content in halted_jobs(store):
-        with contextlib.suppress(ValidationError):  # of a version that knows other jobs
-            yield Job.model_validate(content)
-
-
 def teach(studies: Iterable[CellStudy], past: Past) -> None:
     """Feed the studies what has ended and what is still under way, in the order in which it was proposed.
 
@@ -134,10 +125,7 @@ def _tell(study: CellStudy, row: Row) -> None:
 def refill(rule: StoppingRule, past: Past, objectives: Mapping[str, str]) -> None:
     """Enter all recorded epochs of the search stage, and how its trials ended, in their order of arrival.
 
-    Args:
-        rule: The rule to refill.
-        past: The recorded state.
-        objectives: Name of the metric that is maximised, by cell; of other cells nothing is entered.
+    Only cells with an objective, the metric that is maximised, are entered.
     """
     searched = [row for row in past.stage("search") if row["cell"] in objectives]
     ends = [row for row in searched if row["status"] != Status.STOPPED]

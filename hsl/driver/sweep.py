@@ -82,7 +82,7 @@ class Sweep:
     """One run of the driver over one store.
 
     Args:
-        space: What is searched.
+        space: The search space.
         uri: Path or URI of the store.
         console: Where progress is shown.
         address: Address of a Ray cluster; by default this machine.

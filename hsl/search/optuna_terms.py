@@ -51,11 +51,9 @@ def built(sampler: SamplerSettings, seed: int) -> optuna.samplers.BaseSampler:
 
 
 class Recorded:
-    """Parameters that are known already, with Optuna's interface of a trial, so that it learns their distributions.
+    """Parameters that are known already, by Optuna's names, with its interface of a trial.
 
-    Attributes:
-        params: Those of the given values, by Optuna's names, that were asked for.
-        distributions: Their distributions.
+    `params` and `distributions` are those that were asked for.
     """
 
     def __init__(self, params: Mapping[str, Any]) -> None:

@@ -38,14 +38,7 @@ RANDOM_DRAWS = 25
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended, as a study receives it.
-
-    Attributes:
-        status: Completed, stopped or failed.
-        epochs: Epochs trained.
-        objective: Last value of the objective; None if there is none.
-        against: The further objectives of the space by name; empty where there are none.
-    """
+    """The end of a trial: epochs trained, last value of the objective, further objectives of the space by name."""
 
     status: Status
     epochs: int
@@ -65,7 +58,6 @@ class Proposal:
 
     Attributes:
         values: Tuned values (axis -> value).
-        configuration: The cell with these values.
         number: Its place in the order of the cell's proposals, from 0.
         source: Who proposed it: name of the sampler, or ``warm_start``.
     """
@@ -118,7 +110,7 @@ class CellStudy:
 
     @property
     def issued(self) -> int:
-        """Configurations proposed so far."""
+        """Number of configurations proposed so far."""
         return len(self._entries)
 
     @property

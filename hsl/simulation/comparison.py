@@ -35,12 +35,7 @@ share of these whose best was trained to the end. ``cells_lost``: cells without 
 
 @dataclass(frozen=True)
 class Setting:
-    """A row of the table.
-
-    Attributes:
-        make: Makes the rule of one order, by its number.
-        order: Which configurations are proposed, and in which order.
-    """
+    """A row of the table: the rule by the seed of an order, and the configurations that are proposed in that order."""
 
     name: str
     make: Callable[[int], StoppingRule]
@@ -72,7 +67,7 @@ def table(
     orders: int,
     warm: Reordered | None = None,
 ) -> pa.Table:
-    """Replay what was asked, and the searches that it is compared with.
+    """Replay what was asked, and the searches that it is compared with; a table with `SCHEMA`.
 
     Args:
         curves: Trials that were trained to the end.
@@ -80,9 +75,6 @@ def table(
         workers: How many trials run at once.
         orders: Random orders of arrival, at least one.
         warm: Where given, every setting that depends on the order is replayed with a warm start as well.
-
-    Returns:
-        A table as `SCHEMA` says.
     """
     cells, epochs = by_cell(curves), max(curve.epochs for curve in curves)
     wanted = [setting(each, epochs) for each in list(asked) or [Stratified(), Promotion(), Median()]]
@@ -96,12 +88,7 @@ def table(
 
 
 def comparisons(epochs: int, share: float) -> Iterator[Setting]:
-    """Searches without early stopping, and with other rules.
-
-    Args:
-        epochs: Epochs of a full training.
-        share: Fraction of all epochs that a random search of equal cost may spend.
-    """
+    """Searches without early stopping, and with other rules; one at random spends this share of all epochs."""
     yield Setting("flat ASHA over all cells", lambda _: FlatAsha(epochs), shuffled)
     yield Setting("random search of equal cost", lambda _: StoppingRule(), _thinned(share))
     yield Setting("best quarter after one epoch", lambda _: TopAfter(0.25, epochs), shuffled)

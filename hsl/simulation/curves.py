@@ -44,12 +44,7 @@ class Curve:
         return int(self.rows[-1]["epoch"])
 
     def stations(self, milestones: tuple[int, ...], progress: str) -> tuple[int, ...]:
-        """Indices of the rows at which it reports: the first evaluation at or after each milestone, and the end.
-
-        Args:
-            milestones: When the stopping rule decides.
-            progress: Column that they count.
-        """
+        """Indices of the rows at which it reports: the first at or after each milestone of a column, and the last."""
         return _stations(tuple(row[progress] for row in self.rows), milestones)
 
     def epoch_at(self, seconds: float) -> float:
@@ -78,10 +73,7 @@ def _stations(progress: tuple[int, ...], milestones: tuple[int, ...]) -> tuple[i
 
 
 def read_curves(store: Store) -> tuple[list[Curve], int]:
-    """Curves of the search stage that go to the end, in the order in which the trials ended.
-
-    Returns:
-        The curves, and the number of trials of the search that were left out because they were stopped or failed.
+    """Complete curves of the search in the order in which they ended, and the number of other trials of the search.
 
     Raises:
         NothingMatchedError: If there is none.

@@ -96,7 +96,7 @@ class Replay:
     Args:
         rule: Early stopping.
         cells: Curves of every cell in the order in which they are proposed.
-        workers: How many trials run at once.
+        workers: Number of trials that run at once.
         spot: How nodes are preempted; by default none is.
         seed: Seed of the preemptions.
     """
@@ -118,7 +118,7 @@ class Replay:
         self._spot = spot or Spot()
         self._nodes: Nodes[Running] = Nodes(workers, self._spot, seed)
         self._lost: deque[Running] = deque()
-        self._events: list[tuple[float, int, Running | Loss | Arrival]] = []
+        self._events: list[tuple[float, int, Running | NodeEvent]] = []
         self._numbered = 0
         self._under_way = 0
         self._epochs = 0
@@ -133,11 +133,8 @@ class Replay:
         self._fill(now)
         while self._under_way:
             now, number, event = heappop(self._events)
-            if isinstance(event, Loss):
-                self._lose(event.node, now)
-            elif isinstance(event, Arrival):
-                self._nodes.replace(event.node)
-                self._await_loss(event.node, now)
+            if isinstance(event, NodeEvent):
+                (self._replace if event.comes else self._lose)(event.node, now)
             elif event.event == number:
                 self._report(event, now)
             else:  # its node was lost meanwhile
@@ -146,10 +143,8 @@ class Replay:
         best: dict[str, float] = {}
         for cell, value in self._finals:
             best[cell] = max(value, best.get(cell, value))
-        nodes = self._nodes
-        return Replayed(
-            self._epochs, now, len(self._finals), best, nodes.losses, self._repeated, nodes.seconds
-        )
+        losses, held = self._nodes.losses, self._nodes.seconds
+        return Replayed(self._epochs, now, len(self._finals), best, losses, self._repeated, held)
 
     def _fill(self, now: float) -> None:
         """Fill free places: trials that lost their node first, then promoted ones, then new ones."""
@@ -180,7 +175,7 @@ class Replay:
         trial.since = now
         trial.event = self._schedule(now + trial.seconds(), trial)
 
-    def _schedule(self, at: float, event: Running | Loss | Arrival) -> int:
+    def _schedule(self, at: float, event: Running | NodeEvent) -> int:
         self._numbered += 1
         heappush(self._events, (at, self._numbered, event))
         return self._numbered
@@ -188,7 +183,11 @@ class Replay:
     def _await_loss(self, node: int, now: float) -> None:
         life = self._nodes.life()
         if life < math.inf:
-            self._schedule(now + life, Loss(node))
+            self._schedule(now + life, NodeEvent(node, comes=False))
+
+    def _replace(self, node: int, now: float) -> None:
+        self._nodes.replace(node)
+        self._await_loss(node, now)
 
     def _lose(self, node: int, now: float) -> None:
         trials = self._nodes.lose(node, now)
@@ -199,7 +198,7 @@ class Replay:
             trial.event = 0
             self._repeated += trial.fall_back(now, self._spot.checkpoint_interval)
         self._lost.extend(trials)
-        self._schedule(now + self._spot.replacement, Arrival(node))
+        self._schedule(now + self._spot.replacement, NodeEvent(node, comes=True))
 
     def _report(self, trial: Running, now: float) -> None:
         curve, row = trial.curve, trial.curve.rows[trial.row]
@@ -222,14 +221,8 @@ class Replay:
 
 
 @dataclass(frozen=True)
-class Loss:
-    """A node is taken away."""
+class NodeEvent:
+    """A node is taken away, or comes for one that was lost."""
 
     node: int
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """A node has come for one that was lost."""
-
-    node: int
+    comes: bool

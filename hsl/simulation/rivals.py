@@ -8,9 +8,7 @@ from hsl.stopping.stratified import Rungs
 class FlatAsha(StoppingRule):
     """ASHA as it is mostly used: one set of rungs for all cells, by epochs, no tolerance, no exempt trials.
 
-    Args:
-        epochs: Epochs of a full training.
-        factor: Reduction factor; 4 as Ray Tune's default.
+    The default of the reduction factor is that of Ray Tune.
     """
 
     progress = "epoch"
@@ -31,7 +29,7 @@ class TopAfter(StoppingRule):
     """Every trial is trained for one epoch, the best of each cell to the end (Egele et al. 2023, arXiv 2307.15422).
 
     Args:
-        keep: Share of each cell that goes on, at least one.
+        keep: Share of each cell that goes on; at least one trial does.
         epochs: Epochs of a full training; a trial that is first evaluated there has nothing to wait for.
     """
 

@@ -65,19 +65,16 @@ def spot_table(
     spot: Spot,
     prices: Prices,
 ) -> pa.Table:
-    """Replay each kind of early stopping at each rate of losses, and without any.
+    """Replay each kind of early stopping at each rate of preemptions, and without any; a table with `SCHEMA`.
 
     Args:
         curves: Trials that were trained to the end.
         asked: Early stopping; by default the default of a space, and none.
         workers: How many trials run at once.
-        orders: Random orders of arrival, each with losses of its own.
+        orders: Random orders of arrival, each with preemptions of its own.
         rates: Preemptions per node and hour.
         spot: All other properties of nodes.
         prices: Of a node.
-
-    Returns:
-        A table as `SCHEMA` says.
 
     Raises:
         HslError: If nodes are lost so often that the replay would not end.
@@ -85,8 +82,7 @@ def spot_table(
     _check_ends(curves, rates, spot)
     cells, epochs = by_cell(curves), max(curve.epochs for curve in curves)
     rows = []
-    for each in list(asked) or [Stratified(), None]:
-        wanted = setting(each, epochs)
+    for wanted in [setting(each, epochs) for each in list(asked) or [Stratified(), None]]:
         runs = {
             rate: [replayed(wanted, cells, workers, n, replace(spot, rate=rate)) for n in range(orders)]
             for rate in sorted({0.0, *rates})

@@ -10,12 +10,7 @@ Job = TypeVar("Job")
 
 
 class Pauses(Generic[Job]):
-    """Keeps what is needed to continue paused trials until they are promoted.
-
-    Args:
-        rule: Decides which trials are promoted.
-        waiting: Jobs that wait already, by trial.
-    """
+    """Keeps the jobs of paused trials, `waiting` by trial at first, until the rule promotes them."""
 
     def __init__(self, rule: StoppingRule, waiting: Mapping[str, Job] | None = None) -> None:
         self.rule = rule
@@ -51,16 +46,16 @@ class Pauses(Generic[Job]):
         return list(self._waiting.values())
 
     def take(self, is_open: Mapping[str, bool]) -> Job | None:
-        """The next trial that was promoted, if there is one.
-
-        Args:
-            is_open: For every cell, whether new trials will come; if not, it is closed when nothing runs either.
-        """
+        """The next trial that was promoted, if there is one; see `promote`."""
         self.promote(is_open)
         return self._promoted.popleft() if self._promoted else None
 
     def promote(self, is_open: Mapping[str, bool]) -> None:
-        """Queue the trials that were promoted; `take` hands them out. The argument is that of `take`."""
+        """Queue the trials that were promoted; `take` hands them out.
+
+        Args:
+            is_open: For every cell, whether new trials will come; if not, it is closed when nothing runs either.
+        """
         for cell in [cell for cell, is_more in is_open.items() if not is_more and cell not in self._closed]:
             if not self._running[cell]:
                 self._closed.add(cell)

@@ -30,22 +30,14 @@ DECISIONS = {
 
 @dataclass(eq=False)
 class StandIn:
-    """The part of a trial that Ray's schedulers look at.
-
-    Attributes:
-        status: One of the states of Ray's trials.
-        epoch: Last epoch that was reported.
-        value: Its objective.
-        decisions: Decisions by epoch.
-        is_saving: Whether a checkpoint is being written; never, here.
-    """
+    """The part of a trial that Ray's schedulers look at; its last epoch and value, and the decisions by epoch."""
 
     trial_id: str
     status: str = "RUNNING"
     epoch: int = 0
     value: float = 0.0
     decisions: dict[int, Decision] = field(default_factory=dict)
-    is_saving: bool = False
+    is_saving: bool = False  # no checkpoint is ever being written here
 
 
 class CellScheduler:

@@ -69,16 +69,13 @@ class StoppingRule:
         self._passed: dict[str, int] = {}
 
     def report(self, cell: str, trial_id: str, row: Mapping[str, Any], objective: str) -> Verdict:
-        """Enter one epoch of a trial.
+        """Enter one epoch of a trial; a trial whose objective is NaN stops, exempt or not.
 
         Args:
             cell: Cell of the trial.
             trial_id: Identity of the trial.
             row: Has ``epoch``, ``epochs_at_target`` and, where it was evaluated, the objective.
             objective: Name of the metric that is maximised.
-
-        Returns:
-            What the trial does now; a trial whose objective is NaN stops, exempt or not.
         """
         value = row.get(objective)
         if value is None:

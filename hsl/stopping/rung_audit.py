@@ -12,11 +12,7 @@ LOOKS = 20
 
 
 class RungAudit:
-    """Which rungs are switched off, by the exempt trials.
-
-    Args:
-        least: A rung is off while the interval of its correlation is below this.
-    """
+    """The rungs that exempt trials switch off: those whose interval of the correlation is below `least`."""
 
     def __init__(self, least: float) -> None:
         self._least = least

@@ -53,8 +53,7 @@ class Kind(Strict):
 
     def build(self, epochs: int, seed: int) -> StoppingRule:
         """The stopping rule for trainings of so many epochs; `seed` is that of its draws."""
-        made: StoppingRule = imported(self.rule, "stopping rule")(self, epochs, seed)
-        return made
+        return imported(self.rule, "stopping rule")(self, epochs, seed)
 
     def milestones(self, epochs: int) -> tuple[int, ...]:
         """When the rule decides in a training of so many epochs, so that the worker reports there."""
