@@ -88,7 +88,7 @@ def table(
 
 
 def comparisons(epochs: int, share: float) -> Iterator[Setting]:
-    """Searches without early stopping, and with other rules; one at random spends this share of all epochs."""
+    """Searches without early stopping, and with other rules; the random one spends this share of all epochs."""
     yield Setting("flat ASHA over all cells", lambda _: FlatAsha(epochs), shuffled)
     yield Setting("random search of equal cost", lambda _: StoppingRule(), _thinned(share))
     yield Setting("best quarter after one epoch", lambda _: TopAfter(0.25, epochs), shuffled)

@@ -35,12 +35,7 @@ class Spot:
 
 
 class Nodes(Generic[T]):
-    """Places for trials on nodes that come and go.
-
-    Args:
-        workers: Trials that run at once, when all nodes are there.
-        spot: How nodes are preempted.
-        seed: Seed of the preemptions.
+    """Places on nodes that come and go, for as many trials as `workers` when all nodes are there.
 
     Attributes:
         count: Nodes, when all are there.
