@@ -1,4 +1,4 @@
-"""What a sweep has spent, over all of its runs, beside what it may spend. Pure; no torch, no ray."""
+"""What a sweep has spent, over all of its runs, and the budgets that are spent. Pure; no torch, no ray."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -27,7 +27,7 @@ class Account:
     """Adds up what is spent.
 
     Args:
-        limits: What may be spent, by name of the budget; what is not named is not limited.
+        limits: Budgets by name; those that are missing are not limited.
         before: What earlier runs have spent.
         seen: Last recorded epoch of each trial, so that one that is trained again counts once.
     """
@@ -40,13 +40,7 @@ class Account:
         self._seen = dict(seen or {})
 
     def charge(self, seconds: float, gpus: float, price: float) -> None:
-        """Some time has passed.
-
-        Args:
-            seconds: How much.
-            gpus: GPUs that were held meanwhile.
-            price: Of all nodes together, per hour.
-        """
+        """Charge a time during which some GPUs were held, at the price of all nodes together per hour."""
         self.spent.wall_time += seconds
         self.spent.gpu_hours += seconds * gpus / 3600
         self.spent.cost += seconds * price / 3600
@@ -56,7 +50,7 @@ class Account:
         return self._seen.get(trial_id, 0)
 
     def count(self, trial_id: str, epoch: int) -> None:
-        """A trial has trained up to `epoch`."""
+        """Count the new epochs of a trial that has trained up to `epoch`."""
         self.spent.epochs += max(0, epoch - self.reached(trial_id))
         self._seen[trial_id] = max(epoch, self.reached(trial_id))
 

@@ -16,7 +16,7 @@ class Ended:
         status: Completed, stopped or failed.
         reason: Why it was stopped, or an error message.
         summary: Columns of the trials table that its worker has reported.
-        history: What has happened to it.
+        history: Interruptions and repeated epochs of it, earlier runs included.
         attempts: How many workers have started it in this run of the driver.
     """
 

@@ -37,12 +37,7 @@ def collect_garbage(store: Store, library: Library) -> None:
 
 
 def garbage(names: Iterable[str], ended: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Which files beside the checkpoints of a sweep are of no use.
-
-    Args:
-        names: Names of the files.
-        ended: Rows of the trials that have ended: ``trial_id`` and ``stage``.
-    """
+    """Names of the files in the folder of checkpoints that are of no use; `ended` has ``trial_id`` and ``stage``."""
     stages = {row["trial_id"]: row["stage"] for row in ended}
     for name in names:
         newest = name.removesuffix(PREVIOUS)

@@ -9,14 +9,14 @@ from hsl.planning.job import Job
 from hsl.reasons import RAY_MONITOR, causes
 
 MAX_CRASHES = 3
-"""Times that a trial is retried after its worker ended on a node that is still there."""
+"""Number of retries of a trial whose worker ended on a node that is still there."""
 
 GRACE_SECONDS = 30.0
 """A node that vanishes is found gone only after its workers: for so long nothing is called a crash."""
 
 
 class Interruptions:
-    """Tells preempted and lost nodes from crashes, trial by trial.
+    """Distinguishes preempted and lost nodes from crashes, trial by trial.
 
     A worker ends with its node, or by itself. Which of both it was is known for certain only later, when the node
     turns out to be gone, or is still there after `GRACE_SECONDS`.
@@ -34,7 +34,7 @@ class Interruptions:
         self._open: list[Interruption] = []
 
     def report(self, running: Running, node: str | None, began: int | None, reached: int) -> None:
-        """A worker has reported.
+        """Note that a worker has reported.
 
         Args:
             running: Its trial.
@@ -49,7 +49,7 @@ class Interruptions:
         running.node = node
 
     def interrupt(self, running: Running, is_preempted: bool = False) -> None:
-        """A worker has ended in the middle of a trial; `is_preempted` if its node was being taken away."""
+        """Note that a worker has ended in the middle of a trial; `is_preempted` if its node was being taken away."""
         interruption = Interruption(running.node, self._clock(), is_preempted)
         self._attribute(interruption)
         running.interruptions.append(interruption)
@@ -64,7 +64,7 @@ class Interruptions:
             self._attribute(interruption)
 
     def _attribute(self, interruption: Interruption) -> None:
-        """A worker that never said where it was ended with whatever node vanished at that time."""
+        """Attribute the end of a worker that had not reported its node to any node that vanished at that time."""
         if interruption.node is not None:
             interruption.is_loss |= interruption.node in self._gone
         else:

@@ -13,10 +13,6 @@ from hsl.training.configuration import Configuration
 class Jobs:
     """Turns configurations of one plan into jobs with addresses in one store.
 
-    Args:
-        plan: The plan.
-        library: Where parents, scores and checkpoints lie.
-
     Attributes:
         prerequisites: The parents and scores that they need, and where these are stored.
     """
@@ -53,7 +49,12 @@ class Jobs:
             proposed_by=proposed_by,
         )
         reporting = self._reporting(identity, objective_of(cell, self._space))
-        inputs = self._inputs(identity, with_deciles=reporting.evaluation is not None)
+        inputs = Inputs(
+            checkpoint=self._library.checkpoint(identity.trial_id),
+            parent=self.prerequisites.parent(configuration, seed),
+            scores=self.prerequisites.scores(configuration),
+            deciles=self.prerequisites.deciles(configuration) if reporting.evaluation else None,
+        )
         return Job(identity=identity, inputs=inputs, reporting=reporting)
 
     def _reporting(self, identity: Identity, objective: str) -> Reporting:
@@ -66,13 +67,4 @@ class Jobs:
             evaluation=space.evaluation if identity.stage in space.evaluation.stages else None,
             log=self._library.log(identity.trial_id),
             timeout=space.trial_timeout,
-        )
-
-    def _inputs(self, identity: Identity, with_deciles: bool) -> Inputs:
-        configuration = identity.configuration
-        return Inputs(
-            checkpoint=self._library.checkpoint(identity.trial_id),
-            parent=self.prerequisites.parent(configuration, identity.seed),
-            scores=self.prerequisites.scores(configuration),
-            deciles=self.prerequisites.deciles(configuration) if with_deciles else None,
         )

@@ -12,7 +12,7 @@ from typing import Any
 from hsl.driver.events import Ended
 from hsl.driver.watch.progress import Tally
 from hsl.errors import LeaseError, StoreError
-from hsl.planning.job import Job
+from hsl.planning.job import Identity, Job
 from hsl.planning.plan import Cell, regime_of
 from hsl.planning.sampling import record, sampler_of
 from hsl.provenance import provenance
@@ -27,7 +27,7 @@ FLUSH_SECONDS = 2.0
 """What is lost when the driver is killed is trained again from the checkpoints, so this may be seconds."""
 
 MAX_FLUSH_SECONDS = 30.0
-"""In sweeps of days few larger files are kinder to a file system than many small ones."""
+"""Long sweeps write fewer and larger files."""
 
 FLUSHES_PER_COMPACTION = 1_000
 
@@ -42,13 +42,13 @@ LOG = logging.getLogger(__name__)
 class Ledger:
     """Writes epochs and trials with a running number, so that their order of arrival can be replayed.
 
-    A store that cannot be written ends nothing at once: rows wait, and trials go on.
+    While the store cannot be written, rows wait and trials go on.
 
     Args:
-        store: Where to.
+        store: The store of the sweep.
         sequence: Number of the first row.
         is_exempt: Whether a trial is exempt from early stopping.
-        forget: Deletes what is not needed any more of a trial, once its row is durable.
+        forget: Deletes the files of a trial that are not needed any more, once its row is durable.
         tally: Counts for the live view.
         check_lease: Raises a LeaseError if this driver may not write any more.
     """
@@ -75,13 +75,13 @@ class Ledger:
         self.tally = tally
 
     def start(self, job: Job, was_paused: bool = False) -> None:
-        """A trial starts, or continues from the rung where it was paused."""
+        """Note that a trial starts, or continues from the rung where it was paused."""
         self.tally.start(job.identity.cell, was_paused)
 
     def report(
         self, job: Job, epochs: Iterable[Mapping[str, Any]], evaluations: Iterable[Mapping[str, Any]] = ()
     ) -> None:
-        """A trial has trained some epochs, or its network was evaluated."""
+        """Record epochs of a trial, and evaluations of its network."""
         own = {"trial_id": job.trial_id, "cell": job.identity.cell}
         for row in epochs:
             self._add("epochs", {**own, **row})
@@ -90,7 +90,7 @@ class Ledger:
         self.flush_if_due()
 
     def end(self, job: Job, ended: Ended) -> None:
-        """A trial has ended, or was paused."""
+        """Record the end of a trial, or that it was paused."""
         exempt = job.identity.stage == "search" and self._is_exempt(job.trial_id)
         self._add("trials", trial_row(job, ended) | {"exempt": exempt})
         if not ended.is_paused:
@@ -99,7 +99,7 @@ class Ledger:
         self.flush_if_due()
 
     def halt(self, job: Job) -> None:
-        """A trial has left its worker without an end: it goes on in a later run."""
+        """Note that a trial has left its worker without an end: it goes on in a later run."""
         self.tally.halt(job.identity.cell)
 
     def _add(self, table: str, row: Mapping[str, Any]) -> None:
@@ -113,16 +113,15 @@ class Ledger:
         Raises:
             StoreError: If that has failed for `OUTAGE_SECONDS`, or the lease is lost.
         """
-        waited = time.monotonic() - self._flushed
+        now = time.monotonic()
+        waited = now - self._flushed
         if self._outage is not None:
             due = waited > RETRY_SECONDS
         else:
-            due = self._waiting >= FLUSH_ROWS or bool(self._waiting and waited > self._flush_seconds())
+            pause = min(max(FLUSH_SECONDS, (now - self._began) / 100), MAX_FLUSH_SECONDS)
+            due = self._waiting >= FLUSH_ROWS or bool(self._waiting and waited > pause)
         if due:
             self._try_flush()
-
-    def _flush_seconds(self) -> float:
-        return min(max(FLUSH_SECONDS, (time.monotonic() - self._began) / 100), MAX_FLUSH_SECONDS)
 
     def _try_flush(self) -> None:
         try:
@@ -133,11 +132,8 @@ class Ledger:
             now = self._flushed = time.monotonic()
             if self._outage is None:
                 self._outage = now
-                LOG.warning(
-                    "%s; nothing is lost, trials go on, it is tried again for %.0f minutes",
-                    error,
-                    OUTAGE_SECONDS / 60,
-                )
+                says = "%s; nothing is lost, trials go on, writing is retried for %.0f minutes"
+                LOG.warning(says, error, OUTAGE_SECONDS / 60)
             elif now - self._outage > OUTAGE_SECONDS:
                 raise
 
@@ -148,7 +144,10 @@ class Ledger:
         if self._outage is not None:
             LOG.warning("the store can be written again")
         self._waiting, self._outage = 0, None
-        self._forget_ended()
+        with contextlib.suppress(StoreError):  # what is left of the list waits for the next time
+            while self._ended:
+                self._forget(self._ended[-1])
+                self._ended.pop()
         self._flushes += 1
         if self._flushes % FLUSHES_PER_COMPACTION == 0:
             compact(self._store)
@@ -168,18 +167,12 @@ class Ledger:
         except StoreError as error:
             raise StoreError(
                 f"{error}\n{self._waiting} rows were not stored; then run the same command again: "
-                f"what they tell is trained again, from the checkpoints where there are some"
+                f"their epochs are trained again, from the checkpoints where there are some"
             ) from error
-
-    def _forget_ended(self) -> None:
-        with contextlib.suppress(StoreError):  # what is left of the list waits for the next time
-            while self._ended:
-                self._forget(self._ended[-1])
-                self._ended.pop()
 
 
 def compact(store: Store) -> None:
-    """Make few files of many; a store without room for that stays as it is, complete."""
+    """Merge small files; a store without room for that stays as it is, complete."""
     for table in TABLES:
         try:
             store.compact(table)
@@ -201,8 +194,24 @@ def cell_row(cell: Cell, space: SearchSpace) -> dict[str, Any]:
     }
 
 
+def described(own: Identity) -> dict[str, Any]:
+    """What distinguishes a trial, by column."""
+    made = own.configuration
+    return {
+        "cell": own.cell,
+        "regime": own.regime,
+        "stage": own.stage,
+        "seed": own.seed,
+        "dataset": made.dataset,
+        "model": made.model.name,
+        "method": made.method,
+        "sparsity": made.sparsity,
+        "distribution": made.distribution,
+    }
+
+
 def trial_row(job: Job, ended: Ended) -> dict[str, Any]:
-    """The row of a trial, without what only the ledger knows."""
+    """The row of a trial, without the columns that only the ledger knows."""
     own, configuration = job.identity, job.identity.configuration
     now = datetime.now(UTC)
     return {
@@ -212,17 +221,9 @@ def trial_row(job: Job, ended: Ended) -> dict[str, Any]:
         "started_at": now,
         **ended.summary,
         **ended.history.model_dump(),
+        **described(own),
         "trial_id": own.trial_id,
         "configuration_id": configuration.id,
-        "cell": own.cell,
-        "stage": own.stage,
-        "seed": own.seed,
-        "dataset": configuration.dataset,
-        "model": configuration.model.name,
-        "regime": own.regime,
-        "method": configuration.method,
-        "distribution": configuration.distribution,
-        "sparsity": configuration.sparsity,
         "parameters": own.parameters,
         "objective_metric": job.reporting.objective,
         "proposal": own.proposal,

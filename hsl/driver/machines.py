@@ -17,10 +17,9 @@ unless a trial was on it."""
 
 
 class Machines:
-    """Remembers the nodes that were there, and so knows which were lost meanwhile.
+    """Remembers the nodes that were there, and so knows which were lost.
 
-    A node is lost if it died unexpectedly or was taken away; or by any death but that of an idle one, while a trial
-    was on it.
+    A node is lost if it died unexpectedly or was taken away, or if it died while a trial was on it, unless as idle.
     """
 
     def __init__(self) -> None:
@@ -28,30 +27,25 @@ class Machines:
         self.lost: set[str] = set()
 
     def look(self, nodes: Iterable[Node], busy: Collection[str] = ()) -> bool:
-        """Take in what `ray.nodes` lists.
+        """Update with the list of `ray.nodes`, in which dead nodes stay; return whether a node has come or gone.
 
-        Args:
-            nodes: That list; the dead stay in it.
-            busy: Ids of nodes on which trials have been since the last look.
-
-        Returns:
-            Whether a node has come or gone.
+        On the `busy` ones trials have been since the last look.
         """
         listed = list(nodes)
         alive = {node["NodeID"]: node for node in listed if node["Alive"]}
         reasons = {node["NodeID"]: node.get("DeathReason", 0) for node in listed if not node["Alive"]}
         vanished = self.alive.keys() - alive.keys()
-        self.lost |= {node for node in vanished if _is_loss(reasons.get(node, 0), node in busy)}
+        self.lost |= {
+            node
+            for node in vanished
+            if (reason := reasons.get(node, 0)) not in ON_PURPOSE or (node in busy and reason != IDLE)
+        }
         changed = self.alive.keys() != alive.keys()
         self.alive = alive
         return changed
 
     def by_type(self, held: Mapping[str, float]) -> dict[str, dict[str, float]]:
-        """How many nodes there are of each type, with their CPUs and GPUs, and the GPUs that trials hold.
-
-        Args:
-            held: Id of a node to the GPUs that trials hold there.
-        """
+        """Nodes, CPUs, GPUs and held GPUs of each type, by the GPUs that trials hold on each node (`held`)."""
         kinds: dict[str, Counter[str]] = {}
         for name, node in self.alive.items():
             resources = node.get("Resources", {})
@@ -65,12 +59,8 @@ class Machines:
         return {kind: dict(counts) for kind, counts in sorted(kinds.items())}
 
 
-def _is_loss(reason: int, was_busy: bool) -> bool:
-    return reason not in ON_PURPOSE or (was_busy and reason != IDLE)
-
-
 def type_of(node: Node) -> str:
-    """The type of a node in the cluster's file; else its accelerator, or what it is."""
+    """The type of a node in the cluster's file; else its accelerator, else ``GPU`` or ``CPU``."""
     if kind := node.get("Labels", {}).get(NODE_TYPE):
         return str(kind)
     resources = node.get("Resources", {})

@@ -1,20 +1,17 @@
 """The state of a sweep, read back from its store: what has ended, what was under way, what the rungs have seen."""
 
-import contextlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import ValidationError
 
 from hsl.driver.session import halted_jobs
 from hsl.driver.under_way import checkpointed
 from hsl.planning.job import History, Identity, Inputs, Job
 from hsl.search.study import CellStudy, Outcome
-from hsl.space.sections import COST_COLUMNS
 from hsl.stopping.rule import StoppingRule
 from hsl.store.documents import mapping
 from hsl.store.layout import Library
@@ -27,7 +24,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Past:
-    """What earlier runs of a sweep left.
+    """The state that earlier runs of a sweep have left.
 
     Attributes:
         trials: Rows of ended trials, in the order in which they ended.
@@ -55,24 +52,17 @@ class Past:
 
 
 def read_past(store: Store, library: Library) -> Past:
-    """Read the store and the checkpoints beside it."""
+    """Read the store and its checkpoints; of a job that was found twice the last record, with the larger losses."""
     table, epochs = store.read("trials"), store.read("epochs")
     trials = table.to_pylist()
     ended = {row["trial_id"] for row in trials}
-    found = [*_halted(store), *(job for job, _ in checkpointed(library, ended))]
-    jobs = _each_once(job for job in found if job.trial_id not in ended)
+    jobs: dict[str, Job] = {}
+    for job in (*halted_jobs(store), *(job for job, _ in checkpointed(library, ended))):
+        if job.trial_id not in ended:
+            jobs[job.trial_id] = with_history_of(job, jobs.get(job.trial_id))
     last = (pc.max(rows["sequence"]).as_py() for rows in (table, epochs))
     following = max((number + 1 for number in last if number is not None), default=0)
-    return Past(trials, epochs, jobs, following)
-
-
-def _each_once(found: Iterable[Job]) -> list[Job]:
-    """The last that is known of each job, with all that it has lost."""
-    jobs: dict[str, Job] = {}
-    for job in found:
-        before = jobs.get(job.trial_id, job)
-        jobs[job.trial_id] = with_history_of(job, before)
-    return list(jobs.values())
+    return Past(trials, epochs, list(jobs.values()), following)
 
 
 def with_history_of(job: Job, other: Job | None) -> Job:
@@ -87,13 +77,12 @@ def with_failed_again(past: Past, stage: str, library: Library) -> Past:
     failed = [row for row in past.stage(stage) if row["status"] == Status.FAILED]
     ids = {row["trial_id"] for row in failed}
     trials = [row for row in past.trials if row["trial_id"] not in ids]
-    return replace(
-        past, trials=trials, under_way=[*past.under_way, *(job_of(row, library) for row in failed)]
-    )
+    under_way = [*past.under_way, *(job_of(row, library) for row in failed)]
+    return replace(past, trials=trials, under_way=under_way)
 
 
 def job_of(row: Row, library: Library) -> Job:
-    """What a trial was, by its row; what the plan says of it is added when it is made again."""
+    """The job of a trial by its row; what the plan adds to it follows when it is made again."""
     names = ("trial_id", "seed", "cell", "regime", "stage", "proposal", "proposed_by")
     identity = Identity(
         configuration=Configuration.from_stored(row["configuration"]),
@@ -103,13 +92,6 @@ def job_of(row: Row, library: Library) -> Job:
     history = History(losses=row.get("losses") or 0, repeated_epochs=row.get("repeated_epochs") or 0)
     inputs = Inputs(checkpoint=library.checkpoint(row["trial_id"]))
     return Job(identity=identity, inputs=inputs, history=history)
-
-
-def _halted(store: Store) -> Iterator[Job]:
-    """What earlier runs had under way; not all of it has come as far as a checkpoint."""
-    for content in halted_jobs(store):
-        with contextlib.suppress(ValidationError):  # of a version that knows other jobs
-            yield Job.model_validate(content)
 
 
 def teach(studies: Iterable[CellStudy], past: Past) -> None:
@@ -122,12 +104,10 @@ def teach(studies: Iterable[CellStudy], past: Past) -> None:
         (row["proposal"], row["cell"], mapping(row, "trials", "parameters"), row["configuration_id"], row)
         for row in past.stage("search")
     ]
-    running = [
-        (own.proposal, own.cell, own.parameters, own.configuration.id, None)
-        for own in past.identities("search")
-    ]
-    known = [*ended, *running]
-    for number, cell, values, configuration_id, row in sorted(known, key=lambda item: _order(item[0])):
+    begun = past.identities("search")
+    running = [(own.proposal, own.cell, own.parameters, own.configuration.id, None) for own in begun]
+    known = sorted([*ended, *running], key=lambda one: math.inf if one[0] is None else one[0])
+    for number, cell, values, configuration_id, row in known:
         if study := by_cell.get(cell):
             study.remember(values, configuration_id, number)
             if row:
@@ -135,27 +115,17 @@ def teach(studies: Iterable[CellStudy], past: Past) -> None:
 
 
 def _tell(study: CellStudy, row: Row) -> None:
-    """How the trial of a row ended; one that waits at a rung may still go on."""
+    """Report how the trial of a row ended; one that waits at a rung may still go on."""
     if is_paused(row):
         study.pause(row["configuration_id"])
-        return
-    against = {name: row.get(column) for name, column in COST_COLUMNS.items()}
-    study.tell(
-        row["configuration_id"], Outcome(Status(row["status"]), row["epochs"], row["objective"], against)
-    )
-
-
-def _order(number: int | None) -> float:
-    return math.inf if number is None else number
+    else:
+        study.tell(row["configuration_id"], Outcome.of(Status(row["status"]), row))
 
 
 def refill(rule: StoppingRule, past: Past, objectives: Mapping[str, str]) -> None:
     """Enter all recorded epochs of the search stage, and how its trials ended, in their order of arrival.
 
-    Args:
-        rule: Where to.
-        past: What is recorded.
-        objectives: Name of the metric that is maximised, by cell; of other cells nothing is entered.
+    Only cells with an objective, the metric that is maximised, are entered.
     """
     searched = [row for row in past.stage("search") if row["cell"] in objectives]
     ends = [row for row in searched if row["status"] != Status.STOPPED]

@@ -20,7 +20,7 @@ class Interruption:
     """The end of a worker in the middle of a trial.
 
     Attributes:
-        node: Node that it was on; None if it ended before it reported.
+        node: Its node; None if it ended before it reported.
         at: When it ended, in seconds of the driver's clock.
         is_loss: Whether the node is lost, or was about to be.
     """
@@ -35,16 +35,14 @@ class Running:
     """One trial.
 
     Attributes:
-        job: What is trained.
         was_paused: Whether it has waited at a rung and was promoted.
-        working: Whether it has a worker.
-        attempts: How many workers have started it in this run of the driver.
+        attempts: Number of workers that have started it in this run of the driver.
         worker: Id of its present or last worker, by which Ray calls it in messages.
         node: Node that it is trained on; None before its worker has reported.
         heard: When it was started or has reported last, in seconds of the driver's clock.
         is_halting: Whether it leaves its worker now because a budget is spent.
         interruptions: Workers that it has lost in this run.
-        message: What Ray said of the last interruption.
+        message: Ray's message on the last interruption.
         repeated_epochs: Epochs that were trained again in this run.
         ended: How it has ended; None as long as it has not.
     """
@@ -64,11 +62,10 @@ class Running:
 
     @property
     def history(self) -> History:
-        """What has happened to it, earlier runs included."""
-        before, lost = self.job.history, sum(one.is_loss for one in self.interruptions)
-        return History(
-            losses=before.losses + lost, repeated_epochs=before.repeated_epochs + self.repeated_epochs
-        )
+        """Its interruptions and repeated epochs, earlier runs included."""
+        before = self.job.history
+        losses = before.losses + sum(one.is_loss for one in self.interruptions)
+        return History(losses=losses, repeated_epochs=before.repeated_epochs + self.repeated_epochs)
 
     @property
     def counted(self) -> Job:

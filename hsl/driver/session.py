@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pyarrow.compute as pc
+from pydantic import ValidationError
 
 from hsl.driver.account import Account, Spent
 from hsl.driver.machines import Machines
@@ -25,13 +26,7 @@ SOON_SECONDS = 5.0
 
 
 class Session:
-    """Keeps the account of one run durable, and what its machines are doing.
-
-    Args:
-        store: Where to.
-        limits: What may be spent, by name of the budget.
-        clock: Seconds that only grow.
-    """
+    """Keeps the account of one run durable, with its budgets by name, and the state of its machines."""
 
     def __init__(
         self, store: Store, limits: Mapping[str, float], clock: Callable[[], float] = time.monotonic
@@ -56,7 +51,7 @@ class Session:
         self._charged = now
 
     def show(self, snapshot: Mapping[str, Any], is_news: bool) -> None:
-        """Take in how things stand: columns of the row; `is_news` if that should be known soon."""
+        """Replace the columns of the machines in the row; `is_news` if they should be saved soon."""
         self.snapshot = dict(snapshot)
         self._has_news |= is_news
 
@@ -67,7 +62,7 @@ class Session:
                 self.save(under_way)
 
     def save(self, under_way: Iterable[Job]) -> None:
-        """Make durable what this run has spent so far, and what it has under way."""
+        """Make durable the account of this run and the trials that it has under way."""
         if self._charged is None:
             return
         self._saved, self._has_news = self._clock(), False
@@ -80,10 +75,10 @@ class Session:
 
 
 def spent_before(store: Store) -> Spent:
-    """What all recorded runs have spent."""
-    rows = store.read("sessions") if store.exists() else None
-    if rows is None:
+    """The sum over all recorded runs."""
+    if not store.exists():
         return Spent()
+    rows = store.read("sessions")
     sums: dict[str, Any] = {name: pc.sum(rows[name]).as_py() or 0.0 for name in asdict(Spent())}
     return Spent(**sums)
 
@@ -96,7 +91,9 @@ def last_epochs(store: Store) -> dict[str, int]:
     return dict(zip(last["trial_id"].to_pylist(), last["epoch_max"].to_pylist(), strict=True))
 
 
-def halted_jobs(store: Store) -> Iterator[dict[str, Any]]:
-    """Jobs that some run had under way when it was last saved; many have ended since."""
+def halted_jobs(store: Store) -> Iterator[Job]:
+    """Jobs that some run had under way when it was last saved, with a checkpoint or without; many have ended since."""
     for row in store.read("sessions", ["session", "under_way"]).to_pylist():
-        yield from shaped(row, "sessions", "under_way", list[dict[str, Any]] | None) or ()
+        for content in shaped(row, "sessions", "under_way", list[dict[str, Any]] | None) or ():
+            with contextlib.suppress(ValidationError):  # of a version with other jobs
+                yield Job.model_validate(content)

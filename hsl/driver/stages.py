@@ -21,13 +21,13 @@ from hsl.store.store import Store
 
 @dataclass(frozen=True)
 class Stage:
-    """What one stage has to train.
+    """The work of one stage.
 
     Attributes:
         name: ``search`` or ``confirm``.
         planned: Trials of each cell.
-        past: What the store held when the stage began.
-        queue: Jobs that are to run whatever the studies say.
+        past: The state of the store when the stage began.
+        queue: Jobs that run independently of the studies.
         studies: One per cell; none in a stage that only works off its queue.
         pauses: Early stopping, and the trials that wait at its rungs.
     """
@@ -49,13 +49,7 @@ class Stage:
 class Stages:
     """Makes the stages of one sweep; each time from the store as it then is.
 
-    Args:
-        plan: What the sweep trains.
-        store: What has ended.
-        library: Where the checkpoints of what is under way lie.
-        jobs: Makes jobs.
-        mirror: Shows the studies elsewhere; None shows them nowhere.
-        retry_failed: Whether trials that had failed before are trained again, each once.
+    A mirror shows the studies elsewhere. With `retry_failed`, trials that had failed before are retried, each once.
     """
 
     def __init__(
@@ -85,7 +79,12 @@ class Stages:
             self._mirror.rebuild(studies)
         rule = make_rule(self._space.early_stopping, self._space.training.epochs, self._space.seed)
         refill(rule, past, {cell.name: objective_of(cell, self._space) for cell in self._plan.cells})
-        pauses, queue = Pauses(rule, self._paused(past)), self._continued(past)
+        known = self._cells.keys()
+        paused = [row for row in past.stage("search") if is_paused(row) and row["cell"] in known]
+        waiting = [self._again(job_of(row, self._library)) for row in paused]
+        pauses = Pauses(rule, {job.trial_id: job for job in waiting})
+        begun = [job for job in past.under_way if job.identity.stage == "search"]
+        queue = [self._again(job) for job in begun if job.identity.cell in known]
         if not queue and all(study.is_finished for study in studies):
             # What a killed driver had still to promote.
             pauses.promote({study.cell.name: False for study in studies})
@@ -98,20 +97,6 @@ class Stages:
             return past
         self._to_retry.remove(stage)  # what fails again has failed
         return with_failed_again(past, stage, self._library)
-
-    def _paused(self, past: Past) -> dict[str, Job]:
-        """Jobs that wait at a rung."""
-        rows = (row for row in past.stage("search") if is_paused(row))
-        waiting = (job_of(row, self._library) for row in rows if row["cell"] in self._cells)
-        return {job.trial_id: self._again(job) for job in waiting}
-
-    def _continued(self, past: Past) -> list[Job]:
-        """Jobs of the search that were under way."""
-        return [
-            self._again(job)
-            for job in past.under_way
-            if job.identity.stage == "search" and job.identity.cell in self._cells
-        ]
 
     def _again(self, job: Job) -> Job:
         """A job of the search that goes on, made again: the store may have moved, the rungs may differ."""
@@ -127,6 +112,5 @@ class Stages:
         jobs = confirm_jobs(self._plan, past.stage("search"), self._jobs, past.stage("confirm"))
         ended, begun = past.ended(), {job.trial_id: job for job in past.under_way}
         queue = [with_history_of(job, begun.get(job.trial_id)) for job in jobs if job.trial_id not in ended]
-        return Stage(
-            "confirm", Counter(job.identity.cell for job in jobs), past, queue, [], Pauses(StoppingRule())
-        )
+        planned = Counter(job.identity.cell for job in jobs)
+        return Stage("confirm", planned, past, queue, [], Pauses(StoppingRule()))

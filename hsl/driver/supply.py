@@ -3,78 +3,49 @@
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 from hsl.driver.events import Ended
+from hsl.driver.watch.optuna import Mirror
 from hsl.planning.job import Job
 from hsl.search.study import CellStudy, Outcome, Proposal
 from hsl.search.turns import Turns
-from hsl.space.sections import COST_COLUMNS
 from hsl.stopping.pauses import Pauses
-
-
-class JobMaker(Protocol):
-    """Makes the job of a proposal."""
-
-    def __call__(self, study: CellStudy, proposal: Proposal) -> Job:
-        """The job that trains `proposal` in the cell of `study`."""
-        ...
-
-
-class Watcher(Protocol):
-    """Sees what is proposed and how it ends, for example to show it elsewhere."""
-
-    def proposed(self, study: CellStudy, configuration_id: str) -> None:
-        """A study has proposed a configuration."""
-        ...
-
-    def ended(self, study: CellStudy, configuration_id: str) -> None:
-        """A study has received how a configuration ended."""
-        ...
 
 
 @dataclass(frozen=True)
 class Next:
-    """A job to start.
-
-    Attributes:
-        job: The job.
-        was_paused: Whether it was promoted at a rung.
-    """
+    """A job to start, and whether it was promoted at a rung."""
 
     job: Job
     was_paused: bool = False
 
 
 class Supply:
-    """Hands out jobs, and tells the studies how they end.
+    """Hands out jobs, and reports to the studies how they end.
 
     Args:
         queue: Jobs that run in any case: continued trials, confirmations.
         turns: The studies of a search; without any in a stage that only works off its queue.
-        make_job: Makes the job of a proposal.
-        pauses: Hands out the jobs that were promoted at a rung.
+        make_job: Makes the job of a proposal for the cell of a study.
+        pauses: The stopping rule, and the trials that wait at its rungs.
         is_spent: Whether a budget is spent, so that nothing new may start.
-        watcher: Sees every proposal and its end; None for none.
-
-    Attributes:
-        pauses: The same; knows the stopping rule, and which trials wait at its rungs.
+        mirror: Shows every proposal and its end elsewhere; None for none.
     """
 
     def __init__(
         self,
         queue: Iterable[Job],
         turns: Turns,
-        make_job: JobMaker,
+        make_job: Callable[[CellStudy, Proposal], Job],
         pauses: Pauses[Job],
         is_spent: Callable[[], bool] = lambda: False,
-        watcher: Watcher | None = None,
+        mirror: Mirror | None = None,
     ) -> None:
         self._queue = deque(queue)
         self._turns = turns
         self._make_job = make_job
         self.pauses = pauses
-        self._watcher = watcher
+        self._mirror = mirror
         self.is_spent = is_spent
 
     @property
@@ -98,19 +69,16 @@ class Supply:
         is_open = {name: not study.is_finished for name, study in self._turns.studies.items()}
         if promoted := self.pauses.take(is_open):
             return Next(promoted, was_paused=True)
-        return self._proposed()
-
-    def _proposed(self) -> Next | None:
         turn = self._turns.propose()
         if turn is None:
             return None
         study, proposal = turn
-        if self._watcher:
-            self._watcher.proposed(study, proposal.configuration.id)
+        if self._mirror:
+            self._mirror.proposed(study, proposal.configuration.id)
         return Next(self._make_job(study, proposal))
 
     def end(self, job: Job, ended: Ended) -> None:
-        """Tell the study of its cell how a trial ended; a paused one has not."""
+        """Report the end of a trial to the study of its cell; a paused one has none."""
         own = job.identity
         study = self._turns.studies.get(own.cell)
         if study is None or own.stage != "search":
@@ -118,11 +86,6 @@ class Supply:
         if ended.is_paused:
             study.pause(own.configuration.id)
             return
-        summary = ended.summary
-        against = {name: summary.get(column) for name, column in COST_COLUMNS.items()}
-        study.tell(
-            own.configuration.id,
-            Outcome(ended.status, summary.get("epochs", 0), summary.get("objective"), against),
-        )
-        if self._watcher:
-            self._watcher.ended(study, own.configuration.id)
+        study.tell(own.configuration.id, Outcome.of(ended.status, ended.summary))
+        if self._mirror:
+            self._mirror.ended(study, own.configuration.id)

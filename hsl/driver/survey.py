@@ -24,16 +24,13 @@ ANXIOUS_SECONDS = 1.0
 
 
 class Survey:
-    """Keeps the session's view of the cluster, and tells lost nodes from crashes.
+    """Keeps the session's view of the cluster.
 
     Args:
-        session: Where nodes, prices and what is under way are kept.
-        space: Says what a trial holds and what nodes cost; where it does not, their labels do.
-        interruptions: Receives which nodes are gone.
+        session: Where nodes and prices are kept.
+        space: Has the resources of a trial, and prices of nodes for which their labels have none.
+        interruptions: Receives the nodes that are gone.
         nodes: Lists the nodes, as `ray.nodes` does.
-
-    Attributes:
-        interruptions: The same.
     """
 
     def __init__(
@@ -56,7 +53,7 @@ class Survey:
         self._session.tick(working * self._space.resources.gpu)
 
     def report(self, node: str | None) -> None:
-        """A trial has reported from a node."""
+        """Note that a trial has reported from a node."""
         if node is not None:
             self._busy.add(node)
 
@@ -67,11 +64,7 @@ class Survey:
             self.look(trials)
 
     def look(self, trials: Collection[Running]) -> None:
-        """Look at the cluster now.
-
-        Args:
-            trials: All that have not ended.
-        """
+        """Look at the cluster now; `trials` are all that have not ended."""
         self._looked = time.monotonic()
         machines = self._session.machines
         has_changed = machines.look(self._nodes(), self._busy)
@@ -93,12 +86,12 @@ class Survey:
         }
 
     def close(self) -> None:
-        """Nothing runs any more."""
+        """Note that nothing runs any more."""
         self._session.show(self._snapshot(()), is_news=False)
 
 
 def _occupied(trials: Iterable[Running]) -> Counter[str]:
-    """How many trials are on each node."""
+    """Number of trials on each node."""
     return Counter(trial.node for trial in trials if trial.working is Working.YES and trial.node is not None)
 
 

@@ -29,7 +29,7 @@ class Trials:
         supply: Hands out jobs.
         ledger: Records.
         session: Is charged, and keeps what is under way.
-        survey: Watches the nodes, and tells lost ones from crashes.
+        survey: Watches the nodes, and distinguishes lost ones from crashes.
         observers: See everything last.
         clock: Seconds that only grow.
     """
@@ -74,7 +74,7 @@ class Trials:
         return found.job
 
     def start(self, name: str, worker: str | None) -> None:
-        """A worker takes a trial.
+        """Note that a worker takes a trial.
 
         Args:
             name: Name of the trial.
@@ -92,7 +92,7 @@ class Trials:
                 observer.start(trial.job)
 
     def decide(self, name: str, report: Report) -> Decision:
-        """What the stopping rule says to a report; its rows get the rungs that they reached."""
+        """The decision of the stopping rule on a report, whose rows get the rungs that they reached."""
         own = self.running[name].job
         return apply_rule(
             self._pauses.rule, own.identity.cell, own.trial_id, report.rows, own.reporting.objective
@@ -105,11 +105,11 @@ class Trials:
         return halts
 
     def report(self, name: str, report: Report, leaves: bool) -> None:
-        """A worker has reported.
+        """Pass on the report of a worker.
 
         Args:
             name: Name of the trial.
-            report: What it has reported.
+            report: Its report.
             leaves: Whether the trial leaves its worker with it.
         """
         trial, account = self.running[name], self._session.account
@@ -131,7 +131,7 @@ class Trials:
             observer.report(trial.job, report.rows)
 
     def _halt(self, trial: Running) -> None:
-        """It would have gone on, and does so in a later run."""
+        """Halt a trial that would have gone on; a later run continues it."""
         own = trial.job
         self._leave(trial)
         self._pauses.end(own.identity.cell, own.trial_id, own)
@@ -157,12 +157,12 @@ class Trials:
         trial.working = Working.NOT_YET
 
     def interrupt(self, name: str, is_preempted: bool, message: object) -> None:
-        """A trial has lost its worker, and is retried unless it is given up.
+        """Note that a trial has lost its worker; it is retried unless it is given up.
 
         Args:
             name: Name of the trial.
             is_preempted: Whether its node was being taken away.
-            message: What Ray says.
+            message: Ray's error message.
         """
         trial = self.running[name]
         self._charge()
@@ -176,7 +176,7 @@ class Trials:
         return self._interruptions.gives_up(self.running[name])
 
     def leave(self, name: str) -> None:
-        """A trial will not be heard of again; if it has just lost its worker, it was given up."""
+        """Forget a trial that is over for Tune; if it has just lost its worker, it was given up and has failed."""
         trial = self.running[name]
         if trial.working is Working.INTERRUPTED:
             self._end(trial, Status.FAILED, trial.message)
@@ -187,7 +187,7 @@ class Trials:
             observer.end(trial.job, trial.ended)
 
     def fail(self, name: str, message: object) -> None:
-        """A trial cannot even be started."""
+        """Record the failure of a trial that cannot even be started."""
         trial = self.running[name]
         self._end(trial, Status.FAILED, reason_of_loss(trial.job.reporting.timeout, 0.0, message))
         self.leave(name)
@@ -198,14 +198,14 @@ class Trials:
             LOG.warning("%s", note)
 
     def step(self) -> None:
-        """Something has happened, or some time has passed."""
+        """Do what is due: look at the nodes, flush the ledger, charge and save the session."""
         self._survey.look_if_due(self.running.values())
         self._ledger.flush_if_due()
         self._charge()
         self._session.save_if_due(self._under_way())
 
     def close(self) -> None:
-        """Make everything durable, one after the other, whatever fails."""
+        """Make everything durable, one after the other, even if one of them fails."""
         with contextlib.ExitStack() as closing:
             for close in (self._save, self._survey.close, self._ledger.close):  # the last is called first
                 closing.callback(close)

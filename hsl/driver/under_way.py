@@ -15,12 +15,7 @@ LOG = logging.getLogger(__name__)
 
 
 def checkpointed(library: Library, ended: Container[str]) -> Iterator[tuple[Job, int]]:
-    """Jobs that have a checkpoint, with the epochs trained so far.
-
-    Args:
-        library: Where the checkpoints are.
-        ended: Ids of trials that are not looked at, because they have ended.
-    """
+    """Jobs that have a checkpoint and are not among the `ended` trials, with the epochs trained so far."""
     filesystem, root = open_filesystem(library.root)
     selector = fs.FileSelector(f"{root}/{CHECKPOINTS}", allow_not_found=True)
     names = {info.base_name.removesuffix(PREVIOUS) for info in filesystem.get_file_info(selector)}

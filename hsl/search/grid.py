@@ -13,7 +13,7 @@ from hsl.planning.sampling import asks
 
 @dataclass(frozen=True)
 class _Block:
-    """Combinations of one method with one distribution: what is fixed, and the axes that are crossed."""
+    """Combinations of one method with one distribution: what is fixed, the axes that are crossed, how many."""
 
     fixed: dict[str, Any]
     axes: tuple[str, ...]
@@ -21,20 +21,12 @@ class _Block:
 
 
 def grid_order(cell: Cell, seed: int, methods: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
-    """Every combination of tuned values once.
+    """Every combination of tuned values of a cell with finite domains once.
 
-    The order is a function of the cell's domains and the seed alone: a larger budget only goes further.
-
-    Args:
-        cell: A cell with finite domains, of few enough combinations.
-        seed: Seed of the order.
-        methods: Of each of these one combination comes first, in this order.
+    The order is a function of the cell's domains and the seed alone: a larger budget only goes further. Of each of
+    `methods` one combination comes first, in their order.
     """
-    blocks = [
-        _Block(fixed, axes, int(math.prod(cell.domains[axis].size for axis in axes)))
-        for axes, many in _shapes(cell)
-        for fixed in many
-    ]
+    blocks = list(_blocks(cell))
     ends = np.cumsum([block.size for block in blocks])
     order = np.random.default_rng(seed).permutation(int(ends[-1]))
     owners = np.searchsorted(ends, order, side="right")
@@ -47,15 +39,15 @@ def grid_order(cell: Cell, seed: int, methods: Sequence[str] = ()) -> Iterator[d
         yield _values(cell, blocks[owner], int(order[position] - ends[owner] + blocks[owner].size))
 
 
-def _shapes(cell: Cell) -> Iterator[tuple[tuple[str, ...], list[dict[str, Any]]]]:
-    """Of each method the axes that it is asked, and what its distributions fix."""
+def _blocks(cell: Cell) -> Iterator[_Block]:
+    crossed = [axis for axis in cell.domains if axis not in {"method", "distribution"}]
     for method, distributions in cell.distributions.items():
+        axes = tuple(axis for axis in crossed if asks(method, axis))
+        size = int(math.prod(cell.domains[axis].size for axis in axes))
         named = {"method": method} if "method" in cell.domains else {}
         fixed = [{**named, "distribution": name} for name in distributions]
-        axes = [axis for axis in cell.domains if axis not in {"method", "distribution"}]
-        yield (
-            tuple(axis for axis in axes if asks(method, axis)),
-            fixed if "distribution" in cell.domains else [named],
+        yield from (
+            _Block(each, axes, size) for each in (fixed if "distribution" in cell.domains else [named])
         )
 
 

@@ -1,16 +1,14 @@
-"""Samplers, domains and tuned values in Optuna's terms."""
+"""Samplers, domains and tuned values in Optuna's terms.
+
+`random_sampler`, `tpe`, `cma_es` and `gp` make Optuna's sampler of the settings of that name and a seed.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
 
 from hsl.errors import HslError
@@ -21,7 +19,7 @@ from hsl.space.samplers import CmaEs, Gp, SamplerSettings, Tpe
 
 
 def random_sampler(_: SamplerSettings, seed: int) -> optuna.samplers.BaseSampler:
-    """Of random draws, and of a grid, of which nothing is left to be sampled."""
+    """Random draws; also for a grid, which leaves nothing to be sampled."""
     return optuna.samplers.RandomSampler(seed=seed)
 
 
@@ -45,11 +43,7 @@ def _arguments(settings: SamplerSettings) -> dict[str, Any]:
 
 
 def built(sampler: SamplerSettings, seed: int) -> optuna.samplers.BaseSampler:
-    """Optuna's sampler of some settings.
-
-    Raises:
-        HslError: If a plug-in makes something else.
-    """
+    """Optuna's sampler of some settings; an `HslError` if a plug-in makes something else."""
     made = sampler.build(seed)
     if not isinstance(made, optuna.samplers.BaseSampler):
         raise HslError(f"sampler {sampler.name!r} makes {made!r}, which is no optuna.samplers.BaseSampler")
@@ -57,14 +51,9 @@ def built(sampler: SamplerSettings, seed: int) -> optuna.samplers.BaseSampler:
 
 
 class Recorded:
-    """Parameters that are known already, with Optuna's interface of a trial, so that it learns their distributions.
+    """Parameters that are known already, by Optuna's names, with its interface of a trial.
 
-    Args:
-        params: Values by Optuna's names.
-
-    Attributes:
-        params: Those of them that were asked for.
-        distributions: Their distributions.
+    `params` and `distributions` are those that were asked for.
     """
 
     def __init__(self, params: Mapping[str, Any]) -> None:
@@ -106,11 +95,9 @@ def _suggest(trial: Trial | Recorded, axis: str, domain: Domain) -> Any:
 def _parameters(values: Values, cell: Cell) -> dict[str, Any]:
     """Tuned values under the names, and as the labels, that `CellStudy` gives them in Optuna."""
     method = values.get("method") or next(iter(cell.distributions))
+    names = {"distribution": f"distribution[{method}]"}
     return {
-        f"distribution[{method}]" if axis == "distribution" else axis: _parameter(
-            value, cell.domains.get(axis)
-        )
-        for axis, value in values.items()
+        names.get(axis, axis): _parameter(value, cell.domains.get(axis)) for axis, value in values.items()
     }
 
 

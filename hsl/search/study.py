@@ -1,5 +1,7 @@
 """Configurations for one cell, proposed by an Optuna study of its own. Knows no Ray."""
 
+from __future__ import annotations
+
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,14 +15,14 @@ from pydantic import ValidationError
 
 from hsl.planning.plan import Cell
 from hsl.planning.sampling import asks, sampler_of
-from hsl.search.dominance import Point, ranked
+from hsl.search.dominance import Point, ranked, signed
 from hsl.search.grid import grid_order
 from hsl.search.optuna_terms import Recorded, _parameters, _suggest, built
 from hsl.space.axes import Values, configuration
 from hsl.space.domain import LARGEST_GRID
 from hsl.space.samplers import Random, SamplerSettings
 from hsl.space.schema import SearchSpace
-from hsl.space.sections import DIRECTIONS
+from hsl.space.sections import COST_COLUMNS, DIRECTIONS
 from hsl.store.outcomes import Status
 from hsl.training.configuration import Configuration, digest
 
@@ -36,19 +38,18 @@ RANDOM_DRAWS = 25
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended, as a study receives it.
-
-    Attributes:
-        status: Completed, stopped or failed.
-        epochs: Epochs trained.
-        objective: Last value of the objective; None if there is none.
-        against: The further objectives of the space by name; empty where there are none.
-    """
+    """The end of a trial: epochs trained, last value of the objective, further objectives of the space by name."""
 
     status: Status
     epochs: int
     objective: float | None
     against: Mapping[str, float | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, status: Status, row: Mapping[str, Any]) -> Outcome:
+        """The outcome that columns of the trials table describe, as far as a worker has reported them."""
+        against = {name: row.get(column) for name, column in COST_COLUMNS.items()}
+        return cls(status, row.get("epochs", 0), row.get("objective"), against)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,6 @@ class Proposal:
 
     Attributes:
         values: Tuned values (axis -> value).
-        configuration: What they make of the cell.
         number: Its place in the order of the cell's proposals, from 0.
         source: Who proposed it: name of the sampler, or ``warm_start``.
     """
@@ -80,14 +80,10 @@ class _Entry:
 class CellStudy:
     """Proposes configurations for one cell, never the same twice.
 
-    Every method is proposed once before any is proposed again: a cell compares all of them, whatever the sampler.
+    Every method is proposed once before any is proposed again: a cell compares all of them with any sampler.
     A proposal is a function of its number and of what the study knows: a sampler is made again for each, with a seed
     of its own, and what is accepted enters the study the same way as what is remembered. So a study that was
-    rebuilt from a store goes on as the one that was lost would have, and a number that got lost is drawn again.
-
-    Args:
-        space: The search space.
-        cell: The cell.
+    rebuilt from a store goes on as the lost one would have, and a lost number is drawn again.
     """
 
     def __init__(self, space: SearchSpace, cell: Cell) -> None:
@@ -104,9 +100,8 @@ class CellStudy:
         self._seed = int(digest([space.seed, cell.name]), 16) % 2**32
         self.directions = ["maximize", *(DIRECTIONS[name] for name in space.against)]
         self._study = optuna.create_study(directions=self.directions)
-        self._study.sampler = built(
-            self.sampler, self._seed
-        )  # so that a plug-in is found out before anything runs
+        # A plug-in that makes no sampler is found out before anything runs.
+        self._study.sampler = built(self.sampler, self._seed)
         methods = tuple(cell.distributions) if "method" in cell.domains else ()
         self._methods = [str(method) for method in np.random.default_rng(self._seed).permutation(methods)]
         self._untried = list(self._methods)
@@ -115,7 +110,7 @@ class CellStudy:
 
     @property
     def issued(self) -> int:
-        """Configurations proposed so far."""
+        """Number of configurations proposed so far."""
         return len(self._entries)
 
     @property
@@ -147,11 +142,11 @@ class CellStudy:
         self._outcomes.setdefault(configuration_id, outcome)
 
     def pause(self, configuration_id: str) -> None:
-        """A configuration waits at a rung: it may go on, so its study has no result yet."""
+        """Note that a configuration waits at a rung: it may go on, so there is no result yet."""
         self._paused.add(configuration_id)
 
     def resume(self, configuration_id: str) -> None:
-        """A configuration is trained again, if it was paused."""
+        """Note that a configuration goes on, if it was paused."""
         self._paused.discard(configuration_id)
 
     def remember(self, values: Values, configuration_id: str, number: int | None = None) -> None:
@@ -159,16 +154,17 @@ class CellStudy:
 
         Args:
             values: Its tuned values.
-            configuration_id: Its identity; where the space makes something else of the values, it has changed,
-                and the configuration counts as tried but teaches the sampler nothing.
+            configuration_id: Its identity; if the space now makes another configuration of the values, this one
+                counts as tried but teaches the sampler nothing.
             number: Its place in the order of proposals; by default the first free one.
         """
         if configuration_id not in self._entries:
-            free = number is None or number in self._numbers
-            self._enter(values, configuration_id, self._free_number() if free else number or 0)
+            if number is None or number in self._numbers:
+                number = self._free_number()
+            self._enter(values, configuration_id, number)
 
     def begin_with(self, values: Sequence[Values], count: int) -> None:
-        """Propose these first: of those that are possible here the first `count`."""
+        """Propose the first `count` of these that are possible here before all others."""
         made = {found.id: taken for taken in values if (found := self._taken_over(taken))}
         self._warm = list(made.values())[:count]
 
@@ -203,7 +199,7 @@ class CellStudy:
         yield from (("grid", values) for values in self._grid)
 
     def _wanted_method(self, number: int) -> str | None:
-        """The method that is to be tried under a number, the same whatever got lost; None if any will do."""
+        """The method to try under a number, independent of lost proposals; None if any will do."""
         warm = {values.get("method") for values in self._warm}
         methods = [method for method in self._methods if method not in warm]
         place = number - len(self._warm)
@@ -225,14 +221,13 @@ class CellStudy:
 
     def _added(self, values: Values, configuration_id: str) -> int | None:
         """Number of a new trial with these values; None where they make another configuration here."""
-        recorded = Recorded(_parameters(values, self.cell))
-        if not self._is_made(self._suggested(recorded), configuration_id):
+        known = Recorded(_parameters(values, self.cell))
+        if not self._is_made(self._suggested(known), configuration_id):
             return None
-        self._study.add_trial(
-            optuna.trial.create_trial(
-                state=TrialState.RUNNING, params=recorded.params, distributions=recorded.distributions
-            )
+        trial = optuna.trial.create_trial(
+            state=TrialState.RUNNING, params=known.params, distributions=known.distributions
         )
+        self._study.add_trial(trial)
         return len(self._study.get_trials(deepcopy=False)) - 1
 
     def _marked(self, values: Values, configuration_id: str) -> int | None:
@@ -276,7 +271,7 @@ class CellStudy:
         return values
 
     def _configuration(self, values: Values) -> Configuration | None:
-        """What `values` make of the cell; None if, each valid by itself, they do not fit together or the cell."""
+        """The cell with these values; None if, each valid by itself, they do not fit together or the cell."""
         method = values.get("method", next(iter(self.cell.distributions)))
         distributions = self.cell.distributions.get(method, ())
         if not distributions or values.get("distribution", distributions[0]) not in distributions:
@@ -288,13 +283,13 @@ class CellStudy:
             return None
 
     def _taken_over(self, values: Values) -> Configuration | None:
-        """What values of another cell make here; None where they are not among what is proposed here."""
+        """This cell with the values of another cell; None where it does not tune exactly the same axes."""
         method = values.get("method", next(iter(self.cell.distributions)))
         asked = {axis for axis in self.cell.domains if asks(method, axis)}
         return self._configuration(values) if asked == values.keys() else None
 
     def _tell(self, trial: int, outcome: Outcome) -> None:
-        """Early-stopped trials are reported as pruned at the epoch they got to: their value is not a final one."""
+        """Report early-stopped trials as pruned at their last epoch: their value is not a final one."""
         values = self._values(outcome)
         if values is None or outcome.status == Status.FAILED:
             self._study.tell(trial, state=TrialState.FAIL)
@@ -316,7 +311,4 @@ class CellStudy:
     def _point(self, outcome: Outcome) -> Point | None:
         """All objectives, signed so that more is better."""
         values = self._values(outcome)
-        if values is None:
-            return None
-        signs = [1, *(1 if DIRECTIONS[name] == "maximize" else -1 for name in self._space.against)]
-        return tuple(sign * value for sign, value in zip(signs, values, strict=True))
+        return None if values is None else signed(values, self._space.against)

@@ -10,6 +10,7 @@ import pyarrow as pa
 from hsl.simulation.curves import Curve, by_cell
 from hsl.simulation.replayed import Replay, Replayed
 from hsl.simulation.rivals import FlatAsha, TopAfter
+from hsl.simulation.spot_nodes import Spot
 from hsl.stopping.rule import StoppingRule
 from hsl.stopping.settings import Kind, Median, Promotion, Stratified, make_rule
 
@@ -20,21 +21,12 @@ Order = Callable[[Cells, np.random.Generator], dict[str, list[Curve]]]
 Reordered = Callable[[Order], Order]
 """Makes another order of one, such as that of a warm start."""
 
-SCHEMA = pa.schema(
-    [
-        ("setting", pa.string()),
-        ("epochs", pa.float64()),
-        ("epochs_low", pa.float64()),
-        ("epochs_high", pa.float64()),
-        ("regret", pa.float64()),
-        ("regret_low", pa.float64()),
-        ("regret_high", pa.float64()),
-        ("found", pa.float64()),
-        ("cells_lost", pa.float64()),
-        ("finished", pa.float64()),
-        ("seconds", pa.float64()),
-    ]
+_NUMBERS = (
+    *("epochs", "epochs_low", "epochs_high", "regret", "regret_low", "regret_high"),
+    *("found", "cells_lost", "finished", "seconds"),
 )
+
+SCHEMA = pa.schema([("setting", pa.string()), *((name, pa.float64()) for name in _NUMBERS)])
 """Medians over the orders; ``low`` and ``high`` are quartiles. ``epochs``: trained, as a fraction of all. ``regret``:
 best objective of a cell less the best that was trained to the end, mean over cells with a finished trial. ``found``:
 share of these whose best was trained to the end. ``cells_lost``: cells without a finished trial. ``finished``: trials.
@@ -43,13 +35,7 @@ share of these whose best was trained to the end. ``cells_lost``: cells without 
 
 @dataclass(frozen=True)
 class Setting:
-    """A row of the table.
-
-    Attributes:
-        name: How it is shown.
-        make: Makes the rule of one order.
-        order: Which configurations are proposed, and in which order.
-    """
+    """A row of the table: the rule by the seed of an order, and the configurations that are proposed in that order."""
 
     name: str
     make: Callable[[int], StoppingRule]
@@ -81,39 +67,28 @@ def table(
     orders: int,
     warm: Reordered | None = None,
 ) -> pa.Table:
-    """Replay what was asked, and what it is to be compared with.
+    """Replay what was asked, and the searches that it is compared with; a table with `SCHEMA`.
 
     Args:
         curves: Trials that were trained to the end.
         asked: Early stopping, the one that matters first; none for the defaults of each kind of our own.
         workers: How many trials run at once.
         orders: Random orders of arrival, at least one.
-        warm: Where given, everything that depends on the order is replayed with a warm start as well.
-
-    Returns:
-        A table as `SCHEMA` says.
+        warm: Where given, every setting that depends on the order is replayed with a warm start as well.
     """
     cells, epochs = by_cell(curves), max(curve.epochs for curve in curves)
     wanted = [setting(each, epochs) for each in list(asked) or [Stratified(), Promotion(), Median()]]
     rows = [_row(each, cells, workers, orders) for each in wanted]
     others = list(comparisons(epochs, rows[0]["epochs"]))
-    rows += [_row(each, cells, workers, orders) for each in others]
     if warm:
-        again = [
-            replace(each, name=f"{each.name}, warm start", order=warm(each.order))
-            for each in (*wanted, others[1])
-        ]
-        rows += [_row(each, cells, workers, orders) for each in again]
+        again = (*wanted, others[1])
+        others += [replace(each, name=f"{each.name}, warm start", order=warm(each.order)) for each in again]
+    rows += [_row(each, cells, workers, orders) for each in others]
     return pa.Table.from_pylist(rows, SCHEMA)
 
 
 def comparisons(epochs: int, share: float) -> Iterator[Setting]:
-    """Searches without early stopping, and with other rules.
-
-    Args:
-        epochs: Epochs of a full training.
-        share: Fraction of all epochs that a random search of equal cost may spend.
-    """
+    """Searches without early stopping, and with other rules; the random one spends this share of all epochs."""
     yield Setting("flat ASHA over all cells", lambda _: FlatAsha(epochs), shuffled)
     yield Setting("random search of equal cost", lambda _: StoppingRule(), _thinned(share))
     yield Setting("best quarter after one epoch", lambda _: TopAfter(0.25, epochs), shuffled)
@@ -123,11 +98,8 @@ def comparisons(epochs: int, share: float) -> Iterator[Setting]:
 
 def _thinned(share: float) -> Order:
     def order(cells: Cells, rng: np.random.Generator) -> dict[str, list[Curve]]:
-        all_of_them = shuffled(cells, rng)
-        return {
-            cell: curves[: max(1, int(share * len(curves) + rng.random()))]
-            for cell, curves in all_of_them.items()
-        }
+        every = shuffled(cells, rng)
+        return {c: curves[: max(1, int(share * len(curves) + rng.random()))] for c, curves in every.items()}
 
     return order
 
@@ -137,23 +109,39 @@ def _best_alone(cells: Cells, rng: np.random.Generator) -> dict[str, list[Curve]
 
 
 def _row(asked: Setting, cells: Cells, workers: int, orders: int) -> dict[str, Any]:
-    runs = [_one(asked, cells, workers, seed) for seed in range(orders)]
-    best = {cell: max(curve.final for curve in curves) for cell, curves in cells.items()}
+    runs = [replayed(asked, cells, workers, seed) for seed in range(orders)]
+    best = best_finals(cells)
     total = sum(curve.epochs for curves in cells.values() for curve in curves)
     return {
         "setting": asked.name,
         **_quartiles("epochs", [run.epochs / total for run in runs]),
-        **_quartiles("regret", [float(np.mean([best[c] - v for c, v in run.best.items()])) for run in runs]),
-        "found": float(np.median([np.mean([v >= best[c] for c, v in run.best.items()]) for run in runs])),
-        "cells_lost": float(np.median([len(best) - len(run.best) for run in runs])),
-        "finished": float(np.median([run.finished for run in runs])),
-        "seconds": float(np.median([run.seconds for run in runs])),
+        **_quartiles("regret", [regret(run, best) for run in runs]),
+        "found": median([float(np.mean([v >= best[c] for c, v in run.best.items()])) for run in runs]),
+        "cells_lost": median([len(best) - len(run.best) for run in runs]),
+        "finished": median([run.finished for run in runs]),
+        "seconds": median([run.seconds for run in runs]),
     }
 
 
-def _one(asked: Setting, cells: Cells, workers: int, seed: int) -> Replayed:
+def replayed(asked: Setting, cells: Cells, workers: int, seed: int, spot: Spot | None = None) -> Replayed:
+    """One replay of a setting, with the order of arrival and the interruptions of a seed."""
     order = asked.order(cells, np.random.default_rng(seed))
-    return Replay(asked.make(seed), order, workers).run()
+    return Replay(asked.make(seed), order, workers, spot, seed).run()
+
+
+def best_finals(cells: Cells) -> dict[str, float]:
+    """The best final objective of each cell."""
+    return {cell: max(curve.final for curve in curves) for cell, curves in cells.items()}
+
+
+def regret(run: Replayed, best: Mapping[str, float]) -> float:
+    """Mean difference to the best over the cells with a finished trial."""
+    return float(np.mean([best[cell] - value for cell, value in run.best.items()]))
+
+
+def median(values: Sequence[float]) -> float:
+    """The median as a plain number."""
+    return float(np.median(values))
 
 
 def _quartiles(name: str, values: Sequence[float]) -> dict[str, float]:

@@ -22,8 +22,6 @@ class Curve:
     """One trial that was trained to the end.
 
     Attributes:
-        trial_id: Its identity.
-        cell: Its cell.
         rows: Evaluated epochs: ``epoch``, ``epochs_at_target``, ``objective``.
         seconds: Training time up to each of them.
         parameters: Tuned values (axis -> value).
@@ -46,12 +44,7 @@ class Curve:
         return int(self.rows[-1]["epoch"])
 
     def stations(self, milestones: tuple[int, ...], progress: str) -> tuple[int, ...]:
-        """Indices of the rows at which it reports: the first evaluation at or after each milestone, and the end.
-
-        Args:
-            milestones: When it is judged.
-            progress: Column that they count.
-        """
+        """Indices of the rows at which it reports: the first at or after each milestone of a column, and the last."""
         return _stations(tuple(row[progress] for row in self.rows), milestones)
 
     def epoch_at(self, seconds: float) -> float:
@@ -63,7 +56,7 @@ class Curve:
         return float(np.interp(epoch, (0.0, *self._ends), (0.0, *self.seconds)))
 
     def station_after(self, epoch: float, stations: Sequence[int]) -> int:
-        """Which of some rows is the first beyond some epochs; the last where none is."""
+        """Position in `stations` of the first row beyond some epochs; the last where none is."""
         beyond = (n for n, row in enumerate(stations) if self._ends[row] > epoch)
         return next(beyond, len(stations) - 1)
 
@@ -80,10 +73,7 @@ def _stations(progress: tuple[int, ...], milestones: tuple[int, ...]) -> tuple[i
 
 
 def read_curves(store: Store) -> tuple[list[Curve], int]:
-    """Curves of the search stage that go to the end, in the order in which the trials ended.
-
-    Returns:
-        The curves, and how many trials of the search were left out because they were stopped or failed.
+    """Complete curves of the search in the order in which they ended, and the number of other trials of the search.
 
     Raises:
         NothingMatchedError: If there is none.
@@ -146,11 +136,10 @@ def paced(curves: Sequence[Curve], epoch_seconds: float) -> list[Curve]:
 
 def resampled(curves: Sequence[Curve], count: int, seed: int) -> list[Curve]:
     """`count` curves drawn with replacement, equally many in each cell, each with an id of its own."""
-    rng = np.random.default_rng(seed)
+    rng, cells = np.random.default_rng(seed), by_cell(curves)
     drawn = []
-    for number, (_, own) in enumerate(sorted(by_cell(curves).items())):
-        before, cells = number * count, len(by_cell(curves))
-        size = (before + count) // cells - before // cells
+    for number, (_, own) in enumerate(sorted(cells.items())):
+        size = (number + 1) * count // len(cells) - number * count // len(cells)
         picked = rng.integers(len(own), size=size)
         drawn += [replace(own[i], trial_id=f"{own[i].trial_id}~{n}") for n, i in enumerate(picked)]
     return drawn

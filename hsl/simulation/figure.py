@@ -27,11 +27,9 @@ def draw(table: pa.Table, path: str) -> None:
     Raises:
         HslError: If the file cannot be written.
     """
+    options: dict[str, Any] = {"inline": True} if path.endswith(".html") else {"scale_factor": 2}
     try:
-        if path.endswith(".html"):
-            _chart(table).save(path, inline=True)
-        else:
-            _chart(table).save(path, scale_factor=2)
+        _chart(table).save(path, **options)
     except OSError as error:
         raise HslError(f"cannot write {path}: {error}") from error
 
@@ -42,11 +40,9 @@ def _chart(table: pa.Table) -> Any:
     title = alt.TitleParams(
         "What early stopping costs and misses", subtitle="Median over orders of arrival, lines: quartiles"
     )
-    panels = [
-        _panel(alt, data, "epochs", "epochs trained, % of all", labels=True),
-        _panel(alt, data, "regret", "regret, points (mean over cells)", labels=False),
-    ]
-    return alt.hconcat(*panels).properties(title=title)
+    epochs = _panel(alt, data, "epochs", "epochs trained, % of all", labels=True)
+    regret = _panel(alt, data, "regret", "regret, points (mean over cells)", labels=False)
+    return alt.hconcat(epochs, regret).properties(title=title)
 
 
 def _panel(alt: Any, data: Any, column: str, title: str, labels: bool) -> Any:
@@ -58,21 +54,16 @@ def _panel(alt: Any, data: Any, column: str, title: str, labels: bool) -> Any:
     shape = alt.Shape("complete:N", scale=alt.Scale(domain=["yes", "no"]), **legend)
     base = alt.Chart(data).encode(y=y, color=colour)
     x = alt.X(f"{column}:Q", title=title, scale=alt.Scale(zero=True))
-    rules = base.mark_rule(strokeWidth=2).encode(
-        x=alt.X(f"{column}_low:Q", title=title), x2=f"{column}_high:Q"
-    )
+    low = alt.X(f"{column}_low:Q", title=title)
+    rules = base.mark_rule(strokeWidth=2).encode(x=low, x2=f"{column}_high:Q")
     tooltip = ["setting:N", "epochs:Q", "regret:Q", "cells_lost:Q", "seconds:Q"]
     points = base.mark_point(filled=True, size=90, opacity=1).encode(x=x, shape=shape, tooltip=tooltip)
     return (rules + points).properties(width=330, height=alt.Step(26))
 
 
 def _point(row: dict[str, Any]) -> dict[str, Any]:
-    percent = [name for name in row if name.startswith(("epochs", "regret"))]
-    return {
-        **row,
-        **{name: 100 * row[name] for name in percent},
-        "complete": "no" if row["cells_lost"] else "yes",
-    }
+    percent = {name: 100 * row[name] for name in row if name.startswith(("epochs", "regret"))}
+    return {**row, **percent, "complete": "no" if row["cells_lost"] else "yes"}
 
 
 def _altair() -> Any:

@@ -1,4 +1,4 @@
-"""What another early stopping would have cost: the judges of a sweep on recorded curves, with a virtual clock.
+"""What another early stopping would have cost: the stopping rules of a sweep on recorded curves, with a virtual clock.
 
 Time is that of the recorded epochs. Not simulated: start-up, the driver's own time, workers that disturb each other.
 Nodes may be lost (`hsl.simulation.spot_nodes`): their trials go on from their last checkpoint wherever a place is free,
@@ -21,14 +21,14 @@ from hsl.stopping.rule import Decision, StoppingRule
 
 @dataclass(frozen=True)
 class Replayed:
-    """What one replay came to.
+    """The result of one replay.
 
     Attributes:
         epochs: Epochs trained, each counted once.
         seconds: When the last trial ended, on the virtual clock.
         finished: Trials that were trained to the end.
         best: Best final objective of every cell that has a finished trial.
-        losses: Nodes that were lost with trials on them.
+        losses: Nodes that were preempted with trials on them.
         repeated: Epochs that were trained again, parts of epochs included.
         node_seconds: Time that nodes held trials, summed over nodes.
     """
@@ -47,14 +47,13 @@ class Running:
     """A trial under way.
 
     Attributes:
-        curve: What it will report.
-        stations: Rows at which it reports.
-        next: Which of them comes next.
+        stations: Rows of the curve at which it reports.
+        next: Position among these of the next one.
         done: Seconds of its training up to where it started or reported last.
         since: When that was, on the virtual clock.
         kept: Epochs that its last known checkpoint holds.
         reported: Epochs that it has reported.
-        place: Where it runs.
+        place: Its place, see `Nodes`.
         event: Number of the event that it waits for.
     """
 
@@ -74,15 +73,11 @@ class Running:
         return self.stations[self.next]
 
     def seconds(self) -> float:
-        """How long it trains until then."""
+        """Training time up to that row."""
         return self.curve.seconds[self.row] - self.done
 
     def fall_back(self, now: float, interval: float) -> float:
-        """Return to the last checkpoint.
-
-        Args:
-            now: When its node was lost.
-            interval: Epochs between checkpoints; 0 for no loss.
+        """Return to the last checkpoint; they are `interval` epochs apart, 0 for one at any time.
 
         Returns:
             Epochs that are to be trained again.
@@ -101,9 +96,9 @@ class Replay:
     Args:
         rule: Early stopping.
         cells: Curves of every cell in the order in which they are proposed.
-        workers: How many trials run at once.
-        spot: How nodes are lost; by default none is.
-        seed: Seed of the losses.
+        workers: Number of trials that run at once.
+        spot: How nodes are preempted; by default none is.
+        seed: Seed of the preemptions.
     """
 
     def __init__(
@@ -123,7 +118,7 @@ class Replay:
         self._spot = spot or Spot()
         self._nodes: Nodes[Running] = Nodes(workers, self._spot, seed)
         self._lost: deque[Running] = deque()
-        self._events: list[tuple[float, int, Running | Loss | Arrival]] = []
+        self._events: list[tuple[float, int, Running | NodeEvent]] = []
         self._numbered = 0
         self._under_way = 0
         self._epochs = 0
@@ -138,11 +133,8 @@ class Replay:
         self._fill(now)
         while self._under_way:
             now, number, event = heappop(self._events)
-            if isinstance(event, Loss):
-                self._lose(event.node, now)
-            elif isinstance(event, Arrival):
-                self._nodes.replace(event.node)
-                self._await_loss(event.node, now)
+            if isinstance(event, NodeEvent):
+                (self._replace if event.comes else self._lose)(event.node, now)
             elif event.event == number:
                 self._report(event, now)
             else:  # its node was lost meanwhile
@@ -151,13 +143,11 @@ class Replay:
         best: dict[str, float] = {}
         for cell, value in self._finals:
             best[cell] = max(value, best.get(cell, value))
-        nodes = self._nodes
-        return Replayed(
-            self._epochs, now, len(self._finals), best, nodes.losses, self._repeated, nodes.seconds
-        )
+        losses, held = self._nodes.losses, self._nodes.seconds
+        return Replayed(self._epochs, now, len(self._finals), best, losses, self._repeated, held)
 
     def _fill(self, now: float) -> None:
-        """Give free workers something to do: who lost its node first, then who was promoted, then new trials."""
+        """Fill free places: trials that lost their node first, then promoted ones, then new ones."""
         while not self._nodes.is_full:
             if self._lost:
                 trial: Running | None = self._lost.popleft()
@@ -185,7 +175,7 @@ class Replay:
         trial.since = now
         trial.event = self._schedule(now + trial.seconds(), trial)
 
-    def _schedule(self, at: float, event: Running | Loss | Arrival) -> int:
+    def _schedule(self, at: float, event: Running | NodeEvent) -> int:
         self._numbered += 1
         heappush(self._events, (at, self._numbered, event))
         return self._numbered
@@ -193,18 +183,22 @@ class Replay:
     def _await_loss(self, node: int, now: float) -> None:
         life = self._nodes.life()
         if life < math.inf:
-            self._schedule(now + life, Loss(node))
+            self._schedule(now + life, NodeEvent(node, comes=False))
+
+    def _replace(self, node: int, now: float) -> None:
+        self._nodes.replace(node)
+        self._await_loss(node, now)
 
     def _lose(self, node: int, now: float) -> None:
         trials = self._nodes.lose(node, now)
-        if not trials:  # it was not there, and the one that will be is as likely to be lost
+        if not trials:  # it was not there, and the next one is preempted at the same rate
             self._await_loss(node, now)
             return
         for trial in trials:
             trial.event = 0
             self._repeated += trial.fall_back(now, self._spot.checkpoint_interval)
         self._lost.extend(trials)
-        self._schedule(now + self._spot.replacement, Arrival(node))
+        self._schedule(now + self._spot.replacement, NodeEvent(node, comes=True))
 
     def _report(self, trial: Running, now: float) -> None:
         curve, row = trial.curve, trial.curve.rows[trial.row]
@@ -227,14 +221,8 @@ class Replay:
 
 
 @dataclass(frozen=True)
-class Loss:
-    """A node is taken away."""
+class NodeEvent:
+    """A node is taken away, or comes for one that was lost."""
 
     node: int
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """A node has come for one that was lost."""
-
-    node: int
+    comes: bool

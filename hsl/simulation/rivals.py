@@ -1,4 +1,4 @@
-"""What a replay compares early stopping with: judges that no sweep offers."""
+"""Stopping rules that a replay compares with, and that no sweep offers."""
 
 from hsl.stopping.rule import GOES_ON, Decision, StoppingRule, Verdict
 from hsl.stopping.settings import Stratified
@@ -8,9 +8,7 @@ from hsl.stopping.stratified import Rungs
 class FlatAsha(StoppingRule):
     """ASHA as it is mostly used: one set of rungs for all cells, by epochs, no tolerance, no exempt trials.
 
-    Args:
-        epochs: Epochs of a full training.
-        factor: Reduction factor; 4 as Ray Tune's default.
+    The default of the reduction factor is that of Ray Tune.
     """
 
     progress = "epoch"
@@ -31,8 +29,8 @@ class TopAfter(StoppingRule):
     """Every trial is trained for one epoch, the best of each cell to the end (Egele et al. 2023, arXiv 2307.15422).
 
     Args:
-        keep: Share of each cell that goes on, at least one.
-        epochs: Epochs of a full training; a trial that is judged there only has nothing to wait for.
+        keep: Share of each cell that goes on; at least one trial does.
+        epochs: Epochs of a full training; a trial that is first evaluated there has nothing to wait for.
     """
 
     progress = "epoch"
@@ -54,7 +52,7 @@ class TopAfter(StoppingRule):
         return Verdict(Decision.PAUSE)
 
     def close(self, cell: str) -> None:
-        """The best go on."""
+        """Let the best go on."""
         waiting = self._waiting.pop(cell, {})
         best = sorted(waiting, key=lambda name: -waiting[name])
         self._chosen += best[: max(1, round(self._keep * len(waiting)))]

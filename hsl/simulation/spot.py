@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from hsl.errors import HslError
-from hsl.simulation.comparison import Cells, Setting, setting
+from hsl.simulation.comparison import Cells, best_finals, median, regret, replayed, setting
 from hsl.simulation.curves import Curve, by_cell
-from hsl.simulation.replayed import Replay, Replayed
+from hsl.simulation.replayed import Replayed
 from hsl.simulation.spot_nodes import HOUR, Spot
 from hsl.stopping.settings import Kind, Stratified
 
@@ -38,25 +37,20 @@ SCHEMA = pa.schema(
         ("on_demand", pa.float64()),
     ]
 )
-"""Medians over the orders. ``spot_rate``: losses per node and hour. ``finished``: trials that were trained to the
-end. ``epochs``: trained, each counted once. ``losses``: nodes that were lost with trials on them. ``repeated_epochs``:
-trained again, ``repeated``: the same share of ``epochs``. ``regret``, ``cells_lost``: see `simulation.comparison`.
-``hours``: end of the sweep. ``node_hours``: during which nodes held trials. ``cost``: of these at the spot price.
-``on_demand``: of those of the same sweep without losses, at the price on demand."""
+"""Medians over the orders. ``spot_rate``: preemptions per node and hour. ``finished``: trials that were trained to the
+end. ``epochs``: trained, each counted once. ``losses``: nodes that were preempted with trials on them.
+``repeated_epochs``: trained again, ``repeated``: the same as a share of ``epochs``. ``regret``, ``cells_lost``: see
+`simulation.comparison`. ``hours``: end of the sweep. ``node_hours``: during which nodes held trials. ``cost``: of these
+at the spot price. ``on_demand``: of those of the same sweep without preemptions, at the price on demand."""
 
 
 MOST_LOSSES = 5.0
-"""Losses of a node between two checkpoints, on average, beyond which next to no trial would end (e^-5 get through)."""
+"""Mean preemptions of a node between two checkpoints beyond which next to no trial would end (e^-5 get through)."""
 
 
 @dataclass(frozen=True)
 class Prices:
-    """What a node costs per hour; None where it is not known.
-
-    Attributes:
-        spot: While it may be taken away.
-        on_demand: Otherwise.
-    """
+    """What a node costs per hour, as a spot machine and on demand; None where it is not known."""
 
     spot: float | None = None
     on_demand: float | None = None
@@ -71,19 +65,16 @@ def spot_table(
     spot: Spot,
     prices: Prices,
 ) -> pa.Table:
-    """Replay each kind of early stopping at each rate of losses, and without any.
+    """Replay each kind of early stopping at each rate of preemptions, and without any; a table with `SCHEMA`.
 
     Args:
         curves: Trials that were trained to the end.
         asked: Early stopping; by default the default of a space, and none.
         workers: How many trials run at once.
-        orders: Random orders of arrival, each with losses of its own.
-        rates: Losses per node and hour.
-        spot: Everything else about nodes.
+        orders: Random orders of arrival, each with preemptions of its own.
+        rates: Preemptions per node and hour.
+        spot: All other properties of nodes.
         prices: Of a node.
-
-    Returns:
-        A table as `SCHEMA` says.
 
     Raises:
         HslError: If nodes are lost so often that the replay would not end.
@@ -91,20 +82,19 @@ def spot_table(
     _check_ends(curves, rates, spot)
     cells, epochs = by_cell(curves), max(curve.epochs for curve in curves)
     rows = []
-    for each in list(asked) or [Stratified(), None]:
-        wanted = setting(each, epochs)
+    for wanted in [setting(each, epochs) for each in list(asked) or [Stratified(), None]]:
         runs = {
-            rate: [_one(wanted, cells, workers, replace(spot, rate=rate), seed) for seed in range(orders)]
+            rate: [replayed(wanted, cells, workers, n, replace(spot, rate=rate)) for n in range(orders)]
             for rate in sorted({0.0, *rates})
         }
-        undisturbed = _median([run.node_seconds for run in runs[0.0]]) / HOUR
+        undisturbed = median([run.node_seconds for run in runs[0.0]]) / HOUR
         on_demand = None if prices.on_demand is None else prices.on_demand * undisturbed
         rows += [_row(wanted.name, rate, runs[rate], cells, prices.spot, on_demand) for rate in runs]
     return pa.Table.from_pylist(rows, SCHEMA)
 
 
 def _check_ends(curves: Sequence[Curve], rates: Sequence[float], spot: Spot) -> None:
-    """The segment that a trial has to survive is that between two checkpoints, or its whole training."""
+    """Check the longest segment that a trial has to survive: between two checkpoints, or its whole training."""
     longest = max(curve.seconds[-1] * min(1, spot.checkpoint_interval / curve.epochs) for curve in curves)
     losses = max(rates, default=0) * longest / HOUR
     if not losses <= MOST_LOSSES:
@@ -115,11 +105,6 @@ def _check_ends(curves: Sequence[Curve], rates: Sequence[float], spot: Spot) -> 
         )
 
 
-def _one(asked: Setting, cells: Cells, workers: int, spot: Spot, seed: int) -> Replayed:
-    order = asked.order(cells, np.random.default_rng(seed))
-    return Replay(asked.make(seed), order, workers, spot, seed).run()
-
-
 def _row(
     name: str,
     rate: float,
@@ -128,24 +113,20 @@ def _row(
     price: float | None,
     on_demand: float | None,
 ) -> dict[str, Any]:
-    best = {cell: max(curve.final for curve in curves) for cell, curves in cells.items()}
-    hours = _median([run.node_seconds for run in runs]) / HOUR
+    best = best_finals(cells)
+    hours = median([run.node_seconds for run in runs]) / HOUR
     return {
         "setting": name,
         "spot_rate": rate,
-        "finished": round(_median([run.finished for run in runs])),
-        "epochs": round(_median([run.epochs for run in runs])),
-        "losses": round(_median([run.losses for run in runs])),
-        "repeated_epochs": _median([run.repeated for run in runs]),
-        "repeated": _median([run.repeated / run.epochs for run in runs]),
-        "regret": _median([float(np.mean([best[c] - v for c, v in run.best.items()])) for run in runs]),
-        "cells_lost": round(_median([len(best) - len(run.best) for run in runs])),
-        "hours": _median([run.seconds for run in runs]) / HOUR,
+        "finished": round(median([run.finished for run in runs])),
+        "epochs": round(median([run.epochs for run in runs])),
+        "losses": round(median([run.losses for run in runs])),
+        "repeated_epochs": median([run.repeated for run in runs]),
+        "repeated": median([run.repeated / run.epochs for run in runs]),
+        "regret": median([regret(run, best) for run in runs]),
+        "cells_lost": round(median([len(best) - len(run.best) for run in runs])),
+        "hours": median([run.seconds for run in runs]) / HOUR,
         "node_hours": hours,
         "cost": None if price is None else price * hours,
         "on_demand": on_demand,
     }
-
-
-def _median(values: Sequence[float]) -> float:
-    return float(np.median(values))

@@ -1,8 +1,8 @@
 """Nodes of a replay: which are there, which are lost, and how long they are in use. Pure.
 
-A node that may be taken away is lost after a time that is exponentially distributed, so that losses are a Poisson
-process of each node, whatever it does. One that holds no trial is not there: it has left, as on a cluster that
-shrinks, and comes back at once when it is needed; it can neither be lost nor cost anything.
+The life of a spot machine is exponentially distributed, so that preemptions are a Poisson process of each node that
+does not depend on its load. A node without trials is not there: it has left, as on a cluster that shrinks, and comes
+back at once when it is needed; it can neither be lost nor cost anything.
 """
 
 import math
@@ -19,10 +19,10 @@ HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Spot:
-    """How nodes are lost and replaced.
+    """How nodes are preempted and replaced.
 
     Attributes:
-        rate: Losses per node and hour.
+        rate: Preemptions per node and hour.
         checkpoint_interval: Epochs between checkpoints; 0 loses no work.
         replacement: Seconds until another node is there.
         trials_per_node: Trials that run on one node at once.
@@ -35,17 +35,12 @@ class Spot:
 
 
 class Nodes(Generic[T]):
-    """Places for trials on nodes that come and go.
-
-    Args:
-        workers: Trials that run at once, when all nodes are there.
-        spot: How nodes are lost.
-        seed: Seed of the losses.
+    """Places on nodes that come and go, for as many trials as `workers` when all nodes are there.
 
     Attributes:
         count: Nodes, when all are there.
         seconds: Time that nodes held trials, summed over nodes.
-        losses: Nodes that were lost while they held a trial.
+        losses: Nodes that were preempted while they held a trial.
     """
 
     def __init__(self, workers: int, spot: Spot, seed: int = 0) -> None:
@@ -70,11 +65,7 @@ class Nodes(Generic[T]):
         return float(self._rng.exponential(self._mean_life)) if self._mean_life < math.inf else math.inf
 
     def take(self, trial: T, now: float) -> int:
-        """Put a trial on the first node that has a place.
-
-        Returns:
-            Its place.
-        """
+        """Put a trial on the first node that has a place; return the place."""
         place = heappop(self._free)
         node = place // self._size
         if node not in self._held:
@@ -83,7 +74,7 @@ class Nodes(Generic[T]):
         return place
 
     def give(self, place: int, now: float) -> None:
-        """A trial leaves its place."""
+        """Free the place of a trial."""
         node = place // self._size
         self._held[node].pop(place)
         heappush(self._free, place)
@@ -91,11 +82,7 @@ class Nodes(Generic[T]):
             self._leave(node, now)
 
     def lose(self, node: int, now: float) -> list[T]:
-        """A node is taken away, unless it holds no trial.
-
-        Returns:
-            The trials that were on it; they have no place now.
-        """
+        """Take a node away, unless it holds no trial; return its trials, which have no place now."""
         trials = list(self._held.get(node, {}).values())
         if trials:
             self.losses += 1
@@ -105,7 +92,7 @@ class Nodes(Generic[T]):
         return trials
 
     def replace(self, node: int) -> None:
-        """Another node has come for one that was lost."""
+        """Add a node in place of one that was lost."""
         for place in range(node * self._size, min((node + 1) * self._size, self._workers)):
             heappush(self._free, place)
 

@@ -1,8 +1,8 @@
-"""A warm start on recorded curves: each cell begins with what resembles the best of its neighbours.
+"""A warm start on recorded curves: each cell begins with configurations that resemble the best of its neighbours.
 
-A sweep would train the very configurations that were best in a neighbouring cell. What was recorded are others, so
-the nearest of the cell's own configurations stand in for them (distance of Gower, Biometrics 27, 1971, numbers that
-are all positive by their logarithm). This understates a warm start where configurations are few.
+A sweep would train the very configurations that were best in a neighbouring cell. Recorded are others, so the nearest
+of the cell's own configurations stand in for them (distance of Gower, Biometrics 27, 1971, numbers that are all
+positive by their logarithm). This understates a warm start where configurations are few.
 """
 
 import math
@@ -13,6 +13,7 @@ import numpy as np
 
 from hsl.planning.neighbours import neighbours
 from hsl.planning.plan import make_plan
+from hsl.search.dominance import interleaved
 from hsl.simulation.comparison import Cells, Order
 from hsl.simulation.curves import Curve
 from hsl.space.stored import stored_space
@@ -32,13 +33,7 @@ def sources(store: Store) -> dict[str, tuple[str, ...]]:
 
 
 def warmed(order: Order, neighbouring: Mapping[str, Sequence[str]], count: int) -> Order:
-    """`order`, but the `count` configurations nearest to the best of the neighbours come first.
-
-    Args:
-        order: What else there is, and in which order.
-        neighbouring: Cells that each cell begins from, the nearest first.
-        count: How many configurations each cell begins with.
-    """
+    """`order`, but the `count` configurations nearest to the best of the neighbouring cells come first."""
 
     def warm(cells: Cells, rng: np.random.Generator) -> dict[str, list[Curve]]:
         found = order(cells, rng)
@@ -52,12 +47,11 @@ def _begun(
 ) -> list[Curve]:
     """As many configurations as `order` gave the cell, those that stand in for the neighbours' best first."""
     ranks = [sorted(cells[other], key=lambda curve: -curve.final) for other in others if other in cells]
-    wanted = [rank[place] for place in range(count) for rank in ranks if place < len(rank)][:count]
+    wanted = interleaved(ranks)[:count]
     own, first = list(cells[cell]), list[Curve]()
     spans = _spans([curve.parameters for curve in own])
     for best in wanted:
-        left = [curve for curve in own if curve not in first]
-        if left:
+        if left := [curve for curve in own if curve not in first]:
             first.append(min(left, key=lambda curve: distance(curve.parameters, best.parameters, spans)))
     rest = [curve for curve in found[cell] if curve not in first]
     return [*first, *rest][: len(found[cell])]

@@ -13,14 +13,7 @@ from hsl.stopping.settings import Median
 
 @dataclass
 class History:
-    """What a trial has reported since it reached its target sparsity.
-
-    Attributes:
-        epoch: Last epoch that counted.
-        total: Sum of its values.
-        count: Number of its values.
-        best: Best of its values.
-    """
+    """The last epoch of a trial since it reached its target sparsity, and the values that it has reported so far."""
 
     epoch: int = 0
     total: float = 0.0
@@ -29,13 +22,7 @@ class History:
 
 
 class MedianRule(StoppingRule):
-    """Judges a trial in every epoch that was evaluated, from the grace on.
-
-    Args:
-        settings: Grace and tolerance.
-        epochs: Epochs of a full training.
-        seed: Seed of the choice of exempt trials.
-    """
+    """Decides after every evaluated epoch from the grace period on."""
 
     def __init__(self, settings: Median, epochs: int, seed: int) -> None:
         super().__init__(settings.milestones(epochs), settings.exempt, seed)

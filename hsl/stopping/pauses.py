@@ -10,12 +10,7 @@ Job = TypeVar("Job")
 
 
 class Pauses(Generic[Job]):
-    """Keeps whatever is needed to continue a paused trial until it is promoted.
-
-    Args:
-        rule: Decides who is promoted.
-        waiting: What waits already, by trial.
-    """
+    """Keeps the jobs of paused trials, `waiting` by trial at first, until the rule promotes them."""
 
     def __init__(self, rule: StoppingRule, waiting: Mapping[str, Job] | None = None) -> None:
         self.rule = rule
@@ -35,32 +30,32 @@ class Pauses(Generic[Job]):
         return not (self.rule.can_pause and self._running.total())
 
     def start(self, cell: str) -> None:
-        """A trial of a cell runs."""
+        """Note that a trial of a cell runs."""
         self._running[cell] += 1
         self._closed.discard(cell)
 
     def end(self, cell: str, trial_id: str, job: Job) -> bool:
-        """A trial runs no more; whether that is because it was paused."""
+        """Note that a trial runs no more; return whether it was paused."""
         self._running[cell] -= 1
         if self.rule.is_paused(trial_id):
             self._waiting[trial_id] = job
         return trial_id in self._waiting
 
     def left(self) -> list[Job]:
-        """What waits and was not promoted."""
+        """Jobs that wait and were not promoted."""
         return list(self._waiting.values())
 
     def take(self, is_open: Mapping[str, bool]) -> Job | None:
-        """The next trial that was promoted, if there is one.
-
-        Args:
-            is_open: For every cell, whether something new comes in it; it is closed when nothing runs either.
-        """
+        """The next trial that was promoted, if there is one; see `promote`."""
         self.promote(is_open)
         return self._promoted.popleft() if self._promoted else None
 
     def promote(self, is_open: Mapping[str, bool]) -> None:
-        """Let those go on that were promoted; they are taken one by one. The argument is that of `take`."""
+        """Queue the trials that were promoted; `take` hands them out.
+
+        Args:
+            is_open: For every cell, whether new trials will come; if not, it is closed when nothing runs either.
+        """
         for cell in [cell for cell, is_more in is_open.items() if not is_more and cell not in self._closed]:
             if not self._running[cell]:
                 self._closed.add(cell)

@@ -18,14 +18,11 @@ Entry = tuple[float, int, str]
 
 @dataclass
 class Queue:
-    """Trials of one cell that reached one rung after as many epochs.
+    """Trials of one cell that reached one rung (in epochs at target sparsity) after as many epochs.
 
     Attributes:
-        cell: The cell.
-        rung: The rung, in epochs at target sparsity.
-        epoch: Epochs that they had trained.
         ranked: Entries, the best first; of equals the first to come.
-        quota: How many of the best have been looked at for promotion.
+        quota: How many of the best have been considered for promotion.
     """
 
     cell: str
@@ -36,13 +33,7 @@ class Queue:
 
 
 class PromotionRungs(StoppingRule):
-    """Pauses trials at rungs and promotes one in `reduction_factor`.
-
-    Args:
-        settings: Rung positions.
-        epochs: Epochs of a full training.
-        seed: Seed of the choice of exempt trials, which never wait.
-    """
+    """Pauses trials at rungs and promotes one in `reduction_factor`; exempt trials never wait."""
 
     can_pause = Promotion.can_pause
 
@@ -51,8 +42,7 @@ class PromotionRungs(StoppingRule):
         self.settings = settings
         self._epochs = epochs
         self._queues: dict[str, Queue] = {}
-        self._passed: dict[str, int] = {}
-        self._reached: dict[str, dict[int, int]] = {}
+        self._rungs: dict[str, dict[int, int]] = {}
         self._waiting: dict[str, int] = {}
         self._ready: dict[str, None] = {}
         self._failed: set[str] = set()
@@ -60,17 +50,15 @@ class PromotionRungs(StoppingRule):
     def _decide(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
         if epoch > self._waiting.get(trial_id, epoch):  # it was promoted before a restart
             self._release(trial_id)
-        known = self._reached.get(trial_id, {})
+        known = self._rungs.get(trial_id, {})
         if epoch in known:
             return self._verdict(trial_id, epoch, known[epoch])
-        passed = self._passed.get(trial_id, 0)
-        reached = [rung for rung in self.milestones[passed:] if at_target >= rung]
-        if not reached or epoch >= self._epochs:
+        rung = self._reached(trial_id, at_target) if epoch < self._epochs else None
+        if rung is None:
             return GOES_ON
-        self._passed[trial_id] = passed + len(reached)
-        self._reached.setdefault(trial_id, {})[epoch] = reached[-1]
-        self._enter(cell, trial_id, reached[-1], epoch, value)
-        return self._verdict(trial_id, epoch, reached[-1])
+        self._rungs.setdefault(trial_id, {})[epoch] = rung
+        self._enter(cell, trial_id, rung, epoch, value)
+        return self._verdict(trial_id, epoch, rung)
 
     def _verdict(self, trial_id: str, epoch: int, rung: int) -> Verdict:
         waits = self._waiting.get(trial_id) == epoch and trial_id not in self._ready
@@ -80,11 +68,9 @@ class PromotionRungs(StoppingRule):
         queue = self._queues.setdefault(f"{cell} @ {rung} of {epoch}", Queue(cell, rung, epoch))
         entry = (-value, len(queue.ranked), trial_id)
         insort(queue.ranked, entry)
-        count = len(queue.ranked)
-        before = queue.quota
-        queue.quota = (
-            count // self.settings.reduction_factor if count >= self.settings.min_entries else before
-        )
+        before, count = queue.quota, len(queue.ranked)
+        if count >= self.settings.min_entries:
+            queue.quota = count // self.settings.reduction_factor
         if not self.is_exempt(trial_id):
             self._waiting[trial_id] = epoch
         if bisect_left(queue.ranked, entry) < queue.quota:
@@ -92,7 +78,7 @@ class PromotionRungs(StoppingRule):
         self._promote(queue.epoch, queue.ranked[before : queue.quota])
 
     def _promote(self, epoch: int, entries: list[Entry]) -> None:
-        """Those of the entries that still wait at this rung, not at a later one."""
+        """Promote the entries that still wait at this rung, not at a later one."""
         self._ready |= {name: None for _, _, name in entries if self._waiting.get(name) == epoch}
 
     def _release(self, trial_id: str) -> None:
@@ -100,7 +86,7 @@ class PromotionRungs(StoppingRule):
         self._ready.pop(trial_id, None)
 
     def end(self, cell: str, trial_id: str, failed: bool) -> None:
-        """A trial was trained to its end, or failed: then it takes no place among the best."""
+        """Note that a trial was trained to its end, or failed: then it takes no place among the best."""
         if failed:
             self._failed.add(trial_id)
             self._release(trial_id)
@@ -113,7 +99,7 @@ class PromotionRungs(StoppingRule):
         return names
 
     def close(self, cell: str) -> None:
-        """In the lowest rung where trials worth it still wait, the best go on; the others wait in vain."""
+        """Let the best go on in the lowest rung where any of the best still waits; the others wait in vain."""
         queues = [queue for queue in self._queues.values() if queue.cell == cell]
         for rung in sorted({queue.rung for queue in queues}):
             for queue in (queue for queue in queues if queue.rung == rung):

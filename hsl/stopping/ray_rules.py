@@ -30,38 +30,25 @@ DECISIONS = {
 
 @dataclass(eq=False)
 class StandIn:
-    """What Ray's schedulers look at in a trial.
-
-    Attributes:
-        trial_id: Identity of the trial.
-        status: One of the states of Ray's trials.
-        epoch: Last epoch that was reported.
-        value: Its objective.
-        decisions: Decisions by epoch.
-        is_saving: Whether a checkpoint is being written; never, here.
-    """
+    """The part of a trial that Ray's schedulers look at; its last epoch and value, and the decisions by epoch."""
 
     trial_id: str
     status: str = "RUNNING"
     epoch: int = 0
     value: float = 0.0
     decisions: dict[int, Decision] = field(default_factory=dict)
-    is_saving: bool = False
+    is_saving: bool = False  # no checkpoint is ever being written here
 
 
 class CellScheduler:
-    """One scheduler of Ray with the trials of one cell; stands in for Tune's controller as well.
-
-    Args:
-        scheduler: The scheduler.
-    """
+    """One scheduler of Ray with the trials of one cell; stands in for Tune's controller as well."""
 
     def __init__(self, scheduler: Any) -> None:
         self._scheduler = scheduler
         self._trials: dict[str, StandIn] = {}
 
     def report(self, trial_id: str, epoch: int, value: float) -> Decision:
-        """One epoch of a trial; what was reported before is answered as before."""
+        """Enter one epoch of a trial; an epoch that was reported before gets the same answer."""
         trial = self._trials.get(trial_id) or self._add(trial_id)
         if epoch <= trial.epoch:
             known = trial.decisions.get(epoch, Decision.CONTINUE)
@@ -70,7 +57,11 @@ class CellScheduler:
             trial.status = "RUNNING"
             result = {"epoch": epoch, "objective": value}
             decision = DECISIONS[self._scheduler.on_trial_result(self, trial, result)]
-            self._follow(trial, decision, result)
+            if decision is Decision.PAUSE:
+                trial.status = "PAUSED"
+            elif decision is Decision.STOP:
+                self._scheduler.on_trial_complete(self, trial, result)
+                trial.status = "TERMINATED"
             trial.decisions[epoch] = decision
         trial.epoch, trial.value = epoch, value
         return trial.decisions.get(epoch, Decision.CONTINUE)
@@ -80,19 +71,12 @@ class CellScheduler:
         self._scheduler.on_trial_add(self, trial)
         return trial
 
-    def _follow(self, trial: StandIn, decision: Decision, result: dict[str, Any]) -> None:
-        if decision is Decision.PAUSE:
-            trial.status = "PAUSED"
-        elif decision is Decision.STOP:
-            self._scheduler.on_trial_complete(self, trial, result)
-            trial.status = "TERMINATED"
-
     def end(self, trial_id: str, failed: bool) -> None:
-        """A trial was trained to its end, or failed."""
+        """See `StoppingRule.end`."""
         trial = self._trials.get(trial_id)
         if trial is None or trial.status == "TERMINATED":
             return
-        trial.status = "RUNNING"  # whatever its end was
+        trial.status = "RUNNING"  # it may have been paused
         if failed:
             self._scheduler.on_trial_error(self, trial)
         else:
@@ -108,7 +92,7 @@ class CellScheduler:
         return names
 
     def is_paused(self, trial_id: str) -> bool:
-        """Whether a trial waits, for ever if the scheduler has dropped it meanwhile."""
+        """Whether a trial waits, for ever if the scheduler has dropped it."""
         trial = self._trials.get(trial_id)
         return (
             trial is not None
@@ -117,28 +101,23 @@ class CellScheduler:
         )
 
     def stop_trial(self, trial: StandIn) -> None:
-        """Called by the scheduler: a paused trial is dropped."""
+        """Drop a paused trial; called by the scheduler."""
         self._scheduler.on_trial_remove(self, trial)
         trial.status = "TERMINATED"
 
     def get_live_trials(self) -> set[StandIn]:
-        """Called by the scheduler."""
+        """All trials that have not ended; called by the scheduler."""
         return {trial for trial in self._trials.values() if trial.status != "TERMINATED"}
 
     def get_trials(self) -> list[StandIn]:
-        """Called by the scheduler."""
+        """All trials; called by the scheduler."""
         return list(self._trials.values())
 
 
 class RayRules(StoppingRule):
-    """Early stopping as Ray Tune does it, within cells.
+    """Early stopping as Ray Tune does it, within cells; nothing is drawn by the seed."""
 
-    Args:
-        settings: Which scheduler, and its arguments.
-        epochs: Epochs of a full training.
-    """
-
-    def __init__(self, settings: RaySettings, epochs: int) -> None:
+    def __init__(self, settings: RaySettings, epochs: int, seed: int = 0) -> None:
         super().__init__(settings.milestones(epochs), share=0.0)
         self.progress, self.can_pause = settings.progress, settings.can_pause
         self._make = scheduler_maker(settings, epochs)
@@ -154,7 +133,7 @@ class RayRules(StoppingRule):
         return GOES_ON if epoch >= self._epochs else Verdict(decision)
 
     def end(self, cell: str, trial_id: str, failed: bool) -> None:
-        """A trial was trained to its end, or failed."""
+        """See `StoppingRule.end`."""
         if cell in self._cells:
             self._cells[cell].end(trial_id, failed)
 
@@ -169,7 +148,7 @@ class RayRules(StoppingRule):
 
 
 def scheduler_maker(settings: RaySettings, epochs: int) -> Callable[[], Any]:
-    """Makes schedulers of Ray that maximise ``objective`` over ``epoch``."""
+    """A factory of Ray's schedulers that maximise ``objective`` over ``epoch``."""
     common = {"time_attr": "epoch", "metric": "objective", "mode": "max"}
     if isinstance(settings, RayHyperband):
         return lambda: HyperBandScheduler(max_t=epochs, reduction_factor=settings.reduction_factor, **common)
@@ -180,8 +159,3 @@ def scheduler_maker(settings: RaySettings, epochs: int) -> Callable[[], Any]:
             max_t=epochs, grace_period=min(grace, epochs), reduction_factor=factor, **common
         )
     return lambda: MedianStoppingRule(grace_period=grace, min_samples_required=settings.min_entries, **common)
-
-
-def of_ray(settings: RaySettings, epochs: int, seed: int) -> RayRules:
-    """Ray's own rules, which draw nothing."""
-    return RayRules(settings, epochs)

@@ -27,10 +27,10 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What early stopping makes of one epoch of a trial.
+    """The answer of a stopping rule to one epoch of a trial.
 
     Attributes:
-        decision: What the trial does now.
+        decision: What the trial does next.
         rung: Rung that it reached, in epochs at target sparsity; None if none.
         cutoff: Objective below which the rung stops a trial; None where it compared no trials.
     """
@@ -47,11 +47,15 @@ STOPS = Verdict(Decision.STOP)
 class StoppingRule:
     """Base rule: stops only trials whose objective is NaN.
 
-    Whatever is reported again, after a restart for example, changes nothing and gets the same answer.
+    An epoch that is reported again, after a restart for example, changes nothing and gets the same answer.
+
+    Args:
+        milestones: When trials report and the rule decides.
+        share: Share of trials that are exempt, in [0, 1].
+        seed: Seed of the choice of exempt trials.
 
     Attributes:
-        milestones: When a trial is judged, so that it reports there.
-        progress: What milestones count: ``epochs_at_target``, or ``epoch``.
+        progress: The column that milestones count.
         can_pause: Whether it ever lets a trial wait.
     """
 
@@ -62,18 +66,16 @@ class StoppingRule:
         self.milestones = tuple(milestones)
         self._share = share
         self._seed = seed
+        self._passed: dict[str, int] = {}
 
     def report(self, cell: str, trial_id: str, row: Mapping[str, Any], objective: str) -> Verdict:
-        """Enter one epoch of a trial.
+        """Enter one epoch of a trial; a trial whose objective is NaN stops, exempt or not.
 
         Args:
             cell: Cell of the trial.
             trial_id: Identity of the trial.
             row: Has ``epoch``, ``epochs_at_target`` and, where it was evaluated, the objective.
             objective: Name of the metric that is maximised.
-
-        Returns:
-            What the trial does now; a trial whose objective is NaN stops, exempt or not.
         """
         value = row.get(objective)
         if value is None:
@@ -85,15 +87,24 @@ class StoppingRule:
     def _decide(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
         return GOES_ON
 
+    def _reached(self, trial_id: str, at_target: int, skipped: int = 0) -> int | None:
+        """The last milestone that a trial has reached since the last call, without the first `skipped`."""
+        passed = self._passed.get(trial_id, skipped)
+        reached = [rung for rung in self.milestones[passed:] if at_target >= rung]
+        if not reached:
+            return None
+        self._passed[trial_id] = passed + len(reached)
+        return reached[-1]
+
     def end(self, cell: str, trial_id: str, failed: bool) -> None:
-        """A trial was trained to its end, or failed."""
+        """Note that a trial was trained to its end, or failed."""
 
     def promoted(self) -> list[str]:
         """Paused trials that are to go on now, each of them named once."""
         return []
 
     def close(self, cell: str) -> None:
-        """Nothing of a cell runs and nothing new will come: who is to go on is decided with what there is."""
+        """Decide which waiting trials go on: nothing of the cell runs, and nothing new will come."""
 
     def is_paused(self, trial_id: str) -> bool:
         """Whether a trial waits for its promotion."""
@@ -137,14 +148,13 @@ def draw(what: str, seed: int, name: str) -> float:
 
 
 def first_rung(grace: float, epochs: int) -> int:
-    """Epochs at target sparsity before the first trial is judged; `grace` below 1 is a fraction of all epochs."""
+    """Epochs at target sparsity before the first decision; `grace` below 1 is a fraction of all epochs."""
     return int(grace) if grace >= 1 else max(1, round(grace * epochs))
 
 
 def milestones(grace: float, factor: int, epochs: int) -> tuple[int, ...]:
-    """Epochs at target sparsity at which trials are judged; none at the end, where nothing is left to save."""
-    rungs = []
-    rung = first_rung(grace, epochs)
+    """Epochs at target sparsity at which trials are compared; none at the end, where nothing is left to save."""
+    rungs, rung = [], first_rung(grace, epochs)
     while rung < epochs:
         rungs.append(rung)
         rung *= factor
@@ -152,7 +162,7 @@ def milestones(grace: float, factor: int, epochs: int) -> tuple[int, ...]:
 
 
 def every_epoch(grace: float, epochs: int) -> tuple[int, ...]:
-    """Milestones of what judges a trial after each epoch from the grace on."""
+    """Milestones of a rule that decides after each epoch from the grace period on."""
     return tuple(range(first_rung(grace, epochs), epochs))
 
 

@@ -8,15 +8,11 @@ from hsl.results.correlation import LEAST_FREEDOM, within_groups
 LOG = logging.getLogger(__name__)
 
 LOOKS = 20
-"""A rung is looked at again when it has one in so many exempt trials more: large sweeps need not look at each."""
+"""A rung is audited again when it has one in so many exempt trials more: large sweeps need not audit at each."""
 
 
 class RungAudit:
-    """What the exempt trials say about the rungs.
-
-    Args:
-        least: A rung is off while the interval of its correlation lies below this.
-    """
+    """The rungs that exempt trials switch off: those whose interval of the correlation is below `least`."""
 
     def __init__(self, least: float) -> None:
         self._least = least
@@ -27,38 +23,30 @@ class RungAudit:
         self._due: Counter[tuple[int, int]] = Counter()
 
     def enter(self, rung: tuple[int, int], cell: str, trial_id: str, value: float) -> None:
-        """An exempt trial was at a rung (epochs at target, epochs)."""
+        """Note that an exempt trial was at a rung (epochs at target, epochs)."""
         self._entries.setdefault(rung, {}).setdefault(cell, {})[trial_id] = value
 
     def final(self, trial_id: str, value: float) -> None:
-        """An exempt trial was trained to the end; the rungs that it passed are looked at again."""
+        """Note that an exempt trial was trained to the end; the rungs that it passed may be audited again."""
         if self._finals.get(trial_id) == value:
             return
         self._finals[trial_id] = value
         for rung, cells in self._entries.items():
             if any(trial_id in entries for entries in cells.values()):
-                self._counts[rung] += 1
-                self._look(rung)
-
-    def _look(self, rung: tuple[int, int]) -> None:
-        count = self._counts[rung]
-        if count >= self._due[rung]:
-            self._due[rung] = count + max(1, count // LOOKS)
-            self._switch(rung)
+                count = self._counts[rung] = self._counts[rung] + 1
+                if count >= self._due[rung]:
+                    self._due[rung] = count + max(1, count // LOOKS)
+                    self._switch(rung)
 
     def _switch(self, rung: tuple[int, int]) -> None:
         groups = [
             [(value, self._finals[name]) for name, value in entries.items() if name in self._finals]
             for entries in self._entries[rung].values()
         ]
-        found = within_groups(groups)
-        if (
-            found is None
-            or found.freedom < LEAST_FREEDOM
-            or (found.high < self._least) == (rung in self._off)
-        ):
+        found, was_off = within_groups(groups), rung in self._off
+        if found is None or found.freedom < LEAST_FREEDOM or (found.high < self._least) == was_off:
             return
-        change, says = (self._off.remove, "on again") if rung in self._off else (self._off.add, "off")
+        change, says = (self._off.remove, "on again") if was_off else (self._off.add, "off")
         change(rung)
         LOG.warning(
             "rung %d (epoch %d) is switched %s: rank correlation with the final objective %.2f [%.2f, %.2f], "

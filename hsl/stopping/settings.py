@@ -34,8 +34,9 @@ class Kind(Strict):
 
     Attributes:
         kind: Its name in a space; of one of your own ``package.module:attr``.
-        rule: Reference to what makes the stopping rule of the settings, the epochs and a seed.
-        progress: What milestones count.
+        rule: Reference to what makes a `StoppingRule` of the settings, the epochs of a full training, and the seed
+            of its draws (exempt trials, brackets).
+        progress: The column that milestones count.
         can_pause: Whether trials may have to continue from a milestone, so that they need a checkpoint there.
     """
 
@@ -51,29 +52,19 @@ class Kind(Strict):
         return 0.0
 
     def build(self, epochs: int, seed: int) -> StoppingRule:
-        """The stopping rule.
-
-        Args:
-            epochs: Epochs of a full training.
-            seed: Seed of whatever is drawn.
-        """
-        made: StoppingRule = imported(self.rule, "stopping rule")(self, epochs, seed)
-        return made
+        """The stopping rule for trainings of so many epochs; `seed` is that of its draws."""
+        return imported(self.rule, "stopping rule")(self, epochs, seed)
 
     def milestones(self, epochs: int) -> tuple[int, ...]:
-        """When a trial is judged, so that its worker reports there.
-
-        Args:
-            epochs: Epochs of a full training.
-        """
+        """When the rule decides in a training of so many epochs, so that the worker reports there."""
         return ()
 
 
 class _Rule(Kind):
-    """What every kind of early stopping of our own has in common.
+    """Common settings of the kinds of early stopping of this package.
 
     Attributes:
-        grace: When the first trial is judged: epochs since the target sparsity was reached, or a fraction of all.
+        grace: Epochs since the target sparsity was reached before the first decision, or a fraction of all epochs.
         exempt: Share of trials that are never stopped, so that false stops can be estimated, in [0, 1).
     """
 
@@ -81,25 +72,37 @@ class _Rule(Kind):
     exempt: Share = 0.05
 
 
-class Stratified(_Rule):
+class _Halving(_Rule):
+    """Rungs at growing distances.
+
+    Attributes:
+        reduction_factor: Each rung is this many times further; about one in so many goes on.
+    """
+
+    reduction_factor: Factor = 4
+
+    def milestones(self, epochs: int) -> tuple[int, ...]:
+        """See `Kind.milestones`."""
+        return milestones(self.grace, self.reduction_factor, epochs)
+
+
+class Stratified(_Halving):
     """Stratified ASHA (`hsl.stopping.rule`); rungs count epochs since the target sparsity was reached.
 
     The defaults were chosen by replay on half of the cells of a digits grid (16 cells of 30 full trainings) and
     checked on the other half: 41 % of the epochs, 0.4 points below the best of a cell on average over all cells.
 
     Attributes:
-        reduction_factor: Each rung lies this many times further; about one in so many goes on.
         brackets: Bracket b leaves out the first b rungs; trials are spread over them as Hyperband does.
         min_entries: A rung stops no trial before it holds as many entries.
         tolerance: A trial this close to the cut-off, in units of the objective, goes on (seed noise).
         min_correlation: A rung is switched off while the audit's interval of its rank correlation with the final
-            objective lies below this; -1 for never.
+            objective is below this; -1 for never.
     """
 
     rule = "hsl.stopping.stratified:Rungs"
 
     kind: Literal["stratified"] = "stratified"
-    reduction_factor: Factor = 4
     brackets: Annotated[int, Field(ge=1, le=10)] = 1
     min_entries: Annotated[int, Field(ge=1)] = 3
     tolerance: Share = 0.002
@@ -110,30 +113,19 @@ class Stratified(_Rule):
         """See `Kind.noise`."""
         return self.tolerance
 
-    def milestones(self, epochs: int) -> tuple[int, ...]:
-        """See `Kind.milestones`."""
-        return milestones(self.grace, self.reduction_factor, epochs)
 
-
-class Promotion(_Rule):
+class Promotion(_Halving):
     """ASHA by promotion (`hsl.stopping.promotion`): every trial waits at its rung until it is among the best.
 
     Attributes:
-        reduction_factor: Each rung lies this many times further; one in so many is promoted.
         min_entries: A rung promotes no trial before it holds as many entries, or no other can come.
     """
 
     rule = "hsl.stopping.promotion:PromotionRungs"
-
     can_pause = True
 
     kind: Literal["promotion"] = "promotion"
-    reduction_factor: Factor = 4
     min_entries: Annotated[int, Field(ge=1)] = 3
-
-    def milestones(self, epochs: int) -> tuple[int, ...]:
-        """See `Kind.milestones`."""
-        return milestones(self.grace, self.reduction_factor, epochs)
 
 
 class Median(_Rule):
@@ -161,10 +153,10 @@ class Median(_Rule):
 
 
 class _OfRay(Kind):
-    """What Ray Tune's own schedulers have in common: they know of no target sparsity, and look at every epoch."""
+    """Ray Tune's own schedulers, one per cell, for comparison: they count all epochs and decide after every one."""
 
     progress = "epoch"
-    rule = "hsl.stopping.ray_rules:of_ray"
+    rule = "hsl.stopping.ray_rules:RayRules"
 
     def milestones(self, epochs: int) -> tuple[int, ...]:
         """See `Kind.milestones`."""
@@ -176,7 +168,7 @@ class RayAsha(_OfRay):
 
     Attributes:
         grace: Epochs before the first rung, or a fraction of all.
-        reduction_factor: Each rung lies this many times further.
+        reduction_factor: Each rung is this many times further.
     """
 
     kind: Literal["ray_asha"] = "ray_asha"
@@ -203,7 +195,7 @@ class RayMedian(_OfRay):
     """Ray Tune's own median stopping rule, one per cell, by epochs; for comparison.
 
     Attributes:
-        grace: Epochs before a trial is judged, or a fraction of all.
+        grace: Epochs before the first decision, or a fraction of all.
         min_entries: No trial is stopped before as many got as far.
     """
 
@@ -223,18 +215,12 @@ EARLY_STOPPING: Registry[type[Kind], None] = Registry(
         "ray_median": RayMedian,
     },
 )
-"""Kinds of early stopping by name; a plug-in is such a class of its own. ``none`` is the absence of all."""
+"""Kinds of early stopping by name; a plug-in is such a class as well. ``none`` is the absence of all."""
 
 
 def make_rule(settings: Kind | None, epochs: int, seed: int) -> StoppingRule:
-    """The stopping rule that a space asks for.
-
-    Args:
-        settings: Its kind and arguments; None stops no trial.
-        epochs: Epochs of a full training.
-        seed: Seed of whatever is drawn.
-    """
-    return settings.build(epochs, seed) if settings else StoppingRule(seed=seed)
+    """The stopping rule that a space asks for, see `Kind.build`; without settings the base rule."""
+    return (settings or Kind()).build(epochs, seed)
 
 
 def _kind(value: Any) -> Any:

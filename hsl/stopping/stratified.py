@@ -6,13 +6,7 @@ from hsl.stopping.settings import Stratified
 
 
 class Rungs(StoppingRule):
-    """Stratified ASHA: at a rung, trials behind the best of their pool by more than the tolerance stop.
-
-    Args:
-        settings: Rung positions and tolerances.
-        epochs: Epochs of a full training.
-        seed: Seed of the choice of exempt trials and of brackets.
-    """
+    """Stratified ASHA: at a rung, trials behind the best of their pool by more than the tolerance stop."""
 
     def __init__(self, settings: Stratified, epochs: int, seed: int) -> None:
         super().__init__(settings.milestones(epochs), settings.exempt, seed)
@@ -20,7 +14,6 @@ class Rungs(StoppingRule):
         self._epochs = epochs
         self._brackets = _bracket_weights(len(self.milestones), settings)
         self._pools: dict[str, Pool] = {}
-        self._passed: dict[str, int] = {}
         self._verdicts: dict[str, dict[int, Verdict]] = {}
         self._audit = RungAudit(settings.min_correlation)
 
@@ -32,21 +25,12 @@ class Rungs(StoppingRule):
         known = self._verdicts.get(trial_id, {})
         if epoch in known:
             return known[epoch]
-        rung = self._reached(cell, trial_id, at_target)
+        rung = self._reached(trial_id, at_target, self.bracket(cell, trial_id))
         if rung is None:
             return GOES_ON
         verdict = self._decide_at(rung, cell, trial_id, epoch, value)
         self._verdicts.setdefault(trial_id, {})[epoch] = verdict
         return verdict
-
-    def _reached(self, cell: str, trial_id: str, at_target: int) -> int | None:
-        """The last rung that the trial has reached since it was last judged."""
-        passed = self._passed.get(trial_id, self.bracket(cell, trial_id))
-        reached = [rung for rung in self.milestones[passed:] if at_target >= rung]
-        if not reached:
-            return None
-        self._passed[trial_id] = passed + len(reached)
-        return reached[-1]
 
     def _decide_at(self, rung: int, cell: str, trial_id: str, epoch: int, value: float) -> Verdict:
         bracket = self.bracket(cell, trial_id)
@@ -63,7 +47,7 @@ class Rungs(StoppingRule):
         return Verdict(Decision.STOP if stops else Decision.CONTINUE, rung, cutoff)
 
     def bracket(self, cell: str, trial_id: str) -> int:
-        """How many of the first rungs a trial leaves out; by the seed, the cell and its identity alone."""
+        """Number of first rungs that a trial leaves out: a function of the seed, the cell and its identity alone."""
         if len(self._brackets) < 2:
             return 0
         left = draw("bracket", self._seed, f"{cell} {trial_id}") * sum(self._brackets)

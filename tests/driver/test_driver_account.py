@@ -141,7 +141,7 @@ def test_sessions_add_up_over_restarts_and_remember_what_was_under_way(tmp_path:
         clock.now += 500.0  # between two runs nobody pays
     assert spent_before(store) == Spent(12.0, 33.0, pytest.approx(60 / 3600), pytest.approx(66.0))
     assert len(store.read("sessions")) == 3
-    found = {content["identity"]["trial_id"]: Job.model_validate(content) for content in halted_jobs(store)}
+    found = {job.trial_id: job for job in halted_jobs(store)}
     expected = [job(run + more) for run in range(3) for more in (0, 10)]
     assert found == {made.trial_id: made for made in expected}
     again = Session(store, {"wall_time": 33.0}, clock)

@@ -186,7 +186,7 @@ def test_trials_halt_at_their_next_report_and_stay_under_way(tmp_path: Path) -> 
     assert driver.report(1, 7)
     assert driver.report(3, 1, Status.COMPLETED)
     driver.trials.close()
-    under_way = {content["identity"]["trial_id"] for content in halted_jobs(driver.store)}
+    under_way = {job.trial_id for job in halted_jobs(driver.store)}
     assert under_way == {asked[0].trial_id, asked[1].trial_id}
     assert [row["trial_id"] for row in driver.store.read("trials").to_pylist()] == [asked[2].trial_id]
     states = [t.state.name for study in driver.studies for t in study.frozen().values()]

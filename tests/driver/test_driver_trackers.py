@@ -95,7 +95,7 @@ def test_a_tracker_that_fails_is_told_nothing_more_and_ends_nothing(
     tracking.report(JOB, rows(1, 2, 3))
     tracking.end(JOB, DONE)
     assert [event[0] for event in fake.told] == ["start", "epoch"]
-    assert caplog.text.count("wandb is told nothing more: ConnectionError: the service is away") == 1
+    assert caplog.text.count("wandb receives nothing more: ConnectionError: the service is away") == 1
 
 
 def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -39,11 +38,9 @@ OBJECT_STORE_BYTES = 128 * 1024 * 1024
 
 @contextlib.contextmanager
 def ray_session(address: str | None = None) -> Iterator[None]:
-    """Connect to Ray, and leave it in the end.
+    """Connect to a cluster, and leave it in the end.
 
-    Args:
-        address: Address of a cluster; by default ``RAY_ADDRESS``, else a new instance of the size of this machine,
-            which no other machine can reach.
+    The default is ``RAY_ADDRESS``, else a new instance of the size of this machine, which no other machine can reach.
 
     Raises:
         HslError: If there is no cluster at the address.
@@ -56,14 +53,13 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         os.environ.setdefault(*LOOPBACK)
     import ray  # noqa: PLC0415  its settings must be in the environment first
 
-    local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+    if address:  # workers on other machines inherit nothing of the driver's environment
+        known = {name: os.environ[name] for name in (PLUGINS, *ENDPOINTS) if name in os.environ}
+        options: dict[str, Any] = {"runtime_env": {"env_vars": known}}
+    else:
+        options = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     try:
-        ray.init(
-            address=address or "local",
-            logging_level="ERROR",
-            log_to_driver=False,
-            **({"runtime_env": _runtime_env()} if address else local),
-        )
+        ray.init(address=address or "local", logging_level="ERROR", log_to_driver=False, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise HslError(f"cannot start or reach Ray at {address or 'this machine'}: {error}") from error
     _keep_credentials()
@@ -78,11 +74,6 @@ def is_connected() -> bool:
     """Whether this process is connected to Ray, which this does not import."""
     ray = sys.modules.get("ray")
     return ray is not None and bool(ray.is_initialized())
-
-
-def _runtime_env() -> dict[str, dict[str, str]]:
-    """What workers on other machines must know of the driver's environment; local ones inherit it."""
-    return {"env_vars": {name: os.environ[name] for name in (PLUGINS, *ENDPOINTS) if name in os.environ}}
 
 
 def _keep_credentials() -> None:
@@ -118,21 +109,13 @@ def _interrupt(*_: object) -> None:
 
 
 def check_interrupted() -> None:
-    """Interrupt where an interruption was swallowed: Python drops what is raised in callbacks of other languages.
-
-    Raises:
-        KeyboardInterrupt: If there was one.
-    """
+    """Raise a swallowed `KeyboardInterrupt` again: Python drops errors in callbacks of other languages."""
     if _interrupted.is_set():
         raise KeyboardInterrupt
 
 
 def on_fleet(space: SearchSpace, fleet: Fleet | None) -> SearchSpace:
-    """The space as it is run on a cluster: what it leaves open of concurrency and prices is what the cluster has.
-
-    Args:
-        space: What is searched.
-        fleet: What the cluster can grow to; None changes nothing.
+    """The space with the concurrency and the prices of a cluster, at its full size, where it leaves them open.
 
     Raises:
         HslError: If no node of the cluster can ever run a trial.
@@ -146,7 +129,7 @@ def on_fleet(space: SearchSpace, fleet: Fleet | None) -> SearchSpace:
 
 
 def slots(resources: Resources) -> int:
-    """How many trials may run or wait for a machine: what the space or `on_fleet` says, else what fits now.
+    """Number of trials that may run or wait for a machine: as the space or `on_fleet` says, else as many as fit now.
 
     A cluster grows by the trials that wait, so one that starts without workers needs the former.
 
@@ -168,14 +151,9 @@ def slots(resources: Resources) -> int:
     return max(1, fits)
 
 
-@contextlib.contextmanager
-def scratch_folder() -> Iterator[str]:
-    """A folder for what Tune insists on writing; removed in the end."""
-    folder = tempfile.mkdtemp(prefix="hsl-tune-")
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def scratch_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder for the files that Tune insists on writing; removed in the end."""
+    return tempfile.TemporaryDirectory(prefix="hsl-tune-", ignore_cleanup_errors=True)
 
 
 class Unsaved:

@@ -16,8 +16,8 @@ from hsl.stopping.rule import Decision
 START_SECONDS = 60.0
 """How long a trial waits for the worker that is being started for it before it is given one that another trial left.
 
-Tune ends the worker under way when it does that. If it did so at once, trials that are shorter than the start of a
-worker would leave slots empty for good: every worker would be given up before it is ready.
+Tune then ends the worker under way. If it did so at once, trials that are shorter than the start of a worker would
+leave slots empty for good: every worker would be given up before it is ready.
 """
 
 
@@ -29,14 +29,10 @@ class Starting(NamedTuple):
 
 
 class CellScheduler(Unsaved, FIFOScheduler):
-    """Early stopping within cells, of whatever kind.
+    """Early stopping within cells, of any kind.
 
     A trial that is paused ends for Tune and is handed out again, as a new one, when it is promoted: it continues
     from its own checkpoint, and Tune's actors, limits and queues never hold trials that wait.
-
-    Args:
-        trials: Say what the stopping rule decides, and which trials are given up.
-        clock: Seconds that only grow.
     """
 
     def __init__(self, trials: Trials, clock: Callable[[], float] = time.monotonic) -> None:
@@ -47,7 +43,7 @@ class CellScheduler(Unsaved, FIFOScheduler):
         self._starting: deque[Starting] = deque()
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        """Accept whatever Tune hands over: each job names its own objective."""
+        """Accept any arguments of Tune: each job names its own objective."""
         return True
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
@@ -85,16 +81,12 @@ class CellScheduler(Unsaved, FIFOScheduler):
         return False
 
     def debug_string(self) -> str:
-        """Nothing: progress is shown elsewhere."""
+        """An empty string: progress is shown elsewhere."""
         return ""
 
 
 class BudgetStopper(Unsaved, tune.Stopper):
-    """Halts trials that report when a budget is spent; they are not ended, their checkpoints stay.
-
-    Args:
-        trials: Know whether it is.
-    """
+    """Halts trials that report when a budget is spent; they are not ended, their checkpoints stay."""
 
     def __init__(self, trials: Trials) -> None:
         self._trials = trials

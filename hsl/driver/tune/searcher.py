@@ -10,11 +10,7 @@ from hsl.driver.tune.ray import Unsaved
 
 
 class CellSearcher(Unsaved, Searcher):
-    """Hands out the jobs of `Trials`, which knows as well how they end.
-
-    Args:
-        trials: The trials of a stage.
-    """
+    """Hands out the jobs of `Trials`, which learns of their ends by itself."""
 
     def __init__(self, trials: Trials) -> None:
         super().__init__()
@@ -23,7 +19,7 @@ class CellSearcher(Unsaved, Searcher):
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: Mapping[str, Any], **spec: Any
     ) -> bool:
-        """Accept whatever Tune hands over: the studies know what they search."""
+        """Accept any arguments of Tune: the studies know their cells."""
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -36,13 +32,13 @@ class CellSearcher(Unsaved, Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Nothing: the callback has received it already."""
+        """Do nothing: the callback has received it already."""
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Nothing: only the end of a trial counts."""
+        """Do nothing: only the end of a trial counts."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the store is the truth, Tune's own snapshot is never read."""
+        """Do nothing: the store is the truth, Tune's own snapshot is never read."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: see `save`."""
+        """Do nothing: see `save`."""

@@ -26,7 +26,7 @@ class Place:
     Attributes:
         project: Name of the search space.
         folder: Local folder; each tracker has one of its own in it.
-        store: Where the folders are copied in the end; None if they lie in the store already.
+        store: Where the folders are copied in the end; None if they are in the store already.
     """
 
     project: str
@@ -35,7 +35,7 @@ class Place:
 
     @classmethod
     def of(cls, uri: str, project: str) -> Place:
-        """The place of a store: its own folder, or where it would be by default if it is not on this machine."""
+        """The place of a store: its own folder, or its default one if it is not on this machine."""
         if "://" in uri:
             return cls(project, Path("runs", project).absolute(), uri)
         return cls(project, Path(uri).absolute())
@@ -47,25 +47,16 @@ class Place:
 
 @dataclass(frozen=True)
 class TrackerFacts:
-    """What a tracker needs.
-
-    Attributes:
-        package: The package that it needs; empty for none.
-    """
+    """The package that a tracker needs; empty for none."""
 
     package: str = ""
-
-
-def _tracker(name: str, package: str) -> Entry[TrackerFacts]:
-    return Entry(f"hsl.driver.tune.trackers:{name}", TrackerFacts(package))
 
 
 TRACKERS: Registry[Callable[..., LoggerCallback], TrackerFacts] = Registry(
     "tracker",
     {
-        "tensorboard": _tracker("tensorboard", "tensorboardX"),
-        "wandb": _tracker("wandb", "wandb"),
-        "mlflow": _tracker("mlflow", "mlflow"),
+        name: Entry(f"hsl.driver.tune.trackers:{name}", TrackerFacts(package))
+        for name, package in (("tensorboard", "tensorboardX"), ("wandb", "wandb"), ("mlflow", "mlflow"))
     },
     TrackerFacts(),
 )
@@ -73,7 +64,7 @@ TRACKERS: Registry[Callable[..., LoggerCallback], TrackerFacts] = Registry(
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Refuse what is not there, before anything starts.
+    """Refuse trackers that cannot be used, before anything starts.
 
     Raises:
         UnknownNameError: If there is no such tracker.
@@ -118,7 +109,7 @@ def wandb(place: Place) -> LoggerCallback:
 
 
 def mlflow(place: Place) -> LoggerCallback:
-    """MLflow: a run for each trial, in a file unless MLFLOW_TRACKING_URI says where."""
+    """MLflow: a run for each trial, in a file unless the environment has MLFLOW_TRACKING_URI."""
     stay_local(os.environ)
     from ray.air.integrations.mlflow import MLflowLoggerCallback  # noqa: PLC0415
 
@@ -128,9 +119,7 @@ def mlflow(place: Place) -> LoggerCallback:
 def wandb_options(place: Place, environment: MutableMapping[str, str]) -> dict[str, Any]:
     """Arguments for W&B: offline, unless the environment has a mode or a key; a trial that goes on is one run.
 
-    Args:
-        place: Where to write.
-        environment: Environment variables; gets ``WANDB_MODE``, which Ray's callback reads.
+    The environment gets ``WANDB_MODE``, which Ray's callback reads.
     """
     mode = environment.setdefault("WANDB_MODE", "online" if "WANDB_API_KEY" in environment else "offline")
     if mode != "online":

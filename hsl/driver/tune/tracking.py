@@ -13,6 +13,7 @@ from ray.tune.experiment import Trial
 from ray.tune.logger import LoggerCallback
 
 from hsl.driver.events import Ended
+from hsl.driver.ledger import described
 from hsl.driver.tune.trackers import Place, make
 from hsl.filesystems import join, open_filesystem
 from hsl.planning.job import Job
@@ -23,10 +24,9 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class TrackedTrial:
-    """What Ray's callbacks read of a trial, with the names of this package in place of Tune's.
+    """The part of a trial that Ray's callbacks read, with the names of this package in place of Tune's.
 
     Attributes:
-        trial_id: Id of the trial in the store.
         config: What distinguishes it, flat.
         local_path: Folder for its files.
         experiment_dir_name: Name of the search space.
@@ -41,7 +41,7 @@ class TrackedTrial:
 
     @property
     def evaluated_params(self) -> dict[str, Any]:
-        """What tables of hyperparameters show."""
+        """The columns of tables of hyperparameters."""
         return self.config
 
     def init_local_path(self) -> None:
@@ -53,14 +53,9 @@ class TrackedTrial:
 
 
 class Tracking:
-    """Reports every epoch to one tracker, once.
+    """Reports every epoch to one tracker, once; one that fails receives nothing more, and the sweep goes on.
 
-    A tracker that fails receives nothing more, and no sweep ends by it.
-
-    Args:
-        name: Name of the tracker.
-        place: Where it writes.
-        logger: Ray's callback; by default the one of that name.
+    By default `logger` is Ray's callback of that name.
     """
 
     def __init__(self, name: str, place: Place, logger: LoggerCallback | None = None) -> None:
@@ -72,39 +67,41 @@ class Tracking:
         self._trials: dict[str, TrackedTrial] = {}
 
     def setup(self, **info: Any) -> None:
-        """The sweep begins."""
-        with self._unharmed() as told:
-            told.setup(**info)
+        """Note that the sweep begins."""
+        with self._unharmed() as logger:
+            logger.setup(**info)
 
     def start(self, job: Job) -> None:
-        """A trial begins, or continues."""
-        tracked = self._trials.setdefault(job.trial_id, self._tracked(job))
-        with self._unharmed() as told:
+        """Note that a trial begins, or continues."""
+        folder = str(self._place.of_tracker(self._name) / job.trial_id)
+        made = TrackedTrial(job.trial_id, parameters(job), folder, self._place.project)
+        tracked = self._trials.setdefault(job.trial_id, made)
+        with self._unharmed() as logger:
             tracked.init_local_path()  # W&B works in there
-            told.log_trial_start(tracked)
+            logger.log_trial_start(tracked)
 
     def report(self, job: Job, rows: Iterable[Mapping[str, Any]]) -> None:
-        """A trial has reported some epochs; one that continues reports all of them again."""
+        """Pass on new epochs of a trial; one that continues reports all of them again."""
         tracked = self._trials[job.trial_id]
         for row in rows:
             if row["epoch"] > tracked.epoch:
                 tracked.epoch = row["epoch"]
-                with self._unharmed() as told:
-                    told.log_trial_result(row["epoch"], tracked, metrics(row))
+                with self._unharmed() as logger:
+                    logger.log_trial_result(row["epoch"], tracked, metrics(row))
 
     def end(self, job: Job, ended: Ended | None) -> None:
-        """A trial has ended, or waits."""
+        """Note that a trial has ended, or waits."""
         if tracked := self._trials.get(job.trial_id):
-            with self._unharmed() as told:
-                told.log_trial_end(tracked, failed=ended is not None and ended.status is Status.FAILED)
+            with self._unharmed() as logger:
+                logger.log_trial_end(tracked, failed=ended is not None and ended.status is Status.FAILED)
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        """Nothing runs any more."""
-        with self._unharmed() as told:
-            told.on_experiment_end(trials, **info)
+        """Note that nothing runs any more."""
+        with self._unharmed() as logger:
+            logger.on_experiment_end(trials, **info)
 
     def close(self) -> None:
-        """Bring the files to a store that is elsewhere."""
+        """Copy the files to a store that is elsewhere."""
         folder = self._place.of_tracker(self._name)
         if self._place.store is None or not folder.exists():
             return
@@ -112,46 +109,24 @@ class Tracking:
             filesystem, root = open_filesystem(join(self._place.store, self._name))
             fs.copy_files(str(folder), root, destination_filesystem=filesystem)
 
-    def _tracked(self, job: Job) -> TrackedTrial:
-        folder = self._place.of_tracker(self._name) / job.trial_id
-        return TrackedTrial(job.trial_id, parameters(job), str(folder), self._place.project)
-
     @contextlib.contextmanager
     def _unharmed(self) -> Iterator[Any]:
         """The tracker, as long as it has not failed."""
         try:
-            yield self._logger or _Nobody()
-        except Exception as error:  # noqa: BLE001  whatever a tracker does, the sweep goes on
-            LOG.warning("%s is told nothing more: %s: %s", self._name, type(error).__name__, error)
+            yield self._logger or LoggerCallback()  # which does nothing
+        except Exception as error:  # noqa: BLE001  no error of a tracker may end the sweep
+            LOG.warning("%s receives nothing more: %s: %s", self._name, type(error).__name__, error)
             self._logger = None
-
-
-class _Nobody(LoggerCallback):
-    """Hears nothing."""
 
 
 def parameters(job: Job) -> dict[str, Any]:
     """What distinguishes a trial, flat."""
-    made = job.identity.configuration
-    return {
-        "cell": job.identity.cell,
-        "regime": job.identity.regime,
-        "stage": job.identity.stage,
-        "seed": job.identity.seed,
-        "dataset": made.dataset,
-        "model": made.model.name,
-        "method": made.method,
-        "sparsity": made.sparsity,
-        "distribution": str(made.distribution),
-        **job.identity.parameters,
-    }
+    own = job.identity
+    return {**described(own), "distribution": str(own.configuration.distribution), **own.parameters}
 
 
 def metrics(row: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of an epoch, and what the trackers count steps by."""
-    numbers = {
-        name: float(value)
-        for name, value in row.items()
-        if isinstance(value, int | float) and math.isfinite(value)
-    }
+    numeric = {name: value for name, value in row.items() if isinstance(value, int | float)}
+    numbers = {name: float(value) for name, value in numeric.items() if math.isfinite(value)}
     return {**numbers, "training_iteration": row["epoch"], "timesteps_total": row["epoch"]}

@@ -25,7 +25,7 @@ class SweepTrial(tune.Trainable):
     """A worker that trains one job after the other; a job that fails is a result, never the end of the worker."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Called by Ray with the first job."""
+        """Prepare the worker; called by Ray with the first job."""
         resources = self.trial_resources.required_resources if self.trial_resources else {}
         keep_freed_memory()
         torch.set_num_threads(max(1, int(resources.get("CPU", 1))))
@@ -35,7 +35,7 @@ class SweepTrial(tune.Trainable):
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Called by Ray with every further job."""
+        """Begin a job; called by Ray with every further one."""
         self.cleanup()
         self._job = Job.model_validate_json(new_config["job"])
         self._run: TrialRun | None = None
@@ -43,33 +43,29 @@ class SweepTrial(tune.Trainable):
         return True
 
     def cleanup(self) -> None:
-        """Called by Ray when this worker gets no further job; so the last one is over, whether it knows or not."""
+        """Close the log of a job that the sweep has ended; called by Ray when this worker gets no further one."""
         if not self._is_over:
             self._log.note("the sweep ended it: early stopping, a budget that is spent, or an interruption")
             self._log.write()
 
     def step(self) -> dict[str, Any]:
-        """Train a while and report, and say on which node."""
+        """Train a while and report, with the id of the node."""
         report = replace(self._advance(), node=self._node)
         return {"report": report, "done": report.is_last}
 
     def _advance(self) -> Report:
-        with self._log.capture():
-            report = self._try_to_advance()
+        try:
+            with self._log.capture(), watchdog(self._job.reporting.timeout):
+                if self._run is None:
+                    self._run = TrialRun(self._job, default_device(), self._log)
+                report = self._run.advance()
+        except Exception as error:  # noqa: BLE001  no error of a trial may end the sweep
+            report = Report(status=Status.FAILED, reason=reason_of(error))
         if report.is_last:
             self._is_over = True
             self._log.note(f"{report.status}{': ' + report.reason if report.reason else ''}")
             self._log.write()
         return report
-
-    def _try_to_advance(self) -> Report:
-        try:
-            with watchdog(self._job.reporting.timeout):
-                if self._run is None:
-                    self._run = TrialRun(self._job, default_device(), self._log)
-                return self._run.advance()
-        except Exception as error:  # noqa: BLE001  whatever happens to one trial, the sweep goes on
-            return Report(status=Status.FAILED, reason=reason_of(error))
 
 
 def reason_of(error: Exception) -> str:

@@ -26,13 +26,7 @@ from hsl.space.schema import Resources, SearchSpace
 
 
 class Tuning:
-    """Trains the jobs of one stage.
-
-    Args:
-        space: What is searched, with the resources and prices of the cluster.
-        console: Where progress is shown.
-        trackers: Names of trackers that receive every epoch.
-        root: Path or URI of the store, beside which trackers keep their files.
+    """Trains the jobs of one stage; trackers, by name, keep their files in the folder of the store (`root`).
 
     Attributes:
         running: The trials that have not ended, by Tune's trial id; after a failure those that had a worker then.
@@ -46,14 +40,9 @@ class Tuning:
         self.running: dict[str, Running] = {}
 
     def train(self, supply: Supply, book: Ledger, session: Session) -> None:
-        """Train until nothing is left, or a budget is spent.
-
-        Args:
-            supply: Hands out the jobs.
-            book: Where results are written; closed in the end.
-            session: Is charged.
-        """
-        trackings = self._trackings()
+        """Train until nothing is left, or a budget is spent; the ledger is closed in the end."""
+        place = Place.of(self._root, self._space.name)
+        trackings = [Tracking(name, place) for name in self._trackers]
         survey = Survey(session, self._space, Interruptions(home()), ray.nodes)
         trials = Trials(supply, book, session, survey, trackings)
         self.running = trials.running
@@ -65,10 +54,6 @@ class Tuning:
             closing.enter_context(progress.showing(book.tally))
             closing.enter_context(frozen_heap())
             run(trials, DriverCallback(trials, progress, trackings), self._space.resources)
-
-    def _trackings(self) -> list[Tracking]:
-        place = Place.of(self._root, self._space.name)
-        return [Tracking(name, place) for name in self._trackers]
 
 
 def home() -> str:

@@ -13,15 +13,8 @@ from hsl.store.store import Store
 Row = Mapping[str, Any]
 
 _SESSION_COLUMNS = (
-    "session",
-    "updated_at",
-    "gpu_hours",
-    "cost",
-    "under_way",
-    "lost_nodes",
-    "nodes",
-    "running",
-    "pending",
+    *("session", "updated_at", "gpu_hours", "cost", "under_way"),
+    *("lost_nodes", "nodes", "running", "pending"),
 )
 
 
@@ -40,18 +33,18 @@ class _Job(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class ClusterStatus:
-    """What the machines of a sweep do, and what they have cost.
+    """The machines of a sweep, as its last driver saw them, and their losses and cost over all runs.
 
     Attributes:
         seen_at: When the last driver looked; None if none ever has.
         nodes: One row per node type, as it was then: type, nodes, cpus, gpus, gpus_held.
         running: Trials that had a worker then.
         pending: Trials that waited for one then.
-        lost_nodes: Machines that were lost, over all runs.
+        lost_nodes: Machines that were lost.
         losses: How often a trial lost its machine.
         repeated_epochs: Epochs that were trained again after interruptions.
-        gpu_hours: Hours that GPUs were held, over all runs.
-        cost: Money spent, over all runs, by the prices of the space.
+        gpu_hours: Hours that GPUs were held.
+        cost: Money spent, by the prices of the space.
     """
 
     seen_at: datetime | None
@@ -65,50 +58,35 @@ class ClusterStatus:
     cost: float
 
     def lines(self, is_live: bool) -> list[str]:
-        """What is worth telling of it, in sentences.
-
-        Args:
-            is_live: Whether a driver runs.
-        """
-        return [*self._machines(is_live), *self._losses(), *self._spent()]
-
-    def _machines(self, is_live: bool) -> list[str]:
-        if self.seen_at is None or not self.nodes:
-            return []
-        when = f"{self.seen_at:%H:%M:%S} UTC" if is_live else f"when last seen, {self.seen_at:%Y-%m-%d %H:%M}"
-        kinds = ", ".join(_kind_in_words(row) for row in self.nodes)
-        doing = f"; {self.running} trials run, {self.pending} wait for a machine" if is_live else ""
-        return [f"machines ({when}): {kinds}{doing}"]
-
-    def _losses(self) -> list[str]:
+        """Everything but zeros in sentences; `is_live` if a driver runs."""
         lines = []
+        if self.seen_at is not None and self.nodes:
+            seen = self.seen_at
+            when = f"{seen:%H:%M:%S} UTC" if is_live else f"when last seen, {seen:%Y-%m-%d %H:%M}"
+            kinds = ", ".join(_kind_in_words(row) for row in self.nodes)
+            doing = f"; {self.running} trials run, {self.pending} wait for a machine" if is_live else ""
+            lines.append(f"machines ({when}): {kinds}{doing}")
         if self.lost_nodes or self.losses:
-            lines.append(
-                f"{self.lost_nodes} machines were lost, trials went on elsewhere {self.losses} times"
-            )
+            lost = f"{self.lost_nodes} machines were lost"
+            lines.append(f"{lost}, trials went on elsewhere {self.losses} times")
         if self.repeated_epochs:
             lines.append(f"{self.repeated_epochs} epochs were trained again after interruptions")
+        if self.cost or self.gpu_hours:
+            lines.append(f"cost so far: {self.cost:.2f}, {self.gpu_hours:.2f} GPU hours")
         return lines
-
-    def _spent(self) -> list[str]:
-        if not self.cost and not self.gpu_hours:
-            return []
-        return [f"cost so far: {self.cost:.2f}, {self.gpu_hours:.2f} GPU hours"]
 
 
 def read_cluster_status(store: Store, trials: Sequence[Row]) -> ClusterStatus:
-    """Sum up what drivers have recorded of their machines.
-
-    Args:
-        store: The store.
-        trials: Rows of ended trials, with trial_id, losses and repeated_epochs.
-    """
+    """Sum up the recorded sessions; `trials` are ended ones, with trial_id, losses and repeated_epochs."""
     sessions = sorted(store.read("sessions", _SESSION_COLUMNS).to_pylist(), key=lambda row: row["updated_at"])
     last: Row = sessions[-1] if sessions else dict.fromkeys(_SESSION_COLUMNS)
-    counted = [*trials, *_under_way(last, {row["trial_id"] for row in trials})]
+    begun: list[Row] = shaped(last, "sessions", "under_way", list[_Job] | None) or []
+    ended = {row["trial_id"] for row in trials}
+    counted = [*trials, *(job for job in begun if job.get("trial_id") not in ended)]
+    machines = shaped(last, "sessions", "nodes", dict[str, _Machines] | None) or {}
     return ClusterStatus(
         seen_at=last["updated_at"] if last.get("nodes") else None,
-        nodes=_machines(last),
+        nodes=[{"type": kind, **counts} for kind, counts in machines.items()],
         running=last.get("running") or 0,
         pending=last.get("pending") or 0,
         losses=_sum(counted, "losses"),
@@ -117,16 +95,6 @@ def read_cluster_status(store: Store, trials: Sequence[Row]) -> ClusterStatus:
         gpu_hours=float(_sum(sessions, "gpu_hours")),
         cost=float(_sum(sessions, "cost")),
     )
-
-
-def _machines(session: Row) -> list[dict[str, Any]]:
-    found = shaped(session, "sessions", "nodes", dict[str, _Machines] | None) or {}
-    return [{"type": kind, **counts} for kind, counts in found.items()]
-
-
-def _under_way(session: Row, ended: set[str]) -> list[Row]:
-    jobs: list[Row] = shaped(session, "sessions", "under_way", list[_Job] | None) or []
-    return [job for job in jobs if job.get("trial_id") not in ended]
 
 
 def _sum(rows: Iterable[Row], column: str) -> Any:

@@ -1,7 +1,7 @@
 """The studies of a sweep in a persistent Optuna storage, so that optuna-dashboard and others can open them.
 
-Nothing is ever read back from it: the store is the truth, and every start writes the studies again from what the
-store says. One study for each cell, named ``SPACE/CELL``.
+Nothing is ever read back from it: the store is the truth, and every start writes the studies again from it. There is
+one study for each cell, named ``SPACE/CELL``.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ MARK = "hsl_store"
 
 
 class Mirror:
-    """Copies what studies propose and how it ends.
+    """Copies the proposals of studies and their ends.
 
     Args:
         url: Optuna storage, for example ``sqlite:///studies.db``.
@@ -57,10 +57,9 @@ class Mirror:
         Raises:
             HslError: If one of the names is taken by a study that is not of this store; nothing is changed then.
         """
-        listed = list(studies)
-        names = [f"{self._space.name}/{study.cell.name}" for study in listed]
+        named = {f"{self._space.name}/{study.cell.name}": study for study in studies}
         there = {study.study_name: study for study in optuna.get_all_study_summaries(self._storage)}
-        present = [name for name in names if name in there]
+        present = [name for name in named if name in there]
         foreign = [name for name in present if there[name].user_attrs.get(MARK) != self._mark]
         if foreign:
             raise HslError(
@@ -70,7 +69,7 @@ class Mirror:
         for name in present:
             optuna.delete_study(study_name=name, storage=self._storage)
         self._numbers.clear()
-        for name, study in zip(names, listed, strict=True):
+        for name, study in named.items():
             self._rebuild(name, study)
 
     def _rebuild(self, name: str, study: CellStudy) -> None:
@@ -83,19 +82,16 @@ class Mirror:
             self._add(study, configuration_id, trial)
 
     def proposed(self, study: CellStudy, configuration_id: str) -> None:
-        """A study has proposed a configuration."""
-        if not self._is_whole:
-            return
+        """Copy a configuration that a study has proposed."""
         with self._harmless():
-            if trial := study.frozen_trial(configuration_id):
+            if self._is_whole and (trial := study.frozen_trial(configuration_id)):
                 self._add(study, configuration_id, trial)
 
     def ended(self, study: CellStudy, configuration_id: str) -> None:
-        """A study has received how a configuration ended."""
-        if not self._is_whole:
-            return
+        """Copy the end of a configuration, which its study has received."""
         with self._harmless():
-            self._end(study, configuration_id)
+            if self._is_whole:
+                self._end(study, configuration_id)
 
     def _end(self, study: CellStudy, configuration_id: str) -> None:
         trial = study.frozen_trial(configuration_id)
@@ -118,7 +114,7 @@ class Mirror:
 
     @contextlib.contextmanager
     def _harmless(self) -> Iterator[None]:
-        """What goes wrong with the copy must not end the sweep: it is said once, and the next start mends it."""
+        """Log the first error of the copy, which must not end the sweep; the next start mends it."""
         try:
             yield
         except Exception as error:  # noqa: BLE001  every database driver has errors of its own

@@ -1,4 +1,4 @@
-"""How a sweep is doing: counts by cell, shown live on a terminal and as plain lines elsewhere."""
+"""Progress of a sweep: counts by cell, shown live on a terminal and as plain lines elsewhere."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,16 +22,7 @@ MAX_CELLS = 30
 
 @dataclass
 class CellTally:
-    """Counts of one cell.
-
-    Attributes:
-        planned: Trials of the stage.
-        running: Started and not ended.
-        completed: Trained to the end.
-        stopped: Ended by early stopping.
-        failed: Ended by an error.
-        best: Best objective of a completed trial; None so far.
-    """
+    """Trials of one cell in a stage, and the best objective of those that were trained to the end; None so far."""
 
     planned: int = 0
     running: int = 0
@@ -42,18 +33,13 @@ class CellTally:
 
     @property
     def ended(self) -> int:
-        """Trials that will not go on."""
+        """Trials that will not go on; paused ones are among them as long as they wait."""
         return self.completed + self.stopped + self.failed
 
 
 @dataclass
 class Tally:
-    """Counts of one stage.
-
-    Attributes:
-        stage: ``search`` or ``confirm``.
-        cells: Counts by cell.
-    """
+    """Counts of one stage (``search`` or ``confirm``) by cell."""
 
     stage: str
     cells: dict[str, CellTally]
@@ -61,18 +47,19 @@ class Tally:
     _ended_before: int | None = None
 
     def start(self, cell: str, was_paused: bool = False) -> None:
-        """A trial starts; one that was paused is not counted as stopped any more."""
-        self._ended_before = self.ended if self._ended_before is None else self._ended_before
+        """Count a trial that starts; one that was paused is not counted as stopped any more."""
+        if self._ended_before is None:
+            self._ended_before = self.ended
         self.cells[cell].stopped -= was_paused
         self.cells[cell].running += 1
 
     def end(self, cell: str, status: Status, objective: float | None) -> None:
-        """A trial ends; one that is paused counts as stopped until it continues."""
+        """Count the end of a running trial; one that is paused counts as stopped until it continues."""
         self.halt(cell)
         self.count(cell, status, objective)
 
     def halt(self, cell: str) -> None:
-        """A trial leaves its worker without an end."""
+        """Count a trial that leaves its worker without an end."""
         self.cells[cell].running -= 1
 
     def count(self, name: str, status: Status, objective: float | None) -> None:
@@ -110,7 +97,7 @@ class Tally:
         return (time.monotonic() - self.began) / done * max(0, self.planned - self.ended)
 
     def line(self) -> str:
-        """One line of text."""
+        """The counts of the stage in one line."""
         stopped = sum(cell.stopped for cell in self.cells.values())
         failed = f", {self.failed} failed" if self.failed else ""
         left = self.seconds_left()
@@ -132,18 +119,13 @@ def tally_of(stage: str, planned: Mapping[str, int], ended: Iterable[Mapping[str
 
 def table_of(tally: Tally, resources: Mapping[str, float]) -> Group:
     """The live view: a line on the whole, a row for each cell."""
-    table = Table(box=None, pad_edge=False)
-    for name, justify in (
-        ("cell", "left"),
-        *((n, "right") for n in ("running", "done", "stopped", "of", "best")),
-    ):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    cells = (
-        sorted(tally.cells.items(), key=lambda item: -item[1].running)
-        if len(tally.cells) > MAX_CELLS
-        else None
-    )
-    for name, cell in (cells or list(tally.cells.items()))[:MAX_CELLS]:
+    table = Table("cell", box=None, pad_edge=False)
+    for name in ("running", "done", "stopped", "of", "best"):
+        table.add_column(name, justify="right")
+    cells = list(tally.cells.items())
+    if len(cells) > MAX_CELLS:
+        cells = sorted(cells, key=lambda item: -item[1].running)[:MAX_CELLS]
+    for name, cell in cells:
         best = "" if cell.best is None else f"{100 * cell.best:.1f} %"
         done = f"{cell.completed}" + (f" [red]+{cell.failed} failed[/red]" if cell.failed else "")
         counts = (str(cell.running or ""), done, str(cell.stopped or ""), str(cell.planned))
@@ -153,7 +135,7 @@ def table_of(tally: Tally, resources: Mapping[str, float]) -> Group:
 
 
 class Progress:
-    """Shows a tally; `refresh` may be called as often as one likes."""
+    """Shows a tally; `refresh` may be called at any rate."""
 
     def __init__(self, console: Console, resources: Callable[[], Mapping[str, float]]) -> None:
         self._console = console

@@ -1,4 +1,4 @@
-"""How a sweep is doing, read from its store alone: from another terminal, or long after. No torch, no ray."""
+"""The state of a sweep, read from its store alone: from another terminal, or long after. No torch, no ray."""
 
 import time
 from collections import Counter
@@ -24,38 +24,26 @@ from hsl.wording import duration
 Row = Mapping[str, Any]
 
 WINDOW_SECONDS = 1800.0
-"""The rate is that of so long before now, or since the driver started."""
+"""The rate is the mean over this time, or over the time since the driver started if that is shorter."""
 
 _TRIAL_COLUMNS = (
-    "trial_id",
-    "cell",
-    "stage",
-    "status",
-    "reason",
-    "epochs",
-    "objective",
-    "seconds",
-    "attempts",
-    "losses",
-    "repeated_epochs",
-    "ended_at",
+    *("trial_id", "cell", "stage", "status", "reason", "epochs", "objective", "seconds"),
+    *("attempts", "losses", "repeated_epochs", "ended_at"),
 )
 
 
 @dataclass(frozen=True)
 class SweepStatus:
-    """How a sweep is doing.
+    """The state of a sweep.
 
     Attributes:
-        name: Name of the search space.
         cells: One row per stage and cell: planned, running, completed, stopped, failed, best, epochs, seconds.
         holder: The driver that runs; None if none does.
         failures: One row per stage and reason: reason, trials, and one of them as an example.
-        rungs: What the audit says of each rung over all cells (`hsl.results.audit`); empty without early stopping.
+        rungs: The audit of each rung over all cells (`hsl.results.audit`); empty without early stopping.
         retried: Trials that lost a worker and were started again.
         epochs_per_hour: Epochs of trials that have ended lately; None if no driver runs or none has ended.
         seconds_left: Estimate of the time until everything planned has ended; None without a rate.
-        cluster: Machines, what was lost with them, and what they cost.
     """
 
     name: str
@@ -77,7 +65,7 @@ class SweepStatus:
         return pa.Table.from_pylist(self.cells)
 
     def lines(self) -> list[str]:
-        """The whole in a few sentences."""
+        """The state in a few sentences."""
         return [
             *(_stage_line(self.cells, stage) for stage in dict.fromkeys(row["stage"] for row in self.cells)),
             self._driver(),
@@ -89,39 +77,37 @@ class SweepStatus:
             since = datetime.fromtimestamp(self.holder.since, UTC)
             return f"driver: {self.holder}; since {since:%Y-%m-%d %H:%M:%S}"
         unfinished = any(_ended(row) < row["planned"] for row in self.cells)
-        return "driver: none" + (
-            "; the same hsl sweep continues" if unfinished else "; all that was planned has ended"
-        )
+        then = "the same hsl sweep continues" if unfinished else "all that was planned has ended"
+        return f"driver: none; {then}"
 
     def _rest(self) -> list[str]:
         spent = sum(row["seconds"] for row in self.cells)
         lines = [f"spent: {sum(row['epochs'] for row in self.cells)} epochs, {duration(spent)} of training"]
         if self.epochs_per_hour is not None and self.seconds_left is not None:
-            lines.append(
-                f"rate: {self.epochs_per_hour:.0f} epochs per hour, about {duration(self.seconds_left)} left"
-            )
+            left = duration(self.seconds_left)
+            lines.append(f"rate: {self.epochs_per_hour:.0f} epochs per hour, about {left} left")
         if self.retried:
             lines.append(f"{self.retried} trials were started again after they had lost a worker")
         return [*lines, *self.cluster.lines(is_live=self.holder is not None)]
 
 
 def read_status(uri: str) -> SweepStatus:
-    """Sum up a store.
-
-    Args:
-        uri: Path or URI of the store.
+    """Sum up the store at a path or URI.
 
     Raises:
         StoreError: If there is no store, or it holds no space that this version can read.
     """
     store = Store(uri)
     trials = store.read("trials", _TRIAL_COLUMNS).to_pylist()
-    plan = _plan_of(store)
-    holder = _live(LeaseFile(uri).read())
-    library = Library(absolute(uri))
+    space = stored_space(store, "what was planned is unknown; run hsl sweep with this store")
+    with readable(store.uri):
+        plan = make_plan(space)
+    holder = LeaseFile(uri).read()
+    if holder is not None and (holder.is_gone or not holder.is_current(time.time())):
+        holder = None
     under_way = [
         {"cell": job.identity.cell, "stage": job.identity.stage, "epochs": epochs}
-        for job, epochs in checkpointed(library, {row["trial_id"] for row in trials})
+        for job, epochs in checkpointed(Library(absolute(uri)), {row["trial_id"] for row in trials})
     ]
     cells = _cell_rows(plan, trials, under_way)
     rate = _epochs_per_second(trials, holder)
@@ -138,47 +124,28 @@ def read_status(uri: str) -> SweepStatus:
     )
 
 
-def _plan_of(store: Store) -> Plan:
-    space = stored_space(store, "what was planned is unknown; run hsl sweep with this store")
-    with readable(store.uri):
-        return make_plan(space)
-
-
-def _live(holder: Holder | None) -> Holder | None:
-    """The holder of a lease that runs."""
-    return None if holder is None or holder.is_gone or not holder.is_current(time.time()) else holder
-
-
 def _cell_rows(plan: Plan, trials: Sequence[Row], under_way: Sequence[Row]) -> list[dict[str, Any]]:
     confirm = plan.space.confirm
     planned = {("search", cell.name): cell.configurations for cell in plan.cells}
-    planned |= {
-        ("confirm", cell.name): confirm.trials(cell.configurations) for cell in plan.cells if confirm.seeds
-    }
-    return [
-        _cell_row(stage, name, count, _of(trials, stage, name), _of(under_way, stage, name))
-        for (stage, name), count in planned.items()
-    ]
+    if confirm.seeds:
+        planned |= {("confirm", cell.name): confirm.trials(cell.configurations) for cell in plan.cells}
 
+    def of(rows: Sequence[Row], place: tuple[str, str]) -> list[Row]:
+        return [row for row in rows if (row["stage"], row["cell"]) == place]
 
-def _of(rows: Iterable[Row], stage: str, cell: str) -> list[Row]:
-    return [row for row in rows if row["stage"] == stage and row["cell"] == cell]
+    return [_cell_row(*at, count, of(trials, at), of(under_way, at)) for at, count in planned.items()]
 
 
 def _cell_row(stage: str, name: str, planned: int, trials: list[Row], under_way: list[Row]) -> dict[str, Any]:
     ends = Counter(row["status"] for row in trials)
-    scores = [
-        row["objective"]
-        for row in trials
-        if row["status"] == Status.COMPLETED and row["objective"] is not None
-    ]
+    completed = [row["objective"] for row in trials if row["status"] == Status.COMPLETED]
     return {
         "stage": stage,
         "cell": name,
         "planned": planned,
         "running": len(under_way),
         **{status.value: ends[status] for status in ENDS},
-        "best_accuracy": max(scores, default=None),
+        "best_accuracy": max((value for value in completed if value is not None), default=None),
         "epochs": sum(row["epochs"] for row in (*trials, *under_way)),
         "seconds": sum(row["seconds"] or 0.0 for row in trials),
     }
@@ -208,13 +175,12 @@ def _epochs_per_second(trials: Iterable[Row], holder: Holder | None) -> float | 
 
 
 def _epochs_left(cells: Iterable[Row], epochs: int) -> float:
-    """Epochs of what has not ended, each as long as those of its cell that have, or a full training."""
-    return sum(max(0, row["planned"] - _ended(row)) * _mean_epochs(row, epochs) for row in cells)
-
-
-def _mean_epochs(row: Row, epochs: int) -> float:
-    ended = _ended(row)
-    return row["epochs"] / ended if ended else epochs
+    """Epochs of the trials that have not ended, each as long as the ended ones of its cell, or a full training."""
+    left = 0.0
+    for row in cells:
+        ended = _ended(row)
+        left += max(0, row["planned"] - ended) * (row["epochs"] / ended if ended else epochs)
+    return left
 
 
 def _ended(row: Row) -> int:
@@ -223,10 +189,8 @@ def _ended(row: Row) -> int:
 
 def _stage_line(cells: Sequence[Row], stage: str) -> str:
     rows = [row for row in cells if row["stage"] == stage]
-    total = {
-        name: sum(row[name] for row in rows)
-        for name in ("planned", "running", "completed", "stopped", "failed")
-    }
+    names = ("planned", "running", "completed", "stopped", "failed")
+    total = {name: sum(row[name] for row in rows) for name in names}
     return (
         f"{stage}: {_ended(total)} of {total['planned']} trials ended "
         f"({total['completed']} completed, {total['stopped']} stopped early, {total['failed']} failed), "
