@@ -20,7 +20,7 @@ def _generator() -> torch.Generator:
 
 
 def _recorded() -> dict[str, Any]:
-    """Whatever a score can be computed from, of some samples and a model that is far from perfect."""
+    """All inputs of scores, of some samples and a model that is far from perfect."""
     generator = _generator()
     labels = torch.arange(SAMPLES) % CLASSES
     trajectory = torch.randn(5, SAMPLES, generator=generator)
@@ -42,7 +42,7 @@ def _recorded() -> dict[str, Any]:
 
 
 def check_score(name: str) -> None:
-    """A score is a finite float32 per sample, the same whatever the order of the samples.
+    """A score is a finite float32 per sample, independent of the order of the samples.
 
     Args:
         name: Registry name or reference.
