@@ -79,12 +79,13 @@ def test_an_interrupted_sweep(store: str) -> None:
         "completed": 1,
         "stopped": 0,
         "failed": 1,
+        "best_objective": 0.9,
         "best_accuracy": 0.9,
         "epochs": 4 + 1 + 2,
         "seconds": 20.0,
     }
     assert rows["confirm", "hard/0.8"]["planned"] == 2
-    assert rows["search", "clean/dense"]["best_accuracy"] is None
+    assert rows["search", "clean/dense"]["best_objective"] is None
     assert found.holder is None
     assert found.seconds_left is None
     assert found.retried == 1

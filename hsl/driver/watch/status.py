@@ -139,13 +139,15 @@ def _cell_rows(plan: Plan, trials: Sequence[Row], under_way: Sequence[Row]) -> l
 def _cell_row(stage: str, name: str, planned: int, trials: list[Row], under_way: list[Row]) -> dict[str, Any]:
     ends = Counter(row["status"] for row in trials)
     completed = [row["objective"] for row in trials if row["status"] == Status.COMPLETED]
+    best = max((value for value in completed if value is not None), default=None)
     return {
         "stage": stage,
         "cell": name,
         "planned": planned,
         "running": len(under_way),
         **{status.value: ends[status] for status in ENDS},
-        "best_accuracy": max((value for value in completed if value is not None), default=None),
+        "best_objective": best,
+        "best_accuracy": best,  # its name in 0.1, kept for one version
         "epochs": sum(row["epochs"] for row in (*trials, *under_way)),
         "seconds": sum(row["seconds"] or 0.0 for row in trials),
     }
