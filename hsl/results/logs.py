@@ -1,4 +1,4 @@
-"""The logs of trials: what each of them printed and logged, as its worker wrote it to the store."""
+"""The logs of trials, as their workers wrote them to the store."""
 
 import pyarrow as pa
 

@@ -44,7 +44,7 @@ def query(store: Store, sql: str) -> pa.Table:
 
 
 def _answer(store: Store, sql: str, columns: Mapping[str, list[str] | None]) -> pa.Table:
-    # A table of which nothing is scanned is named at most: empty it does as well.
+    # A table of which no column is scanned need not be read.
     tables = {
         name: arrow_schema(name).empty_table() if only == [] else store.read(name, only)
         for name, only in columns.items()

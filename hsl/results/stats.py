@@ -22,8 +22,7 @@ class Interval(NamedTuple):
 
     Attributes:
         mean: Mean of the values.
-        low: Lower end; None where there are too few values for an interval.
-        high: Upper end; None where `low` is.
+        low: Lower end; None, like `high`, where there are too few values for an interval.
         n: Number of values.
     """
 
@@ -38,8 +37,7 @@ class Difference(NamedTuple):
 
     Attributes:
         difference: First mean minus second; over the pairs only, where it is paired.
-        low: Lower end; None where there are too few values for an interval.
-        high: Upper end; None where `low` is.
+        low: Lower end; None, like `high`, where there are too few values for an interval.
         n: Number of pairs, or the size of the smaller sample.
         kind: "paired", "unpaired", or "point" where there is no interval.
         p: Two-sided p-value of no difference; None where there is no interval, or where the values do not
@@ -109,7 +107,7 @@ def one_sample(values: Sequence[float], expected: float = 0.0, level: float = CO
     Args:
         values: At least one finite number, for example the difference of each seed.
         expected: Mean under the null hypothesis.
-        level: Of confidence of the interval. Above 95 % where seeds were added until it was clear (see
+        level: Of confidence of the interval. Above 95 % where seeds were added until the result was clear (see
             `hsl.results.sequential`); the p-value is enlarged alike, so that 0.05 decides in any case.
 
     Returns:
@@ -196,7 +194,7 @@ def _p_value(difference: float, error: float, freedom: float, spread: float) -> 
 
 
 def _enlarged(p: float | None, level: float) -> float | None:
-    """The p-value of which 0.05 is what 1 - `level` is of `p`."""
+    """The p-value scaled by (1 - 0.95) / (1 - `level`)."""
     return None if p is None else min(1.0, p * (1 - CONFIDENCE) / (1 - level))
 
 

@@ -55,34 +55,37 @@ HARD = (
 """Any of the kinds of hard data of the paper."""
 
 
+def _change(
+    text: str,
+    where: str,
+    networks: str,
+    direction: str,
+    at: str,
+    than: str,
+    alike: tuple[str, ...] = BY_METHOD,
+) -> Statement:
+    """The same networks under two conditions: what they gain under the first, less what under the second."""
+    return Statement(text, where, f"{networks} AND {at}", direction, b=f"{networks} AND {than}", alike=alike)
+
+
+def _severities(amount: str, at: int, than: int, direction: str) -> Statement:
+    text = f"sparse networks gain {amount} at severity {at} than at severity {than}"
+    where = f"(({_corrupted(at, 0.3)}) OR ({_corrupted(than, 0.3)}))"
+    return _change(text, where, ALL, direction, f"severity = {at}", f"severity = {than}", alike=BY_NETWORK)
+
+
 def _adversarial(fraction: float, share: str) -> tuple[Statement, ...]:
+    """The statements on adversarial training with a fraction of the data, at 90 % sparsity."""
     where, at = _attacked(fraction), "sparsity BETWEEN 0.85 AND 0.95"
+    every, best, others = f"{ALL} AND {at}", f"{SET} AND {at}", f"({SNIP} OR {FOLLOWERS}) AND {at}"
+    worse, better = f"({LTH} OR {OMP}) AND {at}", f"({LEADERS} OR {GMP}) AND {at}"
+    clean = f"sparse networks are about as good as dense on clean data ({share})"
+    behind = f"LTH and OMP are worse than SET, SNIP and GMP under attack ({share})"
     return (
-        Statement(
-            f"sparse networks are about as good as dense on clean data ({share})",
-            where,
-            f"{ALL} AND {at}",
-            "within",
-            measure="clean_gain",
-            threshold=POINT,
-        ),
-        Statement(
-            f"sparse networks are better than dense under attack ({share})", where, f"{ALL} AND {at}", "above"
-        ),
-        Statement(
-            f"SET is better than the others under attack ({share})",
-            where,
-            f"{SET} AND {at}",
-            "above",
-            b=f"({SNIP} OR {FOLLOWERS}) AND {at}",
-        ),
-        Statement(
-            f"LTH and OMP are worse than SET, SNIP and GMP under attack ({share})",
-            where,
-            f"({LTH} OR {OMP}) AND {at}",
-            "below",
-            b=f"({LEADERS} OR {GMP}) AND {at}",
-        ),
+        Statement(clean, where, every, "within", measure="clean_gain", threshold=POINT),
+        Statement(f"sparse networks are better than dense under attack ({share})", where, every, "above"),
+        Statement(f"SET is better than the others under attack ({share})", where, best, "above", b=others),
+        Statement(behind, where, worse, "below", b=better),
     )
 
 
@@ -99,13 +102,8 @@ CLAIMS = (
             Statement(
                 "SET and SNIP beat dense at high sparsity", _hardest(0.5), f"{LEADERS} AND {HIGH}", "above"
             ),
-            Statement(
-                "LTH gains less at high sparsity than at low",
-                _hardest(0.5),
-                f"{LTH} AND {HIGH}",
-                "below",
-                b=f"{LTH} AND {LOW}",
-                alike=BY_METHOD,
+            _change(
+                "LTH gains less at high sparsity than at low", _hardest(0.5), LTH, "below", HIGH, than=LOW
             ),
         ),
     ),
@@ -125,13 +123,8 @@ CLAIMS = (
         f"{PAPER}, figure 3",
         (
             Statement("SET beats dense", _hardest(0.2), SET, "above"),
-            Statement(
-                "SET gains more at high sparsity than at low",
-                _hardest(0.2),
-                f"{SET} AND {HIGH}",
-                "above",
-                b=f"{SET} AND {LOW}",
-                alike=BY_METHOD,
+            _change(
+                "SET gains more at high sparsity than at low", _hardest(0.2), SET, "above", HIGH, than=LOW
             ),
         ),
     ),
@@ -143,21 +136,12 @@ CLAIMS = (
             Statement(
                 "sparse networks beat dense at low sparsity", _corrupted(5, 1.0), f"{ALL} AND {LOW}", "above"
             ),
-            Statement(
+            _change(
                 "sparse networks gain more at low sparsity than at high",
-                _corrupted(5, 1.0),
-                f"{ALL} AND {LOW}",
-                "above",
-                b=f"{ALL} AND {HIGH}",
-                alike=BY_METHOD,
+                *(_corrupted(5, 1.0), ALL, "above", LOW, HIGH),
             ),
-            Statement(
-                "LTH gains more at low sparsity than at high",
-                _corrupted(5, 1.0),
-                f"{LTH} AND {LOW}",
-                "above",
-                b=f"{LTH} AND {HIGH}",
-                alike=BY_METHOD,
+            _change(
+                "LTH gains more at low sparsity than at high", _corrupted(5, 1.0), LTH, "above", LOW, HIGH
             ),
         ),
     ),
@@ -172,13 +156,10 @@ CLAIMS = (
                 f"{ALL} AND {HIGH}",
                 "above",
             ),
-            Statement(
+            _change(
                 "sparse networks gain more at high sparsity than at low",
                 _corrupted(5, 0.3),
-                f"{ALL} AND {HIGH}",
-                "above",
-                b=f"{ALL} AND {LOW}",
-                alike=BY_METHOD,
+                *(ALL, "above", HIGH, LOW),
             ),
             Statement(
                 "SET and SNIP gain more than GMP, OMP and LTH",
@@ -202,22 +183,8 @@ CLAIMS = (
                 threshold=POINT,
             ),
             Statement("sparse networks beat dense at severity 4", _corrupted(4, 0.3), ALL, "above"),
-            Statement(
-                "sparse networks gain more at severity 4 than at severity 2",
-                f"(({_corrupted(4, 0.3)}) OR ({_corrupted(2, 0.3)}))",
-                f"{ALL} AND severity = 4",
-                "above",
-                b=f"{ALL} AND severity = 2",
-                alike=BY_NETWORK,
-            ),
-            Statement(
-                "sparse networks gain less at severity 6 than at severity 4",
-                f"(({_corrupted(6, 0.3)}) OR ({_corrupted(4, 0.3)}))",
-                f"{ALL} AND severity = 6",
-                "below",
-                b=f"{ALL} AND severity = 4",
-                alike=BY_NETWORK,
-            ),
+            _severities("more", 4, 2, "above"),
+            _severities("less", 6, 4, "below"),
         ),
     ),
     Claim(
