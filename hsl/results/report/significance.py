@@ -1,11 +1,11 @@
-"""Which winners are better than dense: p-values of the shown differences, corrected over all of them."""
+"""Which winners are better than dense: p-values of the differences, corrected over all winners."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hsl.results.compare import MINIMUM_SEEDS, SIGNIFICANCE
-from hsl.results.report.evidence import Evidence, Values
+from hsl.results.report.evidence import Evidence, Values, key_of
 from hsl.results.stats import Difference, adjusted, paired_difference
 
 BETTER, WORSE, EQUAL = "better than dense", "worse than dense", "no difference shown"
@@ -15,11 +15,11 @@ FEW, ALIKE, NO_DENSE = "not enough seeds", "seeds do not vary", "no dense result
 
 @dataclass(frozen=True)
 class Compared:
-    """A winner beside the dense baseline of its setting.
+    """A winner and its difference to the dense baseline of its setting.
 
     Attributes:
-        row: What `best` says of it.
-        verdict: One of the sentences of this module.
+        row: Its row of `best`.
+        verdict: One of the verdicts of this module.
         p_adjusted: Two-sided t test of no difference, Benjamini-Hochberg over all winners.
     """
 
@@ -29,7 +29,7 @@ class Compared:
 
     @property
     def is_decided(self) -> bool:
-        """Whether there are the seeds for a verdict."""
+        """Whether there are enough seeds for a verdict."""
         return self.verdict in (BETTER, WORSE, EQUAL)
 
     @property
@@ -62,12 +62,11 @@ def _test(
     """The difference between confirming seeds of both sides."""
     if dense is None or not (row["confirmed"] and dense["confirmed"]):
         return None
-    mine, its = (_by_seed(values[side["cell"], side["configuration_id"]]) for side in (row, dense))
+    mine, its = (
+        {trial["seed"]: trial["test"] for trial in values[key_of(side)] if trial["test"] is not None}
+        for side in (row, dense)
+    )
     return paired_difference(mine, its, evidence.level(row, dense)) if mine and its else None
-
-
-def _by_seed(rows: Sequence[Values]) -> dict[int, float]:
-    return {row["seed"]: row["test"] for row in rows if row["test"] is not None}
 
 
 def _verdict(row: Values, found: Difference | None, p_adjusted: float | None) -> str:

@@ -1,6 +1,5 @@
-"""Was early stopping right: what the trials say that it was not allowed to stop."""
+"""Was early stopping right, by the trials that it was not allowed to stop."""
 
-import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,10 +21,12 @@ def section(evidence: Evidence) -> Section:
         rows = []
     pooled = [row for row in rows if row["cell"] is None]
     if not pooled:
-        return Section("stopping", HEADING, missing=("The store has no rungs at which trials were judged.",))
+        return Section(
+            "stopping", HEADING, missing=("The store has no rungs at which trials were compared.",)
+        )
     table = _table(evidence, pooled)
     text = (
-        "A share of the trials is exempt from early stopping and trained to the end whatever a rung says. A false "
+        "A share of the trials is exempt from early stopping and always trained to the end. A false "
         "stop is an exempt trial that was behind the cut-off and ended better than all that its cell kept; rates "
         "with their 95 % Wilson interval. Regret: what those behind would have added to their cell, on average.",
     )
@@ -63,14 +64,19 @@ def _title(known: Sequence[Values]) -> str:
     return f"Rungs foretell the final order with a rank correlation of at least {lowest['correlation']:.2f}{said}"
 
 
+def _correlation(row: Values) -> str:
+    if row["correlation"] is None:
+        return NOTHING
+    return f"{row['correlation']:.2f} [{row['correlation_low']:.2f}, {row['correlation_high']:.2f}]"
+
+
 def _bar(row: Values) -> dict[str, Any]:
-    shown = f"{row['correlation']:.2f} [{row['correlation_low']:.2f}, {row['correlation_high']:.2f}]"
     return {
         "rung": f"{_name(row)} (n={row['exempt']})",
         "rho": round(row["correlation"], 3),
         "low": round(row["correlation_low"], 3),
         "high": round(row["correlation_high"], 3),
-        "tip": f"{shown}, {count(row['exempt'], 'exempt trial')}",
+        "tip": f"{_correlation(row)}, {count(row['exempt'], 'exempt trial')}",
     }
 
 
@@ -81,7 +87,7 @@ def _table(evidence: Evidence, rows: Sequence[Values]) -> Table:
             whole(row["entries"]),
             whole(row["stopped"]),
             whole(row["exempt"]),
-            _correlation(row),
+            Cell(_correlation(row), row["correlation"]),
             Cell(f"{row['false_stops']} of {row['behind']}", row["false_stops"]),
             Cell(with_interval(row["false_stop_rate"], row["false_stop_low"], row["false_stop_high"])),
             Cell(NOTHING if row["regret"] is None else f"{100 * row['regret']:.2f}", row["regret"]),
@@ -89,26 +95,12 @@ def _table(evidence: Evidence, rows: Sequence[Values]) -> Table:
         )
         for row in rows
     ]
-    shown, note = shortened(lines, f"hsl status {shlex.quote(evidence.snapshot.uri)}")
+    shown, note = shortened(lines, f"hsl status {evidence.uri}")
     return Table(
         (
-            "rung",
-            "entries",
-            "stopped",
-            "exempt",
-            "rank correlation [95 % CI]",
-            "false stops of those behind",
-            "false-stop rate % [95 % CI]",
-            "regret, points",
-            "switched off",
+            *("rung", "entries", "stopped", "exempt", "rank correlation [95 % CI]"),
+            *("false stops of those behind", "false-stop rate % [95 % CI]", "regret, points", "switched off"),
         ),
         shown,
         note,
     )
-
-
-def _correlation(row: Values) -> Cell:
-    if row["correlation"] is None:
-        return Cell(NOTHING)
-    ends = f"[{row['correlation_low']:.2f}, {row['correlation_high']:.2f}]"
-    return Cell(f"{row['correlation']:.2f} {ends}", row["correlation"])

@@ -1,4 +1,4 @@
-"""What a report is made of, as plain values: drawing and HTML come later and know nothing of a store."""
+"""The parts of a report as plain values; drawing and HTML know nothing of a store."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class Cell(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """An entry of a legend beside those of the methods.
+    """An entry of a legend, after those of the methods.
 
     Attributes:
         label: What it stands for.
@@ -108,8 +108,8 @@ class Section:
         heading: Its topic.
         text: Paragraphs.
         figures: Its figures.
-        tables: Tables beside those of the figures.
-        missing: Sentences that say what the store has not enough data for.
+        tables: Tables after those of the figures.
+        missing: Sentences that say for what the store has not enough data.
         listings: Title and text of commands and files, to be copied.
     """
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hsl.results.report.structs import Cell
-from hsl.results.show.text import percent
+from hsl.results.show import text
 
 NOTHING = "–"  # noqa: RUF001 (an en dash, which is what a table shows for no value)
 INTERVAL = "95 % t interval"
@@ -22,18 +22,23 @@ def listed(names: Sequence[str], limit: int = 6) -> str:
 
 
 def with_interval(mean: float | None, low: float | None, high: float | None, sign: bool = False) -> str:
-    """Fractions as ``85.4 [82.0, 88.8]``, in percent; without the brackets where there is no interval."""
-    if mean is None:
-        return NOTHING
-    if low is None or high is None:
-        return percent(mean, sign=sign)
-    shown = [percent(value, high - low, sign) for value in (mean, low, high)]
-    return f"{shown[0]} [{shown[1]}, {shown[2]}]"
+    """As `text.with_interval`; nothing is an en dash."""
+    return NOTHING if mean is None else text.with_interval(mean, low, high, sign)
+
+
+def interval(mean: float | None, low: float | None, high: float | None, sign: bool = False) -> Cell:
+    """`with_interval`, to sort by the mean."""
+    return Cell(with_interval(mean, low, high, sign), mean)
+
+
+def ends(mean: float | None, low: float | None, high: float | None) -> dict[str, float | None]:
+    """A mean and the ends of its interval, as a drawing takes them."""
+    return {"mean": scaled(mean), "low": scaled(low), "high": scaled(high)}
 
 
 def points(difference: float) -> str:
     """A difference of fractions as ``+8.4``, in percentage points."""
-    shown = percent(difference, sign=True)
+    shown = text.percent(difference, sign=True)
     return shown if float(shown) else "0.0"
 
 
@@ -42,18 +47,18 @@ def number(value: float | None, digits: int = 3, mark: str = "") -> Cell:
     return Cell(NOTHING) if value is None else Cell(f"{value:,.{digits}g}", value, mark)
 
 
+def level(sparsity: float) -> Cell:
+    """A sparsity to sort by, with all its digits."""
+    return Cell(f"{sparsity:g}", sparsity)
+
+
 def whole(value: int | None) -> Cell:
     """A whole number to sort by."""
     return Cell(NOTHING) if value is None else Cell(f"{value:,}", value)
 
 
 def shortened(rows: Sequence[tuple[Cell, ...]], rest: str) -> tuple[tuple[tuple[Cell, ...], ...], str]:
-    """The rows that fit on a page, and the sentence that says so.
-
-    Args:
-        rows: All rows.
-        rest: Where to find the others, for example a command.
-    """
+    """The rows that fit on a page, and a sentence that names the command `rest`, which shows all."""
     if len(rows) <= MAX_ROWS:
         return tuple(rows), ""
     return tuple(rows[:MAX_ROWS]), f"The first {MAX_ROWS} of {len(rows):,} rows; all of them: {rest}"
