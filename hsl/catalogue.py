@@ -42,7 +42,7 @@ def _methods() -> Iterator[Row]:
 
 
 def _objects(registry: Mapping[str, Any]) -> Callable[[], Iterator[Row]]:
-    """Rows of a registry that holds its objects, with the first line of what they say of themselves."""
+    """Rows of a registry that holds its objects, with the first line of their docstrings."""
     return lambda: (
         {"name": name, "details": (found.__doc__ or "").partition("\n")[0]}
         for name, found in registry.items()

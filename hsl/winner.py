@@ -27,7 +27,7 @@ from hsl.trial.alone import only_configuration
 Row = Mapping[str, Any]
 
 _WEIGHTS = {"final": "trainer/model/", "best": "trainer/best/network/"}
-"""Where a checkpoint keeps the state of the model, as it was at the end and at the best validation objective."""
+"""Prefix of the model's state in a checkpoint, at the end and at the best validation objective."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,8 @@ def find_winner(store: Store, cell: str) -> Winner:
             f"configuration {rows[0]['configuration_id']} cannot be read by this version: {error}"
         ) from error
     confirmed = [row for row in rows if row["stage"] == "confirm" and row["status"] == Status.COMPLETED]
-    ranked = sorted(
-        (row for row in confirmed if row["objective"] is not None), key=lambda row: -row["objective"]
-    )
+    scored = [row for row in confirmed if row["objective"] is not None]
+    ranked = sorted(scored, key=lambda row: row["objective"], reverse=True)
     return Winner(configuration, rows[0]["regime"], tuple(ranked))
 
 
@@ -107,12 +106,14 @@ def _content(space: SearchSpace, winner: Winner, cell: str) -> dict[str, Any]:
     chosen = winner.configuration.model_dump(mode="json", exclude_none=True)
     dense = winner.configuration.method == "dense"
     own = () if dense else ("method", "distribution", "sparsity")
+    described = space.regimes.get(winner.regime)
+    objective = {"objective": described.objective} if described and described.objective else {}
     kept = ("split", "training", "confirm", "sampler", "objective", "evaluation", "resources", "seed")
     return {
         "name": re.sub(r"[^A-Za-z0-9._-]+", "-", f"{space.name}-{cell}"),
         "dataset": chosen["dataset"],
         "model": chosen["model"],
-        "regimes": {winner.regime: chosen["regime"] | _objective(space, winner.regime)},
+        "regimes": {winner.regime: chosen["regime"] | objective},
         "regime": winner.regime,
         **{name: chosen[name] for name in own if name in chosen},
         "init": chosen["init"],
@@ -120,12 +121,6 @@ def _content(space: SearchSpace, winner: Winner, cell: str) -> dict[str, Any]:
         "baseline": "dense" if dense else None,
         **{name: raw[name] for name in kept},
     }
-
-
-def _objective(space: SearchSpace, regime: str) -> dict[str, Any]:
-    """The objective that a regime has of its own."""
-    described = space.regimes.get(regime)
-    return {"objective": described.objective} if described and described.objective else {}
 
 
 def _tuned(space: Row, chosen: Row) -> dict[str, Any]:
@@ -149,7 +144,7 @@ def network(store: Store, uri: str, cell: str, checkpoint: str = "final") -> byt
 
     Returns:
         A safetensors file with the model's state by the names of its state dict, a boolean ``NAME_mask``
-        beside every prunable weight, and a header whose entry ``hsl`` is JSON: trial_id, seed,
+        for every prunable weight, and a header whose entry ``hsl`` is JSON: trial_id, seed,
         configuration_id, configuration, cell, regime, checkpoint, epoch, metrics, provenance, and of the final
         network layer_densities.
 
@@ -202,17 +197,14 @@ def _header(row: Row, checkpoint: str) -> dict[str, Any]:
     is_best = checkpoint == "best"
     names = ("trial_id", "seed", "configuration_id", "cell", "regime", "sparsity", "realised_sparsity")
     documents = ("configuration", "provenance", *(() if is_best else ("layer_densities",)))
-    measured = {
-        name: value for name, value in row.items() if name.endswith("_accuracy") and value is not None
-    }
     return {
         **{name: row[name] for name in names},
         "checkpoint": checkpoint,
         "epoch": row["best_epoch" if is_best else "epochs"],
         "metrics": {
             name.removeprefix("best_"): value
-            for name, value in measured.items()
-            if name.startswith("best_") is is_best
+            for name, value in row.items()
+            if name.endswith("_accuracy") and value is not None and name.startswith("best_") is is_best
         },
         **{name: document(row, "trials", name) for name in documents},
     }

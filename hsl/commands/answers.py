@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from hsl.commands.edge import narrate
 from hsl.commands.options import Checkpoint, Format, OutFormat, StoreUri
 from hsl.errors import printable
 
@@ -171,7 +172,7 @@ def merge(
 
     done = merge_stores([Store(uri) for uri in stores], Store(into), on_conflict, networks, logs)
     for line in done.narration():
-        typer.echo(printable(line), err=True)
+        narrate(printable(line))
     show_rows(done.stores, str(format))
 
 

@@ -1,21 +1,23 @@
-"""What the command line looks at before it starts anything, and how it tells of what went wrong."""
+"""Checks of the command line before it starts anything, and its narration and errors on stderr."""
 
 import sys
 import traceback
 from types import TracebackType
 
+import typer
+
 from hsl.provenance import redact_known
 
 
 def store_uri(store: str | None, storage: str | None, name: str) -> str:
-    """The store of a search space called `name`: what is given, else below where stores are."""
+    """The store of a search space called `name`: the given one, else one below the place for stores."""
     from hsl.filesystems import join  # noqa: PLC0415  imports pyarrow
 
     return store or join(storage or "runs", name)
 
 
 def check_target(uri: str | None) -> None:
-    """Refuse what nothing can be written to, before anything is trained for it.
+    """Refuse a target to which nothing can be written, before anything is trained for it.
 
     Raises:
         StoreError: If it names no file system, holds credentials, or cannot be reached.
@@ -24,6 +26,11 @@ def check_target(uri: str | None) -> None:
 
     if uri is not None:
         open_filesystem(uri)
+
+
+def narrate(line: str) -> None:
+    """Report progress on stderr."""
+    typer.echo(line, err=True)
 
 
 def print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
