@@ -20,10 +20,7 @@ Row = dict[str, Any]
 
 
 def entries(kind: str | None = None) -> list[Row]:
-    """Rows of kind, name and details.
-
-    Args:
-        kind: One of the kinds, in the plural; all by default.
+    """Rows of kind, name and details, of one of `KINDS` or of all.
 
     Raises:
         UnknownNameError: If there is no such kind.

@@ -11,16 +11,14 @@ from typing import Annotated
 import typer
 
 from hsl import __version__
-from hsl.commands.answers import ANSWERS
+from hsl.commands.answers import ANSWERS, logs
 from hsl.commands.cluster import cluster as cluster_
-from hsl.commands.edge import print_traceback
+from hsl.commands.edge import print_traceback, show_rows
 from hsl.commands.evaluate import EvaluateCommand, evaluate
-from hsl.commands.logs import logs
 from hsl.commands.options import Format, OutFormat
 from hsl.commands.preview import preview
 from hsl.commands.replay import replay
 from hsl.commands.report import report
-from hsl.commands.rows import show_rows
 from hsl.commands.startup import ANSWERING, TRAINING, spare_pandas
 from hsl.commands.status import status
 from hsl.commands.sweep import plan, sweep

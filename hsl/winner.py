@@ -76,10 +76,6 @@ def pinned_space(store: Store, cell: str) -> str:
     The training of the store's space is kept and what differs from it is pinned as a tuned axis, because
     parents and difficulty scores are trained with the former.
 
-    Args:
-        store: Where to read.
-        cell: Name of the cell.
-
     Returns:
         Text that `hsl train` and `hsl sweep` accept, and that describes a single configuration: the winner.
 
@@ -137,9 +133,9 @@ def network(store: Store, uri: str, cell: str, checkpoint: str = "final") -> byt
     """The confirmed network of a cell's winner, of the seed that is best on validation, as safetensors.
 
     Args:
-        store: Where to read.
-        uri: The store's path or URI.
-        cell: Name of the cell.
+        store: The store at `uri`.
+        uri: Its path or URI.
+        cell: Name of a cell.
         checkpoint: ``final``, as it was at the end, or ``best``, as it was at its best validation objective.
 
     Returns:
@@ -215,12 +211,9 @@ def export(uri: str, cell: str, folder: str | Path, checkpoint: str = "final") -
 
     Args:
         uri: The store's path or URI.
-        cell: Name of the cell.
-        folder: Where to; nothing in it is replaced.
+        cell: Name of a cell.
+        folder: Folder of both files, which are returned; nothing in it is replaced.
         checkpoint: ``final`` or ``best``, as of `network`.
-
-    Returns:
-        The two files.
 
     Raises:
         NothingMatchedError: If there is no winner, or no confirmed network. Nothing is written then.

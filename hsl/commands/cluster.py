@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from hsl.commands.edge import show_rows
 from hsl.commands.options import Format, OutFormat
-from hsl.commands.rows import show_rows
 
 
 class Cloud(StrEnum):

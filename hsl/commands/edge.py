@@ -1,11 +1,14 @@
-"""Checks of the command line before it starts anything, and its narration and errors on stderr."""
+"""What commands share: checks before anything starts, rows on stdout, narration and errors on stderr."""
 
 import sys
 import traceback
+from collections.abc import Mapping, Sequence
 from types import TracebackType
+from typing import Any
 
 import typer
 
+from hsl.commands.options import Format
 from hsl.provenance import redact_known
 
 
@@ -31,6 +34,17 @@ def check_target(uri: str | None) -> None:
 def narrate(line: str) -> None:
     """Report progress on stderr."""
     typer.echo(line, err=True)
+
+
+def show_rows(rows: Sequence[Mapping[str, Any]], format: Format, caption: str = "") -> None:
+    """Show rows; a value that a row lacks is empty there."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    from hsl.results.show.output import show  # noqa: PLC0415
+
+    names = dict.fromkeys(name for row in rows for name in row)
+    table = pa.table({name: [row.get(name) for row in rows] for name in names})
+    show(table, str(format), caption=caption)
 
 
 def print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
+from hsl.commands.edge import show_rows
 from hsl.commands.options import Format, OutFormat, SpaceFile
-from hsl.commands.rows import show_rows
 
 
 def preview(

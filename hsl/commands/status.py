@@ -4,8 +4,8 @@ import json
 
 import typer
 
+from hsl.commands.edge import show_rows
 from hsl.commands.options import Format, OutFormat, StoreUri
-from hsl.commands.rows import show_rows
 
 RUNG_COLUMNS = (
     *("rung", "epoch", "entries", "stopped", "exempt", "correlation", "correlation_low", "correlation_high"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hsl.commands.answers import best
-from hsl.commands.edge import narrate, store_uri
+from hsl.commands.edge import narrate, show_rows, store_uri
 from hsl.commands.options import (
     ClusterFile,
     Format,
@@ -19,7 +19,6 @@ from hsl.commands.options import (
     StorageOption,
     StoreOption,
 )
-from hsl.commands.rows import show_rows
 from hsl.errors import ExitCode, HslError, printable
 from hsl.wording import count
 

@@ -4,9 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from hsl.commands.edge import check_target, narrate
+from hsl.commands.edge import check_target, narrate, show_rows
 from hsl.commands.options import Device, Format, OutFormat, Overrides, Part, SpaceFile
-from hsl.commands.rows import show_rows
 
 
 def train(

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import yaml
 
 from hsl.errors import StoreError
-from hsl.results.correlation import LEAST_FREEDOM, Correlation, within_groups
+from hsl.results.correlation import LEAST_FREEDOM, within_groups
 from hsl.results.shaping import fields, grouped
 from hsl.results.stats import wilson_interval
 from hsl.store.outcomes import Status
@@ -37,7 +37,6 @@ class Entry:
     """One trial at one rung.
 
     Attributes:
-        cell: Its cell.
         value: Objective at the rung.
         cutoff: Objective below which the rung stopped; None where it compared no trials.
         final: Objective of a full training; None where there is none.
@@ -137,7 +136,10 @@ def _summary(entries: Sequence[Entry], threshold: float | None) -> dict[str, Any
         "correlation_high": found and found.high,
         "behind": sum(entry.is_behind for entry in exempt),
         **_false_stops(gains),
-        "switched_off": _is_off(found, threshold),
+        "switched_off": found is not None
+        and threshold is not None
+        and found.freedom >= LEAST_FREEDOM
+        and found.high < threshold,
     }
 
 
@@ -164,9 +166,3 @@ def _false_stops(gains: Sequence[float]) -> dict[str, Any]:
         "false_stop_high": high,
         "regret": sum(gains) / len(gains),
     }
-
-
-def _is_off(found: Correlation | None, threshold: float | None) -> bool:
-    if found is None or threshold is None:
-        return False
-    return found.freedom >= LEAST_FREEDOM and found.high < threshold

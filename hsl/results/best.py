@@ -105,7 +105,9 @@ def best(
         row["level"] = asked.get(row["cell"], CONFIDENCE)
     reference = DenseRows(counterparts(tables["cells"], tables["trials"]), dense)
     rows = [_answer(row, by, reference.of(row), metric) for row in winners]
-    return pa.Table.from_pylist(rows, schema=_answer_schema(by))
+    keys = map(arrow_schema("trials").field, by)
+    others = (field for field in _ANSWER if field.name not in by)
+    return pa.Table.from_pylist(rows, schema=pa.schema([*keys, *others]))
 
 
 def _check(by: Sequence[str], metric: str, top: int, pareto: tuple[str, str] | None) -> None:
@@ -129,10 +131,8 @@ def _tables(store: Store, by: Sequence[str], metric: str, where: str | None) -> 
     """What the question needs of the store."""
     accuracies = (f"{split}_{metric}_accuracy" for split in ("val", "test"))
     columns = dict.fromkeys((*READ, *READ_TRIALS, *accuracies, *by, *mentioned_columns(where)))
-    return {
-        "trials": store.read("trials", list(columns)),
-        "cells": store.read("cells", [*READ_CELLS, "confidence"]),
-    }
+    trials, cells = store.read("trials", list(columns)), store.read("cells", [*READ_CELLS, "confidence"])
+    return {"trials": trials, "cells": cells}
 
 
 def short_parameters(row: Mapping[str, Any]) -> str:
@@ -180,7 +180,7 @@ def _answer(
     validation = [run["val"] for run in row["runs"] if run["val"] is not None]
     gain = None if row["baseline"] or dense is None else _gain(row, dense)
     return {
-        **{name: row[name] for name in _ANSWER.names if name in row},
+        **row,
         **{name: row[f"key_{i}"] for i, name in enumerate(by)},
         "parameters": short_parameters(row),
         "metric": metric,
@@ -211,11 +211,6 @@ def _gain(row: Mapping[str, Any], dense: Mapping[str, Any]) -> Difference | None
     return Difference(difference, None, None, min(len(mine), len(its)), "point")
 
 
-def _answer_schema(by: Sequence[str]) -> pa.Schema:
-    keys = map(arrow_schema("trials").field, by)
-    return pa.schema([*keys, *(field for field in _ANSWER if field.name not in by)])
-
-
 def _what_exists(
     connection: duckdb.DuckDBPyConnection, where: str | None, confirmed_only: bool | None
 ) -> str:
@@ -226,10 +221,9 @@ def _what_exists(
     found = run(connection, sql).to_pylist()[0]
     if not found["trials"]:
         return "no trial is stored yet; run `hsl sweep` first"
-    known = "; ".join(
-        f"{name}: {', '.join(map(str, found[name][:20]))}" for name in ("regimes", "sparsities", "methods")
-    )
+    kinds = ("regimes", "sparsities", "methods")
+    known = "; ".join(f"{name}: {', '.join(map(str, found[name][:20]))}" for name in kinds)
     kind = "completed trial of the confirm stage" if confirmed_only else "completed trial"
-    asked = f" matches {where!r}" if where else " exists"
+    asked = f"matches {where!r}" if where else "exists"
     counts = f"{found['trials']} trials, {found['completed']} completed, {found['confirmed']} of them confirm"
-    return f"no {kind}{asked}; stored: {counts}; {known}"
+    return f"no {kind} {asked}; stored: {counts}; {known}"

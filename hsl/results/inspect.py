@@ -28,10 +28,6 @@ _FOR_PEOPLE = (
 def inspect(store: Store, name: str) -> pa.Table:
     """Everything about the trial or the cell called `name`.
 
-    Args:
-        store: Where to read.
-        name: A trial_id, or the name of a cell.
-
     Returns:
         For a trial one row with the columns of trials. For a cell a row per trial with role ("winner",
         "candidate", or "dense" for the trials of the winner of its dense counterpart), rank of its configuration
@@ -65,12 +61,7 @@ def evaluations(store: Store, trial: pa.Table) -> pa.Table:
 
 
 def for_people(found: pa.Table, evaluated: pa.Table | None = None) -> pa.Table:
-    """The result of `inspect` as a list of properties (a trial) or in few columns (a cell).
-
-    Args:
-        found: Result of `inspect`.
-        evaluated: Result of `evaluations`, which follows the properties.
-    """
+    """The result of `inspect` as a list of properties and `evaluations` (a trial) or in few columns (a cell)."""
     if "role" not in found.column_names:
         return pa.Table.from_pylist([*_properties(found.to_pylist()[0]), *_evaluated(evaluated)])
     rows = [{**row, "parameters": short_parameters(row)} for row in found.to_pylist()]

@@ -10,11 +10,7 @@ _SHOWN = 5
 
 
 def read_log(store: Store, trial: str) -> str:
-    """The log of a trial.
-
-    Args:
-        store: Where to read.
-        trial: Its id, or as much of its beginning as makes it unique.
+    """The log of the only trial whose id begins with `trial`.
 
     Raises:
         NothingMatchedError: If no such trial has a log.

@@ -48,10 +48,8 @@ class Claim:
     """A claim of a paper.
 
     Attributes:
-        id: Short name.
-        text: What is claimed.
-        source: Where.
-        statements: What must hold; the claim is supported if all of them are.
+        source: The paper, and where in it.
+        statements: The claim is supported if all of them are.
     """
 
     id: str

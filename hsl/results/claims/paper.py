@@ -21,6 +21,7 @@ LEADERS = f"({SET} OR {SNIP})"
 FOLLOWERS = f"({GMP} OR {OMP} OR {LTH})"
 ALL = f"({LEADERS} OR {FOLLOWERS})"
 HIGH, LOW = "sparsity >= 0.8", "sparsity <= 0.5"
+HIGH_LEADERS = f"{LEADERS} AND {HIGH}"
 
 BY_METHOD = ("regime_key", "method", "distribution")
 BY_NETWORK = ("method", "distribution", "sparsity")
@@ -48,6 +49,8 @@ def _attacked(fraction: float) -> str:
     return f"attack = 'pgd' AND norm = 'linf' AND {kept}"
 
 
+HARDEST_50, HARDEST_30, HARDEST_20 = (_hardest(fraction) for fraction in (0.5, 0.3, 0.2))
+CORRUPTED_100, CORRUPTED_30 = _corrupted(5, 1.0), _corrupted(5, 0.3)
 HARD = (
     "NOT label_noise AND corrupted = 'both' AND norm = 'linf' AND (severity > 0 OR attack = 'pgd' OR "
     "(score IN ('el2n', 'el2n_squared') AND which = 'hardest' AND fraction < 1))"
@@ -89,6 +92,10 @@ def _adversarial(fraction: float, share: str) -> tuple[Statement, ...]:
     )
 
 
+def _costs(text: str, networks: str, direction: str, bound: float) -> Statement:
+    return Statement(text, "true", networks, direction, measure="training_flops", threshold=bound)
+
+
 CLAIMS = (
     Claim(
         "C1",
@@ -96,36 +103,24 @@ CLAIMS = (
         "at high sparsity, LTH declines",
         PAPER,
         (
-            Statement(
-                "sparse networks are no worse than dense", _hardest(0.5), ALL, "above", threshold=-POINT
-            ),
-            Statement(
-                "SET and SNIP beat dense at high sparsity", _hardest(0.5), f"{LEADERS} AND {HIGH}", "above"
-            ),
-            _change(
-                "LTH gains less at high sparsity than at low", _hardest(0.5), LTH, "below", HIGH, than=LOW
-            ),
+            Statement("sparse networks are no worse than dense", HARDEST_50, ALL, "above", threshold=-POINT),
+            Statement("SET and SNIP beat dense at high sparsity", HARDEST_50, HIGH_LEADERS, "above"),
+            _change("LTH gains less at high sparsity than at low", HARDEST_50, LTH, "below", HIGH, LOW),
         ),
     ),
     Claim(
         "C2",
         "Hardest 30 % of the data by EL2N: SET and SNIP beat dense at high sparsity",
         PAPER,
-        (
-            Statement(
-                "SET and SNIP beat dense at high sparsity", _hardest(0.3), f"{LEADERS} AND {HIGH}", "above"
-            ),
-        ),
+        (Statement("SET and SNIP beat dense at high sparsity", HARDEST_30, HIGH_LEADERS, "above"),),
     ),
     Claim(
         "C3",
         "Hardest 20 % of the data by EL2N: SET beats dense, more so at high sparsity",
         f"{PAPER}, figure 3",
         (
-            Statement("SET beats dense", _hardest(0.2), SET, "above"),
-            _change(
-                "SET gains more at high sparsity than at low", _hardest(0.2), SET, "above", HIGH, than=LOW
-            ),
+            Statement("SET beats dense", HARDEST_20, SET, "above"),
+            _change("SET gains more at high sparsity than at low", HARDEST_20, SET, "above", HIGH, LOW),
         ),
     ),
     Claim(
@@ -134,15 +129,17 @@ CLAIMS = (
         PAPER,
         (
             Statement(
-                "sparse networks beat dense at low sparsity", _corrupted(5, 1.0), f"{ALL} AND {LOW}", "above"
+                "sparse networks beat dense at low sparsity", CORRUPTED_100, f"{ALL} AND {LOW}", "above"
             ),
             _change(
                 "sparse networks gain more at low sparsity than at high",
-                *(_corrupted(5, 1.0), ALL, "above", LOW, HIGH),
+                CORRUPTED_100,
+                ALL,
+                "above",
+                LOW,
+                HIGH,
             ),
-            _change(
-                "LTH gains more at low sparsity than at high", _corrupted(5, 1.0), LTH, "above", LOW, HIGH
-            ),
+            _change("LTH gains more at low sparsity than at high", CORRUPTED_100, LTH, "above", LOW, HIGH),
         ),
     ),
     Claim(
@@ -151,22 +148,22 @@ CLAIMS = (
         PAPER,
         (
             Statement(
-                "sparse networks beat dense at high sparsity",
-                _corrupted(5, 0.3),
-                f"{ALL} AND {HIGH}",
-                "above",
+                "sparse networks beat dense at high sparsity", CORRUPTED_30, f"{ALL} AND {HIGH}", "above"
             ),
             _change(
                 "sparse networks gain more at high sparsity than at low",
-                _corrupted(5, 0.3),
-                *(ALL, "above", HIGH, LOW),
+                CORRUPTED_30,
+                ALL,
+                "above",
+                HIGH,
+                LOW,
             ),
             Statement(
                 "SET and SNIP gain more than GMP, OMP and LTH",
-                _corrupted(5, 0.3),
-                f"{LEADERS} AND {HIGH}",
+                CORRUPTED_30,
+                HIGH_LEADERS,
                 "above",
-                b=f"{FOLLOWERS} AND {HIGH}",
+                f"{FOLLOWERS} AND {HIGH}",
             ),
         ),
     ),
@@ -205,7 +202,7 @@ CLAIMS = (
                 HARD,
                 LEADERS,
                 "above",
-                b=FOLLOWERS,
+                FOLLOWERS,
                 measure="shallow_excess",
             ),
             Statement(
@@ -225,22 +222,8 @@ CLAIMS = (
         "LTH and OMP cost more training operations than dense, SET and SNIP far fewer",
         f"{PAPER}, figure 8",
         (
-            Statement(
-                "LTH and OMP cost more than dense",
-                "true",
-                f"({LTH} OR {OMP})",
-                "above",
-                measure="training_flops",
-                threshold=1.0,
-            ),
-            Statement(
-                "SET and SNIP cost less than half of dense at high sparsity",
-                "true",
-                f"{LEADERS} AND {HIGH}",
-                "below",
-                measure="training_flops",
-                threshold=0.5,
-            ),
+            _costs("LTH and OMP cost more than dense", f"({LTH} OR {OMP})", "above", 1.0),
+            _costs("SET and SNIP cost less than half of dense at high sparsity", HIGH_LEADERS, "below", 0.5),
         ),
     ),
 )

@@ -14,14 +14,7 @@ Chart = alt.Chart | alt.LayerChart | alt.FacetChart
 
 @dataclass(frozen=True)
 class Pen:
-    """What the drawings of one figure share.
-
-    Attributes:
-        figure: The figure.
-        palette: The look of methods.
-        static: Whether it is for an image file instead of a page.
-        variant: The form of the drawing, see `Panel`.
-    """
+    """The figure to draw, and how: the parameters are those of `draw`."""
 
     figure: Figure
     palette: Palette
@@ -101,16 +94,14 @@ def _accuracy(field: str, title: str = "test accuracy (%)") -> alt.Y:
 
 
 def _sparsity(pen: Pen) -> Chart:
-    x = pen.axis("sparsity", "sparsity", scale="sparsities")
-    return alt.layer(*_dense_lines(pen), *_method_lines(pen, x))
-
-
-def _dense_lines(pen: Pen) -> list[Chart]:
-    """The dense reference across the whole width, with its interval."""
+    """The methods, before the dense reference across the whole width with its interval."""
     dense = pen.rows("dense")
     band = dense.mark_rect(opacity=0.1, color=pen.ink("ink")).encode(y=_accuracy("low"), y2="high:Q")
     line = dense.mark_rule(strokeDash=[6, 4], strokeWidth=2, color=pen.ink("ink"))
-    return [band, line.encode(y=_accuracy("mean"), tooltip=_tip("dense"))]
+    reference = line.encode(y=_accuracy("mean"), tooltip=_tip("dense"))
+    return alt.layer(
+        band, reference, *_method_lines(pen, pen.axis("sparsity", "sparsity", scale="sparsities"))
+    )
 
 
 def _method_lines(pen: Pen, x: alt.X) -> list[Chart]:

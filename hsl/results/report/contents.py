@@ -23,17 +23,7 @@ from hsl.wording import count, duration
 
 
 def make_report(uri: str, metric: str | None = None, methods: Sequence[str] = ()) -> Report:
-    """Everything that a report of a store shows, as plain values.
-
-    Args:
-        uri: The store.
-        metric: "matched" or "clean"; by default what the sweep maximised.
-        methods: Known methods in the order of their colours.
-
-    Raises:
-        StoreError: If there is no store.
-        NothingMatchedError: If it holds no trial.
-    """
+    """Everything that a report of a store shows, as plain values; parameters and errors are those of `gather`."""
     evidence = gather(uri, metric, methods)
     stored = {row["method"] for row in evidence.rows("SELECT DISTINCT method FROM labelled")}
     compared = compare_winners(evidence, evidence.winners)

@@ -50,7 +50,7 @@ class _Pair(NamedTuple):
 
 def section(evidence: Evidence) -> Section:
     """The section of the figure, or what it lacks."""
-    pairs = [(row, dense) for row in evidence.champions if (dense := evidence.dense_of(row))]
+    pairs = [(row, dense) for row in evidence.champions if (dense := evidence.dense.of(row))]
     seeds = evidence.seeds([row for pair in pairs for row in pair])
     rows = evidence.of_trials(_DECILES, chain.from_iterable(seeds.values()))
     profiles = []

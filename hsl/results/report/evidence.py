@@ -26,7 +26,7 @@ Values = dict[str, Any]
 Key = tuple[str, str]
 """Cell and configuration_id."""
 
-# The rows that an average of a configuration is made of: those of `best`.
+# The trials over which `best` averages a configuration.
 _SEEDS = """
 SELECT cell, configuration_id, trial_id, seed, test_{metric}_accuracy AS test, layer_densities
 FROM labelled JOIN chosen USING (cell, configuration_id)
@@ -58,10 +58,9 @@ class Snapshot(Store):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a report is computed from.
+    """The data of a report.
 
     Attributes:
-        snapshot: The store.
         connection: Its trials as `labelled` (with `baseline`), cells, epochs and evaluations.
         space: The search space as it was written; empty where the store has none.
         metric: "matched" or "clean": whose accuracies are reported.
@@ -91,8 +90,7 @@ class Evidence:
     def in_order(self, rows: Iterable[Values]) -> list[Values]:
         """Rows in the order in which the search space lists their regimes."""
         regimes = self.space.get("regimes")
-        names = list(regimes) if isinstance(regimes, Mapping) else []
-        places = {name: index for index, name in enumerate(names)}
+        places = {name: place for place, name in enumerate(regimes if isinstance(regimes, Mapping) else ())}
         return sorted(rows, key=lambda row: places.get(row["regime"], len(places)))
 
     def of_trials(self, sql: str, trials: Iterable[Values]) -> dict[str, list[Values]]:
@@ -141,29 +139,20 @@ class Evidence:
         chosen = {key_of(row) for row in self.best(where="NOT baseline")}
         return [row for row in self.winners if key_of(row) in chosen]
 
-    def dense_of(self, row: Mapping[str, Any]) -> Values | None:
-        """The best dense configuration that a winner is compared to."""
-        return self._dense_rows.of(row)
-
     @cached_property
-    def _dense_rows(self) -> DenseRows:
+    def dense(self) -> DenseRows:
+        """The best dense configurations, to which winners are compared."""
         cells, trials = self.snapshot.read("cells", READ_CELLS), self.snapshot.read("trials", READ_TRIALS)
         return DenseRows(counterparts(cells, trials), self.best("cell", where="baseline"))
 
     def seeds(self, chosen: Iterable[Mapping[str, Any]]) -> dict[Key, list[Values]]:
-        """The trials that the averages of some configurations are made of.
+        """The trials over which rows of `best` are averaged, ordered by seed.
 
-        Args:
-            chosen: Rows of `best`.
-
-        Returns:
-            By cell and configuration, ordered by seed: trial_id, seed, test (a fraction) and layer_densities.
+        They have trial_id, seed, test (a fraction) and layer_densities.
         """
         wanted = {key_of(row): row for row in chosen}
-        schema = pa.schema(
-            [*fields(pa.string(), "cell", "configuration_id"), *fields(pa.bool_(), "confirmed")]
-        )
-        self.connection.register("chosen", pa.Table.from_pylist(list(wanted.values()), schema=schema))
+        columns = [*fields(pa.string(), "cell", "configuration_id"), *fields(pa.bool_(), "confirmed")]
+        self.connection.register("chosen", pa.Table.from_pylist(list(wanted.values()), pa.schema(columns)))
         found = grouped(self.rows(_SEEDS.format(metric=self.metric)), key_of)
         return {key: found.get(key, []) for key in wanted}
 

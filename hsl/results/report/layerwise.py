@@ -8,7 +8,6 @@ from hsl.results.report.structs import Cell, Figure, Mark, Panel, Section, Table
 from hsl.results.report.style import DIAMOND, STROKE
 from hsl.results.show.phrases import (
     INTERVAL,
-    NOTHING,
     ends,
     first_panels,
     interval,
@@ -151,7 +150,10 @@ def _table(evidence: Evidence, winners: Winners, references: References) -> Tabl
             Cell(layer),
             interval(*found[:3]),
             Cell(str(found.n), found.n),
-            *(_given(_of(evidence, references, row, name).get(layer)) for name in ("erk", "uniform")),
+            *(
+                interval(_of(evidence, references, row, name).get(layer), None, None)
+                for name in ("erk", "uniform")
+            ),
         )
         for row, profile in winners
         for layer, found in profile.items()
@@ -160,7 +162,3 @@ def _table(evidence: Evidence, winners: Winners, references: References) -> Tabl
     return evidence.table(
         columns, rows, f"hsl query {evidence.uri} 'SELECT cell, layer_densities FROM trials'"
     )
-
-
-def _given(density: float | None) -> Cell:
-    return Cell(NOTHING) if density is None else Cell(f"{100 * density:.1f}", density)

@@ -39,14 +39,9 @@ class Compared:
 
 
 def compare_winners(evidence: Evidence, winners: Sequence[Values]) -> list[Compared]:
-    """Every sparse winner with its verdict.
-
-    Args:
-        evidence: The store.
-        winners: Rows of `best`; those of dense baselines are left out.
-    """
+    """The verdict on every sparse one of some rows of `best`."""
     sparse = [row for row in winners if not row["baseline"]]
-    dense = [evidence.dense_of(row) for row in sparse]
+    dense = [evidence.dense.of(row) for row in sparse]
     values = evidence.seeds([*sparse, *(row for row in dense if row)])
     tests = [_test(evidence, row, its, values) for row, its in zip(sparse, dense, strict=True)]
     corrected = adjusted([found.p if found and found.n >= MINIMUM_SEEDS else None for found in tests])

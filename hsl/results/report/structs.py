@@ -25,7 +25,6 @@ class Mark(NamedTuple):
     """An entry of a legend, after those of the methods.
 
     Attributes:
-        label: What it stands for.
         color: Name of its colour in the theme.
         shape: Its outline as an SVG path in a square from -1 to 1.
     """
@@ -37,13 +36,7 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """A table for people.
-
-    Attributes:
-        columns: Heads.
-        rows: As many cells per row as there are columns.
-        note: One sentence below it, for example how many rows were left out.
-    """
+    """A table for people, with a note below it, for example on how many rows were left out."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
@@ -105,9 +98,7 @@ class Section:
 
     Attributes:
         name: Its anchor.
-        heading: Its topic.
         text: Paragraphs.
-        figures: Its figures.
         tables: Tables after those of the figures.
         missing: Sentences that say for what the store has not enough data.
         listings: Title and text of commands and files, to be copied.
@@ -130,7 +121,6 @@ class Report:
         title: Name of the sweep.
         finding: The answer in one sentence.
         facts: Pairs of label and value: how much was tried, by what, at what cost.
-        sections: In the order of the page.
         palette: Method to the name of its colour and to its shape.
     """
 

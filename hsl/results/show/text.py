@@ -101,7 +101,20 @@ def compared(answer: pa.Table) -> pa.Table:
     """The result of `compare` in few columns of text."""
     names = answer.column_names
     keys = names[: names.index("metric")]
-    return pa.Table.from_pylist([_compared(row, keys) for row in answer.to_pylist()])
+    rows = [
+        {
+            **{key: cell(key, row[key]) for key in keys},
+            "a %": percent(row["a_mean"]),
+            "b %": percent(row["b_mean"]),
+            "difference [CI]": _difference({**row, "baseline": False}),
+            "n": str(row["seeds"]),
+            "p": cell("p", row["p_value"]),
+            "p corrected": cell("p", row["p_adjusted"]),
+            "verdict": row["verdict"],
+        }
+        for row in answer.to_pylist()
+    ]
+    return pa.Table.from_pylist(rows)
 
 
 def compared_caption(answer: pa.Table, a: str, b: str) -> str:
@@ -152,19 +165,6 @@ def _claimed(row: Mapping[str, Any], scope: list[str]) -> dict[str, str]:
         "n": str(row["n"]),
         "p": cell("p", row["p_adjusted"]),
         "verdict": row["verdict"] + (f" ({row['reason']})" if row["reason"] else ""),
-    }
-
-
-def _compared(row: Mapping[str, Any], keys: list[str]) -> dict[str, str]:
-    return {
-        **{key: cell(key, row[key]) for key in keys},
-        "a %": percent(row["a_mean"]),
-        "b %": percent(row["b_mean"]),
-        "difference [CI]": _difference({**row, "baseline": False}),
-        "n": str(row["seeds"]),
-        "p": cell("p", row["p_value"]),
-        "p corrected": cell("p", row["p_adjusted"]),
-        "verdict": row["verdict"],
     }
 
 
