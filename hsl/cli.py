@@ -89,7 +89,12 @@ ANYWHERE = {"--debug", "--allow-plugins"}
 def main() -> None:
     """Entry point: user errors are one message and an exit code; bugs keep their traceback."""
     given = ANYWHERE.intersection(sys.argv[1:])
-    _gate_plugins("--allow-plugins" in given)
+    # Code that a file names runs only if the user says so; it is then named before it is imported.
+    os.environ[PLUGINS] = "on" if "--allow-plugins" in given else "off"
+    if "--allow-plugins" in given:
+        logger = logging.getLogger("hsl.registry")
+        logger.addHandler(logging.StreamHandler())
+        logger.setLevel(logging.INFO)
     try:
         app([argument for argument in sys.argv[1:] if argument not in ANYWHERE])
     except Exception as error:
@@ -98,15 +103,6 @@ def main() -> None:
             raise
         typer.echo(printable(f"Error: {redact_known(str(error))}"), err=True)
         sys.exit(error.exit_code)
-
-
-def _gate_plugins(allowed: bool) -> None:
-    """Code that a file names runs only if the user says so; it is then named before it is imported."""
-    os.environ[PLUGINS] = "on" if allowed else "off"
-    if allowed:
-        logger = logging.getLogger("hsl.registry")
-        logger.addHandler(logging.StreamHandler())
-        logger.setLevel(logging.INFO)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,14 @@ import yaml
 from pydantic import ValidationError
 
 from hsl.errors import NothingMatchedError, StoreError
-from hsl.filesystems import join, open_filesystem, place
+from hsl.filesystems import place
 from hsl.results.inspect import inspect
 from hsl.space.load import make_space
 from hsl.space.schema import SearchSpace
 from hsl.space.stored import readable, stored_space
 from hsl.store.documents import document
 from hsl.store.files import reported
+from hsl.store.layout import CHECKPOINTS, NETWORK_SUFFIX
 from hsl.store.outcomes import Status
 from hsl.store.store import Store
 from hsl.training.configuration import Configuration
@@ -35,7 +36,6 @@ class Winner:
     """The best configuration of a cell.
 
     Attributes:
-        configuration: What was trained.
         regime: Name of its regime.
         trials: Rows of its completed confirming trials, best on validation first; empty if unconfirmed.
     """
@@ -121,20 +121,18 @@ def _content(space: SearchSpace, winner: Winner, cell: str) -> dict[str, Any]:
 
 def _tuned(space: Row, chosen: Row) -> dict[str, Any]:
     """Training and hyperparameters in which a configuration differs from the defaults, by axis."""
-    training = {
-        f"training.{name}": value
-        for name, value in chosen["training"].items()
-        if value != space["training"].get(name)
+    changed = {
+        name: value for name, value in chosen["training"].items() if value != space["training"].get(name)
     }
-    return {**training, **{f"method.{name}": value for name, value in chosen["hyperparameters"].items()}}
+    parts = {"training": changed, "method": chosen["hyperparameters"]}
+    return {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
 
 
-def network(store: Store, uri: str, cell: str, checkpoint: str = "final") -> bytes:
+def network(store: Store, cell: str, checkpoint: str = "final") -> bytes:
     """The confirmed network of a cell's winner, of the seed that is best on validation, as safetensors.
 
     Args:
-        store: The store at `uri`.
-        uri: Its path or URI.
+        store: Where to read.
         cell: Name of a cell.
         checkpoint: ``final``, as it was at the end, or ``best``, as it was at its best validation objective.
 
@@ -157,9 +155,14 @@ def network(store: Store, uri: str, cell: str, checkpoint: str = "final") -> byt
             f"{cell}: the winner is not confirmed, so no network was kept; run the sweep with confirm.seeds above 0"
         )
     row = winner.trials[0]
-    where = f"checkpoints/{row['trial_id']}.safetensors"
+    where = f"{CHECKPOINTS}/{row['trial_id']}{NETWORK_SUFFIX}"
     try:
-        tensors = load(_read(uri, where))
+        tensors = load(store.read_file(where).to_pybytes())
+    except FileNotFoundError as error:
+        raise NothingMatchedError(
+            f"the store has no {where}, the confirmed network; copy it into the store, "
+            "or train it again: hsl export without -o, then hsl train"
+        ) from error
     except (SafetensorError, KeyError, ValueError) as error:
         raise StoreError(f"{store.uri}/{where} is damaged: {error}; train it again with hsl train") from error
     weights = {
@@ -173,20 +176,6 @@ def network(store: Store, uri: str, cell: str, checkpoint: str = "final") -> byt
             "evaluation of its space lists it under checkpoints. Take the final one"
         )
     return bytes(save(weights, metadata={"hsl": json.dumps(_header(row, checkpoint), sort_keys=True)}))
-
-
-def _read(uri: str, where: str) -> bytes:
-    filesystem, path = open_filesystem(join(uri, where))
-    try:
-        with reported(where), filesystem.open_input_stream(path) as stream:
-            return bytes(stream.read())
-    except StoreError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            raise NothingMatchedError(
-                f"the store has no {where}, the confirmed network; copy it into the store, "
-                "or train it again: hsl export without -o, then hsl train"
-            ) from error
-        raise
 
 
 def _header(row: Row, checkpoint: str) -> dict[str, Any]:
@@ -223,7 +212,7 @@ def export(uri: str, cell: str, folder: str | Path, checkpoint: str = "final") -
     space, file = Path(folder) / "space.yaml", Path(folder) / "network.safetensors"
     if existing := [str(path) for path in (space, file) if path.exists()]:
         raise StoreError(f"{', '.join(existing)} exists and is not replaced; choose another folder")
-    text, content = pinned_space(store, cell), network(store, uri, cell, checkpoint)
+    text, content = pinned_space(store, cell), network(store, cell, checkpoint)
     with reported(str(folder)):
         place(str(space), text.encode())
         place(str(file), content)

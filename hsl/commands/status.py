@@ -29,6 +29,6 @@ def status(store: StoreUri, format: OutFormat = Format.TABLE) -> None:
         if rungs:
             show_rows(rungs, format, "Rungs, over all cells.")
         if found.failures:
-            show_rows(found.failures, format, "Failed trials by reason; hsl show tells all about one.")
+            show_rows(found.failures, format, "Failed trials by reason; hsl show has all about one.")
     else:
         show(found.table(), str(format))

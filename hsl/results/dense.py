@@ -92,8 +92,7 @@ def counterparts(cells: pa.Table, trials: pa.Table) -> dict[str, str]:
 
     Args:
         cells: At least the columns `READ_CELLS` of the table.
-        trials: At least the columns `READ_TRIALS` of the table. Of cells without a row their method tells whether they
-            are dense.
+        trials: At least the columns `READ_TRIALS` of the table. Cells without a row are dense by their method.
 
     Returns:
         Name of the cell -> name of the dense cell.
@@ -144,7 +143,7 @@ def _described(cells: pa.Table, trials: pa.Table) -> list[_Cell]:
         levels = mapping(row, "cells", "levels")
         shared = shared_key({axis: level for axis, level in levels.items() if axis != "regime"})
         known[name, row["baseline"]] = _Cell(name, row["baseline"], shared, row["space_hash"])
-    # Only method and status tell the trials of a cell apart, so each combination is looked at once.
+    # Only method and status differ among the trials of a cell, so each combination is looked at once.
     names = list(READ_TRIALS)
     kinds = trials.select(names).group_by(names, use_threads=False).aggregate([])
     for row in kinds.sort_by([(name, "ascending") for name in names]).to_pylist():

@@ -1,4 +1,4 @@
-"""What a store says about claims: supported, contradicted, or not enough data."""
+"""Verdicts on claims from the trials of a store: supported, contradicted, or not enough data."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import copysign

@@ -31,9 +31,8 @@ class _Pair(NamedTuple):
     """A winner and its dense network.
 
     Attributes:
-        row: What `best` says of the winner.
-        sparse: Its accuracies.
-        dense: Those of the dense network.
+        row: The row of `best` of the winner.
+        sparse: Its accuracies; `dense` those of the dense network.
         level: Of confidence that intervals of the two need.
     """
 
@@ -84,7 +83,7 @@ def _figure(evidence: Evidence, known: Sequence[_Pair], rows: Mapping[str, Seque
         caption=(
             f"Of every {evidence.noun} the sparse winner over all sparsities, chosen on validation, and the dense "
             f"network tuned under the same budget (dashed). Means over confirming seeds, whiskers: {INTERVAL}; n "
-            f"and differences paired by seed stand in the table.{left_out}"
+            f"and differences paired by seed are in the table.{left_out}"
         ),
         panels=tuple(
             Panel(
@@ -121,20 +120,17 @@ def _title(evidence: Evidence, known: Sequence[_Pair]) -> str:
 
 def _points(pair: _Pair, kind: str) -> list[dict[str, Any]]:
     method, profile = (pair.row["method"], pair.sparse) if kind == "sparse" else ("dense", pair.dense)
-    drawn = []
-    for decile, values in profile.items():
-        found = mean_interval(list(values.values()), pair.level)
-        shown = with_interval(found.mean, found.low, found.high)
-        drawn.append(
-            {
-                "kind": kind,
-                "method": method,
-                "place": decile + (_ASIDE if kind == "sparse" else -_ASIDE),
-                **ends(*found[:3]),
-                "tip": f"{method}, decile {decile}: {shown} %, {count(found.n, 'seed')}",
-            }
-        )
-    return drawn
+    means = {decile: mean_interval(list(values.values()), pair.level) for decile, values in profile.items()}
+    return [
+        {
+            "kind": kind,
+            "method": method,
+            "place": decile + (_ASIDE if kind == "sparse" else -_ASIDE),
+            **ends(*found[:3]),
+            "tip": f"{method}, decile {decile}: {with_interval(*found[:3])} %, {count(found.n, 'seed')}",
+        }
+        for decile, found in means.items()
+    ]
 
 
 def _table(evidence: Evidence, known: Sequence[_Pair]) -> Table:

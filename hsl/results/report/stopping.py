@@ -47,8 +47,8 @@ def _figure(known: Sequence[Values], table: Table) -> Figure:
         title=_title(known),
         subtitle="Rank correlation of the order at a rung with the final order, exempt trials within cells",
         caption=(
-            "1: the rung tells the final order, 0: it tells nothing. Whiskers: 95 % interval (Fisher's z with the "
-            "variance of Bonett and Wright). Rungs count epochs at the target sparsity; n: exempt trials that "
+            "1: the order at the rung is the final one, 0: they are unrelated. Whiskers: 95 % interval (Fisher's z with "
+            "the variance of Bonett and Wright). Rungs count epochs at the target sparsity; n: exempt trials that "
             "were trained to the end."
         ),
         panels=(Panel("", tuple(_bar(row) for row in known)),),
@@ -61,7 +61,9 @@ def _title(known: Sequence[Values]) -> str:
     lowest = min(known, key=lambda row: row["correlation"])
     wrong, behind = (sum(row[name] or 0 for row in known) for name in ("false_stops", "behind"))
     said = f"; {wrong} of {count(behind, 'exempt trial')} behind a cut-off would have won" if behind else ""
-    return f"Rungs foretell the final order with a rank correlation of at least {lowest['correlation']:.2f}{said}"
+    return (
+        f"Rungs predict the final order with a rank correlation of at least {lowest['correlation']:.2f}{said}"
+    )
 
 
 def _correlation(row: Values) -> str:

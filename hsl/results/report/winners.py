@@ -134,7 +134,7 @@ def _heat_map(evidence: Evidence, compared: Sequence[Compared]) -> Figure:
             "Blue: better than dense, orange: worse, stronger for larger differences; the number says the same. "
             "A solid frame marks a difference beyond chance (corrected p below 0.05). Grey with a dashed frame: "
             f"fewer than {MINIMUM_SEEDS} paired seeds or unconfirmed, nothing is claimed. n: seeds; the intervals "
-            f"({INTERVAL}) stand in the table."
+            f"({INTERVAL}) are in the table."
         ),
         panels=(Panel("", drawn),),
         table=_heat_table(evidence, compared),

@@ -9,7 +9,7 @@ from hsl.results.show import text
 NOTHING = "–"  # noqa: RUF001 (an en dash, which is what a table shows for no value)
 INTERVAL = "95 % t interval"
 MAX_ROWS = 300
-"""Rows of a table on the page; more would make it unreadable, and a query shows them all."""
+"""Rows of a table on the page; a query shows all."""
 MAX_PANELS = 12
 """Panels of a figure, for the same reason."""
 
