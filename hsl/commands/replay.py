@@ -88,8 +88,8 @@ def replay(
         minutes = 5.0 if replacement_minutes is None else replacement_minutes
         spot = Spot(0.0, interval, 60 * minutes, trials_per_node or 1)
         prices = Prices(spot_price, on_demand_price)
-        lost = spot_table(curves, asked, workers, orders, spot_rate, spot, prices)
-        show(lost, str(format), caption=_spot_caption(len(curves), workers, orders, spot))
+        preempted = spot_table(curves, asked, workers, orders, spot_rate, spot, prices)
+        show(preempted, str(format), caption=_spot_caption(len(curves), workers, orders, spot))
         return
     answer = table(curves, asked, workers, orders, _warm(store, warm_start))
     show(answer, str(format), caption=_caption(len(curves), workers, orders))

@@ -47,8 +47,8 @@ def _figure(known: Sequence[Values], table: Table) -> Figure:
         title=_title(known),
         subtitle="Rank correlation of the order at a rung with the final order, exempt trials within cells",
         caption=(
-            "1: the order at the rung is the final one, 0: they are unrelated. Whiskers: 95 % interval (Fisher's z with "
-            "the variance of Bonett and Wright). Rungs count epochs at the target sparsity; n: exempt trials that "
+            "1: the order at the rung is the final one, 0: they are unrelated. Whiskers: 95 % interval (Fisher's z "
+            "with the variance of Bonett and Wright). Rungs count epochs at the target sparsity; n: exempt trials that "
             "were trained to the end."
         ),
         panels=(Panel("", tuple(_bar(row) for row in known)),),

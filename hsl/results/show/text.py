@@ -132,7 +132,21 @@ def claimed(answer: pa.Table) -> pa.Table:
     """The result of `hsl.results.claims.evaluate` in few columns of text."""
     rows = answer.to_pylist()
     scope = [name for name in ("dataset", "model", "factors") if len({row[name] for row in rows}) > 1]
-    return pa.Table.from_pylist([_claimed(row, scope) for row in rows])
+    signs = {"above": ">", "below": "<", "within": "±"}
+    shown = [
+        {
+            "claim": row["claim"],
+            **{name: cell(name, row[name]) for name in scope},
+            "statement": row["statement"],
+            "bound": f"{signs[row['direction']]} {100 * row['threshold']:g}",
+            "effect": with_interval(row["effect"], row["low"], row["high"], sign=row["interval"] != "range"),
+            "n": str(row["n"]),
+            "p": cell("p", row["p_adjusted"]),
+            "verdict": row["verdict"] + (f" ({row['reason']})" if row["reason"] else ""),
+        }
+        for row in rows
+    ]
+    return pa.Table.from_pylist(shown)
 
 
 def claimed_caption(answer: pa.Table) -> str:
@@ -152,20 +166,6 @@ def claimed_caption(answer: pa.Table) -> str:
             "--format json lists the cells of each.",
         ]
     )
-
-
-def _claimed(row: Mapping[str, Any], scope: list[str]) -> dict[str, str]:
-    sign = {"above": ">", "below": "<", "within": "±"}[row["direction"]]
-    return {
-        "claim": row["claim"],
-        **{name: cell(name, row[name]) for name in scope},
-        "statement": row["statement"],
-        "bound": f"{sign} {100 * row['threshold']:g}",
-        "effect": with_interval(row["effect"], row["low"], row["high"], sign=row["interval"] != "range"),
-        "n": str(row["n"]),
-        "p": cell("p", row["p_adjusted"]),
-        "verdict": row["verdict"] + (f" ({row['reason']})" if row["reason"] else ""),
-    }
 
 
 _WEIGHED = {"flops": "training_flops"}
