@@ -25,6 +25,8 @@ SIGNIFICANCE = 0.05
 MINIMUM_SEEDS = 3
 """Fewer seeds support no claim, even with a small p-value."""
 
+FEW, ALIKE, EQUAL = "not enough seeds", "seeds do not vary", "no difference shown"
+
 _SCOPE = ("dataset", "model")
 """What is never mixed, nor paired with each other."""
 
@@ -112,7 +114,8 @@ def compare(
             f"{a!r} and {b!r} have no {' x '.join(columns)} in common; compare over other columns (by)"
         )
     for row, p in zip(rows, adjusted([row["p_value"] for row in rows]), strict=True):
-        row |= {"p_adjusted": p, "verdict": _verdict(row, p)}
+        row["p_adjusted"] = p
+        row["verdict"] = verdict(row["difference"], row["seeds"], p, "a is better", "b is better")
     schema = pa.schema([*map(arrow_schema("trials").field, columns), *_ANSWER])
     return pa.Table.from_pylist(rows, schema=schema)
 
@@ -253,11 +256,12 @@ def _row(
     }
 
 
-def _verdict(row: Row, p_adjusted: float | None) -> str:
-    if row["seeds"] < MINIMUM_SEEDS:
-        return "not enough seeds"
+def verdict(difference: float, seeds: int, p_adjusted: float | None, better: str, worse: str) -> str:
+    """One of `FEW`, `ALIKE` and `EQUAL`, or which side is better: `better` where the difference is positive."""
+    if seeds < MINIMUM_SEEDS:
+        return FEW
     if p_adjusted is None:
-        return "seeds do not vary"
+        return ALIKE
     if p_adjusted >= SIGNIFICANCE:
-        return "no difference shown"
-    return "a is better" if row["difference"] > 0 else "b is better"
+        return EQUAL
+    return better if difference > 0 else worse

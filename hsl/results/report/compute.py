@@ -4,9 +4,9 @@ import shlex
 from collections.abc import Sequence
 
 from hsl.results.report.evidence import Evidence, Values
-from hsl.results.report.structs import Cell, Figure, Mark, Panel, Section, Table
+from hsl.results.report.structs import Cell, Figure, Mark, Panel, Section, Table, whole
 from hsl.results.report.style import SQUARE
-from hsl.results.show.phrases import NOTHING, first_panels, whole
+from hsl.results.show.phrases import NOTHING, first_panels
 from hsl.wording import count, duration
 
 HEADING = "Cost and failures"

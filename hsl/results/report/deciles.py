@@ -5,8 +5,8 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from hsl.results.report.evidence import Evidence, Values, key_of
-from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
-from hsl.results.show.phrases import INTERVAL, ends, first_panels, interval, named, with_interval
+from hsl.results.report.structs import Cell, Figure, Panel, Section, Table, interval
+from hsl.results.show.phrases import INTERVAL, ends, first_panels, named, with_interval
 from hsl.results.stats import Difference, mean_interval, paired_difference
 from hsl.store.documents import document
 from hsl.wording import count

@@ -13,10 +13,9 @@ import yaml
 from hsl.errors import NothingMatchedError
 from hsl.results.best import METRICS, best, check_metric
 from hsl.results.dense import READ_CELLS, READ_TRIALS, DenseRows, counterparts
-from hsl.results.report.structs import Cell, Table
+from hsl.results.report.structs import Cell, Table, shortened
 from hsl.results.sequential import asked_levels
 from hsl.results.shaping import fields, grouped
-from hsl.results.show.phrases import shortened
 from hsl.results.stats import CONFIDENCE
 from hsl.store.database import label, run, sandbox
 from hsl.store.rows import check_names, require_values

@@ -4,18 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hsl.results.report.evidence import Evidence, Values, key_of
-from hsl.results.report.structs import Cell, Figure, Mark, Panel, Section, Table
+from hsl.results.report.structs import Cell, Figure, Mark, Panel, Section, Table, interval, level
 from hsl.results.report.style import DIAMOND, STROKE
-from hsl.results.show.phrases import (
-    INTERVAL,
-    ends,
-    first_panels,
-    interval,
-    level,
-    named,
-    scaled,
-    with_interval,
-)
+from hsl.results.shaping import values_of
+from hsl.results.show.phrases import INTERVAL, ends, first_panels, named, scaled, with_interval
 from hsl.results.stats import Interval, mean_interval
 from hsl.store.documents import numbers
 from hsl.wording import count
@@ -62,10 +54,9 @@ def _profile(rows: Sequence[Values], level: float) -> dict[str, Interval]:
 def _references(evidence: Evidence) -> References:
     """What a distribution gives each layer, by data set and model where there are several, and by sparsity."""
     columns = _network(evidence)
-    rows = evidence.rows(_REFERENCES.format(columns=", ".join(columns)))
     return {
-        (*(row[name] for name in columns), row["distribution"]): numbers(row, "trials", "layer_densities")
-        for row in rows
+        values_of(row, (*columns, "distribution")): numbers(row, "trials", "layer_densities")
+        for row in evidence.rows(_REFERENCES.format(columns=", ".join(columns)))
     }
 
 
@@ -75,7 +66,7 @@ def _network(evidence: Evidence) -> tuple[str, ...]:
 
 
 def _of(evidence: Evidence, references: References, row: Values, distribution: str) -> Densities:
-    return references.get((*(row[name] for name in _network(evidence)), distribution), {})
+    return references.get((*values_of(row, _network(evidence)), distribution), {})
 
 
 def _figure(evidence: Evidence, winners: Winners, references: References) -> Figure:

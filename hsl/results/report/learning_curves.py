@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from hsl.results.report.evidence import Evidence, Values
-from hsl.results.report.structs import Cell, Figure, Mark, Panel, Section, Table
+from hsl.results.report.structs import Cell, Figure, Mark, Panel, Section, Table, level
 from hsl.results.report.style import CIRCLE, CROSS
-from hsl.results.show.phrases import first_panels, level, named, scaled
+from hsl.results.show.phrases import first_panels, named, scaled
 from hsl.store.outcomes import Status
 from hsl.wording import count
 

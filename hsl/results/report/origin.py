@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hsl.results.report.evidence import Evidence, Values
-from hsl.results.report.structs import Cell, Section, Table
-from hsl.results.show.phrases import NOTHING, listed, whole
+from hsl.results.report.structs import Cell, Section, Table, whole
+from hsl.results.show.phrases import NOTHING, listed
 from hsl.store.documents import mapping
 
 HEADING = "Provenance and how to reproduce"

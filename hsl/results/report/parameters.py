@@ -94,9 +94,7 @@ def _study(domains: Mapping[str, list[Any]], values: Sequence[float]) -> Any:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     numeric = {name for name, found in domains.items() if all(map(_is_number, found))}
     distributions = {
-        name: optuna.distributions.FloatDistribution(
-            float(min(found)), float(max(found)), log=_is_logarithmic(found)
-        )
+        name: _float_distribution(found)
         if name in numeric
         else optuna.distributions.CategoricalDistribution(sorted({_label(value) for value in found}))
         for name, found in domains.items()
@@ -111,6 +109,12 @@ def _study(domains: Mapping[str, list[Any]], values: Sequence[float]) -> Any:
             optuna.trial.create_trial(params=parameters, distributions=distributions, value=value)
         )
     return study
+
+
+def _float_distribution(values: Sequence[float]) -> Any:
+    from optuna.distributions import FloatDistribution  # noqa: PLC0415 (slow to import)
+
+    return FloatDistribution(float(min(values)), float(max(values)), log=_is_logarithmic(values))
 
 
 def _evaluated(study: Any, names: Sequence[str]) -> dict[str, list[float]]:

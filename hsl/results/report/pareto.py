@@ -5,18 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hsl.results.report.evidence import Evidence, Key, Values, key_of
-from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
-from hsl.results.show.phrases import (
-    INTERVAL,
-    ends,
-    first_panels,
-    interval,
-    level,
-    listed,
-    named,
-    number,
-    with_interval,
-)
+from hsl.results.report.structs import Cell, Figure, Panel, Section, Table, interval, level, number
+from hsl.results.show.phrases import INTERVAL, ends, first_panels, listed, named, with_interval
 from hsl.results.stats import Interval, mean_interval
 from hsl.wording import count
 

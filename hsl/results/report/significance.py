@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hsl.results.compare import MINIMUM_SEEDS, SIGNIFICANCE
+from hsl.results.compare import EQUAL, MINIMUM_SEEDS, verdict
 from hsl.results.report.evidence import Evidence, Values, key_of
 from hsl.results.stats import Difference, adjusted, paired_difference
 
-BETTER, WORSE, EQUAL = "better than dense", "worse than dense", "no difference shown"
-UNCONFIRMED, DENSE_UNCONFIRMED = "unconfirmed", "dense is unconfirmed"
-FEW, ALIKE, NO_DENSE = "not enough seeds", "seeds do not vary", "no dense result"
+BETTER, WORSE = "better than dense", "worse than dense"
+UNCONFIRMED, DENSE_UNCONFIRMED, NO_DENSE = "unconfirmed", "dense is unconfirmed", "no dense result"
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class Compared:
 
     Attributes:
         row: Its row of `best`.
-        verdict: One of the verdicts of this module.
+        verdict: One of the verdicts of this module, or of `compare.verdict`.
         p_adjusted: Two-sided t test of no difference, Benjamini-Hochberg over all winners.
     """
 
@@ -69,10 +68,4 @@ def _verdict(row: Values, found: Difference | None, p_adjusted: float | None) ->
         return UNCONFIRMED
     if found is None:
         return NO_DENSE if row["difference"] is None else DENSE_UNCONFIRMED
-    if found.n < MINIMUM_SEEDS:
-        return FEW
-    if p_adjusted is None:
-        return ALIKE
-    if p_adjusted >= SIGNIFICANCE:
-        return EQUAL
-    return BETTER if found.difference > 0 else WORSE
+    return verdict(found.difference, found.n, p_adjusted, BETTER, WORSE)

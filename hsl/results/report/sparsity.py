@@ -4,19 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from hsl.results.report.evidence import Evidence, Values
-from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
-from hsl.results.show.phrases import (
-    INTERVAL,
-    ends,
-    first_panels,
-    interval,
-    level,
-    listed,
-    named,
-    scaled,
-    shortened,
-    with_interval,
-)
+from hsl.results.report.structs import Cell, Figure, Panel, Section, Table, interval, level, shortened
+from hsl.results.show.phrases import INTERVAL, ends, first_panels, listed, named, scaled, with_interval
 from hsl.wording import count
 
 HEADING = "Accuracy against sparsity"

@@ -6,8 +6,8 @@ from typing import Any
 from hsl.errors import StoreError
 from hsl.results.audit import audit
 from hsl.results.report.evidence import Evidence, Values
-from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
-from hsl.results.show.phrases import NOTHING, shortened, whole, with_interval
+from hsl.results.report.structs import Cell, Figure, Panel, Section, Table, shortened, whole
+from hsl.results.show.phrases import NOTHING, with_interval
 from hsl.wording import count
 
 HEADING = "Audit of early stopping"

@@ -1,10 +1,15 @@
 """The parts of a report as plain values; drawing and HTML know nothing of a store."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from hsl.results.show.phrases import NOTHING, with_interval
+
 Row = Mapping[str, Any]
+
+MAX_ROWS = 300
+"""Rows of a table on the page; more would make it unreadable, and a query shows all."""
 
 
 class Cell(NamedTuple):
@@ -19,6 +24,33 @@ class Cell(NamedTuple):
     text: str
     key: float | None = None
     mark: str = ""
+
+
+def interval(mean: float | None, low: float | None, high: float | None, sign: bool = False) -> Cell:
+    """`with_interval`, to sort by the mean."""
+    return Cell(with_interval(mean, low, high, sign), mean)
+
+
+def number(value: float | None, digits: int = 3, mark: str = "") -> Cell:
+    """A number to sort by, with a few significant digits."""
+    return Cell(NOTHING) if value is None else Cell(f"{value:,.{digits}g}", value, mark)
+
+
+def level(sparsity: float) -> Cell:
+    """A sparsity to sort by, with all its digits."""
+    return Cell(f"{sparsity:g}", sparsity)
+
+
+def whole(value: int | None) -> Cell:
+    """A whole number to sort by."""
+    return Cell(NOTHING) if value is None else Cell(f"{value:,}", value)
+
+
+def shortened(rows: Sequence[tuple[Cell, ...]], rest: str) -> tuple[tuple[tuple[Cell, ...], ...], str]:
+    """The rows that fit on a page, and a sentence that names the command `rest`, which shows all."""
+    if len(rows) <= MAX_ROWS:
+        return tuple(rows), ""
+    return tuple(rows[:MAX_ROWS]), f"The first {MAX_ROWS} of {len(rows):,} rows; all of them: {rest}"
 
 
 class Mark(NamedTuple):
