@@ -9,6 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from hsl.results.shaping import grouped
+
 
 def percent(value: float | None, width: float | None = None, sign: bool = False) -> str:
     """A fraction as percent: one decimal, or two where the interval is narrower than half a percent.
@@ -78,14 +80,12 @@ def caption(answer: pa.Table, pareto: tuple[str, str] | None = None) -> str:
     rows = answer.to_pylist()
     metric = rows[0]["metric"] if rows else ""
     kinds = {row["difference_kind"] for row in rows}
-    lines = []
+    lines = [f"Chosen on validation; {metric} test accuracy as mean [95 % t interval] and number of seeds n."]
     if pareto:
-        lines.append(
-            f"No configuration has better {pareto[0]} without worse {pareto[1]}; accuracy is validation %."
+        first, second = pareto
+        lines.insert(
+            0, f"No configuration has better {first} without worse {second}; accuracy is validation %."
         )
-    lines.append(
-        f"Chosen on validation; {metric} test accuracy as mean [95 % t interval] and number of seeds n."
-    )
     if "paired" in kinds:
         lines.append("difference: to dense of the same regime, paired by seed.")
     if "unpaired" in kinds:
@@ -153,13 +153,11 @@ def claimed_caption(answer: pa.Table) -> str:
     """What the columns of `claimed` mean, and the claims as a whole."""
     rows = answer.to_pylist()
     tested = sum(row["p_value"] is not None for row in rows)
-    verdicts = sorted({row["claim_verdict"] for row in rows})
-    claims = [
-        dict.fromkeys(row["claim"] for row in rows if row["claim_verdict"] == each) for each in verdicts
-    ]
+    groups = sorted(grouped(rows, lambda row: row["claim_verdict"]).items())
+    claims = {verdict: dict.fromkeys(row["claim"] for row in found) for verdict, found in groups}
     return "\n".join(
         [
-            "; ".join(f"{each}: {', '.join(names)}" for each, names in zip(verdicts, claims, strict=True)),
+            "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in claims.items()),
             "effect: in percentage points, mean [95 % t interval] over n seeds; of layer densities and of costs "
             "(percent of dense), which seeds hardly change, mean [range] over n trials or pairs of cells.",
             f"p: t test against the bound, corrected over {tested} statements by Benjamini-Hochberg; "
