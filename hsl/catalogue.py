@@ -20,10 +20,7 @@ Row = dict[str, Any]
 
 
 def entries(kind: str | None = None) -> list[Row]:
-    """Rows of kind, name and details.
-
-    Args:
-        kind: One of the kinds, in the plural; all by default.
+    """Rows of kind, name and details, of one of `KINDS` or of all.
 
     Raises:
         UnknownNameError: If there is no such kind.
@@ -42,7 +39,7 @@ def _methods() -> Iterator[Row]:
 
 
 def _objects(registry: Mapping[str, Any]) -> Callable[[], Iterator[Row]]:
-    """Rows of a registry that holds its objects, with the first line of what they say of themselves."""
+    """Rows of a registry that holds its objects, with the first line of their docstrings."""
     return lambda: (
         {"name": name, "details": (found.__doc__ or "").partition("\n")[0]}
         for name, found in registry.items()

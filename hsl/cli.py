@@ -11,16 +11,14 @@ from typing import Annotated
 import typer
 
 from hsl import __version__
-from hsl.commands.answers import ANSWERS
+from hsl.commands.answers import ANSWERS, logs
 from hsl.commands.cluster import cluster as cluster_
-from hsl.commands.edge import print_traceback
+from hsl.commands.edge import print_traceback, show_rows
 from hsl.commands.evaluate import EvaluateCommand, evaluate
-from hsl.commands.logs import logs
 from hsl.commands.options import Format, OutFormat
 from hsl.commands.preview import preview
 from hsl.commands.replay import replay
 from hsl.commands.report import report
-from hsl.commands.rows import show_rows
 from hsl.commands.startup import ANSWERING, TRAINING, spare_pandas
 from hsl.commands.status import status
 from hsl.commands.sweep import plan, sweep
@@ -91,7 +89,12 @@ ANYWHERE = {"--debug", "--allow-plugins"}
 def main() -> None:
     """Entry point: user errors are one message and an exit code; bugs keep their traceback."""
     given = ANYWHERE.intersection(sys.argv[1:])
-    _gate_plugins("--allow-plugins" in given)
+    # Code that a file names runs only if the user says so; it is then named before it is imported.
+    os.environ[PLUGINS] = "on" if "--allow-plugins" in given else "off"
+    if "--allow-plugins" in given:
+        logger = logging.getLogger("hsl.registry")
+        logger.addHandler(logging.StreamHandler())
+        logger.setLevel(logging.INFO)
     try:
         app([argument for argument in sys.argv[1:] if argument not in ANYWHERE])
     except Exception as error:
@@ -100,15 +103,6 @@ def main() -> None:
             raise
         typer.echo(printable(f"Error: {redact_known(str(error))}"), err=True)
         sys.exit(error.exit_code)
-
-
-def _gate_plugins(allowed: bool) -> None:
-    """Code that a file names runs only if the user says so; it is then named before it is imported."""
-    os.environ[PLUGINS] = "on" if allowed else "off"
-    if allowed:
-        logger = logging.getLogger("hsl.registry")
-        logger.addHandler(logging.StreamHandler())
-        logger.setLevel(logging.INFO)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,14 @@ import yaml
 from pydantic import ValidationError
 
 from hsl.errors import NothingMatchedError, StoreError
-from hsl.filesystems import join, open_filesystem, place
+from hsl.filesystems import place
 from hsl.results.inspect import inspect
 from hsl.space.load import make_space
 from hsl.space.schema import SearchSpace
 from hsl.space.stored import readable, stored_space
 from hsl.store.documents import document
 from hsl.store.files import reported
+from hsl.store.layout import CHECKPOINTS, NETWORK_SUFFIX
 from hsl.store.outcomes import Status
 from hsl.store.store import Store
 from hsl.training.configuration import Configuration
@@ -27,7 +28,7 @@ from hsl.trial.alone import only_configuration
 Row = Mapping[str, Any]
 
 _WEIGHTS = {"final": "trainer/model/", "best": "trainer/best/network/"}
-"""Where a checkpoint keeps the state of the model, as it was at the end and at the best validation objective."""
+"""Prefix of the model's state in a checkpoint, at the end and at the best validation objective."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,6 @@ class Winner:
     """The best configuration of a cell.
 
     Attributes:
-        configuration: What was trained.
         regime: Name of its regime.
         trials: Rows of its completed confirming trials, best on validation first; empty if unconfirmed.
     """
@@ -65,9 +65,8 @@ def find_winner(store: Store, cell: str) -> Winner:
             f"configuration {rows[0]['configuration_id']} cannot be read by this version: {error}"
         ) from error
     confirmed = [row for row in rows if row["stage"] == "confirm" and row["status"] == Status.COMPLETED]
-    ranked = sorted(
-        (row for row in confirmed if row["objective"] is not None), key=lambda row: -row["objective"]
-    )
+    scored = [row for row in confirmed if row["objective"] is not None]
+    ranked = sorted(scored, key=lambda row: row["objective"], reverse=True)
     return Winner(configuration, rows[0]["regime"], tuple(ranked))
 
 
@@ -76,10 +75,6 @@ def pinned_space(store: Store, cell: str) -> str:
 
     The training of the store's space is kept and what differs from it is pinned as a tuned axis, because
     parents and difficulty scores are trained with the former.
-
-    Args:
-        store: Where to read.
-        cell: Name of the cell.
 
     Returns:
         Text that `hsl train` and `hsl sweep` accept, and that describes a single configuration: the winner.
@@ -107,12 +102,14 @@ def _content(space: SearchSpace, winner: Winner, cell: str) -> dict[str, Any]:
     chosen = winner.configuration.model_dump(mode="json", exclude_none=True)
     dense = winner.configuration.method == "dense"
     own = () if dense else ("method", "distribution", "sparsity")
+    described = space.regimes.get(winner.regime)
+    objective = {"objective": described.objective} if described and described.objective else {}
     kept = ("split", "training", "confirm", "sampler", "objective", "evaluation", "resources", "seed")
     return {
         "name": re.sub(r"[^A-Za-z0-9._-]+", "-", f"{space.name}-{cell}"),
         "dataset": chosen["dataset"],
         "model": chosen["model"],
-        "regimes": {winner.regime: chosen["regime"] | _objective(space, winner.regime)},
+        "regimes": {winner.regime: chosen["regime"] | objective},
         "regime": winner.regime,
         **{name: chosen[name] for name in own if name in chosen},
         "init": chosen["init"],
@@ -122,34 +119,26 @@ def _content(space: SearchSpace, winner: Winner, cell: str) -> dict[str, Any]:
     }
 
 
-def _objective(space: SearchSpace, regime: str) -> dict[str, Any]:
-    """The objective that a regime has of its own."""
-    described = space.regimes.get(regime)
-    return {"objective": described.objective} if described and described.objective else {}
-
-
 def _tuned(space: Row, chosen: Row) -> dict[str, Any]:
     """Training and hyperparameters in which a configuration differs from the defaults, by axis."""
-    training = {
-        f"training.{name}": value
-        for name, value in chosen["training"].items()
-        if value != space["training"].get(name)
+    changed = {
+        name: value for name, value in chosen["training"].items() if value != space["training"].get(name)
     }
-    return {**training, **{f"method.{name}": value for name, value in chosen["hyperparameters"].items()}}
+    parts = {"training": changed, "method": chosen["hyperparameters"]}
+    return {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
 
 
-def network(store: Store, uri: str, cell: str, checkpoint: str = "final") -> bytes:
+def network(store: Store, cell: str, checkpoint: str = "final") -> bytes:
     """The confirmed network of a cell's winner, of the seed that is best on validation, as safetensors.
 
     Args:
         store: Where to read.
-        uri: The store's path or URI.
-        cell: Name of the cell.
+        cell: Name of a cell.
         checkpoint: ``final``, as it was at the end, or ``best``, as it was at its best validation objective.
 
     Returns:
         A safetensors file with the model's state by the names of its state dict, a boolean ``NAME_mask``
-        beside every prunable weight, and a header whose entry ``hsl`` is JSON: trial_id, seed,
+        for every prunable weight, and a header whose entry ``hsl`` is JSON: trial_id, seed,
         configuration_id, configuration, cell, regime, checkpoint, epoch, metrics, provenance, and of the final
         network layer_densities.
 
@@ -166,9 +155,14 @@ def network(store: Store, uri: str, cell: str, checkpoint: str = "final") -> byt
             f"{cell}: the winner is not confirmed, so no network was kept; run the sweep with confirm.seeds above 0"
         )
     row = winner.trials[0]
-    where = f"checkpoints/{row['trial_id']}.safetensors"
+    where = f"{CHECKPOINTS}/{row['trial_id']}{NETWORK_SUFFIX}"
     try:
-        tensors = load(_read(uri, where))
+        tensors = load(store.read_file(where).to_pybytes())
+    except FileNotFoundError as error:
+        raise NothingMatchedError(
+            f"the store has no {where}, the confirmed network; copy it into the store, "
+            "or train it again: hsl export without -o, then hsl train"
+        ) from error
     except (SafetensorError, KeyError, ValueError) as error:
         raise StoreError(f"{store.uri}/{where} is damaged: {error}; train it again with hsl train") from error
     weights = {
@@ -184,35 +178,18 @@ def network(store: Store, uri: str, cell: str, checkpoint: str = "final") -> byt
     return bytes(save(weights, metadata={"hsl": json.dumps(_header(row, checkpoint), sort_keys=True)}))
 
 
-def _read(uri: str, where: str) -> bytes:
-    filesystem, path = open_filesystem(join(uri, where))
-    try:
-        with reported(where), filesystem.open_input_stream(path) as stream:
-            return bytes(stream.read())
-    except StoreError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            raise NothingMatchedError(
-                f"the store has no {where}, the confirmed network; copy it into the store, "
-                "or train it again: hsl export without -o, then hsl train"
-            ) from error
-        raise
-
-
 def _header(row: Row, checkpoint: str) -> dict[str, Any]:
     is_best = checkpoint == "best"
     names = ("trial_id", "seed", "configuration_id", "cell", "regime", "sparsity", "realised_sparsity")
     documents = ("configuration", "provenance", *(() if is_best else ("layer_densities",)))
-    measured = {
-        name: value for name, value in row.items() if name.endswith("_accuracy") and value is not None
-    }
     return {
         **{name: row[name] for name in names},
         "checkpoint": checkpoint,
         "epoch": row["best_epoch" if is_best else "epochs"],
         "metrics": {
             name.removeprefix("best_"): value
-            for name, value in measured.items()
-            if name.startswith("best_") is is_best
+            for name, value in row.items()
+            if name.endswith("_accuracy") and value is not None and name.startswith("best_") is is_best
         },
         **{name: document(row, "trials", name) for name in documents},
     }
@@ -223,12 +200,9 @@ def export(uri: str, cell: str, folder: str | Path, checkpoint: str = "final") -
 
     Args:
         uri: The store's path or URI.
-        cell: Name of the cell.
-        folder: Where to; nothing in it is replaced.
+        cell: Name of a cell.
+        folder: Folder of both files, which are returned; nothing in it is replaced.
         checkpoint: ``final`` or ``best``, as of `network`.
-
-    Returns:
-        The two files.
 
     Raises:
         NothingMatchedError: If there is no winner, or no confirmed network. Nothing is written then.
@@ -238,7 +212,7 @@ def export(uri: str, cell: str, folder: str | Path, checkpoint: str = "final") -
     space, file = Path(folder) / "space.yaml", Path(folder) / "network.safetensors"
     if existing := [str(path) for path in (space, file) if path.exists()]:
         raise StoreError(f"{', '.join(existing)} exists and is not replaced; choose another folder")
-    text, content = pinned_space(store, cell), network(store, uri, cell, checkpoint)
+    text, content = pinned_space(store, cell), network(store, cell, checkpoint)
     with reported(str(folder)):
         place(str(space), text.encode())
         place(str(file), content)

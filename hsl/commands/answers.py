@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from hsl.commands.edge import narrate
 from hsl.commands.options import Checkpoint, Format, OutFormat, StoreUri
 from hsl.errors import printable
 
@@ -171,8 +172,21 @@ def merge(
 
     done = merge_stores([Store(uri) for uri in stores], Store(into), on_conflict, networks, logs)
     for line in done.narration():
-        typer.echo(printable(line), err=True)
+        narrate(printable(line))
     show_rows(done.stores, str(format))
+
+
+def logs(
+    store: StoreUri,
+    trial: Annotated[
+        str, typer.Argument(metavar="TRIAL", help="Id of a trial, or its beginning.", show_default=False)
+    ],
+) -> None:
+    """Print the log of a trial: starts, epochs, checkpoints, warnings, what it printed, and why it failed."""
+    from hsl.results.logs import read_log  # noqa: PLC0415
+    from hsl.store.store import Store  # noqa: PLC0415
+
+    typer.echo(printable(read_log(Store(store), trial).expandtabs()), nl=False)
 
 
 ANSWERS = (best, compare, claims, query, show, export, merge)

@@ -1,10 +1,12 @@
 """The command that checks a cluster file."""
 
+from dataclasses import asdict
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from hsl.commands.edge import show_rows
 from hsl.commands.options import Format, OutFormat
 
 
@@ -25,18 +27,12 @@ def cluster(
     format: OutFormat = Format.TABLE,
 ) -> None:
     """Check a cluster file more strictly than Ray does, and show its machines; or print it for another cloud."""
-    from dataclasses import asdict  # noqa: PLC0415
-
     from hsl.cluster.launcher import check_cluster, read_cluster, variant  # noqa: PLC0415
 
     content = read_cluster(file)
     types = check_cluster(content, file)
     if provider is None:
-        import pyarrow as pa  # noqa: PLC0415
-
-        from hsl.results.show.output import show  # noqa: PLC0415
-
-        show(pa.Table.from_pylist([asdict(node) for node in types]), str(format))
+        show_rows([asdict(node) for node in types], format)
         return
     import yaml  # noqa: PLC0415
 

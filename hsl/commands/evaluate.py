@@ -1,4 +1,4 @@
-"""``hsl evaluate``: measures of confirmed networks, after the fact."""
+"""``hsl evaluate``: evaluations of confirmed networks, after the fact."""
 
 import re
 from typing import Annotated, Any
@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from hsl.commands.edge import narrate
 from hsl.commands.options import Device, Format, OutFormat, StoreUri
 
 MEASURES = "evaluation.attacks, evaluation.per_class, evaluation.deciles or evaluation.corruptions"
@@ -51,9 +52,9 @@ def evaluate(
     device: Device = None,
     format: OutFormat = Format.TABLE,
 ) -> None:
-    """Measure confirmed networks: classes, deciles of difficulty, corruptions, attacks. Run it again to continue.
+    """Evaluate confirmed networks: classes, deciles of difficulty, corruptions, attacks. Run it again to continue.
 
-    What is measured is the section evaluation of the space; any key of it can be set, for example:
+    The section evaluation of the space says what is evaluated; any key of it can be set, for example:
 
     hsl evaluate runs/digits clean/0.9 evaluation.attacks=pgd20 evaluation.samples=200
 
@@ -66,12 +67,8 @@ def evaluate(
     from hsl.trial.evaluate import StoredEvaluation, summed_up  # noqa: PLC0415
 
     overrides = [each for each in asked or () if _is_override(each)]
-    cells = [each for each in asked or () if not _is_override(each)]
-
-    def say(line: str) -> None:
-        typer.echo(line, err=True)
-
-    rows = StoredEvaluation(store, cells, overrides, device or default_device(), say).run()
+    cells = [each for each in asked or () if each not in overrides]
+    rows = StoredEvaluation(store, cells, overrides, device or default_device(), narrate).run()
     is_brief = format in {Format.TABLE, Format.MARKDOWN}
     caption = (
         "means over confirmed networks with 95 % intervals; single classes and corruptions: --format json"

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from hsl.commands.edge import show_rows
 from hsl.commands.options import Format, OutFormat, SpaceFile
 
 
@@ -29,12 +30,9 @@ def preview(
     from hsl.space.load import load_space  # noqa: PLC0415
 
     loaded = load_space(space, overrides or ())
-    import pyarrow as pa  # noqa: PLC0415
-
     from hsl.prepare import preview as previews  # noqa: PLC0415
     from hsl.prepare.ranked_samples import scores_root  # noqa: PLC0415
     from hsl.prepare.sheets import draw  # noqa: PLC0415
-    from hsl.results.show.output import show  # noqa: PLC0415
     from hsl.store.layout import Library  # noqa: PLC0415
 
     if corruptions:
@@ -43,5 +41,4 @@ def preview(
         made = previews.regimes(loaded, Library(scores_root(store)), images)
     if sheet:
         draw(sheet, made.tiles)
-    names = {name: None for row in made.rows for name in row}
-    show(pa.table({name: [row.get(name) for row in made.rows] for name in names}), str(format))
+    show_rows(made.rows, format)

@@ -1,9 +1,10 @@
-"""What another early stopping would have cost."""
+"""The command that replays a search with other early stopping."""
 
 from typing import Annotated, Any
 
 import typer
 
+from hsl.commands.edge import narrate
 from hsl.commands.options import Format, OutFormat, StoreUri
 from hsl.errors import HslError
 
@@ -44,9 +45,9 @@ def replay(
         list[float] | None,
         typer.Option(
             min=0,
-            help="Replay on nodes of which so many are lost per node and hour, at random; several times for "
+            help="Replay on nodes of which so many are preempted per node and hour, at random; several times for "
             "several rates.",
-            show_default="none is lost",
+            show_default="none is preempted",
         ),
     ] = None,
     checkpoint_interval: Annotated[
@@ -87,8 +88,8 @@ def replay(
         minutes = 5.0 if replacement_minutes is None else replacement_minutes
         spot = Spot(0.0, interval, 60 * minutes, trials_per_node or 1)
         prices = Prices(spot_price, on_demand_price)
-        lost = spot_table(curves, asked, workers, orders, spot_rate, spot, prices)
-        show(lost, str(format), caption=_spot_caption(len(curves), workers, orders, spot))
+        preempted = spot_table(curves, asked, workers, orders, spot_rate, spot, prices)
+        show(preempted, str(format), caption=_spot_caption(len(curves), workers, orders, spot))
         return
     answer = table(curves, asked, workers, orders, _warm(store, warm_start))
     show(answer, str(format), caption=_caption(len(curves), workers, orders))
@@ -119,7 +120,7 @@ def _curves(store: str, trials: int | None, epoch_seconds: float | None) -> Any:
 
     curves, left_out = read_curves(Store(store))
     if left_out:
-        typer.echo(f"{left_out} trials are left out: they were stopped or failed", err=True)
+        narrate(f"{left_out} trials are left out: they were stopped or failed")
     if trials:
         curves = resampled(curves, trials, seed=0)
     return paced(curves, epoch_seconds) if epoch_seconds else curves
@@ -129,7 +130,7 @@ def _recorded_interval(store: str) -> float:
     from hsl.space.stored import stored_space  # noqa: PLC0415
     from hsl.store.store import Store  # noqa: PLC0415
 
-    without = "nobody knows its checkpoints; give --checkpoint-interval"
+    without = "its checkpoint interval is unknown; give --checkpoint-interval"
     return float(stored_space(Store(store), without).training.checkpoint_every)
 
 
@@ -155,7 +156,7 @@ def _spot_caption(curves: int, workers: int, orders: int, spot: Any) -> str:
     return (
         f"{curves} curves, {workers} workers, {spot.trials_per_node} to a node, checkpoints every "
         f"{spot.checkpoint_interval:g} epochs, another node after {spot.replacement / 60:g} min; medians over "
-        f"{orders} orders of arrival.\nspot_rate: losses per node and hour; repeated: epochs trained again, share; "
-        f"cost: node hours at the spot price; on_demand: without losses, at that price. Not counted: booting and "
-        f"idle nodes."
+        f"{orders} orders of arrival.\nspot_rate: preemptions per node and hour; repeated: epochs trained again, "
+        f"share; cost: node hours at the spot price; on_demand: without preemptions, at that price. Not counted: "
+        f"booting and idle nodes."
     )

@@ -28,7 +28,9 @@ def report(
     ] = None,
 ) -> None:
     """Write one offline HTML file: winners against dense, figures, cost, provenance."""
-    _require_extra()
+    lacking = [package for module, package in _NEEDED.items() if find_spec(module) is None]
+    if lacking:
+        raise HslError(f"hsl report needs {', '.join(lacking)}; install the extra: pip install 'hsl[report]'")
     from hsl.results.report.contents import make_report  # noqa: PLC0415
     from hsl.results.report.page import page  # noqa: PLC0415
     from hsl.sparsity.methods import METHODS  # noqa: PLC0415
@@ -53,9 +55,3 @@ def _writing(path: Path, option: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise HslError(f"{path}: cannot be written: {error.strerror}; give another {option}") from error
-
-
-def _require_extra() -> None:
-    lacking = [package for module, package in _NEEDED.items() if find_spec(module) is None]
-    if lacking:
-        raise HslError(f"hsl report needs {', '.join(lacking)}; install the extra: pip install 'hsl[report]'")

@@ -5,29 +5,18 @@ from importlib.abc import MetaPathFinder
 
 ANSWERING = frozenset(
     (
-        "best",
-        "claims",
-        "compare",
-        "export",
-        "list",
-        "merge",
-        "plan",
-        "query",
-        "replay",
-        "report",
-        "show",
-        "status",
+        *("best", "claims", "compare", "export", "list", "merge"),
+        *("plan", "query", "replay", "report", "show", "status"),
     )
 )
 """Commands that neither train nor load a network."""
-
 
 TRAINING = frozenset(("evaluate", "score", "train"))
 """Commands that train or attack networks in their own process."""
 
 
 class _NoPandas(MetaPathFinder):
-    """Where pandas is looked for, it is not installed."""
+    """Makes pandas look as if it were not installed."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         """Refuse pandas, and leave all else to the other finders."""
@@ -38,8 +27,7 @@ class _NoPandas(MetaPathFinder):
 def spare_pandas() -> None:
     """Keep pyarrow from importing pandas at the first list that it converts, which takes longer than most answers.
 
-    pyarrow looks for pandas once, and where it finds none takes lists as lists. So it looks while there is none.
-    ``to_pandas`` and all else that needs pandas imports it later as ever.
+    pyarrow looks for pandas once, and where it finds none takes lists as lists. ``to_pandas`` still imports it later.
     """
     if "pandas" in sys.modules:
         return

@@ -1,25 +1,15 @@
 """The command that says how a sweep is doing."""
 
 import json
-from collections.abc import Sequence
-from typing import Any
 
 import typer
 
+from hsl.commands.edge import show_rows
 from hsl.commands.options import Format, OutFormat, StoreUri
 
 RUNG_COLUMNS = (
-    "rung",
-    "epoch",
-    "entries",
-    "stopped",
-    "exempt",
-    "correlation",
-    "correlation_low",
-    "correlation_high",
-    "false_stop_rate",
-    "regret",
-    "switched_off",
+    *("rung", "epoch", "entries", "stopped", "exempt", "correlation", "correlation_low", "correlation_high"),
+    *("false_stop_rate", "regret", "switched_off"),
 )
 
 
@@ -35,18 +25,10 @@ def status(store: StoreUri, format: OutFormat = Format.TABLE) -> None:
     elif format is Format.TABLE:
         typer.echo("\n".join([found.name, *found.lines()]))
         show(found.table())
-        _show_rows(
-            [{name: row[name] for name in RUNG_COLUMNS} for row in found.rungs], "Rungs, over all cells."
-        )
-        _show_rows(found.failures, "Failed trials by reason; hsl show tells all about one.")
+        rungs = [{name: row[name] for name in RUNG_COLUMNS} for row in found.rungs]
+        if rungs:
+            show_rows(rungs, format, "Rungs, over all cells.")
+        if found.failures:
+            show_rows(found.failures, format, "Failed trials by reason; hsl show has all about one.")
     else:
         show(found.table(), str(format))
-
-
-def _show_rows(rows: Sequence[dict[str, Any]], caption: str) -> None:
-    import pyarrow as pa  # noqa: PLC0415
-
-    from hsl.results.show.output import show  # noqa: PLC0415
-
-    if rows:
-        show(pa.Table.from_pylist(list(rows)), caption=caption)

@@ -1,15 +1,15 @@
-"""The commands that say what a sweep would do, and do it."""
+"""The commands that plan a sweep and run it."""
 
 from __future__ import annotations
 
 import os
 import shlex
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hsl.commands.answers import best
-from hsl.commands.edge import store_uri
+from hsl.commands.edge import narrate, show_rows, store_uri
 from hsl.commands.options import (
     ClusterFile,
     Format,
@@ -19,7 +19,6 @@ from hsl.commands.options import (
     StorageOption,
     StoreOption,
 )
-from hsl.commands.rows import show_rows
 from hsl.errors import ExitCode, HslError, printable
 from hsl.wording import count
 
@@ -44,13 +43,15 @@ def plan(
     from hsl.planning.cost import estimate  # noqa: PLC0415
     from hsl.planning.plan import make_plan  # noqa: PLC0415
     from hsl.planning.show import document, show_plan  # noqa: PLC0415
+    from hsl.results.rates import recorded_rates  # noqa: PLC0415
     from hsl.space.checks import check_priced  # noqa: PLC0415
     from hsl.space.load import load_space  # noqa: PLC0415
+    from hsl.store.store import Store  # noqa: PLC0415
 
     made = make_plan(load_space(space, overrides or ()))
     fleet = find_fleet(cluster, os.environ.get("RAY_ADDRESS"))
     check_priced(made.space, fleet)
-    rates = _recorded_rates(store_uri(store, storage, made.space.name))
+    rates = recorded_rates(Store(store_uri(store, storage, made.space.name)))
     costs = estimate(made, rates.passes_per_second if rates else None)
     offers = offers_of(fleet, made.space.resources, costs, made.space.prices) if fleet else None
     budgets = forecast(made, costs, rates, offers)
@@ -88,7 +89,7 @@ def sweep(
         list[str] | None,
         typer.Option(
             metavar="TRACKER",
-            help="Tell this tracker of every epoch: tensorboard, wandb, mlflow; may be given several times.",
+            help="Report every epoch to this tracker: tensorboard, wandb, mlflow; may be given several times.",
             show_default="none",
         ),
     ] = None,
@@ -120,25 +121,23 @@ def sweep(
     try:
         ended = train(request, Console(stderr=True))
     except KeyboardInterrupt:
-        typer.echo(f"interrupted; everything so far is in {uri}, the same command continues", err=True)
+        narrate(f"interrupted; everything so far is in {uri}, the same command continues")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     if ended.completed or not (ended.failed or ended.left):
         best(uri, metric=loaded.objective)
-    typer.echo(f"{ended.trained} trials trained in this run; results in {uri}", err=True)
+    narrate(f"{ended.trained} trials trained in this run; results in {uri}")
     if ended.left:
-        typer.echo(f"{ended.left}; raise it and run the same command to continue", err=True)
+        narrate(f"{ended.left}; raise it and run the same command to continue")
     if ended.failed:
-        typer.echo(_failures(ended, uri), err=True)
+        narrate(_failures(ended, uri))
         raise typer.Exit(ExitCode.FAILED_TRIALS)
 
 
 def _failures(ended: SweepReport, uri: str) -> str:
     """How many trials failed, the most frequent reasons, and what to do."""
     none = "" if ended.completed else ", and none was completed"
-    reasons = "".join(
-        f"\n  {number} x {printable(reason)}"
-        for reason, number in list(ended.reasons.items())[:SHOWN_REASONS]
-    )
+    shown = list(ended.reasons.items())[:SHOWN_REASONS]
+    reasons = "".join(f"\n  {number} x {printable(reason)}" for reason, number in shown)
     more = len(ended.reasons) - SHOWN_REASONS
     others = f"\n  and {count(more, 'other reason')}" if more > 0 else ""
     return (
@@ -147,10 +146,3 @@ def _failures(ended: SweepReport, uri: str) -> str:
         "\"SELECT cell, trial_id, reason FROM trials WHERE status = 'failed'\"; "
         "--retry-failed trains them again"
     )
-
-
-def _recorded_rates(store: str) -> Any:
-    from hsl.results.rates import recorded_rates  # noqa: PLC0415
-    from hsl.store.store import Store  # noqa: PLC0415
-
-    return recorded_rates(Store(store))

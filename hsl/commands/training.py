@@ -4,9 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from hsl.commands.edge import check_target
+from hsl.commands.edge import check_target, narrate, show_rows
 from hsl.commands.options import Device, Format, OutFormat, Overrides, Part, SpaceFile
-from hsl.commands.rows import show_rows
 
 
 def train(
@@ -51,7 +50,7 @@ def score(
         str | None,
         typer.Option(
             metavar="REGIME",
-            help="Train the scoring models with this regime's wrong labels; tell if they are found.",
+            help="Train the scoring models with this regime's wrong labels; report whether they are found.",
         ),
     ] = None,
     store: Annotated[
@@ -75,7 +74,7 @@ def score(
     from hsl.results.show.output import show  # noqa: PLC0415
     from hsl.training.build import default_device  # noqa: PLC0415
 
-    scores = make_scores(asked, store, device or default_device(), lambda line: typer.echo(line, err=True))
+    scores = make_scores(asked, store, device or default_device(), narrate)
     shown = extremes(scores, str(split), top)
     if out:
         from hsl.training.data.score_tables import write_table  # noqa: PLC0415
@@ -84,11 +83,11 @@ def score(
     if sheet:
         draw_sheet(sheet, asked, shown)
     if found := found_wrong(scores):
-        typer.echo(found, err=True)
+        narrate(found)
     show(shown, str(format))
 
 
 def _narrate_epoch(row: Any) -> None:
     accuracy = row.get("val_matched_accuracy")
     shown = f", validation {100 * accuracy:.1f} %" if accuracy is not None else ""
-    typer.echo(f"epoch {row['epoch']}: training loss {row['train_loss']:.4f}{shown}", err=True)
+    narrate(f"epoch {row['epoch']}: training loss {row['train_loss']:.4f}{shown}")

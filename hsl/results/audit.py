@@ -1,10 +1,10 @@
-"""How well early stopping decided: what the trials that it was not allowed to stop say about its rungs.
+"""How well early stopping decided, by the trials that it was not allowed to stop.
 
-A random share of trials is exempt from early stopping and trained to the end whatever the rungs say. They are an
-unbiased sample, so they tell how far the order at a rung predicts the final one, and what was thrown away.
+A random share of trials is exempt from early stopping and always trained to the end. They are an unbiased sample of
+how far the order at a rung predicts the final one, and of what was thrown away.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,29 +13,21 @@ import pyarrow.compute as pc
 import yaml
 
 from hsl.errors import StoreError
-from hsl.results.correlation import LEAST_FREEDOM, Correlation, within_groups
+from hsl.results.correlation import LEAST_FREEDOM, within_groups
+from hsl.results.shaping import fields, grouped
 from hsl.results.stats import wilson_interval
 from hsl.store.outcomes import Status
 from hsl.store.store import Store
 
 SCHEMA = pa.schema(
     [
-        ("rung", pa.int64()),
-        ("epoch", pa.int64()),
-        ("cell", pa.string()),
-        ("entries", pa.int64()),
-        ("stopped", pa.int64()),
-        ("exempt", pa.int64()),
-        ("correlation", pa.float64()),
-        ("correlation_low", pa.float64()),
-        ("correlation_high", pa.float64()),
-        ("behind", pa.int64()),
-        ("false_stops", pa.int64()),
-        ("false_stop_rate", pa.float64()),
-        ("false_stop_low", pa.float64()),
-        ("false_stop_high", pa.float64()),
-        ("regret", pa.float64()),
-        ("switched_off", pa.bool_()),
+        *fields(pa.int64(), "rung", "epoch"),
+        *fields(pa.string(), "cell"),
+        *fields(pa.int64(), "entries", "stopped", "exempt"),
+        *fields(pa.float64(), "correlation", "correlation_low", "correlation_high"),
+        *fields(pa.int64(), "behind", "false_stops"),
+        *fields(pa.float64(), "false_stop_rate", "false_stop_low", "false_stop_high", "regret"),
+        *fields(pa.bool_(), "switched_off"),
     ]
 )
 
@@ -45,7 +37,6 @@ class Entry:
     """One trial at one rung.
 
     Attributes:
-        cell: Its cell.
         value: Objective at the rung.
         cutoff: Objective below which the rung stopped; None where it compared no trials.
         final: Objective of a full training; None where there is none.
@@ -76,10 +67,10 @@ def audit(store: Store) -> pa.Table:
         ``rung`` (epochs at target sparsity) and ``epoch`` name the rung; ``entries`` reached it and ``stopped`` ended
         there. Of the ``exempt`` that were trained to the end: rank ``correlation`` with the final objective, within
         cells, with its 95 % interval (Fisher's z); how many were ``behind`` the cut-off, how many of these were
-        ``false_stops`` (they ended better than whatever else of their cell was trained to the end and not behind)
+        ``false_stops`` (they ended better than all others of their cell that were trained to the end and not behind)
         with the rate and its 95 % interval (Wilson), and the ``regret``: what each that was behind would have added to
         the best of its cell, on average, in units of the objective. ``switched_off``: the correlation's interval
-        lies below ``early_stopping.min_correlation``. Whatever cannot be said is null; no rungs, no rows.
+        is below ``early_stopping.min_correlation``. What is unknown is null; without rungs there are no rows.
 
     Raises:
         StoreError: If there is no store, or its space cannot be read.
@@ -88,9 +79,8 @@ def audit(store: Store) -> pa.Table:
     threshold = settings.get("min_correlation") if isinstance(settings, dict) else None
     rows = []
     for (rung, epoch), entries in sorted(_entries(store).items()):
-        cells = sorted({entry.cell for entry in entries})
-        own = [[entry for entry in entries if entry.cell == cell] for cell in cells]
-        for cell, group in [(None, entries), *zip(cells, own, strict=True)]:
+        by_cell = sorted(grouped(entries, lambda entry: entry.cell).items())
+        for cell, group in [(None, entries), *by_cell]:
             rows.append({"rung": rung, "epoch": epoch, "cell": cell, **_summary(group, threshold)})
     return pa.Table.from_pylist(rows, SCHEMA)
 
@@ -101,9 +91,9 @@ def objective_metrics(store: Store) -> dict[str, str]:
     Raises:
         StoreError: If there is no store, or its space cannot be read.
     """
-    usual = f"val_{_space(store).get('objective', 'matched')}_accuracy"  # of rows that do not say it
+    default = f"val_{_space(store).get('objective', 'matched')}_accuracy"  # of rows that do not say it
     trials = store.read("trials", ["trial_id", "objective_metric"])
-    return {row["trial_id"]: row["objective_metric"] or usual for row in trials.to_pylist()}
+    return {row["trial_id"]: row["objective_metric"] or default for row in trials.to_pylist()}
 
 
 def _space(store: Store) -> Mapping[str, Any]:
@@ -125,20 +115,18 @@ def _entries(store: Store) -> dict[tuple[int, int], list[Entry]]:
         trial = by_id.get(row["trial_id"])
         value = row[metrics[row["trial_id"]]] if trial else None
         if trial is not None and value is not None:
-            rungs.setdefault((row["rung"], row["epoch"]), []).append(_entry(row, trial, value))
+            final = trial["objective"] if trial["status"] == Status.COMPLETED else None
+            stopped = trial["status"] == Status.STOPPED and trial["epochs"] == row["epoch"]
+            entry = Entry(row["cell"], value, row["cutoff"], final, trial["exempt"], stopped)
+            rungs.setdefault((row["rung"], row["epoch"]), []).append(entry)
     return rungs
-
-
-def _entry(row: Mapping[str, Any], trial: Mapping[str, Any], value: float) -> Entry:
-    final = trial["objective"] if trial["status"] == Status.COMPLETED else None
-    stopped = trial["status"] == Status.STOPPED and trial["epochs"] == row["epoch"]
-    return Entry(row["cell"], value, row["cutoff"], final, trial["exempt"], stopped)
 
 
 def _summary(entries: Sequence[Entry], threshold: float | None) -> dict[str, Any]:
     exempt = [entry for entry in entries if entry.exempt and entry.final is not None]
     gains = list(_gains(entries))
-    found = within_groups(_pairs(exempt))
+    by_cell = grouped(exempt, lambda entry: entry.cell)
+    found = within_groups([(entry.value, entry.final or 0.0) for entry in own] for own in by_cell.values())
     return {
         "entries": len(entries),
         "stopped": sum(entry.stopped for entry in entries),
@@ -148,15 +136,11 @@ def _summary(entries: Sequence[Entry], threshold: float | None) -> dict[str, Any
         "correlation_high": found and found.high,
         "behind": sum(entry.is_behind for entry in exempt),
         **_false_stops(gains),
-        "switched_off": _is_off(found, threshold),
+        "switched_off": found is not None
+        and threshold is not None
+        and found.freedom >= LEAST_FREEDOM
+        and found.high < threshold,
     }
-
-
-def _pairs(exempt: Iterable[Entry]) -> list[list[tuple[float, float]]]:
-    groups: dict[str, list[tuple[float, float]]] = {}
-    for entry in exempt:
-        groups.setdefault(entry.cell, []).append((entry.value, entry.final or 0.0))
-    return list(groups.values())
 
 
 def _gains(entries: Sequence[Entry]) -> Iterator[float]:
@@ -182,9 +166,3 @@ def _false_stops(gains: Sequence[float]) -> dict[str, Any]:
         "false_stop_high": high,
         "regret": sum(gains) / len(gains),
     }
-
-
-def _is_off(found: Correlation | None, threshold: float | None) -> bool:
-    if found is None or threshold is None:
-        return False
-    return found.freedom >= LEAST_FREEDOM and found.high < threshold

@@ -1,6 +1,7 @@
 """Which configuration is best, and is it better than dense: chosen on validation, reported on test."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
@@ -10,9 +11,9 @@ import pyarrow as pa
 
 from hsl.errors import HslError, NothingMatchedError, UnknownNameError
 from hsl.results.dense import READ_CELLS, READ_TRIALS, SCOPE, DenseRows, counterparts
-from hsl.results.ranking import READ, Ranking, check_objectives, front
-from hsl.results.ranking import top as best_of
+from hsl.results.ranking import READ, Ranking, check_objectives, ranked
 from hsl.results.sequential import asked_levels
+from hsl.results.shaping import fields
 from hsl.results.stats import CONFIDENCE, Difference, mean_interval, paired_difference
 from hsl.store.database import label, mentioned_columns, run, sandbox, select
 from hsl.store.documents import mapping
@@ -23,35 +24,17 @@ METRICS = ("matched", "clean", "worst_class")
 
 _ANSWER = pa.schema(
     [
-        ("baseline", pa.bool_()),
-        ("rank", pa.int64()),
-        ("cell", pa.string()),
-        ("configuration_id", pa.string()),
-        ("method", pa.string()),
-        ("distribution", pa.string()),
-        ("parameters", pa.string()),
-        ("metric", pa.string()),
-        ("confirmed", pa.bool_()),
-        ("seeds", pa.int64()),
-        ("seeds_lost", pa.int64()),
-        ("test_mean", pa.float64()),
-        ("test_low", pa.float64()),
-        ("test_high", pa.float64()),
-        ("val_mean", pa.float64()),
-        ("dense_mean", pa.float64()),
-        ("difference", pa.float64()),
-        ("difference_low", pa.float64()),
-        ("difference_high", pa.float64()),
-        ("difference_kind", pa.string()),
-        ("seconds", pa.float64()),
-        ("considered", pa.int64()),
-        ("stopped", pa.int64()),
-        ("failed", pa.int64()),
-        ("score", pa.float64()),
-        ("sparsity", pa.float64()),
-        ("training_flops", pa.float64()),
-        ("inference_flops", pa.float64()),
-        ("nonzeros", pa.float64()),
+        *fields(pa.bool_(), "baseline"),
+        *fields(pa.int64(), "rank"),
+        *fields(pa.string(), "cell", "configuration_id", "method", "distribution", "parameters", "metric"),
+        *fields(pa.bool_(), "confirmed"),
+        *fields(pa.int64(), "seeds", "seeds_lost"),
+        *fields(pa.float64(), "test_mean", "test_low", "test_high", "val_mean", "dense_mean"),
+        *fields(pa.float64(), "difference", "difference_low", "difference_high"),
+        *fields(pa.string(), "difference_kind"),
+        *fields(pa.float64(), "seconds"),
+        *fields(pa.int64(), "considered", "stopped", "failed"),
+        *fields(pa.float64(), "score", "sparsity", "training_flops", "inference_flops", "nonzeros"),
     ]
 )
 
@@ -75,9 +58,8 @@ def best(
     confirmed configuration it is the best completed trial of the search, which is marked (`confirmed` is
     false) and has no interval, because the same number selected it. Test metrics choose nothing. Stopped and
     failed trials are counted and never averaged. Dense baselines have rows of their own and are what
-    `difference` refers to: the baseline with the same regime, data set, model and other factors, of several that
-    of the same space (`hsl.results.dense`). Where seeds were added until it was clear, intervals are as wide as
-    it takes to hold at 95 % all the same.
+    `difference` refers to (`hsl.results.dense` says which). Where seeds were added until the result was clear,
+    intervals are widened so that they still hold at 95 %.
 
     Args:
         store: Where to read.
@@ -99,8 +81,8 @@ def best(
         trials that did not complete), test_mean with test_low and test_high (95 % t interval), val_mean,
         dense_mean, difference with difference_low, difference_high and difference_kind ("paired", "unpaired",
         or "point" for no interval), seconds (per trial), of the group's search: considered, stopped; failed
-        (both stages), score (mean validation objective), sparsity, training_flops and inference_flops (beside
-        dense), nonzeros. Accuracies are fractions. A front is ordered from its first objective's best.
+        (both stages), score (mean validation objective), sparsity, training_flops and inference_flops (relative
+        to dense), nonzeros. Accuracies are fractions. A front is ordered from its first objective's best.
 
     Raises:
         NothingMatchedError: If no completed trial matches.
@@ -113,22 +95,19 @@ def best(
         select(connection, "matching", where)
         by = _default_groups(connection, pareto) if by is None else tuple(by)
         ranking = Ranking(by, metric, top, confirmed_only)
-        winners = (
-            front(connection, "matching", ranking, pareto)
-            if pareto
-            else best_of(connection, "matching", ranking)
-        )
+        winners = ranked(connection, "matching", ranking, pareto)
         if not winners:
             raise NothingMatchedError(_what_exists(connection, where, confirmed_only))
         select(connection, "dense_trials", "baseline")
-        dense = best_of(connection, "dense_trials", Ranking(("cell", *SCOPE), metric))
+        dense = ranked(connection, "dense_trials", Ranking(("cell", *SCOPE), metric))
     asked = asked_levels(tables["cells"])
-    winners, dense = (
-        [{**row, "level": asked.get(row["cell"], CONFIDENCE)} for row in rows] for rows in (winners, dense)
-    )
+    for row in (*winners, *dense):
+        row["level"] = asked.get(row["cell"], CONFIDENCE)
     reference = DenseRows(counterparts(tables["cells"], tables["trials"]), dense)
     rows = [_answer(row, by, reference.of(row), metric) for row in winners]
-    return pa.Table.from_pylist(rows, schema=_answer_schema(by))
+    keys = map(arrow_schema("trials").field, by)
+    others = (field for field in _ANSWER if field.name not in by)
+    return pa.Table.from_pylist(rows, schema=pa.schema([*keys, *others]))
 
 
 def _check(by: Sequence[str], metric: str, top: int, pareto: tuple[str, str] | None) -> None:
@@ -152,10 +131,8 @@ def _tables(store: Store, by: Sequence[str], metric: str, where: str | None) -> 
     """What the question needs of the store."""
     accuracies = (f"{split}_{metric}_accuracy" for split in ("val", "test"))
     columns = dict.fromkeys((*READ, *READ_TRIALS, *accuracies, *by, *mentioned_columns(where)))
-    return {
-        "trials": store.read("trials", list(columns)),
-        "cells": store.read("cells", [*READ_CELLS, "confidence"]),
-    }
+    trials, cells = store.read("trials", list(columns)), store.read("cells", [*READ_CELLS, "confidence"])
+    return {"trials": trials, "cells": cells}
 
 
 def short_parameters(row: Mapping[str, Any]) -> str:
@@ -167,12 +144,12 @@ def short_parameters(row: Mapping[str, Any]) -> str:
     Args:
         row: A trial, or a configuration, with `parameters` as it is stored.
     """
-    values = {
-        name: value for name, value in mapping(row, "trials", "parameters").items() if name not in _SHOWN
-    }
-    last = [name.rpartition(".")[2] for name in values]
-    names = [short if last.count(short) == 1 else name for name, short in zip(values, last, strict=True)]
-    return " ".join(f"{name}={_short(value)}" for name, value in zip(names, values.values(), strict=True))
+    values = mapping(row, "trials", "parameters")
+    last = {name: name.rpartition(".")[2] for name in values if name not in _SHOWN}
+    unique = Counter(last.values())
+    return " ".join(
+        f"{short if unique[short] == 1 else name}={_short(values[name])}" for name, short in last.items()
+    )
 
 
 def _short(value: object) -> str:
@@ -203,7 +180,7 @@ def _answer(
     validation = [run["val"] for run in row["runs"] if run["val"] is not None]
     gain = None if row["baseline"] or dense is None else _gain(row, dense)
     return {
-        **{name: row[name] for name in _ANSWER.names if name in row},
+        **row,
         **{name: row[f"key_{i}"] for i, name in enumerate(by)},
         "parameters": short_parameters(row),
         "metric": metric,
@@ -234,13 +211,6 @@ def _gain(row: Mapping[str, Any], dense: Mapping[str, Any]) -> Difference | None
     return Difference(difference, None, None, min(len(mine), len(its)), "point")
 
 
-def _answer_schema(by: Sequence[str]) -> pa.Schema:
-    trials = arrow_schema("trials")
-    return pa.schema(
-        [trials.field(name) for name in by] + [field for field in _ANSWER if field.name not in by]
-    )
-
-
 def _what_exists(
     connection: duckdb.DuckDBPyConnection, where: str | None, confirmed_only: bool | None
 ) -> str:
@@ -251,10 +221,9 @@ def _what_exists(
     found = run(connection, sql).to_pylist()[0]
     if not found["trials"]:
         return "no trial is stored yet; run `hsl sweep` first"
-    known = "; ".join(
-        f"{name}: {', '.join(map(str, found[name][:20]))}" for name in ("regimes", "sparsities", "methods")
-    )
+    kinds = ("regimes", "sparsities", "methods")
+    known = "; ".join(f"{name}: {', '.join(map(str, found[name][:20]))}" for name in kinds)
     kind = "completed trial of the confirm stage" if confirmed_only else "completed trial"
-    asked = f" matches {where!r}" if where else " exists"
+    asked = f"matches {where!r}" if where else "exists"
     counts = f"{found['trials']} trials, {found['completed']} completed, {found['confirmed']} of them confirm"
-    return f"no {kind}{asked}; stored: {counts}; {known}"
+    return f"no {kind} {asked}; stored: {counts}; {known}"

@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -14,6 +15,7 @@ from hsl.errors import HslError, NothingMatchedError
 from hsl.results.best import check_columns, check_metric
 from hsl.results.dense import READ_CELLS, READ_TRIALS, counterparts, is_sparsification, levels_of
 from hsl.results.sequential import asked_levels
+from hsl.results.shaping import fields, grouped
 from hsl.results.stats import CONFIDENCE, adjusted, paired_difference
 from hsl.store.database import label, mentioned_columns, run, sandbox, select
 from hsl.store.rows import arrow_schema
@@ -21,7 +23,9 @@ from hsl.store.store import Store
 
 SIGNIFICANCE = 0.05
 MINIMUM_SEEDS = 3
-"""Fewer seeds support no claim, whatever their p-value."""
+"""Fewer seeds support no claim, even with a small p-value."""
+
+FEW, ALIKE, EQUAL = "not enough seeds", "seeds do not vary", "no difference shown"
 
 _SCOPE = ("dataset", "model")
 """What is never mixed, nor paired with each other."""
@@ -32,22 +36,17 @@ _READ = ("sequence", "trial_id", "seed", "stage", *READ_TRIALS, *_NETWORK)
 
 _SIDE = """
 SELECT trial_id, seed, cell, baseline, test_{metric}_accuracy AS value, {columns}
-FROM {view} WHERE stage = 'confirm' AND status = 'completed' AND isfinite(test_{metric}_accuracy)
+FROM side WHERE stage = 'confirm' AND status = 'completed' AND isfinite(test_{metric}_accuracy)
 ORDER BY sequence
 """
 
 _ANSWER = (
-    pa.field("metric", pa.string()),
-    pa.field("a_mean", pa.float64()),
-    pa.field("b_mean", pa.float64()),
-    pa.field("difference", pa.float64()),
-    pa.field("difference_low", pa.float64()),
-    pa.field("difference_high", pa.float64()),
-    pa.field("difference_kind", pa.string()),
-    pa.field("seeds", pa.int64()),
-    pa.field("p_value", pa.float64()),
-    pa.field("p_adjusted", pa.float64()),
-    pa.field("verdict", pa.string()),
+    *fields(pa.string(), "metric"),
+    *fields(pa.float64(), "a_mean", "b_mean", "difference", "difference_low", "difference_high"),
+    *fields(pa.string(), "difference_kind"),
+    *fields(pa.int64(), "seeds"),
+    *fields(pa.float64(), "p_value", "p_adjusted"),
+    *fields(pa.string(), "verdict"),
 )
 
 Row = Mapping[str, Any]
@@ -61,7 +60,7 @@ class _Side:
     Attributes:
         rows: Its completed confirming trials, with their levels.
         dense: Whether all of them are dense.
-        level: Of confidence that its cells ask for, because seeds were added until it was clear.
+        level: Of confidence that its cells ask for, because seeds were added until the result was clear.
     """
 
     rows: list[dict[str, Any]]
@@ -114,7 +113,11 @@ def compare(
         raise NothingMatchedError(
             f"{a!r} and {b!r} have no {' x '.join(columns)} in common; compare over other columns (by)"
         )
-    return pa.Table.from_pylist(_with_verdicts(rows), schema=_answer_schema(columns))
+    for row, p in zip(rows, adjusted([row["p_value"] for row in rows]), strict=True):
+        row["p_adjusted"] = p
+        row["verdict"] = verdict(row["difference"], row["seeds"], p, "a is better", "b is better")
+    schema = pa.schema([*map(arrow_schema("trials").field, columns), *_ANSWER])
+    return pa.Table.from_pylist(rows, schema=schema)
 
 
 def _sides(store: Store, a: str, b: str, by: Sequence[str], metric: str) -> tuple[_Side, _Side]:
@@ -145,10 +148,7 @@ def _rows(
     select(connection, "side", where)
     named = dict.fromkeys((*by, "regime", *_SCOPE, *_NETWORK))
     columns = ", ".join(f'"{name}" AS "by_{name}"' for name in named)
-    rows: list[dict[str, Any]] = run(
-        connection, _SIDE.format(metric=metric, columns=columns, view="side")
-    ).to_pylist()
-    return rows
+    return run(connection, _SIDE.format(metric=metric, columns=columns)).to_pylist()
 
 
 def _with_levels(
@@ -177,11 +177,10 @@ def _groups(
     broadcast = a.dense != b.dense
     own = [name for name in columns if not (broadcast and is_sparsification(name))]
     axes = _shared_axes(a, b, broadcast)
-    parts = [
-        (names, _partition(side.rows, names))
-        for side in (a, b)
-        for names in (own if side.dense else columns,)
-    ]
+    parts = []
+    for side in (a, b):
+        names = own if side.dense else columns
+        parts.append((names, grouped(side.rows, partial(_key, columns=names))))
     for group in _combinations((b if a.dense else a).rows, columns):
         x, y = (rows.get(tuple(group[name] for name in names), []) for names, rows in parts)
         if broadcast:
@@ -190,7 +189,7 @@ def _groups(
             yield (group, *_per_seed(_values(x, axes), _values(y, axes)))
 
 
-def _counterparts(dense: list[Row], sparse: Sequence[Row]) -> list[Row]:
+def _counterparts(dense: list[dict[str, Any]], sparse: Sequence[Row]) -> list[dict[str, Any]]:
     """Of dense trials those of the counterparts of sparse ones; all where none of them is one."""
     cells = {row["counterpart"] for row in sparse}
     return [row for row in dense if row["cell"] in cells] or dense
@@ -205,17 +204,13 @@ def _shared_axes(a: _Side, b: _Side, broadcast: bool) -> list[str]:
 
 
 def _combinations(rows: Iterable[Row], columns: Sequence[str]) -> list[dict[str, Any]]:
-    found = {tuple(row[f"by_{name}"] for name in columns) for row in rows}
+    found = {_key(row, columns) for row in rows}
     ordered = sorted(found, key=lambda values: [(value is None, value) for value in values])
     return [dict(zip(columns, values, strict=True)) for values in ordered]
 
 
-def _partition(rows: Iterable[Row], columns: Sequence[str]) -> dict[tuple[Any, ...], list[Row]]:
-    """The rows by their values of `columns`."""
-    parts: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for row in rows:
-        parts[tuple(row[f"by_{name}"] for name in columns)].append(row)
-    return parts
+def _key(row: Row, columns: Sequence[str]) -> tuple[Any, ...]:
+    return tuple(row[f"by_{name}"] for name in columns)
 
 
 def _values(rows: Iterable[Row], axes: Sequence[str]) -> Values:
@@ -235,10 +230,8 @@ def _per_seed(a: Values, b: Values) -> tuple[dict[int, float], dict[int, float]]
 
 
 def _mean_per_seed(values: Values) -> dict[int, float]:
-    means: dict[int, list[float]] = defaultdict(list)
-    for key in sorted(values, key=str):
-        means[key[-1]].append(fmean(values[key]))
-    return {seed: fmean(found) for seed, found in means.items()}
+    by_seed = grouped(sorted(values, key=str), lambda key: key[-1])
+    return {seed: fmean(fmean(values[key]) for key in keys) for seed, keys in by_seed.items()}
 
 
 def _row(
@@ -263,23 +256,12 @@ def _row(
     }
 
 
-def _with_verdicts(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    corrected = adjusted([row["p_value"] for row in rows])
-    return [
-        {**row, "p_adjusted": p, "verdict": _verdict(row, p)} for row, p in zip(rows, corrected, strict=True)
-    ]
-
-
-def _verdict(row: Row, p_adjusted: float | None) -> str:
-    if row["seeds"] < MINIMUM_SEEDS:
-        return "not enough seeds"
+def verdict(difference: float, seeds: int, p_adjusted: float | None, better: str, worse: str) -> str:
+    """One of `FEW`, `ALIKE` and `EQUAL`, or which side is better: `better` where the difference is positive."""
+    if seeds < MINIMUM_SEEDS:
+        return FEW
     if p_adjusted is None:
-        return "seeds do not vary"
+        return ALIKE
     if p_adjusted >= SIGNIFICANCE:
-        return "no difference shown"
-    return "a is better" if row["difference"] > 0 else "b is better"
-
-
-def _answer_schema(columns: Sequence[str]) -> pa.Schema:
-    trials = arrow_schema("trials")
-    return pa.schema([*(trials.field(name) for name in columns), *_ANSWER])
+        return EQUAL
+    return better if difference > 0 else worse

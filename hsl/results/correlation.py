@@ -1,4 +1,4 @@
-"""How well one order predicts another, within groups that must not be mixed. Pure."""
+"""Rank correlation within groups that must not be mixed. Pure."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -7,7 +7,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-CONFIDENCE = 0.95
+from hsl.results.stats import CONFIDENCE
+
 LEAST_FREEDOM = 10
 """Degrees of freedom below which the interval is not to be trusted with a decision."""
 _CLOSE_TO_ONE = 1 - 1e-12
@@ -21,8 +22,8 @@ class Correlation:
         rho: Estimate in [-1, 1].
         low: Lower end of the 95 % interval.
         high: Upper end.
-        count: Pairs that it comes from.
-        freedom: What is left of them after one for each further group and three for the interval.
+        count: Number of pairs.
+        freedom: `count` less one for each further group and three for the interval.
     """
 
     rho: float
@@ -39,7 +40,7 @@ def within_groups(groups: Iterable[Sequence[tuple[float, float]]]) -> Correlatio
     (Psychometrika 65, 2000), each further group costing one degree of freedom for its mean.
 
     Args:
-        groups: Pairs of values; groups of one pair say nothing and are left out.
+        groups: Pairs of values; groups of one pair are left out.
 
     Returns:
         None where there are fewer than four pairs beyond one per further group, or nothing differs.

@@ -39,11 +39,7 @@ def is_sparsification(axis: str) -> bool:
 
 
 def shared_axes(values: Mapping[str, Value]) -> dict[str, Value]:
-    """What a cell has in common with its dense counterpart: the axes that do not concern sparsification.
-
-    Args:
-        values: Axis to its level, levels or domain.
-    """
+    """Axes (to their level, levels or domain) that a cell shares with its dense counterpart: all but sparsification."""
     return {axis: value for axis, value in values.items() if not is_sparsification(axis)}
 
 
@@ -57,7 +53,6 @@ class _Cell:
     """What is known of a cell from its row and from its trials.
 
     Attributes:
-        name: Its name.
         baseline: Whether it is dense.
         shared: `shared_key` of its levels but the regime, which is compared by name; None where no row is stored.
         space: Hash of the space that planned it.
@@ -81,20 +76,23 @@ class _Cell:
         """Whether the levels that are known of both are the same, and data set, model and regime of some trials."""
         if None not in (self.shared, other.shared) and self.shared != other.shared:
             return False
-        alike = (_is_same(one, its) for one in self.scopes for its in other.scopes)
-        return bool(self.scopes & other.scopes) or any(alike)
+        # What is not known, as of a cell without trials, agrees with everything.
+        return bool(self.scopes & other.scopes) or any(
+            all(a == b or None in (a, b) for a, b in zip(one, its, strict=True))
+            for one in self.scopes
+            for its in other.scopes
+        )
 
 
 def counterparts(cells: pa.Table, trials: pa.Table) -> dict[str, str]:
-    """The dense cell that each cell is compared to, dense cells to themselves; a cell that has none is left out.
+    """The dense counterpart of each cell, of a dense cell itself; a cell that has none is left out.
 
     Of several, as in a merged store, it is one with a completed trial, then one that the same space has planned
     (it was tuned under the same budget), then the first.
 
     Args:
-        cells: The table of cells, at least with the columns `READ_CELLS`.
-        trials: The table of trials, at least with the columns `READ_TRIALS`. Trials of cells that have no row are
-            dense by their method.
+        cells: At least the columns `READ_CELLS` of the table.
+        trials: At least the columns `READ_TRIALS` of the table. Cells without a row are dense by their method.
 
     Returns:
         Name of the cell -> name of the dense cell.
@@ -119,7 +117,7 @@ class DenseRows:
 
     Args:
         found: Result of `counterparts`.
-        dense: With `cell` and those columns of `SCOPE` in which rows differ, at most one row per combination.
+        dense: Rows with `cell` and those columns of `SCOPE` in which they differ, one per combination.
     """
 
     def __init__(self, found: Mapping[str, str], dense: Iterable[dict[str, Any]]) -> None:
@@ -127,20 +125,12 @@ class DenseRows:
         self._dense = {_row_key(row, row["cell"]): row for row in dense}
 
     def of(self, row: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The row of the dense counterpart, with the same data set, model and regime.
-
-        Args:
-            row: With the same columns.
-        """
+        """The row of the dense counterpart of a sparse row with the same columns."""
         return self._dense.get(_row_key(row, self._found.get(row["cell"])))
 
 
 def levels_of(cells: pa.Table) -> dict[str, dict[str, Any]]:
-    """The levels of every cell, by factor.
-
-    Args:
-        cells: The table of cells, at least with the columns cell and levels.
-    """
+    """The levels of every cell by factor, from the columns cell and levels of the table of cells."""
     rows = cells.select(["cell", "levels"]).to_pylist()
     return {row["cell"]: mapping(row, "cells", "levels") for row in rows}
 
@@ -148,8 +138,15 @@ def levels_of(cells: pa.Table) -> dict[str, dict[str, Any]]:
 def _described(cells: pa.Table, trials: pa.Table) -> list[_Cell]:
     """Every cell, in the order of the cells, then of the names of those that only trials name."""
     planned = {row["cell"]: row for row in cells.select(list(READ_CELLS)).to_pylist()}
-    known = {(name, row["baseline"]): _planned(row) for name, row in planned.items()}
-    for row in _kinds(trials):
+    known: dict[tuple[str, bool], _Cell] = {}
+    for name, row in planned.items():
+        levels = mapping(row, "cells", "levels")
+        shared = shared_key({axis: level for axis, level in levels.items() if axis != "regime"})
+        known[name, row["baseline"]] = _Cell(name, row["baseline"], shared, row["space_hash"])
+    # Only method and status differ among the trials of a cell, so each combination is looked at once.
+    names = list(READ_TRIALS)
+    kinds = trials.select(names).group_by(names, use_threads=False).aggregate([])
+    for row in kinds.sort_by([(name, "ascending") for name in names]).to_pylist():
         name = row["cell"]
         baseline = planned[name]["baseline"] if name in planned else row["method"] == "dense"
         cell = known.setdefault((name, baseline), _Cell(name, baseline))
@@ -159,25 +156,6 @@ def _described(cells: pa.Table, trials: pa.Table) -> list[_Cell]:
         if not cell.scopes:
             cell.scopes.add((None, None, planned[cell.name]["regime"]))
     return list(known.values())
-
-
-def _planned(row: Mapping[str, Any]) -> _Cell:
-    levels = mapping(row, "cells", "levels")
-    shared = shared_key({axis: level for axis, level in levels.items() if axis != "regime"})
-    return _Cell(row["cell"], row["baseline"], shared, row["space_hash"])
-
-
-def _kinds(trials: pa.Table) -> list[dict[str, Any]]:
-    """The combinations of `READ_TRIALS` that occur; only their method and status tell trials apart."""
-    names = list(READ_TRIALS)
-    distinct = trials.select(names).group_by(names, use_threads=False).aggregate([])
-    rows: list[dict[str, Any]] = distinct.sort_by([(name, "ascending") for name in names]).to_pylist()
-    return rows
-
-
-def _is_same(one: Scope, other: Scope) -> bool:
-    """Whether two scopes agree; what is not known, as of a cell without trials, agrees with everything."""
-    return all(a == b or None in (a, b) for a, b in zip(one, other, strict=True))
 
 
 def _row_key(row: Mapping[str, Any], cell: str | None) -> tuple[Any, ...]:

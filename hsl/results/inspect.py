@@ -11,6 +11,7 @@ from hsl.errors import NothingMatchedError, close_match
 from hsl.results.best import short_parameters
 from hsl.results.dense import counterparts
 from hsl.results.ranking import ranks
+from hsl.results.shaping import fields
 from hsl.results.show.text import cell as cell_text
 from hsl.store.documents import document
 from hsl.store.rows import arrow_schema, columns_of
@@ -19,27 +20,13 @@ from hsl.store.store import Store
 ROLES = ("winner", "candidate", "dense")
 
 _FOR_PEOPLE = (
-    "role",
-    "rank",
-    "trial_id",
-    "stage",
-    "status",
-    "method",
-    "distribution",
-    "parameters",
-    "objective",
-    "test_matched_accuracy",
-    "test_clean_accuracy",
-    "seconds",
+    *("role", "rank", "trial_id", "stage", "status", "method", "distribution", "parameters"),
+    *("objective", "test_matched_accuracy", "test_clean_accuracy", "seconds"),
 )
 
 
 def inspect(store: Store, name: str) -> pa.Table:
     """Everything about the trial or the cell called `name`.
-
-    Args:
-        store: Where to read.
-        name: A trial_id, or the name of a cell.
 
     Returns:
         For a trial one row with the columns of trials. For a cell a row per trial with role ("winner",
@@ -65,25 +52,18 @@ def inspect(store: Store, name: str) -> pa.Table:
 
 
 def evaluations(store: Store, trial: pa.Table) -> pa.Table:
-    """What was measured on the network of a trial that `inspect` found, in order; empty for a cell."""
+    """The evaluations of the network of a trial that `inspect` found, in order; empty for a cell."""
     rows = store.read("evaluations")
     if "role" in trial.column_names:
         return rows.slice(0, 0)
     own = rows.filter(pc.equal(rows["trial_id"], trial["trial_id"][0]))
-    order = [(name, "ascending") for name in ("split", "checkpoint", "measure", "detail")]
-    return own.sort_by(order)
+    return own.sort_by([(name, "ascending") for name in ("split", "checkpoint", "measure", "detail")])
 
 
-def for_people(found: pa.Table, measured: pa.Table | None = None) -> pa.Table:
-    """The result of `inspect` as a list of properties (a trial) or in few columns (a cell).
-
-    Args:
-        found: Result of `inspect`.
-        measured: Result of `evaluations`, which follows the properties.
-    """
+def for_people(found: pa.Table, evaluated: pa.Table | None = None) -> pa.Table:
+    """The result of `inspect` as a list of properties and `evaluations` (a trial) or in few columns (a cell)."""
     if "role" not in found.column_names:
-        rows = [*_properties(found.to_pylist()[0]), *_measured(measured)]
-        return pa.Table.from_pylist(rows)
+        return pa.Table.from_pylist([*_properties(found.to_pylist()[0]), *_evaluated(evaluated)])
     rows = [{**row, "parameters": short_parameters(row)} for row in found.to_pylist()]
     return pa.Table.from_pylist(rows, schema=found.schema).select(_FOR_PEOPLE)
 
@@ -96,15 +76,14 @@ def _properties(row: Mapping[str, Any]) -> Iterator[dict[str, str]]:
             continue
         if column.type == "json":
             value = document(row, "trials", column.name)
-        parts = _flat(value, column.name)
         unit = f" {column.unit}" if column.unit in {"s", "epochs"} else ""
-        for name, part in parts:
+        for name, part in _flat(value, column.name):
             percent = " %" if name.endswith("_accuracy") else unit
             yield {"property": name, "value": cell_text(name, part) + percent}
 
 
-def _measured(rows: pa.Table | None) -> Iterator[dict[str, str]]:
-    """Every measured accuracy: which part of the data, which checkpoint, what, and on how many samples."""
+def _evaluated(rows: pa.Table | None) -> Iterator[dict[str, str]]:
+    """Every accuracy: of which part of the data, which checkpoint and what, and on how many samples."""
     for row in rows.to_pylist() if rows is not None else ():
         if row["accuracy"] is not None:
             name = " ".join((row["split"], row["checkpoint"], row["measure"], row["detail"])).strip()
@@ -125,10 +104,9 @@ def _cell(tables: Mapping[str, pa.Table], name: str, dense: str | None) -> pa.Ta
     rows = []
     for row in trials.filter(pc.is_in(trials["cell"], pa.array([name, dense], pa.string()))).to_pylist():
         rank = ranked.get((row["cell"], row["configuration_id"]))
-        if row["cell"] == name:
-            rows.append({"role": "winner" if rank == 1 else "candidate", "rank": rank, **row})
-        elif rank == 1:
-            rows.append({"role": "dense", "rank": rank, **row})
+        if row["cell"] == name or rank == 1:
+            role = "dense" if row["cell"] != name else "winner" if rank == 1 else "candidate"
+            rows.append({"role": role, "rank": rank, **row})
     rows.sort(key=lambda row: (ROLES.index(row["role"]), row["rank"] or inf, row["stage"], row["seed"]))
-    first = [pa.field("role", pa.string()), pa.field("rank", pa.int64())]
+    first = (*fields(pa.string(), "role"), *fields(pa.int64(), "rank"))
     return pa.Table.from_pylist(rows, schema=pa.schema([*first, *arrow_schema("trials")]))

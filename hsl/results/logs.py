@@ -1,4 +1,4 @@
-"""The logs of trials: what each of them printed and logged, as its worker wrote it to the store."""
+"""The logs of trials, as their workers wrote them to the store."""
 
 import pyarrow as pa
 
@@ -10,11 +10,7 @@ _SHOWN = 5
 
 
 def read_log(store: Store, trial: str) -> str:
-    """The log of a trial.
-
-    Args:
-        store: Where to read.
-        trial: Its id, or as much of its beginning as makes it unique.
+    """The log of the only trial whose id begins with `trial`.
 
     Raises:
         NothingMatchedError: If no such trial has a log.

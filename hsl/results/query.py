@@ -1,32 +1,25 @@
-"""Questions to a store: any SQL that only reads, and which configuration is best."""
+"""Questions to a store in SQL that only reads."""
 
 from collections.abc import Mapping
 
 import pyarrow as pa
 
 from hsl.errors import HslError
-from hsl.results.best import best
 from hsl.store.columns import TABLES
 from hsl.store.database import require_select, run, sandbox, scanned_columns, table_names
 from hsl.store.rows import arrow_schema, columns_of
 from hsl.store.store import Store
-
-__all__ = ["best", "passes_per_second", "query"]
 
 
 def query(store: Store, sql: str) -> pa.Table:
     """What one SELECT over the views trials, epochs, cells and evaluations returns.
 
     Args:
-        store: Where to read.
+        store: The store to ask.
         sql: One statement of DuckDB's SQL that only reads; ``DESCRIBE trials`` lists the columns.
 
-    Returns:
-        The result, column by column.
-
     Raises:
-        HslError: If the statement is not a single SELECT, needs files, the network or an extension, or is
-            wrong.
+        HslError: If the statement is no single SELECT, is wrong, or needs files, the network or an extension.
         StoreError: If there is no store.
     """
     with sandbox({}) as parser:
@@ -44,7 +37,7 @@ def query(store: Store, sql: str) -> pa.Table:
 
 
 def _answer(store: Store, sql: str, columns: Mapping[str, list[str] | None]) -> pa.Table:
-    # A table of which nothing is scanned is named at most: empty it does as well.
+    # A table of which no column is scanned need not be read.
     tables = {
         name: arrow_schema(name).empty_table() if only == [] else store.read(name, only)
         for name, only in columns.items()

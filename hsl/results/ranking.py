@@ -10,27 +10,13 @@ from hsl.errors import HslError, UnknownNameError
 from hsl.store.database import label, run, sandbox
 
 READ = (
-    "cell",
-    "configuration_id",
-    "stage",
-    "status",
-    "seed",
-    "objective",
-    "dataset",
-    "model",
-    "regime",
-    "method",
-    "distribution",
-    "sparsity",
-    "parameters",
-    "seconds",
-    "training_flops",
-    "inference_flops",
-    "nonzeros",
+    *("cell", "configuration_id", "stage", "status", "seed", "objective", "dataset", "model", "regime"),
+    *("method", "distribution", "sparsity", "parameters"),
+    *("seconds", "training_flops", "inference_flops", "nonzeros"),
 )
 """Columns of trials that every ranking reads."""
 
-# Only completed trials are averaged. A configuration that was confirmed is judged by its confirming seeds
+# Only completed trials are averaged. A configuration that was confirmed is ranked by its confirming seeds
 # alone: the search seed is the one by which it was selected.
 _CONFIGURATIONS = """
 WITH configurations AS (
@@ -102,7 +88,7 @@ class Ranking(NamedTuple):
 
     Attributes:
         by: Columns of trials; every combination of their values is a group.
-        metric: "matched" or "clean": whose accuracies are listed.
+        metric: "matched", "clean" or "worst_class": whose accuracies are listed.
         top: Configurations per group, at least 1.
         confirmed_only: True: only confirmed configurations. False: those of the search as well, after them.
             None: those of the search in groups alone where nothing is confirmed.
@@ -114,25 +100,42 @@ class Ranking(NamedTuple):
     confirmed_only: bool | None = None
 
 
-def top(connection: duckdb.DuckDBPyConnection, source: str, ranking: Ranking) -> list[dict[str, Any]]:
-    """The first configurations per group of the table `source`; key_0, key_1, ... name the group."""
-    sql = (_CONFIGURATIONS + _TOP).format(
-        **_parts(ranking, source, "{names}, baseline"), top=int(ranking.top)
-    )
-    return _rows(connection, sql)
-
-
-def front(
-    connection: duckdb.DuckDBPyConnection, source: str, ranking: Ranking, objectives: tuple[str, str]
+def ranked(
+    connection: duckdb.DuckDBPyConnection,
+    source: str,
+    ranking: Ranking,
+    objectives: tuple[str, str] | None = None,
 ) -> list[dict[str, Any]]:
-    """The configurations per group of `source` that no other beats in one objective without losing in another.
+    """The first configurations per group of the table `source`, or a front; key_0, key_1, ... name the group.
 
-    Dense competes with sparse. Of equal points all are listed; a configuration that lacks a value is left out.
+    Args:
+        connection: Where the table is.
+        source: Name of a table with the columns of trials and `baseline`.
+        ranking: What is ranked, and how.
+        objectives: Two of `OBJECTIVES`: instead of the first, all configurations that no other beats in one without
+            losing in the other. Dense competes with sparse. Of equal points all are listed; a configuration that
+            lacks a value is left out.
     """
-    check_objectives(objectives)
-    first, second = (OBJECTIVES[name] for name in objectives)
-    sql = (_CONFIGURATIONS + _FRONT).format(**_parts(ranking, source, "{names}"), first=first, second=second)
-    return _rows(connection, sql)
+    keys = ", ".join(f'"{name}" AS key_{i}' for i, name in enumerate(ranking.by)) or "0 AS key_0"
+    names = ", ".join(f"key_{i}" for i in range(max(len(ranking.by), 1)))
+    pool = names if objectives else f"{names}, baseline"  # within which a confirmed one shuts out the others
+    eligible = {
+        True: "confirmed",
+        False: "true",
+        None: f"confirmed OR NOT bool_or(confirmed) OVER (PARTITION BY {pool})",
+    }[ranking.confirmed_only]
+    first, second = (OBJECTIVES[name] for name in objectives or ("accuracy", "sparsity"))
+    sql = (_CONFIGURATIONS + (_FRONT if objectives else _TOP)).format(
+        keys=keys,
+        names=names,
+        source=source,
+        metric=ranking.metric,
+        eligible=eligible,
+        top=int(ranking.top),
+        first=first,
+        second=second,
+    )
+    return run(connection, sql).to_pylist()
 
 
 def check_objectives(objectives: tuple[str, str]) -> None:
@@ -147,36 +150,16 @@ def check_objectives(objectives: tuple[str, str]) -> None:
 
 
 def ranks(tables: Mapping[str, pa.Table], cells: Sequence[str]) -> dict[tuple[str, str], int]:
-    """How `best` ranks the configurations of some cells that have a completed trial, without any statistics.
+    """Cell and configuration_id to its rank from 1, as `best` ranks what has a completed trial, without statistics.
 
     Args:
         tables: The tables trials and cells.
-        cells: Names of cells.
-
-    Returns:
-        Cell and configuration_id to rank, from 1.
+        cells: Names of the cells to rank within.
     """
     named = pa.table({"cell": pa.array(cells, pa.string())})
     with sandbox({**tables, "named": named}) as connection:
         label(connection)
         wanted = run(connection, "SELECT * FROM labelled WHERE cell IN (SELECT cell FROM named)")
         connection.register("matching", wanted)
-        rows = top(connection, "matching", Ranking(("cell",), "matched", max(len(wanted), 1), False))
+        rows = ranked(connection, "matching", Ranking(("cell",), "matched", max(len(wanted), 1), False))
     return {(row["cell"], row["configuration_id"]): row["rank"] for row in rows}
-
-
-def _parts(ranking: Ranking, source: str, pool: str) -> dict[str, str]:
-    """What the templates have in common; `pool` is within what a confirmed configuration shuts out others."""
-    keys = ", ".join(f'"{name}" AS key_{i}' for i, name in enumerate(ranking.by)) or "0 AS key_0"
-    names = ", ".join(f"key_{i}" for i in range(max(len(ranking.by), 1)))
-    eligible = {
-        True: "confirmed",
-        False: "true",
-        None: f"confirmed OR NOT bool_or(confirmed) OVER (PARTITION BY {pool.format(names=names)})",
-    }[ranking.confirmed_only]
-    return {"keys": keys, "names": names, "source": source, "metric": ranking.metric, "eligible": eligible}
-
-
-def _rows(connection: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = run(connection, sql).to_pylist()
-    return rows

@@ -1,4 +1,4 @@
-"""What a store's own record says about speed and spending, for estimates of what is still to come."""
+"""Recorded speed and spending of a store, for estimates of what is still to come."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,11 @@ from hsl.store.store import Store
 
 @dataclass(frozen=True)
 class Rates:
-    """Measured on the machines that a store was made on.
+    """Speed and spending on the machines on which a store was made.
 
     Attributes:
         passes_per_second: Forward-backward passes of one trial per second of its training.
-        parallel: Trials that were trained at the same time on average, waiting included; None where no session
-            is recorded.
+        parallel: Mean number of trials trained at the same time, waiting included; None without a session.
         cost_per_hour: Money per hour of a sweep; None where nothing was priced.
         spent: What all sessions have spent, by name of the budget.
     """

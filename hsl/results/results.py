@@ -42,7 +42,8 @@ def load_results(uri: str | Path) -> Results:
 class Results:
     """Tables and answers of one store.
 
-    A table is read once, when it is first asked for; an answer reads the store again.
+    A table is read once, when it is first asked for; an answer reads the store again. A conversion raises
+    UnknownNameError for a table that does not exist, and HslError without the package that it needs.
 
     Args:
         store: Where to read.
@@ -71,7 +72,7 @@ class Results:
 
     @cached_property
     def evaluations(self) -> pa.Table:
-        """One row per network and measure."""
+        """One row per network and evaluation."""
         return self.store.read("evaluations")
 
     @cached_property
@@ -85,22 +86,12 @@ class Results:
         return self.store.read_space()
 
     def to_pandas(self, table: str = "trials") -> Any:
-        """A table as a pandas DataFrame.
-
-        Raises:
-            HslError: If pandas is not installed.
-            UnknownNameError: If there is no such table.
-        """
+        """A table as a pandas DataFrame."""
         _require("pandas")
         return self.store.read(table).to_pandas()
 
     def to_polars(self, table: str = "trials") -> Any:
-        """A table as a polars DataFrame.
-
-        Raises:
-            HslError: If polars is not installed.
-            UnknownNameError: If there is no such table.
-        """
+        """A table as a polars DataFrame."""
         return _require("polars").from_arrow(self.store.read(table))
 
     def best(
@@ -125,7 +116,7 @@ class Results:
         return query(self.store, sql)
 
     def claims(self) -> pa.Table:
-        """What the trials say about the claims of the paper: see `hsl.results.claims.evaluate`."""
+        """Verdicts on the claims of the paper: see `hsl.results.claims.evaluate`."""
         return evaluate(self.store)
 
     def show(self, name: str) -> pa.Table:

@@ -1,11 +1,10 @@
-"""Intervals that stay true although one looks at them after every seed and stops when they please.
+"""Group-sequential intervals, which stay valid although they are looked at after every seed.
 
-A 95 % t interval that is looked at repeatedly leaves out the truth far more often than in 5 % of all cases. Here
+A 95 % t interval that is looked at repeatedly misses the true mean far more often than in 5 % of all cases. Here
 every look uses the same stricter level (the design of Pocock, Biometrika 64, 1977, for a t statistic), chosen so
-that the chance that the interval of *any* look leaves out the truth is 5 %. The interval at the look where one
-happens to stop then covers with at least 95 %, whatever made one stop. The level is found by simulation: for
-normal differences the t statistics of all looks together do not depend on mean and variance, so that one seeded
-simulation of standard normal numbers serves all data.
+that the probability that the interval of *any* look misses it is 5 %, for any rule by which one stops. The level is
+found by simulation: for normal differences the joint distribution of the t statistics of all looks does not depend
+on mean and variance, so that one seeded simulation of standard normal numbers serves all data.
 """
 
 from collections.abc import Sequence
@@ -27,11 +26,10 @@ def confidence_of_looks(looks: Sequence[int], confidence: float = CONFIDENCE) ->
 
     Args:
         looks: Numbers of values after which one looks, rising, each at least 2.
-        confidence: Chance that the intervals of all looks cover, in (0, 1).
+        confidence: Joint coverage of the intervals of all looks, in (0, 1).
 
     Returns:
-        A level of at least `confidence`; for a single look that itself. Accurate to about 1 % of its distance
-        from 1.
+        At least `confidence`, equal for a single look; accurate to about 1 % of its distance from 1.
 
     Raises:
         HslError: If there is no look, one is below 2, or they do not rise.
@@ -60,34 +58,32 @@ def _nominal(looks: tuple[int, ...], alpha: float) -> float:
 
 
 def asked_levels(cells: pa.Table) -> dict[str, float]:
-    """The level that intervals of every cell need to hold at 95 %: more where seeds were added until it was clear.
+    """Level of the intervals of every cell: above 95 % where seeds were added until the result was clear.
 
     Args:
         cells: The table of cells, at least with the columns cell and confidence.
 
     Raises:
-        StoreError: If a stored level is none.
+        StoreError: If a stored level is not between 0 and 1.
     """
-    levels = {
-        name: CONFIDENCE if level is None else level
-        for name, level in zip(cells["cell"].to_pylist(), cells["confidence"].to_pylist(), strict=True)
-    }
-    for name, level in levels.items():
+    levels: dict[str, float] = {}
+    for row in cells.select(["cell", "confidence"]).to_pylist():
+        level = levels[row["cell"]] = CONFIDENCE if row["confidence"] is None else row["confidence"]
         if not 0 < level < 1:
             raise StoreError(
-                f"cells.confidence of cell {name!r} is {level}, a level lies between 0 and 1; "
+                f"cells.confidence of cell {row['cell']!r} is {level}, a level is between 0 and 1; "
                 "restore the files of cells/ or remove those that something else wrote"
             )
     return levels
 
 
 def is_decided(interval: Interval, width: float | None, clear: bool) -> bool:
-    """Whether no more values are needed: the interval is narrow enough, or leaves out zero.
+    """Whether no more values are needed.
 
     Args:
         interval: At the level of `confidence_of_looks`.
-        width: It is narrow enough if its ends are at most this far apart; None: never.
-        clear: Whether to be content when it leaves out zero.
+        width: Its ends may be at most this far apart; None: no width suffices.
+        clear: Whether it suffices that the interval excludes zero.
     """
     low, high = interval.low, interval.high
     if low is None or high is None:

@@ -22,8 +22,7 @@ class Interval(NamedTuple):
 
     Attributes:
         mean: Mean of the values.
-        low: Lower end; None where there are too few values for an interval.
-        high: Upper end; None where `low` is.
+        low: Lower end; None, like `high`, where there are too few values for an interval.
         n: Number of values.
     """
 
@@ -38,8 +37,7 @@ class Difference(NamedTuple):
 
     Attributes:
         difference: First mean minus second; over the pairs only, where it is paired.
-        low: Lower end; None where there are too few values for an interval.
-        high: Upper end; None where `low` is.
+        low: Lower end; None, like `high`, where there are too few values for an interval.
         n: Number of pairs, or the size of the smaller sample.
         kind: "paired", "unpaired", or "point" where there is no interval.
         p: Two-sided p-value of no difference; None where there is no interval, or where the values do not
@@ -55,14 +53,11 @@ class Difference(NamedTuple):
 
 
 def mean_interval(values: Sequence[float], level: float = CONFIDENCE) -> Interval:
-    """Mean and t interval of independent values, 95 % by default.
+    """Mean and t interval of independent values; a single value has an interval without ends.
 
     Args:
         values: At least one finite number, for example the accuracy of each seed.
         level: Of confidence, in (0, 1).
-
-    Returns:
-        The interval; without ends for a single value.
 
     Raises:
         HslError: If there is no value.
@@ -84,8 +79,8 @@ def paired_difference(
     side only are then left out. Otherwise it is Welch's interval for independent samples of unequal variance.
 
     Args:
-        a: Seed to value, at least one.
-        b: Seed to value, at least one.
+        a: Value of each seed, at least one.
+        b: As `a`.
         level: Of confidence of the interval, as of `one_sample`.
 
     Returns:
@@ -99,7 +94,10 @@ def paired_difference(
     _require(b)
     shared = sorted(a.keys() & b.keys())
     if len(shared) >= 2:
-        return _paired([a[seed] for seed in shared], [b[seed] for seed in shared], level)
+        found = one_sample([a[seed] - b[seed] for seed in shared], level=level)
+        return found._replace(
+            difference=fmean(a[seed] for seed in shared) - fmean(b[seed] for seed in shared)
+        )
     return _unpaired(list(a.values()), list(b.values()), level)
 
 
@@ -109,11 +107,11 @@ def one_sample(values: Sequence[float], expected: float = 0.0, level: float = CO
     Args:
         values: At least one finite number, for example the difference of each seed.
         expected: Mean under the null hypothesis.
-        level: Of confidence of the interval. Above 95 % where seeds were added until it was clear (see
+        level: Of confidence of the interval, above 95 % where seeds were added until the result was clear (see
             `hsl.results.sequential`); the p-value is enlarged alike, so that 0.05 decides in any case.
 
     Returns:
-        The mean, "paired"; a "point" without ends for a single value.
+        The mean as a "paired" difference; a "point" without ends for a single value.
 
     Raises:
         HslError: If there is no value.
@@ -123,11 +121,6 @@ def one_sample(values: Sequence[float], expected: float = 0.0, level: float = CO
         return Difference(mean, None, None, n, "point")
     p = _p_value(mean - expected, sqrt(variance(values) / n), n - 1, _spread(values))
     return Difference(mean, low, high, n, "paired", _enlarged(p, level))
-
-
-def _paired(a: Sequence[float], b: Sequence[float], level: float) -> Difference:
-    found = one_sample([x - y for x, y in zip(a, b, strict=True)], level=level)
-    return found._replace(difference=fmean(a) - fmean(b))
 
 
 def _unpaired(a: Sequence[float], b: Sequence[float], level: float) -> Difference:
@@ -196,7 +189,7 @@ def _p_value(difference: float, error: float, freedom: float, spread: float) -> 
 
 
 def _enlarged(p: float | None, level: float) -> float | None:
-    """The p-value of which 0.05 is what 1 - `level` is of `p`."""
+    """The p-value scaled by (1 - 0.95) / (1 - `level`)."""
     return None if p is None else min(1.0, p * (1 - CONFIDENCE) / (1 - level))
 
 

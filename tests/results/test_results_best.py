@@ -9,9 +9,8 @@ from results_rows import cell_row, filled, trial_row
 from scipy import stats
 
 from hsl.errors import HslError, NothingMatchedError, UnknownNameError
-from hsl.results.best import short_parameters
+from hsl.results.best import best, short_parameters
 from hsl.results.compare import compare
-from hsl.results.query import best
 
 DENSE = {"cell": "clean/dense", "method": "dense", "distribution": None, "sparsity": 0.0}
 CELLS = [

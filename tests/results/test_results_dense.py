@@ -90,7 +90,7 @@ def test_the_report_has_it_too(two_inits: Store) -> None:
     assert {one.row["cell"]: one.verdict for one in compared} == dict.fromkeys(
         expected(), "better than dense"
     )
-    names = {one.row["cell"]: evidence.dense_of(one.row) for one in compared}
+    names = {one.row["cell"]: evidence.dense.of(one.row) for one in compared}
     assert {cell: dense["cell"] for cell, dense in names.items() if dense} == expected()
 
 

@@ -12,7 +12,8 @@ from results_rows import cell_row, filled, trial_row
 from rich.text import Text
 
 from hsl.errors import HslError, UnknownNameError
-from hsl.results.query import best, query
+from hsl.results.best import best
+from hsl.results.query import query
 from hsl.results.show.output import FORMATS, show, show_best, show_claims, show_compared
 from hsl.results.show.text import (
     caption,

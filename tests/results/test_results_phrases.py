@@ -2,19 +2,15 @@
 
 import pytest
 
-from hsl.results.report.structs import Cell
+from hsl.results.report.structs import MAX_ROWS, Cell, number, shortened, whole
 from hsl.results.show.phrases import (
     MAX_PANELS,
-    MAX_ROWS,
     NOTHING,
     first_panels,
     listed,
     named,
-    number,
     points,
     scaled,
-    shortened,
-    whole,
     with_interval,
 )
 from hsl.wording import count

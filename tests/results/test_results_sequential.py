@@ -11,7 +11,7 @@ from results_rows import cell_row, filled, trial_row
 from scipy import stats
 
 from hsl.errors import HslError
-from hsl.results.query import best
+from hsl.results.best import best
 from hsl.results.sequential import confidence_of_looks, is_decided
 from hsl.results.stats import Interval, mean_interval, paired_difference
 

@@ -1,4 +1,4 @@
-"""Claims of the paper as statements about trials, and what a store says about them."""
+"""Claims of the paper as statements about trials, and their verdicts from a store."""
 
 from hsl.results.claims.claim import Claim, Statement
 from hsl.results.claims.paper import CLAIMS

@@ -1,4 +1,4 @@
-"""What a claim is: a few directional statements, each about trials that are selected by their configuration."""
+"""Claims: a few directional statements each, about trials that are selected by their configuration."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,12 @@ MEASURES = {
     "matched_gain": "test accuracy on matched data, less that of dense of the same regime and seed",
     "clean_gain": "test accuracy on clean data, less that of dense of the same regime and seed",
     "shallow_excess": "mean density of the shallow half of the layers, less that of the deep half",
-    "training_flops": "training operations beside dense",
+    "training_flops": "training operations relative to dense",
 }
 """What a statement can measure of a trial; all are fractions."""
 
 EXACT = ("shallow_excess", "training_flops")
-"""Measures that the seed hardly changes or not at all: their range over the trials says everything."""
+"""Measures that hardly depend on the seed: the range over the trials decides."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Statement:
         a: Which trials it is about.
         direction: "above" or "below" `threshold`, or "within" it of zero.
         b: Trials that are subtracted; None where the effect is the measure itself.
-        alike: Columns in which a trial of `a` and one of `b` must agree, beside the seed.
+        alike: Columns in which, like in the seed, a trial of `a` and one of `b` must agree.
         measure: One of `MEASURES`.
         threshold: What the effect is compared to, in units of the measure.
     """
@@ -48,10 +48,8 @@ class Claim:
     """A claim of a paper.
 
     Attributes:
-        id: Short name.
-        text: What is claimed.
-        source: Where.
-        statements: What must hold; the claim is supported if all of them are.
+        source: The paper, and where in it.
+        statements: The claim is supported if all of them are.
     """
 
     id: str

@@ -21,6 +21,7 @@ LEADERS = f"({SET} OR {SNIP})"
 FOLLOWERS = f"({GMP} OR {OMP} OR {LTH})"
 ALL = f"({LEADERS} OR {FOLLOWERS})"
 HIGH, LOW = "sparsity >= 0.8", "sparsity <= 0.5"
+HIGH_LEADERS = f"{LEADERS} AND {HIGH}"
 
 BY_METHOD = ("regime_key", "method", "distribution")
 BY_NETWORK = ("method", "distribution", "sparsity")
@@ -48,6 +49,8 @@ def _attacked(fraction: float) -> str:
     return f"attack = 'pgd' AND norm = 'linf' AND {kept}"
 
 
+HARDEST_50, HARDEST_30, HARDEST_20 = (_hardest(fraction) for fraction in (0.5, 0.3, 0.2))
+CORRUPTED_100, CORRUPTED_30 = _corrupted(5, 1.0), _corrupted(5, 0.3)
 HARD = (
     "NOT label_noise AND corrupted = 'both' AND norm = 'linf' AND (severity > 0 OR attack = 'pgd' OR "
     "(score IN ('el2n', 'el2n_squared') AND which = 'hardest' AND fraction < 1))"
@@ -55,35 +58,42 @@ HARD = (
 """Any of the kinds of hard data of the paper."""
 
 
+def _change(
+    text: str,
+    where: str,
+    networks: str,
+    direction: str,
+    at: str,
+    than: str,
+    alike: tuple[str, ...] = BY_METHOD,
+) -> Statement:
+    """The same networks under two conditions: what they gain under the first, less what under the second."""
+    return Statement(text, where, f"{networks} AND {at}", direction, b=f"{networks} AND {than}", alike=alike)
+
+
+def _severities(amount: str, at: int, than: int, direction: str) -> Statement:
+    text = f"sparse networks gain {amount} at severity {at} than at severity {than}"
+    where = f"(({_corrupted(at, 0.3)}) OR ({_corrupted(than, 0.3)}))"
+    return _change(text, where, ALL, direction, f"severity = {at}", f"severity = {than}", alike=BY_NETWORK)
+
+
 def _adversarial(fraction: float, share: str) -> tuple[Statement, ...]:
+    """The statements on adversarial training with a fraction of the data, at 90 % sparsity."""
     where, at = _attacked(fraction), "sparsity BETWEEN 0.85 AND 0.95"
+    every, best, others = f"{ALL} AND {at}", f"{SET} AND {at}", f"({SNIP} OR {FOLLOWERS}) AND {at}"
+    worse, better = f"({LTH} OR {OMP}) AND {at}", f"({LEADERS} OR {GMP}) AND {at}"
+    clean = f"sparse networks are about as good as dense on clean data ({share})"
+    behind = f"LTH and OMP are worse than SET, SNIP and GMP under attack ({share})"
     return (
-        Statement(
-            f"sparse networks are about as good as dense on clean data ({share})",
-            where,
-            f"{ALL} AND {at}",
-            "within",
-            measure="clean_gain",
-            threshold=POINT,
-        ),
-        Statement(
-            f"sparse networks are better than dense under attack ({share})", where, f"{ALL} AND {at}", "above"
-        ),
-        Statement(
-            f"SET is better than the others under attack ({share})",
-            where,
-            f"{SET} AND {at}",
-            "above",
-            b=f"({SNIP} OR {FOLLOWERS}) AND {at}",
-        ),
-        Statement(
-            f"LTH and OMP are worse than SET, SNIP and GMP under attack ({share})",
-            where,
-            f"({LTH} OR {OMP}) AND {at}",
-            "below",
-            b=f"({LEADERS} OR {GMP}) AND {at}",
-        ),
+        Statement(clean, where, every, "within", measure="clean_gain", threshold=POINT),
+        Statement(f"sparse networks are better than dense under attack ({share})", where, every, "above"),
+        Statement(f"SET is better than the others under attack ({share})", where, best, "above", b=others),
+        Statement(behind, where, worse, "below", b=better),
     )
+
+
+def _costs(text: str, networks: str, direction: str, bound: float) -> Statement:
+    return Statement(text, "true", networks, direction, measure="training_flops", threshold=bound)
 
 
 CLAIMS = (
@@ -93,46 +103,24 @@ CLAIMS = (
         "at high sparsity, LTH declines",
         PAPER,
         (
-            Statement(
-                "sparse networks are no worse than dense", _hardest(0.5), ALL, "above", threshold=-POINT
-            ),
-            Statement(
-                "SET and SNIP beat dense at high sparsity", _hardest(0.5), f"{LEADERS} AND {HIGH}", "above"
-            ),
-            Statement(
-                "LTH gains less at high sparsity than at low",
-                _hardest(0.5),
-                f"{LTH} AND {HIGH}",
-                "below",
-                b=f"{LTH} AND {LOW}",
-                alike=BY_METHOD,
-            ),
+            Statement("sparse networks are no worse than dense", HARDEST_50, ALL, "above", threshold=-POINT),
+            Statement("SET and SNIP beat dense at high sparsity", HARDEST_50, HIGH_LEADERS, "above"),
+            _change("LTH gains less at high sparsity than at low", HARDEST_50, LTH, "below", HIGH, LOW),
         ),
     ),
     Claim(
         "C2",
         "Hardest 30 % of the data by EL2N: SET and SNIP beat dense at high sparsity",
         PAPER,
-        (
-            Statement(
-                "SET and SNIP beat dense at high sparsity", _hardest(0.3), f"{LEADERS} AND {HIGH}", "above"
-            ),
-        ),
+        (Statement("SET and SNIP beat dense at high sparsity", HARDEST_30, HIGH_LEADERS, "above"),),
     ),
     Claim(
         "C3",
         "Hardest 20 % of the data by EL2N: SET beats dense, more so at high sparsity",
         f"{PAPER}, figure 3",
         (
-            Statement("SET beats dense", _hardest(0.2), SET, "above"),
-            Statement(
-                "SET gains more at high sparsity than at low",
-                _hardest(0.2),
-                f"{SET} AND {HIGH}",
-                "above",
-                b=f"{SET} AND {LOW}",
-                alike=BY_METHOD,
-            ),
+            Statement("SET beats dense", HARDEST_20, SET, "above"),
+            _change("SET gains more at high sparsity than at low", HARDEST_20, SET, "above", HIGH, LOW),
         ),
     ),
     Claim(
@@ -141,24 +129,17 @@ CLAIMS = (
         PAPER,
         (
             Statement(
-                "sparse networks beat dense at low sparsity", _corrupted(5, 1.0), f"{ALL} AND {LOW}", "above"
+                "sparse networks beat dense at low sparsity", CORRUPTED_100, f"{ALL} AND {LOW}", "above"
             ),
-            Statement(
+            _change(
                 "sparse networks gain more at low sparsity than at high",
-                _corrupted(5, 1.0),
-                f"{ALL} AND {LOW}",
+                CORRUPTED_100,
+                ALL,
                 "above",
-                b=f"{ALL} AND {HIGH}",
-                alike=BY_METHOD,
+                LOW,
+                HIGH,
             ),
-            Statement(
-                "LTH gains more at low sparsity than at high",
-                _corrupted(5, 1.0),
-                f"{LTH} AND {LOW}",
-                "above",
-                b=f"{LTH} AND {HIGH}",
-                alike=BY_METHOD,
-            ),
+            _change("LTH gains more at low sparsity than at high", CORRUPTED_100, LTH, "above", LOW, HIGH),
         ),
     ),
     Claim(
@@ -167,25 +148,22 @@ CLAIMS = (
         PAPER,
         (
             Statement(
-                "sparse networks beat dense at high sparsity",
-                _corrupted(5, 0.3),
-                f"{ALL} AND {HIGH}",
-                "above",
+                "sparse networks beat dense at high sparsity", CORRUPTED_30, f"{ALL} AND {HIGH}", "above"
             ),
-            Statement(
+            _change(
                 "sparse networks gain more at high sparsity than at low",
-                _corrupted(5, 0.3),
-                f"{ALL} AND {HIGH}",
+                CORRUPTED_30,
+                ALL,
                 "above",
-                b=f"{ALL} AND {LOW}",
-                alike=BY_METHOD,
+                HIGH,
+                LOW,
             ),
             Statement(
                 "SET and SNIP gain more than GMP, OMP and LTH",
-                _corrupted(5, 0.3),
-                f"{LEADERS} AND {HIGH}",
+                CORRUPTED_30,
+                HIGH_LEADERS,
                 "above",
-                b=f"{FOLLOWERS} AND {HIGH}",
+                f"{FOLLOWERS} AND {HIGH}",
             ),
         ),
     ),
@@ -202,22 +180,8 @@ CLAIMS = (
                 threshold=POINT,
             ),
             Statement("sparse networks beat dense at severity 4", _corrupted(4, 0.3), ALL, "above"),
-            Statement(
-                "sparse networks gain more at severity 4 than at severity 2",
-                f"(({_corrupted(4, 0.3)}) OR ({_corrupted(2, 0.3)}))",
-                f"{ALL} AND severity = 4",
-                "above",
-                b=f"{ALL} AND severity = 2",
-                alike=BY_NETWORK,
-            ),
-            Statement(
-                "sparse networks gain less at severity 6 than at severity 4",
-                f"(({_corrupted(6, 0.3)}) OR ({_corrupted(4, 0.3)}))",
-                f"{ALL} AND severity = 6",
-                "below",
-                b=f"{ALL} AND severity = 4",
-                alike=BY_NETWORK,
-            ),
+            _severities("more", 4, 2, "above"),
+            _severities("less", 6, 4, "below"),
         ),
     ),
     Claim(
@@ -238,7 +202,7 @@ CLAIMS = (
                 HARD,
                 LEADERS,
                 "above",
-                b=FOLLOWERS,
+                FOLLOWERS,
                 measure="shallow_excess",
             ),
             Statement(
@@ -258,22 +222,8 @@ CLAIMS = (
         "LTH and OMP cost more training operations than dense, SET and SNIP far fewer",
         f"{PAPER}, figure 8",
         (
-            Statement(
-                "LTH and OMP cost more than dense",
-                "true",
-                f"({LTH} OR {OMP})",
-                "above",
-                measure="training_flops",
-                threshold=1.0,
-            ),
-            Statement(
-                "SET and SNIP cost less than half of dense at high sparsity",
-                "true",
-                f"{LEADERS} AND {HIGH}",
-                "below",
-                measure="training_flops",
-                threshold=0.5,
-            ),
+            _costs("LTH and OMP cost more than dense", f"({LTH} OR {OMP})", "above", 1.0),
+            _costs("SET and SNIP cost less than half of dense at high sparsity", HIGH_LEADERS, "below", 0.5),
         ),
     ),
 )

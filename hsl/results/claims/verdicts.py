@@ -1,6 +1,5 @@
-"""What a store says about claims: supported, contradicted, or not enough data."""
+"""Verdicts on claims from the trials of a store: supported, contradicted, or not enough data."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import copysign
 from statistics import fmean
@@ -15,6 +14,7 @@ from hsl.results.claims.paper import CLAIMS
 from hsl.results.claims.view import make_views, read_tables
 from hsl.results.compare import MINIMUM_SEEDS, SIGNIFICANCE
 from hsl.results.sequential import asked_levels
+from hsl.results.shaping import fields, grouped, values_of
 from hsl.results.stats import CONFIDENCE, adjusted, mean_interval, one_sample
 from hsl.store.database import label, run, sandbox
 from hsl.store.store import Store
@@ -23,27 +23,15 @@ SUPPORTED, CONTRADICTED, OPEN = "supported", "contradicted", "not enough data"
 
 SCHEMA = pa.schema(
     [
-        ("claim", pa.string()),
-        ("claim_verdict", pa.string()),
-        ("statement", pa.string()),
-        ("dataset", pa.string()),
-        ("model", pa.string()),
-        ("factors", pa.string()),
-        ("verdict", pa.string()),
-        ("reason", pa.string()),
-        ("measure", pa.string()),
-        ("direction", pa.string()),
-        ("threshold", pa.float64()),
-        ("effect", pa.float64()),
-        ("low", pa.float64()),
-        ("high", pa.float64()),
-        ("interval", pa.string()),
-        ("n", pa.int64()),
-        ("n_of", pa.string()),
-        ("p_value", pa.float64()),
-        ("p_adjusted", pa.float64()),
-        ("cells", pa.list_(pa.string())),
-        ("source", pa.string()),
+        *fields(pa.string(), "claim", "claim_verdict", "statement", "dataset", "model", "factors", "verdict"),
+        *fields(pa.string(), "reason", "measure", "direction"),
+        *fields(pa.float64(), "threshold", "effect", "low", "high"),
+        *fields(pa.string(), "interval"),
+        *fields(pa.int64(), "n"),
+        *fields(pa.string(), "n_of"),
+        *fields(pa.float64(), "p_value", "p_adjusted"),
+        *fields(pa.list_(pa.string()), "cells"),
+        *fields(pa.string(), "source"),
     ]
 )
 
@@ -57,13 +45,15 @@ SCOPE = ("dataset", "model", "model_key", "factors")
 NETWORK = ("cell", "regime_key", "method", "distribution", "sparsity")
 """What the confirming seeds of one network have in common."""
 
+NOT_ALIKE = "no two trials to compare that are alike otherwise"
+
 
 class _Sample(NamedTuple):
     """The values that a statement is tested on.
 
     Attributes:
         values: One per seed; of an exact measure one per trial, or per pair of cells.
-        cells: Where they are from.
+        cells: Cells of the values.
         lacks: Why there are no more of them.
     """
 
@@ -80,8 +70,8 @@ def evaluate(store: Store, claims: Iterable[Claim] = CLAIMS) -> pa.Table:
     seeds that every cell has; cells with fewer than three seeds are left out. A t test of the effect against
     the threshold (for "within" two one-sided ones), p-values corrected over all statements by
     Benjamini-Hochberg, decides at 0.05. Costs and layer densities are hardly a matter of seeds: there the
-    range over all completed trials decides. Where seeds were added until it was clear, intervals and p-values
-    are those that hold all the same. Data sets, models and further factors are never mixed.
+    range over all completed trials decides. Where seeds were added until the result was clear, intervals and
+    p-values allow for it. Data sets, models and further factors are never mixed.
 
     Args:
         store: Where to read.
@@ -103,7 +93,8 @@ def evaluate(store: Store, claims: Iterable[Claim] = CLAIMS) -> pa.Table:
     with sandbox(tables) as connection:
         label(connection)
         make_views(connection)
-        scopes = _scopes(connection)
+        found = run(connection, f"SELECT DISTINCT {', '.join(SCOPE)} FROM described ORDER BY ALL")
+        scopes = [values_of(row, SCOPE) for row in found.to_pylist()]
         rows = [
             {"claim": claim.id, "source": claim.source, **row}
             for claim in claims
@@ -112,12 +103,9 @@ def evaluate(store: Store, claims: Iterable[Claim] = CLAIMS) -> pa.Table:
         ]
     if not rows:
         raise NothingMatchedError("no completed trial is stored yet; run `hsl sweep` first")
-    return pa.Table.from_pylist(_with_claims(_corrected(rows)), schema=SCHEMA)
-
-
-def _scopes(connection: duckdb.DuckDBPyConnection) -> list[Scope]:
-    sql = f"SELECT DISTINCT {', '.join(SCOPE)} FROM described ORDER BY ALL"
-    return [_key(row, SCOPE) for row in run(connection, sql).to_pylist()]
+    corrected = adjusted([row.get("p_value") for row in rows])
+    decided = [_decided(row, p) for row, p in zip(rows, corrected, strict=True)]
+    return pa.Table.from_pylist(_with_claims(decided), schema=SCHEMA)
 
 
 def _statement(
@@ -148,10 +136,7 @@ def _selected(
       {", ".join(dict.fromkeys(("regime_key", "method", "distribution", "sparsity", *statement.alike)))}
       FROM {view} WHERE ({statement.where}) AND ({condition}) AND isfinite({statement.measure})
       ORDER BY ALL"""
-    scopes: dict[Scope, list[Row]] = defaultdict(list)
-    for row in run(connection, sql).to_pylist():
-        scopes[_key(row, SCOPE)].append(row)
-    return scopes
+    return _by_key(run(connection, sql).to_pylist(), SCOPE)
 
 
 def _sample(statement: Statement, a: Sequence[Row], b: Sequence[Row] | None) -> _Sample:
@@ -162,11 +147,11 @@ def _sample(statement: Statement, a: Sequence[Row], b: Sequence[Row] | None) -> 
         values = _per_seed(a, NETWORK)
         return _Sample(list(values.values()), _cells(a), _lacks(a, values))
     b = _with_seeds(b)
-    shared = {_key(row, statement.alike) for row in a} & {_key(row, statement.alike) for row in b}
-    a, b = ([row for row in side if _key(row, statement.alike) in shared] for side in (a, b))
+    shared = {values_of(row, statement.alike) for row in a} & {values_of(row, statement.alike) for row in b}
+    a, b = ([row for row in side if values_of(row, statement.alike) in shared] for side in (a, b))
     x, y = _per_seed(a, statement.alike), _per_seed(b, statement.alike)
     values = {seed: x[seed] - y[seed] for seed in sorted(x.keys() & y.keys())}
-    lacks = _lacks([*a, *b], values) if shared else "no two trials to compare that are alike otherwise"
+    lacks = _lacks([*a, *b], values) if shared else NOT_ALIKE
     return _Sample(list(values.values()), _cells([*a, *b]), lacks)
 
 
@@ -178,37 +163,26 @@ def _exact_sample(statement: Statement, a: Sequence[Row], b: Sequence[Row] | Non
     shared = [key for key in x if key in y]
     values = [fmean(row["value"] for row in x[key]) - fmean(row["value"] for row in y[key]) for key in shared]
     cells = _cells(row for key in shared for row in (*x[key], *y[key]))
-    return _Sample(values, cells, "no two trials to compare that are alike otherwise")
+    return _Sample(values, cells, NOT_ALIKE)
 
 
 def _by_key(rows: Iterable[Row], columns: Sequence[str]) -> dict[tuple[Any, ...], list[Row]]:
-    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for row in rows:
-        groups[_key(row, columns)].append(row)
-    return groups
-
-
-def _key(row: Row, columns: Sequence[str]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in columns)
+    return grouped(rows, lambda row: values_of(row, columns))
 
 
 def _with_seeds(rows: Sequence[Row]) -> list[Row]:
     """The trials of networks with enough seeds."""
-    seeds: dict[tuple[Any, ...], set[int]] = defaultdict(set)
-    for row in rows:
-        seeds[_key(row, NETWORK)].add(row["seed"])
-    return [row for row in rows if len(seeds[_key(row, NETWORK)]) >= MINIMUM_SEEDS]
+    seeds = {key: {row["seed"] for row in found} for key, found in _by_key(rows, NETWORK).items()}
+    return [row for row in rows if len(seeds[values_of(row, NETWORK)]) >= MINIMUM_SEEDS]
 
 
 def _per_seed(rows: Sequence[Row], alike: Sequence[str]) -> dict[int, float]:
-    """Means of the seeds that every network has, so that no seed is judged by an easier mix.
+    """Means of the seeds that every network has, so that no seed is a mean over easier networks.
 
     They are over the combinations of `alike` first, so that these weigh the same on both sides.
     """
-    networks = {_key(row, NETWORK) for row in rows}
-    seeds: dict[int, list[Row]] = defaultdict(list)
-    for row in rows:
-        seeds[row["seed"]].append(row)
+    networks = {values_of(row, NETWORK) for row in rows}
+    seeds = grouped(rows, lambda row: row["seed"])
     return {
         seed: fmean(fmean(row["value"] for row in group) for group in _by_key(found, alike).values())
         for seed, found in sorted(seeds.items())
@@ -254,12 +228,12 @@ def _exact(statement: Statement, sample: _Sample) -> dict[str, Any]:
         "n": len(values),
         "n_of": n_of,
         "verdict": sides.pop() if agreed else OPEN,
-        "reason": None if agreed else "they lie on both sides",
+        "reason": None if agreed else "they are on both sides",
     }
 
 
 def _side(statement: Statement, effect: float) -> str:
-    """What `effect` says if it is no chance."""
+    """The verdict if `effect` is significant."""
     holds = {
         "above": effect > statement.threshold,
         "below": effect < statement.threshold,
@@ -279,11 +253,6 @@ def _p_value(statement: Statement, values: Sequence[float], level: float) -> flo
     return max(found) / 2 if len(found) == 2 else None
 
 
-def _corrected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    found = adjusted([row.get("p_value") for row in rows])
-    return [_decided(row, p) for row, p in zip(rows, found, strict=True)]
-
-
 def _decided(row: dict[str, Any], p_adjusted: float | None) -> dict[str, Any]:
     if row.get("interval") != "95 % t":
         return row
@@ -294,14 +263,11 @@ def _decided(row: dict[str, Any], p_adjusted: float | None) -> dict[str, Any]:
 
 
 def _with_claims(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    verdicts: dict[tuple[Any, ...], set[str]] = defaultdict(set)
-    for row in rows:
-        verdicts[_claim(row)].add(row["verdict"])
-    return [{**row, "claim_verdict": _together(verdicts[_claim(row)])} for row in rows]
-
-
-def _claim(row: Row) -> tuple[Any, ...]:
-    return _key(row, ("claim", *SCOPE))
+    columns = ("claim", *SCOPE)
+    verdicts = {
+        key: _together({row["verdict"] for row in found}) for key, found in _by_key(rows, columns).items()
+    }
+    return [{**row, "claim_verdict": verdicts[values_of(row, columns)]} for row in rows]
 
 
 def _together(verdicts: set[str]) -> str:

@@ -1,32 +1,20 @@
 """The trials of a store with what claims ask of them: their regime by its configuration, and their gains."""
 
 import json
+from collections.abc import Mapping
 
 import duckdb
 import pyarrow as pa
 
 from hsl.results.dense import READ_CELLS, counterparts, levels_of, shared_axes
+from hsl.results.shaping import fields
 from hsl.store.database import run
 from hsl.store.store import Store
 
 _COLUMNS = (
-    "trial_id",
-    "configuration_id",
-    "cell",
-    "stage",
-    "status",
-    "seed",
-    "dataset",
-    "model",
-    "method",
-    "distribution",
-    "sparsity",
-    "configuration",
-    "layer_densities",
-    "objective",
-    "test_matched_accuracy",
-    "test_clean_accuracy",
-    "training_flops",
+    *("trial_id", "configuration_id", "cell", "stage", "status", "seed", "dataset", "model"),
+    *("method", "distribution", "sparsity", "configuration", "layer_densities"),
+    *("objective", "test_matched_accuracy", "test_clean_accuracy", "training_flops"),
 )
 
 # Configurations are stored without what is default, hence the defaults here. A part of the data that is no
@@ -56,7 +44,7 @@ FROM (
 ) AS trials LEFT JOIN others USING (cell)
 """
 
-# What tells which dense cell a cell is compared to; here a regime and a model are what their configuration says.
+# From these the dense counterpart of a cell is found; here a regime and a model are their configurations.
 _KINDS = """
 SELECT DISTINCT cell, dataset, model_key AS model, regime_key AS regime, method, status FROM described
 """
@@ -94,28 +82,29 @@ FROM sparse LEFT JOIN dense USING (dataset, model_key, regime_key, dense_cell, s
 def read_tables(store: Store) -> dict[str, pa.Table]:
     """The tables trials, cells, and others: levels of each cell in factors that no claim is about and dense has too."""
     cells = store.read("cells", [*READ_CELLS, "confidence"])
-    others = []
+    others = {}
     for cell, levels in levels_of(cells).items():
         shared = shared_axes(levels).items()
         own = {axis: level for axis, level in shared if axis not in ("regime", "model")}
-        others.append({"cell": cell, "factors": json.dumps(own, sort_keys=True)})
-    schema = pa.schema([("cell", pa.string()), ("factors", pa.string())])
-    return {
-        "trials": store.read("trials", _COLUMNS),
-        "cells": cells,
-        "others": pa.Table.from_pylist(others, schema=schema),
-    }
+        others[cell] = json.dumps(own, sort_keys=True)
+    trials = store.read("trials", _COLUMNS)
+    return {"trials": trials, "cells": cells, "others": _pairs("cell", "factors", others)}
+
+
+def _pairs(key: str, value: str, found: Mapping[str, str]) -> pa.Table:
+    """A mapping as a table of two columns."""
+    return pa.table(
+        {key: [*found], value: [*found.values()]}, schema=pa.schema(fields(pa.string(), key, value))
+    )
 
 
 def make_views(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make `described`, the completed trials, and `confirmed`, those by which sparse networks are judged.
+    """Make `described`, the completed trials, and `confirmed`, those of sparse networks that statements are tested on.
 
     Args:
         connection: With the tables of `read_tables` and the view `labelled`.
     """
     connection.execute(_DESCRIBED)
     found = counterparts(run(connection, "SELECT * FROM cells"), run(connection, _KINDS))
-    pairs = {"cell": [*found], "dense": [*found.values()]}
-    schema = pa.schema([("cell", pa.string()), ("dense", pa.string())])
-    connection.register("counterparts", pa.table(pairs, schema=schema))
+    connection.register("counterparts", _pairs("cell", "dense", found))
     connection.execute(_CONFIRMED)

@@ -1,6 +1,7 @@
 """One drawing per figure: Altair charts without rows, which every panel fills with its own."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
@@ -11,21 +12,14 @@ from hsl.results.report.style import CROSS, Palette, chart_config, color
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart
 
 
+@dataclass(frozen=True)
 class Pen:
-    """What the drawings of one figure share.
+    """The figure to draw, and how: the parameters are those of `draw`."""
 
-    Args:
-        figure: The figure.
-        palette: The look of methods.
-        static: Whether it is for an image file instead of a page.
-        variant: The form of the drawing, see `Panel`.
-    """
-
-    def __init__(self, figure: Figure, palette: Palette, static: bool, variant: str) -> None:
-        self.figure = figure
-        self.variant = variant
-        self.static = static
-        self._palette = palette
+    figure: Figure
+    palette: Palette
+    static: bool
+    variant: str
 
     def ink(self, name: str) -> str:
         """A colour of the theme."""
@@ -41,7 +35,7 @@ class Pen:
 
     def _scale(self, part: Callable[[tuple[str, str]], str]) -> alt.Scale:
         methods = self.figure.methods
-        return alt.Scale(domain=list(methods), range=[part(self._palette[name]) for name in methods])
+        return alt.Scale(domain=list(methods), range=[part(self.palette[name]) for name in methods])
 
     def base(self) -> alt.Chart:
         """A chart over the rows of a panel."""
@@ -67,12 +61,15 @@ def draw(
         figure: Its data.
         palette: The look of methods.
         variant: Which form, see `Panel`.
-        validate: Whether to check it against the schema of Vega-Lite, which takes most of the time.
         static: Whether it is for an image file: fixed colours and a legend instead of CSS variables.
+        validate: Whether to check it against the schema of Vega-Lite, which takes most of the time.
     """
     chart = DRAWINGS[figure.name](Pen(figure, palette, static, variant))
-    specification: dict[str, Any] = _without_data(chart.to_dict(validate=validate))
-    return {**specification, "height": figure.height, "config": chart_config(static)}
+    return {
+        **_without_data(chart.to_dict(validate=validate)),
+        "height": figure.height,
+        "config": chart_config(static),
+    }
 
 
 def _without_data(part: Any) -> Any:
@@ -82,21 +79,29 @@ def _without_data(part: Any) -> Any:
     return [_without_data(item) for item in part] if isinstance(part, list) else part
 
 
+def _tip(title: str) -> alt.Tooltip:
+    return alt.Tooltip("tip:N", title=title)
+
+
+def _whisker(base: alt.Chart, width: float, axis: str = "y") -> alt.Chart:
+    """The interval of a mark along an axis."""
+    low = {"x": alt.X, "y": alt.Y}[axis]("low:Q")
+    return base.mark_rule(strokeWidth=width).encode(**{axis: low, f"{axis}2": "high:Q"})
+
+
 def _accuracy(field: str, title: str = "test accuracy (%)") -> alt.Y:
     return alt.Y(f"{field}:Q", title=title, scale=alt.Scale(zero=False, nice=False, padding=14))
 
 
 def _sparsity(pen: Pen) -> Chart:
-    x = pen.axis("sparsity", "sparsity", scale="sparsities")
-    return alt.layer(*_dense_lines(pen), *_method_lines(pen, x))
-
-
-def _dense_lines(pen: Pen) -> list[Chart]:
-    """The dense reference across the whole width, with its interval."""
+    """The methods, before the dense reference across the whole width with its interval."""
     dense = pen.rows("dense")
     band = dense.mark_rect(opacity=0.1, color=pen.ink("ink")).encode(y=_accuracy("low"), y2="high:Q")
     line = dense.mark_rule(strokeDash=[6, 4], strokeWidth=2, color=pen.ink("ink"))
-    return [band, line.encode(y=_accuracy("mean"), tooltip=alt.Tooltip("tip:N", title="dense"))]
+    reference = line.encode(y=_accuracy("mean"), tooltip=_tip("dense"))
+    return alt.layer(
+        band, reference, *_method_lines(pen, pen.axis("sparsity", "sparsity", scale="sparsities"))
+    )
 
 
 def _method_lines(pen: Pen, x: alt.X) -> list[Chart]:
@@ -106,18 +111,16 @@ def _method_lines(pen: Pen, x: alt.X) -> list[Chart]:
         color=pen.hue(),
         xOffset=alt.XOffset("method:N", sort=[name for name in pen.figure.methods if name != "dense"]),
     )
-    tip = alt.Tooltip("tip:N", title="method")
+    tip = _tip("method")
     lines = points.mark_line(strokeWidth=1, opacity=0.45)
     hollow = points.transform_filter("datum.kind === 'unconfirmed'").mark_point(size=42, strokeWidth=1.4)
     filled = points.transform_filter("datum.kind === 'confirmed'").mark_point(size=80, filled=True, opacity=1)
-    whisker = points.transform_filter("datum.kind === 'confirmed' && isValid(datum.low)").mark_rule(
-        strokeWidth=2
-    )
+    whisker = points.transform_filter("datum.kind === 'confirmed' && isValid(datum.low)")
     names = points.transform_filter("datum.kind === 'confirmed'").mark_text(dy=-8, fontSize=11)
     return [
         lines,
         hollow.encode(shape=pen.shape(), tooltip=tip),
-        whisker.encode(y=alt.Y("low:Q"), y2="high:Q"),
+        _whisker(whisker, 2),
         filled.encode(shape=pen.shape(), tooltip=tip),
         names.encode(y=alt.Y("top:Q"), text="method:N"),
     ]
@@ -137,7 +140,7 @@ def _difference(pen: Pen) -> Chart:
         fill=alt.Fill("kind:N", scale=fill, legend=None),
         fillOpacity=alt.FillOpacity("strength:Q", scale=None, legend=None),
         stroke=alt.Stroke("frame:N", scale=stroke, legend=None),
-        tooltip=alt.Tooltip("tip:N", title="winner"),
+        tooltip=_tip("winner"),
     )
     shape: dict[str, Any] = {"strokeWidth": 2, "cornerRadius": 4}
     claims = squares.transform_filter("datum.frame !== 'unclear'").mark_rect(**shape)
@@ -152,27 +155,19 @@ def _layers(pen: Pen) -> Chart:
     base = pen.base().encode(x=alt.X("layer:N", title=None, sort=None, axis=axis))
     y = alt.Y("mean:Q", title="density (%)", scale=alt.Scale(zero=True))
     bars = base.mark_bar(opacity=0.75, width={"band": 0.62}).encode(
-        y=y, color=pen.hue(), tooltip=alt.Tooltip("tip:N", title="layer")
+        y=y, color=pen.hue(), tooltip=_tip("layer")
     )
-    whisker = base.mark_rule(strokeWidth=1.5).encode(y="low:Q", y2="high:Q")
     uniform = base.mark_tick(thickness=2.5, width={"band": 0.9}, color=pen.ink("ink")).encode(y="uniform:Q")
-    erk = base.mark_point(
-        shape="diamond",
-        size=70,
-        filled=True,
-        opacity=1,
-        color=pen.ink("ink"),
-        stroke=pen.ink("paper"),
-        strokeWidth=1,
-    ).encode(y="erk:Q")
-    return alt.layer(bars, whisker, uniform, erk)
+    look: dict[str, Any] = {"color": pen.ink("ink"), "stroke": pen.ink("paper"), "strokeWidth": 1}
+    erk = base.mark_point(shape="diamond", size=70, filled=True, opacity=1, **look).encode(y="erk:Q")
+    return alt.layer(bars, _whisker(base, 1.5), uniform, erk)
 
 
 def _pareto(pen: Pen) -> Chart:
     x = alt.X("flops:Q", title="training operations / dense", scale=alt.Scale(type="log", nice=False, padding=30),
               axis=alt.Axis(tickCount=4, format="~g", labelOverlap=True))  # fmt: skip
     base = pen.base().encode(x=x, y=_accuracy("mean"))
-    tip = alt.Tooltip("tip:N", title="configuration")
+    tip = _tip("configuration")
     marks: dict[str, Any] = {
         "color": pen.hue(),
         "shape": pen.shape(),
@@ -195,24 +190,20 @@ def _curves(pen: Pen) -> Chart:
     base = pen.rows("on", "stopped", "ended").encode(
         x=x, y=_accuracy("value", "validation accuracy (%)"), color=pen.hue()
     )
+    dashes = alt.Scale(domain=[False, True], range=[[1, 0], [5, 3]])
     lines = base.mark_line(strokeWidth=1.1, opacity=0.55).encode(
-        detail="trial:N",
-        strokeDash=alt.StrokeDash(
-            "dense:N", scale=alt.Scale(domain=[False, True], range=[[1, 0], [5, 3]]), legend=None
-        ),
+        detail="trial:N", strokeDash=alt.StrokeDash("dense:N", scale=dashes, legend=None)
     )
-    ends = base.encode(tooltip=alt.Tooltip("tip:N", title="trial"))
+    ends = base.encode(tooltip=_tip("trial"))
     stopped = ends.transform_filter("datum.kind === 'stopped'").mark_point(
         shape=CROSS, size=55, strokeWidth=2, opacity=1
     )
     ended = ends.transform_filter("datum.kind === 'ended'").mark_circle(size=22, opacity=0.9)
     rungs = pen.rows("rung").encode(x=x)
     line = rungs.mark_rule(strokeDash=[2, 3], strokeWidth=1.2, color=pen.ink("muted"))
-    foot = alt.value(pen.figure.height - 7)
-    label = rungs.mark_text(align="left", dx=4, fontSize=10.5, color=pen.ink("muted")).encode(
-        y=foot, text="label:N"
-    )
-    label = label.transform_calculate(label="'rung ' + datum.epoch")
+    named = rungs.transform_calculate(label="'rung ' + datum.epoch")
+    text = named.mark_text(align="left", dx=4, fontSize=10.5, color=pen.ink("muted"))
+    label = text.encode(y=alt.value(pen.figure.height - 7), text="label:N")
     return alt.layer(line, label, lines, ended, stopped)
 
 
@@ -222,8 +213,7 @@ def _importance(pen: Pen) -> Chart:
     bars = base.mark_bar(color=pen.ink("hue0"), opacity=0.8, height={"band": 0.6}).encode(
         x=x, tooltip=["parameter:N", alt.Tooltip("share:Q", title="importance %")]
     )
-    whisker = base.mark_rule(strokeWidth=1.5).encode(x=alt.X("low:Q"), x2="high:Q")
-    return alt.layer(bars, whisker)
+    return alt.layer(bars, _whisker(base, 1.5, "x"))
 
 
 def _slices(pen: Pen) -> Chart:
@@ -233,15 +223,12 @@ def _slices(pen: Pen) -> Chart:
         spread = alt.XOffset("spread:Q", scale=alt.Scale(domain=[-6, 6]))
         base = pen.base().encode(x=x, xOffset=spread)
     else:
-        scale = alt.Scale(zero=False, nice=False, padding=10)
-        if pen.variant == "log":
-            scale = alt.Scale(type="log", nice=False, padding=10)
-        x = alt.X(
-            "value:Q", title=None, scale=scale, axis=alt.Axis(format="~g", tickCount=4, labelOverlap=True)
-        )
+        kind: dict[str, Any] = {"type": "log"} if pen.variant == "log" else {"zero": False}
+        axis = alt.Axis(format="~g", tickCount=4, labelOverlap=True)
+        x = alt.X("value:Q", title=None, scale=alt.Scale(**kind, nice=False, padding=10), axis=axis)
         base = pen.base().encode(x=x)
     return base.mark_point(size=32, opacity=0.7, strokeWidth=1.3).encode(
-        y=y, color=pen.hue(), shape=pen.shape(), tooltip=alt.Tooltip("tip:N", title="trial")
+        y=y, color=pen.hue(), shape=pen.shape(), tooltip=_tip("trial")
     )
 
 
@@ -250,23 +237,20 @@ def _deciles(pen: Pen) -> Chart:
     scale = alt.Scale(domain=[-0.4, 9.4], nice=False)
     x = alt.X("place:Q", title="difficulty of the test samples, 9 is hardest", scale=scale, axis=axis)
     base = pen.base().encode(x=x, color=pen.hue())
-    dash = alt.StrokeDash(
-        "kind:N", scale=alt.Scale(domain=["sparse", "dense"], range=[[1, 0], [6, 4]]), legend=None
-    )
+    dashes = alt.Scale(domain=["sparse", "dense"], range=[[1, 0], [6, 4]])
+    dash = alt.StrokeDash("kind:N", scale=dashes, legend=None)
     line = base.mark_line(strokeWidth=1.8).encode(y=_accuracy("mean"), strokeDash=dash)
-    whisker = base.mark_rule(strokeWidth=1.6).encode(y=alt.Y("low:Q"), y2="high:Q")
     marks = base.mark_point(filled=True, size=48, opacity=1).encode(
-        y="mean:Q", shape=pen.shape(), tooltip=alt.Tooltip("tip:N", title="decile")
+        y="mean:Q", shape=pen.shape(), tooltip=_tip("decile")
     )
-    return alt.layer(line, whisker, marks)
+    return alt.layer(line, _whisker(base, 1.6), marks)
 
 
 def _stopping(pen: Pen) -> Chart:
     base = pen.base().encode(y=alt.Y("rung:N", title=None, sort=None))
     x = alt.X("rho:Q", title="rank correlation with the final order", scale=alt.Scale(domain=[-1, 1]))
-    whisker = base.mark_rule(strokeWidth=1.8).encode(x=alt.X("low:Q"), x2="high:Q")
     points = base.mark_point(filled=True, size=70, opacity=1, color=pen.ink("hue0"))
-    return alt.layer(whisker, points.encode(x=x, tooltip=alt.Tooltip("tip:N", title="rung")))
+    return alt.layer(_whisker(base, 1.8, "x"), points.encode(x=x, tooltip=_tip("rung")))
 
 
 def _cost(pen: Pen) -> Chart:
@@ -280,7 +264,7 @@ def _cost(pen: Pen) -> Chart:
             y=alt.Y("setting:N", title=None, sort=pen.figure.scales["settings"]),
             color=alt.Color("kind:N", scale=colours, title=None),
             order=alt.Order("order:Q"),
-            tooltip=alt.Tooltip("tip:N", title="trials"),
+            tooltip=_tip("trials"),
         )
     )
 

@@ -4,9 +4,9 @@ import shlex
 from collections.abc import Sequence
 
 from hsl.results.report.evidence import Evidence, Values
-from hsl.results.report.structs import Cell, Figure, Mark, Panel, Section, Table
+from hsl.results.report.structs import Cell, Figure, Mark, Panel, Section, Table, whole
 from hsl.results.report.style import SQUARE
-from hsl.results.show.phrases import NOTHING, first_panels, whole
+from hsl.results.show.phrases import NOTHING, first_panels
 from hsl.wording import count, duration
 
 HEADING = "Cost and failures"
@@ -83,11 +83,8 @@ def _title(rows: Sequence[Values]) -> str:
     search = [row for row in rows if row["kind"] != "confirm"]
     seconds = sum(row["seconds"] for row in rows)
     budget, spent = (sum(row[name] for row in search) for name in ("budget", "epochs"))
-    saved = (
-        f", early stopping left out {100 * (1 - spent / budget):.0f} % of the search's epochs"
-        if budget
-        else ""
-    )
+    share = f"{100 * (1 - spent / budget):.0f} %" if budget else ""
+    saved = f", early stopping left out {share} of the search's epochs" if budget else ""
     failed = sum(row["failed"] for row in rows)
     return (
         f"{duration(seconds)} of training{saved}; {count(failed, 'trial') if failed else 'no trial'} failed"
@@ -115,7 +112,7 @@ def _failures(evidence: Evidence, failures: Sequence[Values]) -> Table:
             Cell(row["why"][:_REASON_LENGTH]),
             whole(row["trials"]),
             Cell(", ".join(row["cells"][:3]) + (", ..." if len(row["cells"]) > 3 else "") or NOTHING),
-            Cell(f"hsl show {shlex.quote(evidence.snapshot.uri)} {shlex.quote(row['example'])}", mark="code"),
+            Cell(f"hsl show {evidence.uri} {shlex.quote(row['example'])}", mark="code"),
         )
         for row in failures[:_MAX_REASONS]
     )

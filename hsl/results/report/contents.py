@@ -23,39 +23,20 @@ from hsl.wording import count, duration
 
 
 def make_report(uri: str, metric: str | None = None, methods: Sequence[str] = ()) -> Report:
-    """Everything that a report of a store shows, as plain values.
-
-    Args:
-        uri: The store.
-        metric: "matched" or "clean"; by default what the sweep maximised.
-        methods: Known methods in the order of their colours.
-
-    Raises:
-        StoreError: If there is no store.
-        NothingMatchedError: If it holds no trial.
-    """
+    """Everything that a report of a store shows, as plain values; parameters and errors are those of `gather`."""
     evidence = gather(uri, metric, methods)
+    stored = {row["method"] for row in evidence.rows("SELECT DISTINCT method FROM labelled")}
     compared = compare_winners(evidence, evidence.winners)
-    sections = (
-        winners.section(evidence, compared),
-        sparsity.section(evidence),
-        layerwise.section(evidence),
-        pareto.section(evidence),
-        deciles.section(evidence),
-        learning_curves.section(evidence),
-        stopping.section(evidence),
-        parameters.section(evidence),
-        compute.section(evidence),
-        origin.section(evidence),
-    )
+    others = (sparsity, layerwise, pareto, deciles, learning_curves, stopping, parameters, compute, origin)
     return Report(
         title=str(evidence.space.get("name") or evidence.snapshot.uri),
         finding=winners.finding(evidence, compared),
         facts=_facts(evidence),
-        sections=sections,
-        palette=palette(
-            evidence.methods, {row["method"] for row in evidence.rows("SELECT DISTINCT method FROM labelled")}
+        sections=(
+            winners.section(evidence, compared),
+            *(module.section(evidence) for module in others),
         ),
+        palette=palette(evidence.methods, stored),
     )
 
 

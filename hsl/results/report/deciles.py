@@ -1,12 +1,12 @@
 """Do sparse networks gain on hard samples: accuracy by difficulty of the test samples."""
 
-import shlex
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
-from hsl.results.report.evidence import Evidence, Key, Values
-from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
-from hsl.results.show.phrases import INTERVAL, first_panels, named, scaled, shortened, with_interval
+from hsl.results.report.evidence import Evidence, Values, key_of
+from hsl.results.report.structs import Cell, Figure, Panel, Section, Table, interval
+from hsl.results.show.phrases import INTERVAL, ends, first_panels, named, with_interval
 from hsl.results.stats import Difference, mean_interval, paired_difference
 from hsl.store.documents import document
 from hsl.wording import count
@@ -17,7 +17,7 @@ _DECILES = """
 SELECT trial_id, CAST(detail AS INTEGER) AS decile, accuracy, samples, parameters
 FROM evaluations
 WHERE measure = 'decile' AND split = 'test' AND checkpoint = 'final' AND accuracy IS NOT NULL
-  AND try_cast(detail AS INTEGER) IS NOT NULL AND trial_id IN (SELECT trial_id FROM measured)
+  AND try_cast(detail AS INTEGER) IS NOT NULL AND trial_id IN (SELECT trial_id FROM chosen_trials)
 """
 
 _ASIDE = 0.07
@@ -31,9 +31,8 @@ class _Pair(NamedTuple):
     """A winner and its dense network.
 
     Attributes:
-        row: What `best` says of the winner.
-        sparse: Its accuracies.
-        dense: Those of the dense network.
+        row: The row of `best` of the winner.
+        sparse: Its accuracies; `dense` those of the dense network.
         level: Of confidence that intervals of the two need.
     """
 
@@ -43,22 +42,20 @@ class _Pair(NamedTuple):
     level: float
 
     def difference(self, decile: int) -> Difference | None:
-        """What sparse gains over dense in a decile, or None where one of them was not measured."""
+        """Sparse minus dense in a decile, or None where one of them was not evaluated."""
         mine, its = self.sparse.get(decile), self.dense.get(decile)
         return paired_difference(mine, its, self.level) if mine and its else None
 
 
 def section(evidence: Evidence) -> Section:
     """The section of the figure, or what it lacks."""
-    pairs = [(row, dense) for row in evidence.champions if (dense := evidence.dense_of(row))]
+    pairs = [(row, dense) for row in evidence.champions if (dense := evidence.dense.of(row))]
     seeds = evidence.seeds([row for pair in pairs for row in pair])
-    rows = _measured(evidence, seeds)
-    profiles = [
-        _Pair(
-            row, _profile(seeds[_key(row)], rows), _profile(seeds[_key(its)], rows), evidence.level(row, its)
-        )
-        for row, its in pairs
-    ]
+    rows = evidence.of_trials(_DECILES, chain.from_iterable(seeds.values()))
+    profiles = []
+    for row, its in pairs:
+        mine, dense_profile = (_profile(seeds[key_of(side)], rows) for side in (row, its))
+        profiles.append(_Pair(row, mine, dense_profile, evidence.level(row, its)))
     known = [pair for pair in profiles if pair.sparse and pair.dense]
     if not known:
         missing = (
@@ -67,21 +64,6 @@ def section(evidence: Evidence) -> Section:
         )
         return Section("deciles", HEADING, missing=(missing,))
     return Section("deciles", HEADING, figures=(_figure(evidence, known, rows),))
-
-
-def _key(row: Values) -> Key:
-    return row["cell"], row["configuration_id"]
-
-
-def _measured(evidence: Evidence, seeds: Mapping[Any, list[Values]]) -> dict[str, list[Values]]:
-    """The rows of deciles by trial."""
-    evidence.register(
-        "measured", {"trial_id": [row["trial_id"] for found in seeds.values() for row in found]}
-    )
-    rows: dict[str, list[Values]] = {}
-    for row in evidence.rows(_DECILES):
-        rows.setdefault(row["trial_id"], []).append(row)
-    return rows
 
 
 def _profile(trials: Sequence[Values], rows: Mapping[str, Sequence[Values]]) -> Profile:
@@ -101,7 +83,7 @@ def _figure(evidence: Evidence, known: Sequence[_Pair], rows: Mapping[str, Seque
         caption=(
             f"Of every {evidence.noun} the sparse winner over all sparsities, chosen on validation, and the dense "
             f"network tuned under the same budget (dashed). Means over confirming seeds, whiskers: {INTERVAL}; n "
-            f"and differences paired by seed stand in the table.{left_out}"
+            f"and differences paired by seed are in the table.{left_out}"
         ),
         panels=tuple(
             Panel(
@@ -118,7 +100,7 @@ def _figure(evidence: Evidence, known: Sequence[_Pair], rows: Mapping[str, Seque
 
 def _score(rows: Mapping[str, Sequence[Values]]) -> str:
     """By which score, where the rows say it."""
-    for row in (row for found in rows.values() for row in found):
+    for row in chain.from_iterable(rows.values()):
         described = document(row, "evaluations", "parameters")
         if isinstance(described, dict) and isinstance(described.get("by"), str):
             return f" ({described['by']})"
@@ -131,29 +113,24 @@ def _title(evidence: Evidence, known: Sequence[_Pair]) -> str:
     above = sum(one is not None and one.low is not None and one.low > 0 for one in found)
     below = sum(one is not None and one.high is not None and one.high < 0 for one in found)
     return (
-        f"On the hardest tenth, the interval of sparse minus dense lies above 0 in {above} and below 0 in {below} "
+        f"On the hardest tenth, the interval of sparse minus dense is above 0 in {above} and below 0 in {below} "
         f"of {count(len(known), evidence.noun)}"
     )
 
 
 def _points(pair: _Pair, kind: str) -> list[dict[str, Any]]:
     method, profile = (pair.row["method"], pair.sparse) if kind == "sparse" else ("dense", pair.dense)
-    drawn = []
-    for decile, values in profile.items():
-        found = mean_interval(list(values.values()), pair.level)
-        shown = with_interval(found.mean, found.low, found.high)
-        drawn.append(
-            {
-                "kind": kind,
-                "method": method,
-                "place": decile + (_ASIDE if kind == "sparse" else -_ASIDE),
-                "mean": scaled(found.mean),
-                "low": scaled(found.low),
-                "high": scaled(found.high),
-                "tip": f"{method}, decile {decile}: {shown} %, {count(found.n, 'seed')}",
-            }
-        )
-    return drawn
+    means = {decile: mean_interval(list(values.values()), pair.level) for decile, values in profile.items()}
+    return [
+        {
+            "kind": kind,
+            "method": method,
+            "place": decile + (_ASIDE if kind == "sparse" else -_ASIDE),
+            **ends(*found[:3]),
+            "tip": f"{method}, decile {decile}: {with_interval(*found[:3])} %, {count(found.n, 'seed')}",
+        }
+        for decile, found in means.items()
+    ]
 
 
 def _table(evidence: Evidence, known: Sequence[_Pair]) -> Table:
@@ -165,18 +142,14 @@ def _table(evidence: Evidence, known: Sequence[_Pair]) -> Table:
                 continue
             sides = (pair.sparse[decile], pair.dense[decile])
             means = [mean_interval(list(side.values()), pair.level) for side in sides]
-            shown = [with_interval(mean.mean, mean.low, mean.high) for mean in means]
             rows.append(
                 (
                     Cell(evidence.setting(pair.row)),
                     Cell(str(decile), decile),
-                    Cell(shown[0], means[0].mean),
-                    Cell(shown[1], means[1].mean),
-                    Cell(with_interval(found.difference, found.low, found.high, sign=True), found.difference),
+                    *(interval(*mean[:3]) for mean in means),
+                    interval(*found[:3], sign=True),
                     Cell(f"{found.n}, {found.kind}", found.n),
                 )
             )
     columns = ("decile", "sparse % [95 % CI]", "dense % [95 % CI]", "difference [95 % CI]", "n")
-    where = f"hsl query {shlex.quote(evidence.snapshot.uri)} 'SELECT * FROM evaluations'"
-    shown_rows, note = shortened(rows, where)
-    return Table((evidence.noun, *columns), shown_rows, note)
+    return evidence.table(columns, rows, f"hsl query {evidence.uri} 'SELECT * FROM evaluations'")

@@ -1,5 +1,6 @@
-"""One reading of a store, and what every section of a report asks of it."""
+"""A snapshot of a store, and the queries that the sections of a report share."""
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,9 @@ import yaml
 from hsl.errors import NothingMatchedError
 from hsl.results.best import METRICS, best, check_metric
 from hsl.results.dense import READ_CELLS, READ_TRIALS, DenseRows, counterparts
+from hsl.results.report.structs import Cell, Table, shortened
 from hsl.results.sequential import asked_levels
+from hsl.results.shaping import fields, grouped
 from hsl.results.stats import CONFIDENCE
 from hsl.store.database import label, run, sandbox
 from hsl.store.rows import check_names, require_values
@@ -22,9 +25,7 @@ Values = dict[str, Any]
 Key = tuple[str, str]
 """Cell and configuration_id."""
 
-_SETTINGS = ("dataset", "model")
-
-# The rows that an average of a configuration is made of: those of `best`.
+# The trials over which `best` averages a configuration.
 _SEEDS = """
 SELECT cell, configuration_id, trial_id, seed, test_{metric}_accuracy AS test, layer_densities
 FROM labelled JOIN chosen USING (cell, configuration_id)
@@ -33,15 +34,20 @@ ORDER BY cell, configuration_id, seed
 """
 
 
+def key_of(row: Mapping[str, Any]) -> Key:
+    """The cell and the configuration of a row."""
+    return row["cell"], row["configuration_id"]
+
+
 class Snapshot(Store):
-    """A store of which every table is read once, so that all sections of a report speak of the same rows."""
+    """A store of which every table is read once, so that all sections of a report are about the same rows."""
 
     def __init__(self, uri: str) -> None:
         super().__init__(uri)
         self._tables: dict[str, pa.Table] = {}
 
     def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """See `Store.read`; of the columns only those that are named."""
+        """As `Store.read`."""
         check_names(table, columns or ())
         if table not in self._tables:
             self._tables[table] = super().read(table)
@@ -51,10 +57,9 @@ class Snapshot(Store):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a report is computed from.
+    """The data of a report.
 
     Attributes:
-        snapshot: The store.
         connection: Its trials as `labelled` (with `baseline`), cells, epochs and evaluations.
         space: The search space as it was written; empty where the store has none.
         metric: "matched" or "clean": whose accuracies are reported.
@@ -74,29 +79,38 @@ class Evidence:
         return run(self.connection, sql).to_pylist()
 
     def best(self, *columns: str, where: str | None = None) -> list[Values]:
-        """What `best` answers for every combination of a setting and `columns`; nothing matching: no rows."""
+        """The answer of `best` for every combination of a setting and `columns`; without a match no rows."""
         try:
-            by = (*self.settings, *columns)
-            found = best(self.snapshot, by, where, 1, self.metric).to_pylist()
+            found = best(self.snapshot, (*self.settings, *columns), where, 1, self.metric)
         except NothingMatchedError:
             return []
-        return self.in_order(found)
+        return self.in_order(found.to_pylist())
 
     def in_order(self, rows: Iterable[Values]) -> list[Values]:
         """Rows in the order in which the search space lists their regimes."""
         regimes = self.space.get("regimes")
-        names = list(regimes) if isinstance(regimes, Mapping) else []
-        places = {name: index for index, name in enumerate(names)}
+        places = {name: place for place, name in enumerate(regimes if isinstance(regimes, Mapping) else ())}
         return sorted(rows, key=lambda row: places.get(row["regime"], len(places)))
 
-    def register(self, name: str, columns: Mapping[str, Sequence[str]]) -> None:
-        """Make a table of text that queries can join."""
-        schema = pa.schema([(column, pa.string()) for column in columns])
-        self.connection.register(name, pa.table(dict(columns), schema=schema))
+    def of_trials(self, sql: str, trials: Iterable[Values]) -> dict[str, list[Values]]:
+        """The rows of a query over `chosen_trials`, whose only column is trial_id, by trial."""
+        named = {"trial_id": pa.array([row["trial_id"] for row in trials], pa.string())}
+        self.connection.register("chosen_trials", pa.table(named))
+        return grouped(self.rows(sql), lambda row: row["trial_id"])
+
+    def table(self, columns: Sequence[str], rows: Sequence[tuple[Cell, ...]], command: str) -> Table:
+        """A table whose first column is the setting; `command` shows the rows that are too many for it."""
+        kept, note = shortened(rows, command)
+        return Table((self.noun, *columns), kept, note)
 
     def setting(self, row: Mapping[str, Any]) -> str:
         """The setting of a row for people."""
         return " · ".join(str(row[name]) for name in reversed(self.settings))
+
+    @property
+    def uri(self) -> str:
+        """The store, quoted for a shell."""
+        return shlex.quote(self.snapshot.uri)
 
     @property
     def noun(self) -> str:
@@ -121,37 +135,25 @@ class Evidence:
     @cached_property
     def champions(self) -> list[Values]:
         """The best sparse configuration of every setting, over all sparsities."""
-        chosen = {(row["cell"], row["configuration_id"]) for row in self.best(where="NOT baseline")}
-        return [row for row in self.winners if (row["cell"], row["configuration_id"]) in chosen]
-
-    def dense_of(self, row: Mapping[str, Any]) -> Values | None:
-        """The best dense configuration that a winner is compared to."""
-        return self._dense_rows.of(row)
+        chosen = {key_of(row) for row in self.best(where="NOT baseline")}
+        return [row for row in self.winners if key_of(row) in chosen]
 
     @cached_property
-    def _dense_rows(self) -> DenseRows:
+    def dense(self) -> DenseRows:
+        """The best dense configurations, to which winners are compared."""
         cells, trials = self.snapshot.read("cells", READ_CELLS), self.snapshot.read("trials", READ_TRIALS)
         return DenseRows(counterparts(cells, trials), self.best("cell", where="baseline"))
 
     def seeds(self, chosen: Iterable[Mapping[str, Any]]) -> dict[Key, list[Values]]:
-        """The trials that the averages of some configurations are made of.
+        """The trials over which rows of `best` are averaged, ordered by seed.
 
-        Args:
-            chosen: Rows of `best`.
-
-        Returns:
-            By cell and configuration, ordered by seed: trial_id, seed, test (a fraction) and layer_densities.
+        They have trial_id, seed, test (a fraction) and layer_densities.
         """
-        wanted = {(row["cell"], row["configuration_id"]): row["confirmed"] for row in chosen}
-        schema = pa.schema(
-            [("cell", pa.string()), ("configuration_id", pa.string()), ("confirmed", pa.bool_())]
-        )
-        named = [{"cell": c, "configuration_id": i, "confirmed": known} for (c, i), known in wanted.items()]
-        self.connection.register("chosen", pa.Table.from_pylist(named, schema=schema))
-        found: dict[Key, list[Values]] = {key: [] for key in wanted}
-        for row in self.rows(_SEEDS.format(metric=self.metric)):
-            found[row["cell"], row["configuration_id"]].append(row)
-        return found
+        wanted = {key_of(row): row for row in chosen}
+        columns = [*fields(pa.string(), "cell", "configuration_id"), *fields(pa.bool_(), "confirmed")]
+        self.connection.register("chosen", pa.Table.from_pylist(list(wanted.values()), pa.schema(columns)))
+        found = grouped(self.rows(_SEEDS.format(metric=self.metric)), key_of)
+        return {key: found.get(key, []) for key in wanted}
 
     def level(self, *rows: Mapping[str, Any]) -> float:
         """The confidence that intervals over the seeds of these cells need to hold at 95 %."""
@@ -159,7 +161,7 @@ class Evidence:
 
     @cached_property
     def _levels(self) -> dict[str, float]:
-        """Above 95 % where seeds were added until it was clear."""
+        """Above 95 % where seeds were added until the result was clear."""
         return asked_levels(self.snapshot.read("cells", ["cell", "confidence"]))
 
     def ordered(self, methods: Iterable[str]) -> tuple[str, ...]:
@@ -190,7 +192,7 @@ def gather(uri: str, metric: str | None = None, methods: Sequence[str] = ()) -> 
     connection = sandbox(tables)
     label(connection)
     space = _space(snapshot)
-    several = [name for name in _SETTINGS if len(tables["trials"][name].unique()) > 1]
+    several = [name for name in ("dataset", "model") if len(tables["trials"][name].unique()) > 1]
     return Evidence(
         snapshot=snapshot,
         connection=connection,
@@ -202,7 +204,7 @@ def gather(uri: str, metric: str | None = None, methods: Sequence[str] = ()) -> 
 
 
 def _space(store: Store) -> Mapping[str, Any]:
-    """The stored search space; whatever is no mapping says nothing."""
+    """The stored search space; empty where it is no mapping."""
     try:
         found = yaml.safe_load(store.read_space() or "")
     except yaml.YAMLError:

@@ -22,22 +22,12 @@ _CHARACTER = 5.2
 
 
 def write_images(figures: Sequence[Figure], palette: Palette, folder: Path) -> list[Path]:
-    """Draw every figure as PNG and SVG.
-
-    Args:
-        figures: The figures.
-        palette: The look of methods.
-        folder: Where to; it is made.
-
-    Returns:
-        The files.
-    """
+    """Draw every figure as PNG and SVG into a folder, which is made, and return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for figure in figures:
-        specification = poster(figure, palette)
         written += [folder / f"{figure.name}.svg", folder / f"{figure.name}.png"]
-        svg = vl_convert.vegalite_to_svg(specification, vl_version=VEGA_LITE)
+        svg = vl_convert.vegalite_to_svg(poster(figure, palette), vl_version=VEGA_LITE)
         written[-2].write_text(svg, encoding="utf-8")
         written[-1].write_bytes(vl_convert.svg_to_png(svg, scale=_SCALE))
     return written

@@ -1,13 +1,13 @@
-"""Where the winners keep their weights: density per layer beside ERK and uniform."""
+"""Where the winners keep their weights: density per layer against ERK and uniform."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hsl.results.report.evidence import Evidence, Values
-from hsl.results.report.structs import Cell, Figure, Mark, Panel, Section, Table
+from hsl.results.report.evidence import Evidence, Values, key_of
+from hsl.results.report.structs import Cell, Figure, Mark, Panel, Section, Table, interval, level
 from hsl.results.report.style import DIAMOND, STROKE
-from hsl.results.show.phrases import INTERVAL, NOTHING, first_panels, named, scaled, shortened, with_interval
+from hsl.results.shaping import values_of
+from hsl.results.show.phrases import INTERVAL, ends, first_panels, named, scaled, with_interval
 from hsl.results.stats import Interval, mean_interval
 from hsl.store.documents import numbers
 from hsl.wording import count
@@ -25,16 +25,18 @@ WHERE distribution IN ('erk', 'uniform') AND status = 'completed' AND layer_dens
 GROUP BY {columns}, distribution
 """
 Densities = Mapping[str, float]
-Reference = Mapping[tuple[Any, ...], Densities]
+References = Mapping[tuple[Any, ...], Densities]
+"""By the columns of `_network` and the distribution."""
+
+Winners = Sequence[tuple[Values, dict[str, Interval]]]
+"""Rows of `best` with the density of each layer."""
 
 
 def section(evidence: Evidence) -> Section:
     """The section of the figure, or what it lacks."""
     winners = [row for row in evidence.winners if not row["baseline"]]
     seeds = evidence.seeds(winners)
-    profiles = [
-        (row, _profile(seeds[row["cell"], row["configuration_id"]], evidence.level(row))) for row in winners
-    ]
+    profiles = [(row, _profile(seeds[key_of(row)], evidence.level(row))) for row in winners]
     known = [(row, profile) for row, profile in profiles if profile]
     if not known:
         return Section("layers", HEADING, missing=("No winner has recorded the density of its layers.",))
@@ -49,13 +51,12 @@ def _profile(rows: Sequence[Values], level: float) -> dict[str, Interval]:
     return {layer: mean_interval(of_seeds, level) for layer, of_seeds in values.items()}
 
 
-def _references(evidence: Evidence) -> Reference:
+def _references(evidence: Evidence) -> References:
     """What a distribution gives each layer, by data set and model where there are several, and by sparsity."""
     columns = _network(evidence)
-    rows = evidence.rows(_REFERENCES.format(columns=", ".join(columns)))
     return {
-        (*(row[name] for name in columns), row["distribution"]): numbers(row, "trials", "layer_densities")
-        for row in rows
+        values_of(row, (*columns, "distribution")): numbers(row, "trials", "layer_densities")
+        for row in evidence.rows(_REFERENCES.format(columns=", ".join(columns)))
     }
 
 
@@ -64,13 +65,11 @@ def _network(evidence: Evidence) -> tuple[str, ...]:
     return (*(name for name in evidence.settings if name != "regime"), "sparsity")
 
 
-def _of(evidence: Evidence, references: Reference, row: Values, distribution: str) -> Densities:
-    return references.get((*(row[name] for name in _network(evidence)), distribution), {})
+def _of(evidence: Evidence, references: References, row: Values, distribution: str) -> Densities:
+    return references.get((*values_of(row, _network(evidence)), distribution), {})
 
 
-def _figure(
-    evidence: Evidence, winners: Sequence[tuple[Values, dict[str, Interval]]], references: Reference
-) -> Figure:
+def _figure(evidence: Evidence, winners: Winners, references: References) -> Figure:
     titles = {
         id(row): f"{evidence.setting(row)}, sparsity {row['sparsity']:g}: {named(row)}" for row, _ in winners
     }
@@ -98,20 +97,17 @@ def _figure(
     )
 
 
-def _title(
-    evidence: Evidence, winners: Sequence[tuple[Values, dict[str, Interval]]], references: Reference
-) -> str:
-    for reference in ("erk", "uniform"):
+def _title(evidence: Evidence, winners: Winners, references: References) -> str:
+    for name, label in (("erk", "ERK"), ("uniform", "uniform")):
         ratios = [
             profile[layer].mean / densities[layer]
             for row, profile in winners
-            if (densities := _of(evidence, references, row, reference))
+            if (densities := _of(evidence, references, row, name))
             for layer in list(profile)[:1]
             if densities.get(layer)
         ]
         if ratios:
             more, fewer = (sum(r > 1 + ALIKE for r in ratios), sum(r < 1 - ALIKE for r in ratios))
-            label = reference.upper() if reference == "erk" else reference
             return (
                 f"The first layer is denser than under {label} in {more}, as dense in {len(ratios) - more - fewer} "
                 f"and sparser in {fewer} of {count(len(ratios), 'winner')}"
@@ -120,45 +116,40 @@ def _title(
 
 
 def _bars(
-    evidence: Evidence, row: Values, profile: Mapping[str, Interval], references: Reference
+    evidence: Evidence, row: Values, profile: Mapping[str, Interval], references: References
 ) -> list[dict[str, Any]]:
     erk, uniform = (_of(evidence, references, row, name) for name in ("erk", "uniform"))
     return [
         {
             "layer": layer,
             "method": row["method"],
-            "mean": scaled(found.mean),
-            "low": scaled(found.low),
-            "high": scaled(found.high),
+            **ends(*found[:3]),
             "erk": scaled(erk.get(layer)),
             "uniform": scaled(uniform.get(layer)),
-            "tip": f"{layer}: {with_interval(found.mean, found.low, found.high)} %, {count(found.n, 'seed')}",
+            "tip": f"{layer}: {with_interval(*found[:3])} %, {count(found.n, 'seed')}",
         }
         for layer, found in profile.items()
     ]
 
 
-def _table(
-    evidence: Evidence, winners: Sequence[tuple[Values, dict[str, Interval]]], references: Reference
-) -> Table:
+def _table(evidence: Evidence, winners: Winners, references: References) -> Table:
     rows = [
         (
             Cell(evidence.setting(row)),
-            Cell(f"{row['sparsity']:g}", row["sparsity"]),
+            level(row["sparsity"]),
             Cell(named(row)),
             Cell(layer),
-            Cell(with_interval(found.mean, found.low, found.high), found.mean),
+            interval(*found[:3]),
             Cell(str(found.n), found.n),
-            *(_given(_of(evidence, references, row, name).get(layer)) for name in ("erk", "uniform")),
+            *(
+                interval(_of(evidence, references, row, name).get(layer), None, None)
+                for name in ("erk", "uniform")
+            ),
         )
         for row, profile in winners
         for layer, found in profile.items()
     ]
     columns = ("sparsity", "winner", "layer", "density % [95 % CI]", "n", "ERK %", "uniform %")
-    where = f"hsl query {shlex.quote(evidence.snapshot.uri)} 'SELECT cell, layer_densities FROM trials'"
-    shown, note = shortened(rows, where)
-    return Table((evidence.noun, *columns), shown, note)
-
-
-def _given(density: float | None) -> Cell:
-    return Cell(NOTHING) if density is None else Cell(f"{100 * density:.1f}", density)
+    return evidence.table(
+        columns, rows, f"hsl query {evidence.uri} 'SELECT cell, layer_densities FROM trials'"
+    )

@@ -1,13 +1,12 @@
 """Learning curves of the search, with where early stopping ended them."""
 
-import shlex
 from collections.abc import Sequence
 from typing import Any
 
 from hsl.results.report.evidence import Evidence, Values
-from hsl.results.report.structs import Cell, Figure, Mark, Panel, Section, Table
+from hsl.results.report.structs import Cell, Figure, Mark, Panel, Section, Table, level
 from hsl.results.report.style import CIRCLE, CROSS
-from hsl.results.show.phrases import first_panels, named, scaled, shortened
+from hsl.results.show.phrases import first_panels, named, scaled
 from hsl.store.outcomes import Status
 from hsl.wording import count
 
@@ -27,17 +26,17 @@ ORDER BY {settings}, cell, trial_id
 """
 
 _VALUES = """
-WITH measured AS (
+WITH evaluated AS (
   SELECT trial_id, epoch, val_{metric}_accuracy AS value, count(*) OVER mine AS number,
     row_number() OVER (PARTITION BY trial_id ORDER BY epoch DESC) AS place
-  FROM epochs WHERE val_{metric}_accuracy IS NOT NULL AND trial_id IN (SELECT trial_id FROM sampled)
+  FROM epochs WHERE val_{metric}_accuracy IS NOT NULL AND trial_id IN (SELECT trial_id FROM chosen_trials)
   WINDOW mine AS (PARTITION BY trial_id)
 )
-SELECT trial_id, epoch, value, place = 1 AS is_last FROM measured
+SELECT trial_id, epoch, value, place = 1 AS is_last FROM evaluated
 WHERE (place - 1) % ceil(number / {values})::BIGINT = 0 ORDER BY trial_id, epoch
 """
 
-# Stores of before rungs were recorded tell them by where trials stopped.
+# In stores from before rungs were recorded, rungs are where trials stopped.
 _RUNGS = """
 WITH stopped AS (SELECT trial_id, epochs AS epoch FROM labelled WHERE status = 'stopped'),
 places AS (
@@ -58,20 +57,12 @@ FROM labelled WHERE stage = 'search'
 def section(evidence: Evidence) -> Section:
     """The section of the figure, or what it lacks."""
     sample = evidence.rows(_SAMPLE.format(settings=evidence.setting_sql, curves=MAX_CURVES))
-    values = _values(evidence, sample)
+    values = evidence.of_trials(_VALUES.format(metric=evidence.metric, values=MAX_VALUES), sample)
     drawn = [row for row in evidence.in_order(sample) if len(values.get(row["trial_id"], ())) > 1]
     if not drawn:
         missing = "No trial of the search has a curve: two epochs or more with a validation accuracy."
         return Section("curves", HEADING, missing=(missing,))
     return Section("curves", HEADING, figures=(_figure(evidence, drawn, values),))
-
-
-def _values(evidence: Evidence, sample: Sequence[Values]) -> dict[str, list[Values]]:
-    evidence.register("sampled", {"trial_id": [row["trial_id"] for row in sample]})
-    values: dict[str, list[Values]] = {}
-    for row in evidence.rows(_VALUES.format(metric=evidence.metric, values=MAX_VALUES)):
-        values.setdefault(row["trial_id"], []).append(row)
-    return values
 
 
 def _figure(evidence: Evidence, drawn: Sequence[Values], values: dict[str, list[Values]]) -> Figure:
@@ -87,8 +78,8 @@ def _figure(evidence: Evidence, drawn: Sequence[Values], values: dict[str, list[
         ),
         caption=(
             "One line per trial. A cross ends a line that was stopped early, a dot one that was trained to the end. "
-            "Dotted vertical lines: rungs, where trials that are sparse from the start are judged; a rung counts "
-            "epochs at the target sparsity, so that gradual methods are judged as many epochs after they got there. "
+            "Dotted vertical lines: rungs, where trials that are sparse from the start are compared; a rung counts "
+            "epochs at the target sparsity, so that gradual methods are compared as many epochs after they got there. "
             "Dense trials dashed. "
             f"At most {MAX_CURVES} curves per panel, chosen by a hash of the trial.{left_out}"
         ),
@@ -107,8 +98,7 @@ def _title(counts: Values) -> str:
         return (
             f"All {count(counts['trials'], 'trial')} of the search ran to their end: none was stopped early"
         )
-    ends = dict.fromkeys((counts["first"], counts["last"]))
-    when = " to ".join(map(str, ends))
+    when = " to ".join(map(str, dict.fromkeys((counts["first"], counts["last"]))))
     return (
         f"Early stopping ended {counts['stopped']:,} of {count(counts['trials'], 'trial')} of the search after "
         f"{when} of {count(counts['budget'], 'epoch')}"
@@ -141,7 +131,7 @@ def _table(evidence: Evidence, drawn: Sequence[Values]) -> Table:
     rows = [
         (
             Cell(evidence.setting(row)),
-            Cell(f"{row['sparsity']:g}", row["sparsity"]),
+            level(row["sparsity"]),
             Cell(named(row)),
             Cell(row["status"]),
             Cell(f"{row['epochs']} of {row['budget_epochs']}", row["epochs"]),
@@ -151,8 +141,6 @@ def _table(evidence: Evidence, drawn: Sequence[Values]) -> Table:
         for row in drawn
     ]
     columns = ("sparsity", "configuration", "status", "epochs", "last objective %", "trial")
-    where = (
-        f"""hsl query {shlex.quote(evidence.snapshot.uri)} "SELECT * FROM trials WHERE stage = 'search'\""""
+    return evidence.table(
+        columns, rows, f"""hsl query {evidence.uri} "SELECT * FROM trials WHERE stage = 'search'\""""
     )
-    shown, note = shortened(rows, where)
-    return Table((evidence.noun, *columns), shown, note)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hsl.results.report.evidence import Evidence, Values
-from hsl.results.report.structs import Cell, Section, Table
-from hsl.results.show.phrases import NOTHING, listed, whole
+from hsl.results.report.structs import Cell, Section, Table, whole
+from hsl.results.show.phrases import NOTHING, listed
 from hsl.store.documents import mapping
 
 HEADING = "Provenance and how to reproduce"
@@ -28,14 +28,14 @@ SELECT stage, list(DISTINCT seed ORDER BY seed) AS seeds FROM labelled GROUP BY 
 def section(evidence: Evidence) -> Section:
     """The section: versions and machines, commands, the search space."""
     sources = _sources(evidence.rows(_SOURCES))
-    text = (*_seeds(evidence), *_warning(sources))
+    seeds = [f"{row['stage']}: {listed(list(map(str, row['seeds'])), 12)}" for row in evidence.rows(_SEEDS)]
+    text = (f"Seeds by stage: {'; '.join(seeds)}.", *_warning(sources))
     space = evidence.snapshot.read_space()
     listings = [("Run it again", _commands(evidence, sources, bool(space)))]
     if space:
         listings.append(("space.yaml", space))
-    missing = (
-        () if space else ("The store holds no search space, so that the sweep cannot be run again from it.",)
-    )
+    lacking = "The store holds no search space, so that the sweep cannot be run again from it."
+    missing = () if space else (lacking,)
     return Section("provenance", HEADING, text, (), (_table(sources),), missing, tuple(listings))
 
 
@@ -46,13 +46,6 @@ def _sources(rows: Sequence[Values]) -> list[tuple[dict[str, Any], int]]:
         origin = mapping(row, "trials", "provenance")
         counted[json.dumps({**origin, "device": row["device"]}, sort_keys=True)] += row["trials"]
     return [(json.loads(text), trials) for text, trials in counted.most_common()]
-
-
-def _seeds(evidence: Evidence) -> list[str]:
-    shown = [
-        f"{row['stage']}: {listed([str(seed) for seed in row['seeds']], 12)}" for row in evidence.rows(_SEEDS)
-    ]
-    return [f"Seeds by stage: {'; '.join(shown)}."]
 
 
 def _warning(sources: Sequence[tuple[Mapping[str, Any], int]]) -> list[str]:
@@ -71,9 +64,7 @@ def _table(sources: Sequence[tuple[Mapping[str, Any], int]]) -> Table:
             whole(trials),
             Cell(_commit(origin), mark="code"),
             Cell(_versions(origin)),
-            Cell(_text(origin.get("device"))),
-            Cell(_text(origin.get("hostname"))),
-            Cell(_text(origin.get("platform"))),
+            *(Cell(str(origin.get(name) or NOTHING)) for name in ("device", "hostname", "platform")),
         )
         for origin, trials in sources[:_MAX_ROWS]
     )
@@ -92,14 +83,10 @@ def _versions(origin: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {number}" for name, number in found.items() if number) or NOTHING
 
 
-def _text(value: object) -> str:
-    return str(value) if value else NOTHING
-
-
 def _commands(evidence: Evidence, sources: Sequence[tuple[Mapping[str, Any], int]], has_space: bool) -> str:
     """Shell lines that repeat the sweep, its report and its winners."""
     origin = sources[0][0] if sources else {}
-    uri = shlex.quote(evidence.snapshot.uri)
+    uri = evidence.uri
     lines = []
     if origin.get("git_sha"):
         lines.append(f"git checkout {shlex.quote(str(origin['git_sha']))}")

@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs nothing but itself: no network, no server, no file beside it."""
+"""A report as one HTML file that needs nothing but itself: no network, no server, no other file."""
 
 import base64
 import hashlib
@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from hsl.results.report.charts import draw
 from hsl.results.report.images import VEGA_LITE
-from hsl.results.report.structs import Report, Row
+from hsl.results.report.structs import Figure, Report, Row
 from hsl.results.report.style import DARK, FONT, LIGHT, style_sheet
 from hsl.results.show.text import plain
 
@@ -26,26 +26,23 @@ _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u20
 def page(report: Report) -> str:
     """The report as HTML.
 
-    Whatever stands in the store is data: text is escaped, JSON cannot leave its element, and the content
+    All that comes from the store is data: text is escaped, JSON cannot leave its element, and the content
     security policy lets only the two scripts of this page run, by their hashes.
-
-    Args:
-        report: What to show.
-
-    Returns:
-        A complete document.
     """
-    assets = _environment()
-    bundle, script = _bundle(), _asset("page.js")
-    return assets.get_template("page.html.j2").render(
-        report=report,
-        policy=_policy(bundle, script),
-        style=Markup(_style()),
-        bundle=Markup(bundle),
-        script=Markup(script),
-        figures=Markup(
-            as_json({figure.name: _drawn(report, index) for index, figure in enumerate(report.figures)})
-        ),
+    bundle, script, style = _bundle(), _asset("page.js"), _asset("page.css")
+    for name, text in {"LIGHT": style_sheet(LIGHT), "DARK": style_sheet(DARK), "FONT": FONT}.items():
+        style = style.replace(f"%{name}%", text)
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            report=report,
+            policy=_policy(bundle, script),
+            style=Markup(style),
+            bundle=Markup(bundle),
+            script=Markup(script),
+            figures=Markup(as_json({figure.name: _drawn(report, figure) for figure in report.figures})),
+        )
     )
 
 
@@ -64,9 +61,8 @@ def columns(rows: Sequence[Row]) -> Mapping[str, list[Any]]:
     return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
 
 
-def _drawn(report: Report, index: int) -> Any:
-    """A figure as its script takes it; numbers beyond all that can be drawn are none."""
-    figure = report.figures[index]
+def _drawn(report: Report, figure: Figure) -> Any:
+    """A figure as its script takes it; numbers that are not finite are null."""
     drawn = {
         "specs": {variant: draw(figure, report.palette, variant) for variant in figure.variants},
         "panels": [{"variant": panel.variant, "columns": columns(panel.rows)} for panel in figure.panels],
@@ -76,15 +72,12 @@ def _drawn(report: Report, index: int) -> Any:
 
 def _policy(*scripts: str) -> str:
     """Nothing from anywhere, and of the scripts in the page only these."""
-    hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
+    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    hashes = " ".join(f"'sha256-{digest}'" for digest in digests)
     return (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
         "form-action 'none'"
     )
-
-
-def _digest(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 @cache
@@ -92,13 +85,6 @@ def _bundle() -> str:
     """Vega-Embed with everything it needs, as a script that cannot end its element early."""
     made: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
     return made.replace("</script", "<\\/script").replace("<!--", "<\\!--").replace("\r\n", "\n")
-
-
-def _style() -> str:
-    style = _asset("page.css")
-    for name, text in {"LIGHT": style_sheet(LIGHT), "DARK": style_sheet(DARK), "FONT": FONT}.items():
-        style = style.replace(f"%{name}%", text)
-    return style
 
 
 def _asset(name: str) -> str:

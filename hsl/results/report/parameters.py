@@ -2,7 +2,6 @@
 
 import json
 import math
-import shlex
 import sys
 import warnings
 from collections import defaultdict
@@ -12,6 +11,7 @@ from typing import Any
 
 from hsl.results.report.evidence import Evidence, Values
 from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
+from hsl.results.shaping import grouped
 from hsl.results.show.phrases import first_panels, listed, scaled
 from hsl.store.documents import mapping
 from hsl.wording import count
@@ -50,11 +50,18 @@ def section(evidence: Evidence) -> Section:
     trials = [{**row, "parameters": mapping(row, "trials", "parameters")} for row in rows]
     studies = {name: found for name, found in _studies(evidence, trials).items() if found}
     figures = [_importance(studies)] if studies else []
-    missing = () if studies else (_too_few(trials),)
-    tuned = [name for name in _names(trials) if len(_distinct(trials, name)) > 1]
+    lacking = (
+        f"Importance needs {MIN_TRIALS} sparse trials of the search that were trained to the end and differ in "
+        f"their parameters; there are {len(trials)}."
+    )
+    tuned = [
+        name
+        for name in _names(trials)
+        if len({_label(row["parameters"][name]) for row in trials if name in row["parameters"]}) > 1
+    ]
     if tuned:
         figures.append(_slices(evidence, trials, tuned))
-    return Section("parameters", HEADING, figures=tuple(figures), missing=missing)
+    return Section("parameters", HEADING, figures=tuple(figures), missing=() if studies else (lacking,))
 
 
 def importances(samples: Samples) -> dict[str, list[float]]:
@@ -77,8 +84,7 @@ def importances(samples: Samples) -> dict[str, list[float]]:
     values = [value for _, value in samples]
     if len(samples) < MIN_TRIALS or not varied or max(values) - min(values) < 1e-9:
         return {}
-    study = _study(varied, values)
-    return _evaluated(study, list(varied))
+    return _evaluated(_study(varied, values), list(varied))
 
 
 def _study(domains: Mapping[str, list[Any]], values: Sequence[float]) -> Any:
@@ -126,9 +132,7 @@ def _evaluated(study: Any, names: Sequence[str]) -> dict[str, list[float]]:
 
 def _studies(evidence: Evidence, trials: Sequence[Values]) -> dict[str, tuple[int, dict[str, list[float]]]]:
     """Number of trials and importances, over everything and per setting."""
-    groups: dict[str, list[Values]] = defaultdict(list)
-    for row in trials:
-        groups[evidence.setting(row)].append(row)
+    groups = grouped(trials, evidence.setting)
     if len(groups) > 1:
         groups = {f"all {evidence.noun}s": list(trials), **groups}
     studies: dict[str, tuple[int, dict[str, list[float]]]] = {}
@@ -143,13 +147,6 @@ def _studies(evidence: Evidence, trials: Sequence[Values]) -> dict[str, tuple[in
 def _sample(rows: Sequence[Values], most: int) -> Sequence[Values]:
     """Rows evenly out of all: these are ordered by setting, and by a hash of the trial within a setting."""
     return rows[:: max(1, math.ceil(len(rows) / most))]
-
-
-def _too_few(trials: Sequence[Values]) -> str:
-    return (
-        f"Importance needs {MIN_TRIALS} sparse trials of the search that were trained to the end and differ in "
-        f"their parameters; there are {len(trials)}."
-    )
 
 
 def _importance(studies: Mapping[str, tuple[int, dict[str, list[float]]]]) -> Figure:
@@ -254,8 +251,7 @@ def _slice_table(evidence: Evidence, trials: Sequence[Values], names: Sequence[s
         )
         for row in best
     )
-    everything = f"hsl show {shlex.quote(evidence.snapshot.uri)} CELL"
-    note = f"The first {len(best)} of {len(trials):,} by distance; all: {everything}"
+    note = f"The first {len(best)} of {len(trials):,} by distance; all: hsl show {evidence.uri} CELL"
     columns = ("cell", "to the best of the cell", "objective %", *names)
     return Table(columns, rows, note if len(best) < len(trials) else "")
 
@@ -263,10 +259,6 @@ def _slice_table(evidence: Evidence, trials: Sequence[Values], names: Sequence[s
 def _names(trials: Sequence[Values]) -> list[str]:
     found = {name for row in trials for name in row["parameters"]}
     return sorted(found, key=lambda name: (name not in ("method", "distribution"), name != "method", name))
-
-
-def _distinct(trials: Sequence[Values], name: str) -> set[str]:
-    return {_label(row["parameters"][name]) for row in trials if name in row["parameters"]}
 
 
 def _label(value: Any) -> str:

@@ -1,22 +1,12 @@
 """Accuracy against what training costs: which configurations are worth their operations."""
 
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hsl.results.report.evidence import Evidence, Key, Values
-from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
-from hsl.results.show.phrases import (
-    INTERVAL,
-    first_panels,
-    listed,
-    named,
-    number,
-    scaled,
-    shortened,
-    with_interval,
-)
+from hsl.results.report.evidence import Evidence, Key, Values, key_of
+from hsl.results.report.structs import Cell, Figure, Panel, Section, Table, interval, level, number
+from hsl.results.show.phrases import INTERVAL, ends, first_panels, listed, named, with_interval
 from hsl.results.stats import Interval, mean_interval
 from hsl.wording import count
 
@@ -46,10 +36,9 @@ def section(evidence: Evidence) -> Section:
     """The section of the figure, or what it lacks."""
     sql = _CONFIGURATIONS.format(settings=evidence.setting_sql, metric=evidence.metric)
     found = evidence.in_order(evidence.rows(sql))
-    if not any(not row["baseline"] for row in found):
-        return Section(
-            "cost-accuracy", HEADING, missing=("No completed sparse trial has recorded its operations.",)
-        )
+    if all(row["baseline"] for row in found):
+        missing = "No completed sparse trial has recorded its operations."
+        return Section("cost-accuracy", HEADING, missing=(missing,))
     return Section("cost-accuracy", HEADING, figures=(_figure(evidence, found),))
 
 
@@ -75,14 +64,11 @@ def _figure(evidence: Evidence, found: Sequence[Values]) -> Figure:
     for name in settings:
         mine = [row for row in found if evidence.setting(row) == name]
         best = front(mine)
-        on_front = {_key(row) for row in best}
-        rest = [row for row in mine if _key(row) not in on_front][:MAX_POINTS]
+        on_front = {key_of(row) for row in best}
+        rest = [row for row in mine if key_of(row) not in on_front][:MAX_POINTS]
         names = _names(best)
-        drawn = [
-            _point(evidence, row, is_best, names)
-            for rows, is_best in ((best, True), (rest, False))
-            for row in rows
-        ]
+        drawn = [_point(evidence, row, names) for row in best]
+        drawn += [_point(evidence, row, None) for row in rest]
         panels.append(Panel(name, tuple(drawn)))
         listed_rows += best
     return Figure(
@@ -104,19 +90,15 @@ def _figure(evidence: Evidence, found: Sequence[Values]) -> Figure:
     )
 
 
-def _key(row: Values) -> Key:
-    return row["cell"], row["configuration_id"]
-
-
 def _title(evidence: Evidence, found: Sequence[Values]) -> str:
-    costs = {_key(row): row["flops"] for row in found}
-    spent = [(costs.get(_key(row)), row) for row in evidence.champions]
+    costs = {key_of(row): row["flops"] for row in found}
+    spent = [(costs.get(key_of(row)), row) for row in evidence.champions]
     known = [f"{cost:.2g} times dense in {evidence.setting(row)}" for cost, row in spent if cost is not None]
     return f"Training operations of the best sparse network: {listed(known, 4)}"
 
 
 def _names(front: Sequence[Values]) -> dict[Key, str]:
-    """Configurations to the names that are written beside their points: those that have room, the best first."""
+    """Configurations to the names that are written at their points: those that have room, the best first."""
     room = ROOM * (math.log(front[-1]["flops"]) - math.log(front[0]["flops"]))
     names: dict[Key, str] = {}
     last = math.inf
@@ -124,7 +106,7 @@ def _names(front: Sequence[Values]) -> dict[Key, str]:
         place = math.log(row["flops"])
         if last - place >= room:
             last = place
-            names[_key(row)] = "dense" if row["baseline"] else f"{row['method']} {row['sparsity']:g}"
+            names[key_of(row)] = "dense" if row["baseline"] else f"{row['method']} {row['sparsity']:g}"
     return names
 
 
@@ -134,18 +116,18 @@ def _accuracy(evidence: Evidence, row: Values) -> Interval:
     return found if row["confirmed"] else found._replace(low=None, high=None)
 
 
-def _point(evidence: Evidence, row: Values, on_front: bool, names: Mapping[Key, str]) -> dict[str, Any]:
+def _point(evidence: Evidence, row: Values, names: Mapping[Key, str] | None) -> dict[str, Any]:
+    """A configuration as it is drawn; `names` are those of a front that it is on."""
     found = _accuracy(evidence, row)
-    shown = f"{with_interval(found.mean, found.low, found.high)} %, {count(found.n, 'seed')}"
+    shown = f"{with_interval(*found[:3])} %, {count(found.n, 'seed')}"
+    drawn = found if names is not None else found._replace(low=None, high=None)
     return {
-        "kind": "front" if on_front else "dominated",
+        "kind": "dominated" if names is None else "front",
         "confirmed": row["confirmed"],
         "method": row["method"],
         "flops": float(f"{row['flops']:.4g}"),
-        "mean": scaled(found.mean),
-        "low": scaled(found.low if on_front else None),
-        "high": scaled(found.high if on_front else None),
-        "name": names.get(_key(row), "") if on_front else "",
+        **ends(*drawn[:3]),
+        "name": (names or {}).get(key_of(row), ""),
         "tip": f"{named(row)} at {row['sparsity']:g}: {shown}, {row['flops']:.3g} times dense",
     }
 
@@ -158,12 +140,11 @@ def _table(evidence: Evidence, rows: Sequence[Values]) -> Table:
             (
                 Cell(evidence.setting(row)),
                 Cell(named(row)),
-                Cell(f"{row['sparsity']:g}", row["sparsity"]),
+                level(row["sparsity"]),
                 number(row["flops"]),
-                Cell(with_interval(found.mean, found.low, found.high), found.mean),
+                interval(*found[:3]),
                 Cell(str(found.n) if row["confirmed"] else f"{found.n}, unconfirmed", found.n),
             )
         )
-    shown, note = shortened(lines, f"hsl query {shlex.quote(evidence.snapshot.uri)} 'SELECT * FROM trials'")
     columns = ("configuration", "sparsity", "training operations / dense", "test accuracy % [95 % CI]", "n")
-    return Table((evidence.noun, *columns), shown, note)
+    return evidence.table(columns, lines, f"hsl query {evidence.uri} 'SELECT * FROM trials'")

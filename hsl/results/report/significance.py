@@ -1,25 +1,24 @@
-"""Which winners are better than dense: p-values of the shown differences, corrected over all of them."""
+"""Which winners are better than dense: p-values of the differences, corrected over all winners."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hsl.results.compare import MINIMUM_SEEDS, SIGNIFICANCE
-from hsl.results.report.evidence import Evidence, Values
+from hsl.results.compare import EQUAL, MINIMUM_SEEDS, verdict
+from hsl.results.report.evidence import Evidence, Values, key_of
 from hsl.results.stats import Difference, adjusted, paired_difference
 
-BETTER, WORSE, EQUAL = "better than dense", "worse than dense", "no difference shown"
-UNCONFIRMED, DENSE_UNCONFIRMED = "unconfirmed", "dense is unconfirmed"
-FEW, ALIKE, NO_DENSE = "not enough seeds", "seeds do not vary", "no dense result"
+BETTER, WORSE = "better than dense", "worse than dense"
+UNCONFIRMED, DENSE_UNCONFIRMED, NO_DENSE = "unconfirmed", "dense is unconfirmed", "no dense result"
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A winner beside the dense baseline of its setting.
+    """A winner and its difference to the dense baseline of its setting.
 
     Attributes:
-        row: What `best` says of it.
-        verdict: One of the sentences of this module.
+        row: Its row of `best`.
+        verdict: One of the verdicts of this module, or of `compare.verdict`.
         p_adjusted: Two-sided t test of no difference, Benjamini-Hochberg over all winners.
     """
 
@@ -29,7 +28,7 @@ class Compared:
 
     @property
     def is_decided(self) -> bool:
-        """Whether there are the seeds for a verdict."""
+        """Whether there are enough seeds for a verdict."""
         return self.verdict in (BETTER, WORSE, EQUAL)
 
     @property
@@ -39,14 +38,9 @@ class Compared:
 
 
 def compare_winners(evidence: Evidence, winners: Sequence[Values]) -> list[Compared]:
-    """Every sparse winner with its verdict.
-
-    Args:
-        evidence: The store.
-        winners: Rows of `best`; those of dense baselines are left out.
-    """
+    """The verdict on every sparse one of some rows of `best`."""
     sparse = [row for row in winners if not row["baseline"]]
-    dense = [evidence.dense_of(row) for row in sparse]
+    dense = [evidence.dense.of(row) for row in sparse]
     values = evidence.seeds([*sparse, *(row for row in dense if row)])
     tests = [_test(evidence, row, its, values) for row, its in zip(sparse, dense, strict=True)]
     corrected = adjusted([found.p if found and found.n >= MINIMUM_SEEDS else None for found in tests])
@@ -62,12 +56,11 @@ def _test(
     """The difference between confirming seeds of both sides."""
     if dense is None or not (row["confirmed"] and dense["confirmed"]):
         return None
-    mine, its = (_by_seed(values[side["cell"], side["configuration_id"]]) for side in (row, dense))
+    mine, its = (
+        {trial["seed"]: trial["test"] for trial in values[key_of(side)] if trial["test"] is not None}
+        for side in (row, dense)
+    )
     return paired_difference(mine, its, evidence.level(row, dense)) if mine and its else None
-
-
-def _by_seed(rows: Sequence[Values]) -> dict[int, float]:
-    return {row["seed"]: row["test"] for row in rows if row["test"] is not None}
 
 
 def _verdict(row: Values, found: Difference | None, p_adjusted: float | None) -> str:
@@ -75,10 +68,4 @@ def _verdict(row: Values, found: Difference | None, p_adjusted: float | None) ->
         return UNCONFIRMED
     if found is None:
         return NO_DENSE if row["difference"] is None else DENSE_UNCONFIRMED
-    if found.n < MINIMUM_SEEDS:
-        return FEW
-    if p_adjusted is None:
-        return ALIKE
-    if p_adjusted >= SIGNIFICANCE:
-        return EQUAL
-    return BETTER if found.difference > 0 else WORSE
+    return verdict(found.difference, found.n, p_adjusted, BETTER, WORSE)

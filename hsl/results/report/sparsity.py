@@ -1,12 +1,11 @@
-"""Accuracy against sparsity: one line per method beside dense, one panel per setting."""
+"""Accuracy against sparsity: one line per method with the dense reference, one panel per setting."""
 
-import shlex
 from collections.abc import Sequence
 from typing import Any
 
 from hsl.results.report.evidence import Evidence, Values
-from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
-from hsl.results.show.phrases import INTERVAL, first_panels, listed, named, scaled, shortened, with_interval
+from hsl.results.report.structs import Cell, Figure, Panel, Section, Table, interval, level, shortened
+from hsl.results.show.phrases import INTERVAL, ends, first_panels, listed, named, scaled, with_interval
 from hsl.wording import count
 
 HEADING = "Accuracy against sparsity"
@@ -25,6 +24,8 @@ def _figure(evidence: Evidence, sparse: Sequence[Values]) -> Figure:
     settings, left_out = first_panels([evidence.setting(row) for row in sparse])
     levels = [f"{value:g}" for value in sorted({row["sparsity"] for row in sparse})]
     confirmed = sum(row["confirmed"] for row in sparse)
+    drawn = [(evidence.setting(row), _point(row)) for row in sparse]
+    drawn += [(evidence.setting(row), {**_point(row), "kind": "dense"}) for row in dense]
     return Figure(
         name="sparsity",
         title=_title(evidence, sparse, levels),
@@ -38,7 +39,9 @@ def _figure(evidence: Evidence, sparse: Sequence[Values]) -> Figure:
             f"{evidence.noun}, tuned under the same budget, with its {INTERVAL}. Trials that were stopped "
             f"early are not in it. Every panel has its own scale of accuracy.{left_out}"
         ),
-        panels=tuple(_panel(evidence, name, sparse, dense) for name in settings),
+        panels=tuple(
+            Panel(name, tuple(row for setting, row in drawn if setting == name)) for name in settings
+        ),
         table=_table(evidence, [*dense, *sparse]),
         methods=evidence.ordered(row["method"] for row in [*sparse, *dense]),
         scales={"sparsities": levels},
@@ -46,30 +49,22 @@ def _figure(evidence: Evidence, sparse: Sequence[Values]) -> Figure:
 
 
 def _title(evidence: Evidence, sparse: Sequence[Values], levels: Sequence[str]) -> str:
-    found = [f"{row['sparsity']:g} in {evidence.setting(row)}" for row in evidence.champions]
     if len(levels) == 1:
-        return f"Methods at sparsity {levels[0]}, beside dense"
+        return f"Methods at sparsity {levels[0]}, relative to dense"
+    found = [f"{row['sparsity']:g} in {evidence.setting(row)}" for row in evidence.champions]
     return f"Validation prefers sparsity {listed(found, 4)}"
-
-
-def _panel(evidence: Evidence, name: str, sparse: Sequence[Values], dense: Sequence[Values]) -> Panel:
-    drawn = [_point(row) for row in sparse if evidence.setting(row) == name]
-    drawn += [{**_point(row), "kind": "dense"} for row in dense if evidence.setting(row) == name]
-    return Panel(name, tuple(drawn))
 
 
 def _point(row: Values) -> dict[str, Any]:
     n = f"mean of {row['seeds']} seeds" if row["confirmed"] else "unconfirmed, one seed"
+    found = [row[name] for name in ("test_mean", "test_low", "test_high")]
     return {
         "kind": "confirmed" if row["confirmed"] else "unconfirmed",
         "method": row["method"],
         "sparsity": f"{row['sparsity']:g}",
-        "mean": scaled(row["test_mean"]),
-        "low": scaled(row["test_low"]),
-        "high": scaled(row["test_high"]),
+        **ends(*found),
         "top": scaled(row["test_mean"] if row["test_high"] is None else row["test_high"]),
-        "tip": f"{named(row)} {row['parameters']}: "
-        f"{with_interval(row['test_mean'], row['test_low'], row['test_high'])} %, {n}",
+        "tip": f"{named(row)} {row['parameters']}: {with_interval(*found)} %, {n}",
     }
 
 
@@ -77,13 +72,12 @@ def _table(evidence: Evidence, rows: Sequence[Values]) -> Table:
     lines = [
         (
             Cell(evidence.setting(row)),
-            Cell(f"{row['sparsity']:g}", row["sparsity"]),
+            level(row["sparsity"]),
             Cell(named(row)),
-            Cell(with_interval(row["test_mean"], row["test_low"], row["test_high"]), row["test_mean"]),
+            interval(row["test_mean"], row["test_low"], row["test_high"]),
             Cell(str(row["seeds"]) if row["confirmed"] else "1, unconfirmed", row["seeds"]),
         )
         for row in rows
     ]
-    where = f"hsl best {shlex.quote(evidence.snapshot.uri)} --by regime,sparsity,method"
-    shown, note = shortened(lines, where)
+    shown, note = shortened(lines, f"hsl best {evidence.uri} --by regime,sparsity,method")
     return Table(("setting", "sparsity", "configuration", "test accuracy % [95 % CI]", "n"), shown, note)

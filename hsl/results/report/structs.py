@@ -1,10 +1,15 @@
-"""What a report is made of, as plain values: drawing and HTML come later and know nothing of a store."""
+"""The parts of a report as plain values; drawing and HTML know nothing of a store."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from hsl.results.show.phrases import NOTHING, with_interval
+
 Row = Mapping[str, Any]
+
+MAX_ROWS = 300
+"""Rows of a table on the page; more would make it unreadable, and a query shows all."""
 
 
 class Cell(NamedTuple):
@@ -21,11 +26,37 @@ class Cell(NamedTuple):
     mark: str = ""
 
 
+def interval(mean: float | None, low: float | None, high: float | None, sign: bool = False) -> Cell:
+    """`with_interval`, to sort by the mean."""
+    return Cell(with_interval(mean, low, high, sign), mean)
+
+
+def number(value: float | None, digits: int = 3, mark: str = "") -> Cell:
+    """A number to sort by, with a few significant digits."""
+    return Cell(NOTHING) if value is None else Cell(f"{value:,.{digits}g}", value, mark)
+
+
+def level(sparsity: float) -> Cell:
+    """A sparsity to sort by, with all its digits."""
+    return Cell(f"{sparsity:g}", sparsity)
+
+
+def whole(value: int | None) -> Cell:
+    """A whole number to sort by."""
+    return Cell(NOTHING) if value is None else Cell(f"{value:,}", value)
+
+
+def shortened(rows: Sequence[tuple[Cell, ...]], rest: str) -> tuple[tuple[tuple[Cell, ...], ...], str]:
+    """The rows that fit on a page, and a sentence that names the command `rest`, which shows all."""
+    if len(rows) <= MAX_ROWS:
+        return tuple(rows), ""
+    return tuple(rows[:MAX_ROWS]), f"The first {MAX_ROWS} of {len(rows):,} rows; all of them: {rest}"
+
+
 class Mark(NamedTuple):
-    """An entry of a legend beside those of the methods.
+    """An entry of a legend, after those of the methods.
 
     Attributes:
-        label: What it stands for.
         color: Name of its colour in the theme.
         shape: Its outline as an SVG path in a square from -1 to 1.
     """
@@ -37,13 +68,7 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """A table for people.
-
-    Attributes:
-        columns: Heads.
-        rows: As many cells per row as there are columns.
-        note: One sentence below it, for example how many rows were left out.
-    """
+    """A table for people, with a note below it, for example on how many rows were left out."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
@@ -105,11 +130,9 @@ class Section:
 
     Attributes:
         name: Its anchor.
-        heading: Its topic.
         text: Paragraphs.
-        figures: Its figures.
-        tables: Tables beside those of the figures.
-        missing: Sentences that say what the store has not enough data for.
+        tables: Tables after those of the figures.
+        missing: Sentences that say for what the store has not enough data.
         listings: Title and text of commands and files, to be copied.
     """
 
@@ -130,7 +153,6 @@ class Report:
         title: Name of the sweep.
         finding: The answer in one sentence.
         facts: Pairs of label and value: how much was tried, by what, at what cost.
-        sections: In the order of the page.
         palette: Method to the name of its colour and to its shape.
     """
 

@@ -1,24 +1,13 @@
-"""The answer: the winner of every setting and sparsity beside dense, as a table and as a heat map."""
+"""The answer: the winner of every setting and sparsity against dense, as a table and as a heat map."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hsl.results.compare import MINIMUM_SEEDS
-from hsl.results.report.evidence import Evidence, Values
-from hsl.results.report.significance import BETTER, EQUAL, WORSE, Compared
-from hsl.results.report.structs import Cell, Figure, Panel, Section, Table
-from hsl.results.show.phrases import (
-    INTERVAL,
-    NOTHING,
-    listed,
-    named,
-    number,
-    points,
-    shortened,
-    whole,
-    with_interval,
-)
+from hsl.results.compare import EQUAL, MINIMUM_SEEDS
+from hsl.results.report.evidence import Evidence, Values, key_of
+from hsl.results.report.significance import BETTER, WORSE, Compared
+from hsl.results.report.structs import Cell, Figure, Panel, Section, Table, interval, number, whole
+from hsl.results.show.phrases import INTERVAL, NOTHING, listed, named, points, with_interval
 from hsl.wording import count, duration
 
 _MARKS: Mapping[str, tuple[str, str]] = {BETTER: ("▲", "good"), WORSE: ("▼", "bad"), EQUAL: ("=", "")}
@@ -26,17 +15,8 @@ _FAINTEST, _STRONGEST = 0.06, 0.6
 """Opacity of no difference and of the largest: text on it stays readable in light and dark."""
 
 _COLUMNS = (
-    "sparsity",
-    "configuration",
-    "difference [95 % CI]",
-    "verdict",
-    "test accuracy % [95 % CI]",
-    "n",
-    "dense %",
-    "p, corrected",
-    "tuned parameters",
-    "time per trial",
-    "cell",
+    *("sparsity", "configuration", "difference [95 % CI]", "verdict", "test accuracy % [95 % CI]", "n"),
+    *("dense %", "p, corrected", "tuned parameters", "time per trial", "cell"),
 )
 
 
@@ -78,9 +58,7 @@ def section(evidence: Evidence, compared: Sequence[Compared]) -> Section:
         lacking = f"No trial was trained to the end, so there is no winner; trials: {found}."
         return Section("winners", "Winners against dense", missing=(lacking,))
     figures = (_heat_map(evidence, compared),) if compared else ()
-    missing = (
-        () if compared else ("No sparse trial was trained to the end; the table holds dense networks only.",)
-    )
+    lacking = "No sparse trial was trained to the end; the table holds dense networks only."
     text = (
         f"Per {evidence.noun} and sparsity, the configuration with the best validation objective ({evidence.metric} "
         f"test accuracy is reported and chooses nothing). Accuracy is the mean over the n seeds of the confirm "
@@ -89,17 +67,14 @@ def section(evidence: Evidence, compared: Sequence[Compared]) -> Section:
         f"over all rows; below {MINIMUM_SEEDS} seeds nothing is claimed. Unconfirmed: one trial of the search, "
         "not retrained with fresh seeds, so optimistic.",
     )
+    missing = () if compared else (lacking,)
     return Section("winners", "Winners against dense", text, figures, (_table(evidence, compared),), missing)
 
 
 def _table(evidence: Evidence, compared: Sequence[Compared]) -> Table:
-    verdicts = {(one.row["cell"], one.row["configuration_id"], one.row["sparsity"]): one for one in compared}
-    rows = [
-        _line(evidence, row, verdicts.get((row["cell"], row["configuration_id"], row["sparsity"])))
-        for row in evidence.winners
-    ]
-    shown, note = shortened(rows, f"hsl best {shlex.quote(evidence.snapshot.uri)}")
-    return Table((evidence.noun, *_COLUMNS), shown, note)
+    verdicts = {(*key_of(one.row), one.row["sparsity"]): one for one in compared}
+    rows = [_line(evidence, row, verdicts.get((*key_of(row), row["sparsity"]))) for row in evidence.winners]
+    return evidence.table(_COLUMNS, rows, f"hsl best {evidence.uri}")
 
 
 def _line(evidence: Evidence, row: Values, one: Compared | None) -> tuple[Cell, ...]:
@@ -111,7 +86,7 @@ def _line(evidence: Evidence, row: Values, one: Compared | None) -> tuple[Cell, 
         Cell(named(row)),
         difference,
         verdict,
-        Cell(with_interval(row["test_mean"], row["test_low"], row["test_high"]), row["test_mean"]),
+        interval(row["test_mean"], row["test_low"], row["test_high"]),
         Cell(f"{row['seeds']}{lost}", row["seeds"]),
         Cell("" if row["baseline"] else with_interval(row["dense_mean"], None, None), row["dense_mean"]),
         p_value,
@@ -149,7 +124,7 @@ def _heat_map(evidence: Evidence, compared: Sequence[Compared]) -> Figure:
             "Blue: better than dense, orange: worse, stronger for larger differences; the number says the same. "
             "A solid frame marks a difference beyond chance (corrected p below 0.05). Grey with a dashed frame: "
             f"fewer than {MINIMUM_SEEDS} paired seeds or unconfirmed, nothing is claimed. n: seeds; the intervals "
-            f"({INTERVAL}) stand in the table."
+            f"({INTERVAL}) are in the table."
         ),
         panels=(Panel("", drawn),),
         table=_heat_table(evidence, compared),
@@ -189,17 +164,15 @@ def _square(evidence: Evidence, one: Compared, largest: float) -> dict[str, Any]
 
 
 def _heat_table(evidence: Evidence, compared: Sequence[Compared]) -> Table:
-    rows = []
-    for one in compared:
-        difference, verdict, _ = _against_dense(one)
-        row = one.row
-        cells = (
-            Cell(evidence.setting(row)),
-            number(row["sparsity"]),
-            difference,
-            whole(row["seeds"]),
-            verdict,
+    rows = [
+        (
+            Cell(evidence.setting(one.row)),
+            number(one.row["sparsity"]),
+            _against_dense(one)[0],
+            whole(one.row["seeds"]),
+            _against_dense(one)[1],
         )
-        rows.append(cells)
-    shown, note = shortened(rows, f"hsl best {shlex.quote(evidence.snapshot.uri)}")
-    return Table((evidence.noun, "sparsity", "difference [95 % CI]", "n", "verdict"), shown, note)
+        for one in compared
+    ]
+    columns = ("sparsity", "difference [95 % CI]", "n", "verdict")
+    return evidence.table(columns, rows, f"hsl best {evidence.uri}")

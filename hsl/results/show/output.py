@@ -1,7 +1,6 @@
 """Results on their way out: for a terminal, for a program, for a document.
 
-Text that came with a result may be anything, so whatever a terminal or a Markdown page could act on is made
-visible instead.
+Text in a result may be anything, so all that a terminal or a Markdown page could act on is made visible instead.
 """
 
 import html
@@ -25,7 +24,7 @@ from hsl.results.show import text
 FORMATS = ("table", "json", "csv", "parquet", "markdown")
 
 _UNLIMITED = 100_000
-"""Width for output that no person looks at while it is written: nothing is wrapped."""
+"""Width for output that goes to no terminal: nothing is wrapped."""
 
 
 def show(table: pa.Table, format: str = "table", stream: TextIO | None = None, caption: str = "") -> None:
@@ -45,7 +44,7 @@ def show(table: pa.Table, format: str = "table", stream: TextIO | None = None, c
     stream = stream or sys.stdout
     if format not in FORMATS:
         raise UnknownNameError("format", format, FORMATS)
-    if format in ("table", "markdown"):
+    if format in _PEOPLE:
         _PEOPLE[format](table, stream, caption)
         return
     try:
@@ -61,18 +60,12 @@ def show_best(
     *,
     pareto: tuple[str, str] | None = None,
 ) -> None:
-    """Write what `hsl.results.best.best` returned: summed up for people, every column for programs.
+    """Show what `hsl.results.best.best` returned, of a front with its objectives.
 
-    Args:
-        answer: The result.
-        format: As of `show`.
-        stream: As of `show`.
-        pareto: The objectives, if it is a front.
-
-    Raises:
-        HslError: As `show`.
+    This and the functions below sum an answer up for people and show every column to programs; format, stream and
+    errors are those of `show`.
     """
-    if format in ("table", "markdown"):
+    if format in _PEOPLE:
         show(text.summary(answer, pareto), format, stream, text.caption(answer, pareto))
     else:
         show(answer, format, stream)
@@ -81,24 +74,16 @@ def show_best(
 def show_compared(
     answer: pa.Table, a: str, b: str, format: str = "table", stream: TextIO | None = None
 ) -> None:
-    """Write what `hsl.results.compare.compare` returned for the filters `a` and `b`.
-
-    Raises:
-        HslError: As `show`.
-    """
-    if format in ("table", "markdown"):
+    """Show what `hsl.results.compare.compare` returned for the filters `a` and `b`."""
+    if format in _PEOPLE:
         show(text.compared(answer), format, stream, text.compared_caption(answer, a, b))
     else:
         show(answer, format, stream)
 
 
 def show_claims(answer: pa.Table, format: str = "table", stream: TextIO | None = None) -> None:
-    """Write what `hsl.results.claims.evaluate` returned.
-
-    Raises:
-        HslError: As `show`.
-    """
-    if format in ("table", "markdown"):
+    """Show what `hsl.results.claims.evaluate` returned."""
+    if format in _PEOPLE:
         show(text.claimed(answer), format, stream, text.claimed_caption(answer))
     else:
         show(answer, format, stream)
@@ -160,17 +145,14 @@ def _json(table: pa.Table, stream: TextIO) -> None:
 
 
 def _csv(table: pa.Table, stream: TextIO) -> None:
-    flat = [_as_text(column) if pa.types.is_nested(column.type) else column for column in table.columns]
+    for index, field in enumerate(table.schema):
+        if pa.types.is_nested(field.type):
+            values = table[index].to_pylist()
+            flat = [None if v is None else json.dumps(text.plain(v), default=str) for v in values]
+            table = table.set_column(index, field.name, pa.array(flat, pa.string()))
     buffer = io.BytesIO()
-    csv.write_csv(pa.Table.from_arrays(flat, names=table.column_names), buffer)
+    csv.write_csv(table, buffer)
     stream.write(buffer.getvalue().decode())
-
-
-def _as_text(column: pa.ChunkedArray) -> pa.Array:
-    values = column.to_pylist()
-    return pa.array(
-        [None if v is None else json.dumps(text.plain(v), default=str) for v in values], pa.string()
-    )
 
 
 def _parquet(table: pa.Table, stream: TextIO) -> None:

@@ -3,15 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hsl.results.report.structs import Cell
-from hsl.results.show.text import percent
+from hsl.results.show import text
 
 NOTHING = "–"  # noqa: RUF001 (an en dash, which is what a table shows for no value)
 INTERVAL = "95 % t interval"
-MAX_ROWS = 300
-"""Rows of a table on the page; more would make it unreadable, and a query shows them all."""
 MAX_PANELS = 12
-"""Panels of a figure, for the same reason."""
+"""Panels of a figure; more would make it unreadable."""
 
 
 def listed(names: Sequence[str], limit: int = 6) -> str:
@@ -22,41 +19,19 @@ def listed(names: Sequence[str], limit: int = 6) -> str:
 
 
 def with_interval(mean: float | None, low: float | None, high: float | None, sign: bool = False) -> str:
-    """Fractions as ``85.4 [82.0, 88.8]``, in percent; without the brackets where there is no interval."""
-    if mean is None:
-        return NOTHING
-    if low is None or high is None:
-        return percent(mean, sign=sign)
-    shown = [percent(value, high - low, sign) for value in (mean, low, high)]
-    return f"{shown[0]} [{shown[1]}, {shown[2]}]"
+    """As `text.with_interval`; nothing is an en dash."""
+    return NOTHING if mean is None else text.with_interval(mean, low, high, sign)
+
+
+def ends(mean: float | None, low: float | None, high: float | None) -> dict[str, float | None]:
+    """A mean and the ends of its interval, as a drawing takes them."""
+    return {"mean": scaled(mean), "low": scaled(low), "high": scaled(high)}
 
 
 def points(difference: float) -> str:
     """A difference of fractions as ``+8.4``, in percentage points."""
-    shown = percent(difference, sign=True)
+    shown = text.percent(difference, sign=True)
     return shown if float(shown) else "0.0"
-
-
-def number(value: float | None, digits: int = 3, mark: str = "") -> Cell:
-    """A number to sort by, with a few significant digits."""
-    return Cell(NOTHING) if value is None else Cell(f"{value:,.{digits}g}", value, mark)
-
-
-def whole(value: int | None) -> Cell:
-    """A whole number to sort by."""
-    return Cell(NOTHING) if value is None else Cell(f"{value:,}", value)
-
-
-def shortened(rows: Sequence[tuple[Cell, ...]], rest: str) -> tuple[tuple[tuple[Cell, ...], ...], str]:
-    """The rows that fit on a page, and the sentence that says so.
-
-    Args:
-        rows: All rows.
-        rest: Where to find the others, for example a command.
-    """
-    if len(rows) <= MAX_ROWS:
-        return tuple(rows), ""
-    return tuple(rows[:MAX_ROWS]), f"The first {MAX_ROWS} of {len(rows):,} rows; all of them: {rest}"
 
 
 def first_panels(names: Sequence[str]) -> tuple[list[str], str]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from hsl.results.shaping import grouped
+
 
 def percent(value: float | None, width: float | None = None, sign: bool = False) -> str:
     """A fraction as percent: one decimal, or two where the interval is narrower than half a percent.
@@ -22,6 +24,14 @@ def percent(value: float | None, width: float | None = None, sign: bool = False)
         return "-"
     digits = 2 if width is not None and width < 0.005 else 1
     return f"{100 * value:{'+' if sign else ''}.{digits}f}"
+
+
+def with_interval(mean: float | None, low: float | None, high: float | None, sign: bool = False) -> str:
+    """Fractions as ``85.4 [82.0, 88.8]``, in percent; without the brackets where there is no interval."""
+    if low is None or high is None:
+        return percent(mean, sign=sign)
+    shown = [percent(value, high - low, sign) for value in (mean, low, high)]
+    return f"{shown[0]} [{shown[1]}, {shown[2]}]"
 
 
 def is_accuracy(name: str) -> bool:
@@ -72,8 +82,9 @@ def caption(answer: pa.Table, pareto: tuple[str, str] | None = None) -> str:
     kinds = {row["difference_kind"] for row in rows}
     lines = [f"Chosen on validation; {metric} test accuracy as mean [95 % t interval] and number of seeds n."]
     if pareto:
+        first, second = pareto
         lines.insert(
-            0, f"No configuration has better {pareto[0]} without worse {pareto[1]}; accuracy is validation %."
+            0, f"No configuration has better {first} without worse {second}; accuracy is validation %."
         )
     if "paired" in kinds:
         lines.append("difference: to dense of the same regime, paired by seed.")
@@ -90,7 +101,20 @@ def compared(answer: pa.Table) -> pa.Table:
     """The result of `compare` in few columns of text."""
     names = answer.column_names
     keys = names[: names.index("metric")]
-    return pa.Table.from_pylist([_compared(row, keys) for row in answer.to_pylist()])
+    rows = [
+        {
+            **{key: cell(key, row[key]) for key in keys},
+            "a %": percent(row["a_mean"]),
+            "b %": percent(row["b_mean"]),
+            "difference [CI]": _difference({**row, "baseline": False}),
+            "n": str(row["seeds"]),
+            "p": cell("p", row["p_value"]),
+            "p corrected": cell("p", row["p_adjusted"]),
+            "verdict": row["verdict"],
+        }
+        for row in answer.to_pylist()
+    ]
+    return pa.Table.from_pylist(rows)
 
 
 def compared_caption(answer: pa.Table, a: str, b: str) -> str:
@@ -108,65 +132,48 @@ def claimed(answer: pa.Table) -> pa.Table:
     """The result of `hsl.results.claims.evaluate` in few columns of text."""
     rows = answer.to_pylist()
     scope = [name for name in ("dataset", "model", "factors") if len({row[name] for row in rows}) > 1]
-    return pa.Table.from_pylist([_claimed(row, scope) for row in rows])
+    signs = {"above": ">", "below": "<", "within": "±"}
+    shown = [
+        {
+            "claim": row["claim"],
+            **{name: cell(name, row[name]) for name in scope},
+            "statement": row["statement"],
+            "bound": f"{signs[row['direction']]} {100 * row['threshold']:g}",
+            "effect": with_interval(row["effect"], row["low"], row["high"], sign=row["interval"] != "range"),
+            "n": str(row["n"]),
+            "p": cell("p", row["p_adjusted"]),
+            "verdict": row["verdict"] + (f" ({row['reason']})" if row["reason"] else ""),
+        }
+        for row in rows
+    ]
+    return pa.Table.from_pylist(shown)
 
 
 def claimed_caption(answer: pa.Table) -> str:
     """What the columns of `claimed` mean, and the claims as a whole."""
     rows = answer.to_pylist()
     tested = sum(row["p_value"] is not None for row in rows)
-    verdicts: dict[str, list[str]] = {}
-    for row in rows:
-        verdicts.setdefault(row["claim_verdict"], []).append(row["claim"])
-    lines = [f"{verdict}: {', '.join(dict.fromkeys(names))}" for verdict, names in sorted(verdicts.items())]
+    groups = sorted(grouped(rows, lambda row: row["claim_verdict"]).items())
+    claims = {verdict: dict.fromkeys(row["claim"] for row in found) for verdict, found in groups}
     return "\n".join(
         [
-            "; ".join(lines),
+            "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in claims.items()),
             "effect: in percentage points, mean [95 % t interval] over n seeds; of layer densities and of costs "
             "(percent of dense), which seeds hardly change, mean [range] over n trials or pairs of cells.",
             f"p: t test against the bound, corrected over {tested} statements by Benjamini-Hochberg; "
-            "--format json tells the cells of each.",
+            "--format json lists the cells of each.",
         ]
     )
 
 
-def _claimed(row: Mapping[str, Any], scope: list[str]) -> dict[str, str]:
-    exact = row["interval"] == "range"
-    sign = "" if row["direction"] == "within" else {"above": "> ", "below": "< "}[row["direction"]]
-    bound = f"{sign or '± '}{100 * row['threshold']:g}"
-    return {
-        "claim": row["claim"],
-        **{name: cell(name, row[name]) for name in scope},
-        "statement": row["statement"],
-        "bound": bound,
-        "effect": _interval(row["effect"], row["low"], row["high"], sign=not exact),
-        "n": str(row["n"]),
-        "p": cell("p", row["p_adjusted"]),
-        "verdict": row["verdict"] + (f" ({row['reason']})" if row["reason"] else ""),
-    }
-
-
-def _compared(row: Mapping[str, Any], keys: list[str]) -> dict[str, str]:
-    return {
-        **{key: cell(key, row[key]) for key in keys},
-        "a %": percent(row["a_mean"]),
-        "b %": percent(row["b_mean"]),
-        "difference [CI]": _difference({**row, "baseline": False}),
-        "n": str(row["seeds"]),
-        "p": cell("p", row["p_value"]),
-        "p corrected": cell("p", row["p_adjusted"]),
-        "verdict": row["verdict"],
-    }
-
-
-_WEIGHED = {"accuracy": "score", "flops": "training_flops"}
+_WEIGHED = {"flops": "training_flops"}
 """The columns of what a front weighs, where they have other names."""
 
 
 def _weighed(row: Mapping[str, Any], pareto: tuple[str, str] | None) -> dict[str, str]:
-    values = {name: row[_WEIGHED.get(name, name)] for name in pareto or ()}
     return {
-        name: percent(value) if name == "accuracy" else cell(name, value) for name, value in values.items()
+        name: percent(row["score"]) if name == "accuracy" else cell(name, row[_WEIGHED.get(name, name)])
+        for name in pareto or ()
     }
 
 
@@ -184,19 +191,12 @@ def _summary(row: Mapping[str, Any], keys: list[str], pareto: tuple[str, str] | 
 
 def _test(row: Mapping[str, Any]) -> str:
     lost = f"/{row['seeds'] + row['seeds_lost']}" if row["seeds_lost"] else ""
-    interval = _interval(row["test_mean"], row["test_low"], row["test_high"])
+    interval = with_interval(row["test_mean"], row["test_low"], row["test_high"])
     return f"{interval} {row['seeds']}{lost}" if row["confirmed"] else f"{interval} unconfirmed"
 
 
 def _difference(row: Mapping[str, Any]) -> str:
     if row["difference"] is None:
         return "" if row["baseline"] else "no dense result"
-    text = _interval(row["difference"], row["difference_low"], row["difference_high"], sign=True)
+    text = with_interval(row["difference"], row["difference_low"], row["difference_high"], sign=True)
     return text + {"paired": "", "unpaired": " ~", "point": " no interval"}[row["difference_kind"]]
-
-
-def _interval(mean: float | None, low: float | None, high: float | None, sign: bool = False) -> str:
-    if low is None or high is None:
-        return percent(mean, sign=sign)
-    mean_text, low_text, high_text = (percent(value, high - low, sign) for value in (mean, low, high))
-    return f"{mean_text} [{low_text}, {high_text}]"
