@@ -34,7 +34,8 @@ _ANSWER = pa.schema(
         *fields(pa.string(), "difference_kind"),
         *fields(pa.float64(), "seconds"),
         *fields(pa.int64(), "considered", "stopped", "failed"),
-        *fields(pa.float64(), "score", "sparsity", "training_flops", "inference_flops", "nonzeros"),
+        *fields(pa.float64(), "objective", "sparsity", "training_flops", "inference_flops", "nonzeros"),
+        *fields(pa.float64(), "score"),  # the name of objective in 0.1, kept for one version
     ]
 )
 
@@ -81,7 +82,7 @@ def best(
         trials that did not complete), test_mean with test_low and test_high (95 % t interval), val_mean,
         dense_mean, difference with difference_low, difference_high and difference_kind ("paired", "unpaired",
         or "point" for no interval), seconds (per trial), of the group's search: considered, stopped; failed
-        (both stages), score (mean validation objective), sparsity, training_flops and inference_flops (relative
+        (both stages), objective (its mean over the seeds), sparsity, training_flops and inference_flops (relative
         to dense), nonzeros. Accuracies are fractions. A front is ordered from its first objective's best.
 
     Raises:
@@ -183,6 +184,7 @@ def _answer(
         **row,
         **{name: row[f"key_{i}"] for i, name in enumerate(by)},
         "parameters": short_parameters(row),
+        "score": row["objective"],
         "metric": metric,
         "test_mean": mean,
         "test_low": low if row["confirmed"] else None,

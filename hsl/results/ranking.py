@@ -29,7 +29,7 @@ WITH configurations AS (
     count(*) FILTER (status = 'failed') AS broken,
     count(*) FILTER (usable) AS seeds,
     count(*) FILTER (stage = 'confirm' AND NOT usable) AS seeds_lost,
-    avg(objective) FILTER (usable) AS score,
+    avg(objective) FILTER (usable) AS objective,
     avg(seconds) FILTER (usable) AS seconds,
     avg(training_flops) FILTER (usable) AS training_flops,
     avg(inference_flops) FILTER (usable) AS inference_flops,
@@ -52,7 +52,7 @@ WITH configurations AS (
 
 _TOP = """
 SELECT *, row_number() OVER (
-  PARTITION BY {names}, baseline ORDER BY confirmed DESC, score DESC, configuration_id) AS rank
+  PARTITION BY {names}, baseline ORDER BY confirmed DESC, objective DESC, configuration_id) AS rank
 FROM eligible QUALIFY rank <= {top} ORDER BY {names}, baseline DESC, rank
 """
 
@@ -73,7 +73,7 @@ ORDER BY {names}, rank
 """
 
 OBJECTIVES: Mapping[str, str] = {
-    "accuracy": "score",
+    "accuracy": "objective",
     "sparsity": "sparsity::DOUBLE",
     "flops": "-training_flops",
     "inference_flops": "-inference_flops",

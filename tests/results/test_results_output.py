@@ -345,7 +345,7 @@ def test_several_of_a_cell_show_their_rank_and_a_front_what_it_weighs(answer):
     both = pa.concat_tables([answer, second])
     names = summary(both).column_names
     assert names[names.index("configuration") - 1] == "rank"
-    rows = [{**row, "score": 0.9123, "training_flops": 0.12346} for row in answer.to_pylist()]
+    rows = [{**row, "objective": 0.9123, "training_flops": 0.12346} for row in answer.to_pylist()]
     weighed = summary(pa.Table.from_pylist(rows), ("accuracy", "flops"))
     assert "rank" not in weighed.column_names
     assert [(row["accuracy"], row["flops"]) for row in weighed.to_pylist()] == [("91.2", "0.1235")] * 6

@@ -172,7 +172,7 @@ _WEIGHED = {"flops": "training_flops"}
 
 def _weighed(row: Mapping[str, Any], pareto: tuple[str, str] | None) -> dict[str, str]:
     return {
-        name: percent(row["score"]) if name == "accuracy" else cell(name, row[_WEIGHED.get(name, name)])
+        name: percent(row["objective"]) if name == "accuracy" else cell(name, row[_WEIGHED.get(name, name)])
         for name in pareto or ()
     }
 
