@@ -8,7 +8,7 @@ result of each measure are those of `hsl.hardness.registries.ROBUST`.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +200,7 @@ class _State:
         self, path: Path, model: nn.Module, labels: Tensor, ids: Tensor, settings: list[Any]
     ) -> None:
         self._path = path
-        self._identity = _digest(model, labels, ids, settings)
+        self._identity = fingerprint(settings, (labels, ids, *model.state_dict().values()))
         found = intact(str(path), _stored) or {"identity": self._identity, "right": []}
         if found["identity"] != self._identity:
             raise HslError(
@@ -224,9 +224,10 @@ def _stored(path: str) -> dict[str, Any]:
         raise DamagedError(f"no state of an evaluation ({error})") from error
 
 
-def _digest(model: nn.Module, labels: Tensor, ids: Tensor, settings: list[Any]) -> str:
+def fingerprint(settings: list[Any], tensors: Iterable[Tensor]) -> str:
+    """Hexadecimal digits that identify JSON-able settings and tensors of any type, to the last bit."""
     text = hashlib.blake2b(json.dumps(settings).encode(), digest_size=16)
-    for tensor in (labels, ids, *model.state_dict().values()):
+    for tensor in tensors:
         text.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return text.hexdigest()
 

@@ -1,15 +1,14 @@
 """Evaluation of the networks that a trial keeps: the one at its end, and the best."""
 
-import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from hsl.hardness.attacks.robustness import fingerprint
 from hsl.training.measuring.measures import Bench, Item, Row
 
 
@@ -55,7 +54,8 @@ def evaluate_kept(
     found: dict[tuple[int, int], list[Row]] = {}
     for network in kept:
         bench: Bench | None = None
-        own = states and states / _fingerprint(network.state)
+        # One that was trained again on a GPU need not be the same.
+        own = states and states / fingerprint(list(network.state), network.state.values())
         for number, item in enumerate(wanted):
             if is_done(network.checkpoint, item):
                 continue
@@ -66,12 +66,3 @@ def evaluate_kept(
             yield [{"checkpoint": network.checkpoint, "epoch": network.epoch, **row} for row in found[at]]
         if own:
             shutil.rmtree(own, ignore_errors=True)
-
-
-def _fingerprint(state: Mapping[str, Tensor]) -> str:
-    """Identity of a network by its weights: one that was trained again on a GPU need not be the same."""
-    text = hashlib.blake2b(digest_size=8)
-    for name, tensor in sorted(state.items()):
-        text.update(name.encode())
-        text.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return text.hexdigest()
