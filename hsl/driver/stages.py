@@ -112,5 +112,8 @@ class Stages:
         jobs = confirm_jobs(self._plan, past.stage("search"), self._jobs, past.stage("confirm"))
         ended, begun = past.ended(), {job.trial_id: job for job in past.under_way}
         queue = [with_history_of(job, begun.get(job.trial_id)) for job in jobs if job.trial_id not in ended]
-        planned = Counter(job.identity.cell for job in jobs)
+        # Winners of earlier runs that have been confirmed count as planned, for their trials count as ended.
+        names = {job.trial_id for job in jobs}
+        former = [row["cell"] for row in past.stage("confirm") if row["trial_id"] not in names]
+        planned = Counter([*(job.identity.cell for job in jobs), *filter(self._cells.__contains__, former)])
         return Stage("confirm", planned, past, queue, [], Pauses(StoppingRule()))

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from sweeps import TINY
 
 from hsl.driver import sweep
 from hsl.driver.session import spent_before
+from hsl.driver.stages import Stages
+from hsl.driver.watch.status import read_status
 from hsl.space.load import make_space
 from hsl.store.store import Store
 
@@ -107,6 +110,25 @@ def test_a_grown_budget_trains_only_what_is_new(run: Run, undisturbed: Undisturb
     after = results(tmp_path / "grown")
     assert {name: after[name] for name in before} == before
     assert len(after) == len(before) + 3
+
+
+def test_former_winners_count_as_planned(run: Run, tmp_path: Path) -> None:
+    budgets: list[dict[str, Any]] = [{"configurations_per_cell": count} for count in (1, 5)]
+    for budget in budgets:
+        run("former", budget=budget)
+    ended = Counter(
+        row["cell"]
+        for row in Store(tmp_path / "former").read("trials").to_pylist()
+        if row["stage"] == "confirm"
+    )
+    assert max(ended.values()) == 2, "no winner has changed"
+    space = make_space({**SPACE, "budget": budgets[-1]})
+    site = sweep.site_of(sweep.SweepRequest(space, str(tmp_path / "former")), Console(file=io.StringIO()))
+    stage = Stages(site.plan, site.store, site.library, site.jobs).confirm()
+    assert stage.is_done
+    assert stage.planned == ended
+    confirmed = [row for row in read_status(str(tmp_path / "former")).cells if row["stage"] == "confirm"]
+    assert {row["cell"]: row["planned"] for row in confirmed} == ended
 
 
 def test_warm_cells_wait_and_seeds_are_added_until_it_is_clear(run: Run, tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def _cell_row(stage: str, name: str, planned: int, trials: list[Row], under_way:
     return {
         "stage": stage,
         "cell": name,
-        "planned": planned,
+        "planned": max(planned, len(trials)),  # winners of earlier runs may have been confirmed as well
         "running": len(under_way),
         **{status.value: ends[status] for status in ENDS},
         "best_objective": best,
