@@ -10,12 +10,16 @@ Job = TypeVar("Job")
 
 
 class Pauses(Generic[Job]):
-    """Keeps the jobs of paused trials, `waiting` by trial at first, until the rule promotes them."""
+    """Keeps the jobs of paused trials, `waiting` by trial at first, until the rule promotes them.
+
+    A trial that the store has as paused, and the rule does not hold back, was promoted before the driver ended.
+    """
 
     def __init__(self, rule: StoppingRule, waiting: Mapping[str, Job] | None = None) -> None:
         self.rule = rule
         self._waiting = dict(waiting or {})
-        self._promoted: deque[Job] = deque()
+        goes_on = [name for name in self._waiting if not rule.is_paused(name)]
+        self._promoted = deque(self._waiting.pop(name) for name in goes_on)
         self._running: Counter[str] = Counter()
         self._closed: set[str] = set()
 

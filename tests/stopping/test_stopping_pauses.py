@@ -15,6 +15,7 @@ from hsl.stopping.settings import Promotion
 from hsl.store.outcomes import Reason
 
 METRIC = "val_matched_accuracy"
+PAUSED = ("stopped", Reason.PAUSED)
 
 
 def rule() -> PromotionRungs:
@@ -80,7 +81,7 @@ def test_the_store_brings_back_who_waits_and_who_was_promoted(cut: int) -> None:
     ]
     whole, back = rule(), rule()
     expected: list[Any] = [(report(whole, *each), whole.promoted()) for each in reports]
-    ends = {name: ("stopped", Reason.PAUSED) for name, _, _ in reports[:cut]}
+    ends = {name: PAUSED for name, _, _ in reports[:cut]}
     refill(back, past_of(reports[:cut], ends), {"c": METRIC})
     still_to_go = [name for _, names in expected[:cut] for name in names]
     begun = [name for name, epoch, _ in reports[:cut] if epoch > 1]
@@ -88,11 +89,26 @@ def test_the_store_brings_back_who_waits_and_who_was_promoted(cut: int) -> None:
     assert [(report(back, *each), back.promoted()) for each in reports[cut:]] == expected[cut:]
 
 
+def test_a_promoted_trial_that_has_reported_again_goes_on_after_a_restart() -> None:
+    """Where it continues a trial reports its epochs again, so that in the store it comes after those it had beaten."""
+    back = rule()
+    refill(
+        back,
+        past_of([("a", 1, 0.1), ("b", 1, 0.2), ("d", 1, 0.3)], dict.fromkeys("abd", PAUSED)),
+        {"c": METRIC},
+    )
+    pauses = Pauses(back, {name: f"job {name}" for name in "abd"})
+    assert pauses.has_promoted
+    assert pauses.take({"c": True}) == "job d"
+    assert pauses.take({"c": True}) is None
+    assert sorted(pauses.left()) == ["job a", "job b"]
+
+
 def test_a_failed_trial_is_known_after_a_restart() -> None:
     back = rule()
     refill(
         back,
-        past_of([("a", 1, 0.1), ("b", 1, 0.2)], {"a": ("stopped", Reason.PAUSED), "b": ("failed", "x")}),
+        past_of([("a", 1, 0.1), ("b", 1, 0.2)], {"a": PAUSED, "b": ("failed", "x")}),
         {"c": METRIC},
     )
     back.close("c")
