@@ -58,9 +58,9 @@ def iterative_magnitude_pruning(
         raise MethodError("iterative pruning to sparsity 0 is dense training; ask for a larger sparsity")
     if is_ratios(distribution):
         raise MethodError(f"iterative pruning takes no {distribution}: it makes ratios of its own")
+    pruned = prunable_layers(model, layers)
     if layers.structure is not None:
         raise MethodError(f"iterative pruning takes no structure; {layers.structure} was given")
-    pruned = prunable_layers(model, layers)
     budget = make_budget(pruned, sparsity, distribution, layers)
     network = Network(model, pruned, budget, torch.Generator(), scale_init=False)
     start = {name: value.clone() for name, value in model.state_dict().items()}

@@ -108,6 +108,8 @@ def prunable_layers(model: nn.Module, layers: Layers = ALL) -> dict[str, Layer]:
     Raises:
         MethodError: If nothing is left, a glob matches no layer, or a weight is parametrised.
     """
+    if not isinstance(layers, Layers):
+        raise MethodError(f"layers is {layers!r}, it must be a Layers, for example Layers(exclude=['head'])")
     include, exclude = _as_globs(layers.include), _as_globs(layers.exclude)
     candidates = dict(_candidates(model))
     _check_globs(candidates, [*(glob for glob in include if glob != "*"), *exclude])

@@ -88,6 +88,7 @@ class Sparsifier:
         if reason := feasible(method, distribution, sparsity):
             raise MethodError(reason)
         check_request(method, total_steps, init, parent)
+        self._layers = prunable_layers(model, layers)
         self.structure = layers.structure
         self.method = METHODS[method]
         self.hyperparameters = check_hyperparameters(method, hyperparameters or {})
@@ -95,7 +96,6 @@ class Sparsifier:
         self.target_sparsity = sparsity
         self.total_steps = total_steps
         self.step_count = 0
-        self._layers = prunable_layers(model, layers)
         self._masked = self.method.moment.is_masked
         self._generator = torch.Generator().manual_seed(seed)
         self._factors = Factors()

@@ -54,6 +54,7 @@ def test_a_checkpoint_of_another_training_is_refused(options, field, mlp):
             r"trained weights do not fit.*missing \['0\.w",
         ),
         ({"hyperparameters": {"drop": 0.1}}, MethodError, "no hyperparameter 'drop'"),
+        ({"layers": "head"}, MethodError, "layers is 'head', it must be a Layers"),
         (
             {"layers": Layers(keep_dense=["head"])},
             MethodError,
