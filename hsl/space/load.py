@@ -1,6 +1,6 @@
 """YAML file + ``key=value`` overrides -> SearchSpace, with every problem at once: line, value, what is allowed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ def _parse(path: Path) -> tuple[dict[str, Any], dict[Location, int]]:
         raise SpaceError(str(path), [Problem("", f"cannot read the file: {reason}")]) from error
     try:
         raw = yaml.safe_load(text)
-        lines = dict(_node_lines(yaml.compose(text, Loader=yaml.SafeLoader), ()))
+        places = list(_node_lines(yaml.compose(text, Loader=yaml.SafeLoader), ()))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         message = f"not valid YAML: {getattr(error, 'problem', None) or error}"
@@ -80,7 +80,19 @@ def _parse(path: Path) -> tuple[dict[str, Any], dict[Location, int]]:
     if not isinstance(raw, dict):
         message = "a search space is a mapping of keys to values; see the README"
         raise SpaceError(str(path), [Problem("", message)])
-    return raw, lines
+    if twice := list(_given_twice(places)):
+        raise SpaceError(str(path), twice)
+    return raw, dict(places)
+
+
+def _given_twice(places: Iterable[tuple[Location, int]]) -> Iterator[Problem]:
+    """Keys that YAML would take the last value of, without a word."""
+    first: dict[Location, int] = {}
+    for location, line in places:
+        if location in first:
+            where = ".".join(map(str, location))
+            yield Problem(where, f"given twice, first in line {first[location]}; remove one", line)
+        first.setdefault(location, line)
 
 
 def _node_lines(node: yaml.Node | None, location: Location) -> Iterator[tuple[Location, int]]:

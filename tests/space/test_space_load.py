@@ -335,3 +335,18 @@ def test_a_problem_of_a_section_has_the_line_of_its_key(tmp_path: Path) -> None:
     with pytest.raises(SpaceError) as caught:
         load_space(file)
     assert [(problem.where, problem.line) for problem in caught.value.problems] == [("trainng", 5)]
+
+
+def test_a_key_that_is_given_twice_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "space.yaml"
+    file.write_text(
+        "name: a\ndataset: digits\ntraining:\n  lr: 0.1\n  lr: 0.2\ndataset: mnist\nbudget: {epochs: 1, epochs: 2}\n"
+    )
+    with pytest.raises(SpaceError) as caught:
+        load_space(file)
+    found = [(problem.where, problem.line, problem.message) for problem in caught.value.problems]
+    assert found == [
+        ("training.lr", 5, "given twice, first in line 4; remove one"),
+        ("dataset", 6, "given twice, first in line 2; remove one"),
+        ("budget.epochs", 7, "given twice, first in line 7; remove one"),
+    ]
