@@ -77,9 +77,11 @@ class PromotionRungs(StoppingRule):
             self._release(trial_id)
         self._promote(queue.epoch, queue.ranked[before : queue.quota])
 
-    def _promote(self, epoch: int, entries: list[Entry]) -> None:
-        """Promote the entries that still wait at this rung, not at a later one."""
-        self._ready |= {name: None for _, _, name in entries if self._waiting.get(name) == epoch}
+    def _promote(self, epoch: int, entries: list[Entry]) -> bool:
+        """Promote the entries that still wait at this rung, not at a later one; return whether any does."""
+        names = [name for _, _, name in entries if self._waiting.get(name) == epoch]
+        self._ready |= dict.fromkeys(names)
+        return bool(names)
 
     def _release(self, trial_id: str) -> None:
         self._waiting.pop(trial_id, None)
@@ -102,10 +104,12 @@ class PromotionRungs(StoppingRule):
         """Let the best go on in the lowest rung where any of the best still waits; the others wait in vain."""
         queues = [queue for queue in self._queues.values() if queue.cell == cell]
         for rung in sorted({queue.rung for queue in queues}):
+            is_any = False
             for queue in (queue for queue in queues if queue.rung == rung):
                 alive = [entry for entry in queue.ranked if entry[2] not in self._failed]
-                self._promote(queue.epoch, alive[: max(1, len(alive) // self.settings.reduction_factor)])
-            if self._ready:
+                best = alive[: max(1, len(alive) // self.settings.reduction_factor)]
+                is_any |= self._promote(queue.epoch, best)
+            if is_any:
                 return
 
     def is_paused(self, trial_id: str) -> bool:

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from hsl.sparsity import DISTRIBUTIONS, METHODS, Sparsifier, allocate, prunable_layers
+from hsl.sparsity import DISTRIBUTIONS, METHODS, Layers, Sparsifier, allocate, prunable_layers
 from hsl.testing.methods import parent_of
 
 STEPS, SPARSITY = 12, 0.9
@@ -115,7 +115,7 @@ def test_optimizer_state_is_zero_where_pruned(name, optimizer_name, cnn, digits)
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "dense"])
 def test_layers_kept_dense_stay_dense_and_are_made_up_for(name, cnn, digits):
     optimizer = OPTIMIZERS["sgd"](cnn.parameters())
-    sparsifier = build(cnn, optimizer, name, digits, keep_dense=["1"])
+    sparsifier = build(cnn, optimizer, name, digits, layers=Layers(keep_dense=["1"]))
     list(train(cnn, optimizer, digits, range(STEPS)))
     assert sparsifier.layer_densities()["1"] == 1.0
     weights = sum(row.weights for row in sparsifier.report())

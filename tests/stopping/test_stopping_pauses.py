@@ -54,6 +54,20 @@ def test_what_waits_is_taken_when_it_is_promoted_and_closing_waits_for_what_runs
     assert sorted(pauses.left()) == ["job a", "job d"]
 
 
+def test_cells_that_are_closed_at_once_each_go_on() -> None:
+    """One cell's best waits at its first rung, the other's at its second."""
+    state = rule()
+    pauses: Pauses[str] = Pauses(state)
+    for cell, epochs in (("c", [1]), ("d", [1, 3])):
+        for epoch in epochs:
+            pauses.start(cell)
+            row = {"epoch": epoch, "epochs_at_target": epoch, METRIC: 0.1}
+            assert state.report(cell, cell, row, METRIC).decision is Decision.PAUSE
+            assert pauses.end(cell, cell, cell)
+    pauses.promote({"c": False, "d": False})
+    assert [pauses.take({}), pauses.take({}), pauses.take({})] == ["c", "d", None]
+
+
 def past_of(reports: list[tuple[str, int, float]], ends: dict[str, tuple[str, str | None]]) -> Past:
     """Epochs in the order of arrival, and how trials ended, after them."""
     epochs = [
