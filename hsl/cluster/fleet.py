@@ -71,7 +71,14 @@ def fleet_of(cluster: Mapping[str, Any], source: str) -> Fleet:
 
 
 def find_fleet(path: str | None, address: str | None) -> Fleet | None:
-    """The fleet of a sweep: of the cluster file at `path`; else, on the cluster at `address`, of the file on its head.
+    """The fleet of a sweep.
+
+    Args:
+        path: A cluster file that describes it; None: on a cluster, the file on its head describes it.
+        address: Address of the Ray cluster that the sweep runs on; None for this machine.
+
+    Returns:
+        The fleet; None where no file describes one.
 
     Raises:
         HslError: If the file at `path` has a problem.

@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-
-from rich.console import Console
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from hsl.driver.jobs import Jobs
 from hsl.driver.ledger import Ledger
 from hsl.driver.stages import Stage
+from hsl.driver.watch.announcer import Announcer
 from hsl.driver.watch.optuna import Mirror
 from hsl.driver.watch.progress import tally_of
 from hsl.planning.job import Job
 from hsl.planning.plan import Plan
 from hsl.prepare.selections import of_plan, try_selections
-from hsl.provenance import redact_known
 from hsl.space.schema import SearchSpace
 from hsl.store import checkpoints
 from hsl.store.files import reported
 from hsl.store.layout import CHECKPOINTS, Library
 from hsl.store.store import Store
-
-
-class Announcer:
-    """Prints what the user must know, without credentials, and each warning once."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self._warned: set[str] = set()
-
-    def say(self, line: str) -> None:
-        """Print a line."""
-        self.console.print(redact_known(line), highlight=False, markup=False, soft_wrap=True)
-
-    def warn(self, warnings: Iterable[str]) -> None:
-        """Print the warnings that were not printed before."""
-        for warning in warnings:
-            if warning not in self._warned:
-                self.say(f"warning: {warning}")
-                self._warned.add(warning)
 
 
 @dataclass(frozen=True)
@@ -68,7 +47,7 @@ class Site:
     address: str | None = None
     trackers: Sequence[str] = ()
     mirror: Mirror | None = None
-    check_lease: Callable[[], None] = field(default=lambda: None)
+    check_lease: Callable[[], None] = lambda: None
 
     def ledger(self, stage: Stage) -> Ledger:
         """Where the results of a stage are recorded."""

@@ -18,10 +18,11 @@ from hsl.driver.garbage import collect_garbage
 from hsl.driver.jobs import Jobs
 from hsl.driver.runner import Runner
 from hsl.driver.session import Session
-from hsl.driver.site import Announcer, Site
+from hsl.driver.site import Site
 from hsl.driver.stages import Stages
 from hsl.driver.tune.ray import on_fleet
 from hsl.driver.tune.trackers import check_trackers
+from hsl.driver.watch.announcer import Announcer
 from hsl.driver.watch.optuna import Mirror
 from hsl.filesystems import absolute
 from hsl.planning.plan import Plan, make_plan

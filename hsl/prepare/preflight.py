@@ -10,6 +10,8 @@ from hsl.hardness.apply import check_regime
 from hsl.hardness.corruptions.constants import check_corruption
 from hsl.hardness.registries import ROBUST
 from hsl.planning.plan import Cell, Plan
+from hsl.planning.sampling import sampler_of
+from hsl.search.optuna_terms import built
 from hsl.space.axes import configuration
 from hsl.space.schema import SearchSpace
 from hsl.sparsity.layers import Layers, prunable_layers
@@ -26,9 +28,11 @@ def preflight(plan: Plan) -> None:
     """Read the data set and try every combination of network, distribution and sparsity.
 
     Raises:
+        HslError: If a sampler from outside is none.
         DataError: If the data set is missing, empty, unreadable, or too small for its split.
         SpaceError: With every combination that is infeasible.
     """
+    check_samplers(plan)
     arrays, _ = load_divided(plan.space.dataset, plan.space.split)
     problems: dict[str, Problem] = {}
     for cell in plan.cells:
@@ -46,6 +50,17 @@ def preflight(plan: Plan) -> None:
         problems.setdefault(message, Problem("evaluation", message))
     if problems:
         raise SpaceError(plan.space.name, list(problems.values()))
+
+
+def check_samplers(plan: Plan) -> None:
+    """Make every sampler of the plan once.
+
+    Raises:
+        HslError: If a plug-in makes something else than a sampler.
+    """
+    used = [sampler_of(plan.space, cell) for cell in plan.cells]
+    for sampler in {made.model_dump_json(): made for made in used}.values():
+        built(sampler, plan.space.seed)
 
 
 def unmeasurable(evaluation: Evaluation, shape: Shape) -> Iterator[str]:

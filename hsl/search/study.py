@@ -35,6 +35,9 @@ MODEL_DRAWS = 5
 RANDOM_DRAWS = 25
 """Random draws that may be duplicates before what is left is counted through, or the cell ends."""
 
+UNUSED_SAMPLER = optuna.samplers.RandomSampler(seed=0)
+"""Keeps Optuna from making its default sampler for every study; each proposal sets its own."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -99,9 +102,7 @@ class CellStudy:
         self._warm: list[Values] = []
         self._seed = int(digest([space.seed, cell.name]), 16) % 2**32
         self.directions = ["maximize", *(DIRECTIONS[name] for name in space.against)]
-        self._study = optuna.create_study(directions=self.directions)
-        # A plug-in that makes no sampler is found out before anything runs.
-        self._study.sampler = built(self.sampler, self._seed)
+        self._study = optuna.create_study(directions=self.directions, sampler=UNUSED_SAMPLER)
         methods = tuple(cell.distributions) if "method" in cell.domains else ()
         self._methods = [str(method) for method in np.random.default_rng(self._seed).permutation(methods)]
         self._untried = list(self._methods)

@@ -17,7 +17,11 @@ from hsl.stopping.settings import Kind
 
 
 def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
-    """Read the search space of a YAML file, changed by overrides (see `override`).
+    """Read the search space of a YAML file.
+
+    Args:
+        path: The file.
+        overrides: Changes to its content, applied in order before it is validated; see `override`.
 
     Raises:
         SpaceError: If the file is missing, is not YAML, or holds anything that is not a valid space.
@@ -31,7 +35,12 @@ def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
 def make_space(
     raw: dict[str, Any], source: str = "space", lines: Mapping[Location, int] | None = None
 ) -> SearchSpace:
-    """Validate the content of a space file; its origin and the line of every location are for messages.
+    """Validate the content of a space file.
+
+    Args:
+        raw: The content: mappings, lists, strings and numbers.
+        source: Name of its origin, for messages.
+        lines: Line number of each location in the origin, from 1, for messages.
 
     Raises:
         SpaceError: With all problems.

@@ -87,10 +87,15 @@ def space_text(space: SearchSpace) -> str:
 
 
 def check_continues(text: str | None, space: SearchSpace, where: str) -> None:
-    """Refuse a space that may not continue the stored one, the YAML `text`, or None for a new store.
+    """Refuse a space that may not continue the stored one.
+
+    Args:
+        text: The stored space as YAML; None of a new store, which any space may begin.
+        space: The space that is to continue it.
+        where: Name of the store, for messages.
 
     Raises:
-        StoreError: With every difference, and the name of the store, `where`.
+        StoreError: With every difference.
     """
     if text is None:
         return

@@ -88,10 +88,10 @@ class Sparsifier:
         if reason := feasible(method, distribution, sparsity):
             raise MethodError(reason)
         check_request(method, total_steps, init, parent)
-        self._layers = prunable_layers(model, layers)
-        self.structure = layers.structure
         self.method = METHODS[method]
         self.hyperparameters = check_hyperparameters(method, hyperparameters or {})
+        self._layers = prunable_layers(model, layers)
+        self.structure = layers.structure
         self.distribution = chosen_distribution(method, distribution, layers.structure)
         self.target_sparsity = sparsity
         self.total_steps = total_steps

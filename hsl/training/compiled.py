@@ -18,7 +18,15 @@ from hsl.training.configuration import Training
 
 
 def check_compiled(training: Training, device: str) -> None:
-    """Raise HslError, with everything that is missing, if `training` cannot be compiled for the device here."""
+    """Find out what the compilation of a training would lack.
+
+    Args:
+        training: Says whether to compile, and whether to capture CUDA graphs.
+        device: Where the network is to be trained: "cpu", "cuda" or "cuda:INDEX".
+
+    Raises:
+        HslError: With everything that is missing here.
+    """
     problems = []
     if training.cuda_graphs and not device.startswith("cuda"):
         problems.append(
@@ -47,10 +55,17 @@ def missing_tools(device: str) -> list[str]:
 
 
 def compiled(model: nn.Module, training: Training) -> nn.Module:
-    """Compile `model`, already on its device, as `training` asks; its weights and their names stay what they are.
+    """Compile a network; its weights and their names stay what they are.
 
     Shapes are compiled one by one, so that which kernels run depends on the batch alone, and a training that is
     continued runs the same as one that was not interrupted.
+
+    Args:
+        model: The network, already on its device.
+        training: Says whether to compile, and whether to capture CUDA graphs.
+
+    Returns:
+        The compiled network, or the network itself if neither is asked for.
     """
     if not training.compile and not training.cuda_graphs:
         return model
