@@ -219,3 +219,7 @@ def test_a_baseline_that_is_added_hides_no_other_difference() -> None:
     for line in ("seed: stored 0", "objective: stored matched", "init: stored sparse", "name: stored t"):
         assert line in found
     assert "baseline" not in found
+
+
+def test_the_stored_text_begins_with_what_a_reader_looks_for() -> None:
+    assert list(yaml.safe_load(space_text(make_space(STORED))))[:3] == ["name", "dataset", "model"]
