@@ -44,9 +44,8 @@ def _imported(name: str) -> ModuleType | None:
     """A module, which is imported where plug-ins are allowed; None if that fails."""
     if os.environ.get(PLUGINS) == "off":
         return None
-    with contextlib.suppress(
-        Exception
-    ):  # a user's code can raise anything; using the plug-in says what is wrong
+    # A user's code can raise anything; using the plug-in will say what is wrong.
+    with contextlib.suppress(Exception, SystemExit):
         return import_module(name)
     return None
 
