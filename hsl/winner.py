@@ -88,7 +88,7 @@ def pinned_space(store: Store, cell: str) -> str:
     with readable(store.uri):
         content = _content(space, winner, cell)
         described = only_configuration(make_space(content, source=cell))
-    if described != winner.configuration:
+    if described.id != winner.configuration.id:
         raise StoreError(
             f"{cell}: configuration {winner.configuration.id} does not come from the space in {store.uri}; "
             "restore the space.yaml with which it was trained"
@@ -99,7 +99,8 @@ def pinned_space(store: Store, cell: str) -> str:
 def _content(space: SearchSpace, winner: Winner, cell: str) -> dict[str, Any]:
     """The space of `winner` as its YAML holds it."""
     raw = space.model_dump(mode="json", exclude_none=True)
-    chosen = winner.configuration.model_dump(mode="json", exclude_none=True)
+    configuration = winner.configuration.located(space.dataset, space.content)
+    chosen = configuration.model_dump(mode="json", exclude_none=True)
     dense = winner.configuration.method == "dense"
     own = () if dense else ("method", "distribution", "sparsity")
     described = space.regimes.get(winner.regime)
@@ -116,6 +117,7 @@ def _content(space: SearchSpace, winner: Winner, cell: str) -> dict[str, Any]:
         "search": {axis: {"choice": [value]} for axis, value in _tuned(raw, chosen).items()},
         "baseline": "dense" if dense else None,
         **{name: raw[name] for name in kept},
+        **{name: chosen[name] for name in ("content", "code") if chosen.get(name)},
     }
 
 

@@ -25,22 +25,28 @@ class Scores:
         models: Number of scoring models.
         epochs: Epochs after which each scores.
         configuration: The scoring model: the dense network on clean data, or with the label noise of its regime.
+        code: Digest of the code of a score from outside, where it is known.
     """
 
     score: str
     models: int
     epochs: int
     configuration: Configuration
+    code: str | None = None
 
     @property
     def id(self) -> str:
         """Hash that identifies the result: the same scores are never computed twice."""
-        return digest([self.score, self.models, self.epochs, self.configuration.id])
+        return digest([self.score, self.models, self.epochs, *self._made_of])
 
     @property
     def model_id(self) -> str:
         """Hash that identifies the scores of one model, independent of the number of models."""
-        return digest([self.score, self.epochs, self.configuration.id])
+        return digest([self.score, self.epochs, *self._made_of])
+
+    @property
+    def _made_of(self) -> list[str]:
+        return [self.configuration.id, *([self.code] if self.code else [])]
 
 
 def scores_for(child: Configuration, space: SearchSpace) -> Scores | None:
@@ -48,7 +54,7 @@ def scores_for(child: Configuration, space: SearchSpace) -> Scores | None:
     keep = child.regime.keep
     if keep is None or child.regime.needs_scores is None:
         return None
-    return _scores(keep, child.dense_counterpart(space.training, Regime()), space.name)
+    return _scores(keep, child.dense_counterpart(space.training, Regime()), space)
 
 
 def all_scores(child: Configuration, space: SearchSpace, is_evaluated: bool = True) -> list[Scores]:
@@ -63,12 +69,10 @@ def decile_scores(child: Configuration, space: SearchSpace) -> Scores | None:
     if wanted is None:
         return None
     keep = Keep.model_validate({"fraction": 0.5, **wanted.model_dump(exclude_none=True)})
-    return _scores(
-        keep, child.dense_counterpart(space.training, Regime()), space.name, "evaluation.deciles.epoch"
-    )
+    return _scores(keep, child.dense_counterpart(space.training, Regime()), space, "evaluation.deciles.epoch")
 
 
-def _scores(keep: Keep, scored: Configuration, source: str, where: str = "keep.epoch") -> Scores:
+def _scores(keep: Keep, scored: Configuration, space: SearchSpace, where: str = "keep.epoch") -> Scores:
     epochs = max(1, round((keep.epoch or usual_epoch(keep.by)) * scored.training.epochs))
     least = SCORES.facts(keep.by).least_epochs
     if epochs < least:
@@ -76,8 +80,8 @@ def _scores(keep: Keep, scored: Configuration, source: str, where: str = "keep.e
             f"{keep.by} compares at least {least} epochs, and {epochs} of {scored.training.epochs} "
             f"is asked for; raise epoch or training.epochs, or choose another score"
         )
-        raise SpaceError(source, [Problem(where, message)])
-    return Scores(keep.by, keep.models or 1, epochs, scored)
+        raise SpaceError(space.name, [Problem(where, message)])
+    return Scores(keep.by, keep.models or 1, epochs, scored, space.code.get(keep.by))
 
 
 def asked_scores(
@@ -109,7 +113,7 @@ def asked_scores(
         raise SpaceError(space.name, problems) from error
     example = configuration(space, {"model": networks[0], "method": "dense"})
     regime = Regime(label_noise=_noise_of(space, label_noise)) if label_noise else Regime()
-    return _scores(keep, example.dense_counterpart(space.training, regime), space.name)
+    return _scores(keep, example.dense_counterpart(space.training, regime), space)
 
 
 def _noise_of(space: SearchSpace, regime: str) -> LabelNoise:

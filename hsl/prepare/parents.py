@@ -82,7 +82,7 @@ class ModelScoresTask:
         from hsl.training.scoring import score_samples  # noqa: PLC0415
 
         made_of = self.scores.configuration
-        right = load_data(made_of.dataset, made_of.split, device)
+        right = load_data(made_of.dataset, made_of.split, device, made_of.content)
         data, is_wrong = labels_as_trained(right, made_of.regime.label_noise)
         trainer = build_trainer(
             made_of.dense_counterpart(made_of.training, Regime()), self.seed, device=device

@@ -60,13 +60,16 @@ def readable(where: str) -> Iterator[None]:
 FREE = frozenset(
     {
         *("resources", "prices", "trial_timeout", "early_stopping", "sampler", "priority", "warm_start"),
-        *("against", "evaluation", "regime"),
+        *("against", "evaluation", "regime", "content", "code", "version"),
     }
 )
 """Keys that may change; the regime that `regime` stands for is compared separately."""
 
 GROWS = frozenset({"regimes", "factors", "search", "budget", "confirm"})
 """Keys that may only grow."""
+
+UNCHANGED: tuple[tuple[str, Any], ...] = (("code", {}), ("version", 1))
+"""What a sweep finds out of its data and its plug-ins, where there is nothing to say."""
 
 RANGES = ("uniform", "loguniform", "int")
 
@@ -83,6 +86,7 @@ def space_text(space: SearchSpace) -> str:
     """The space with every default written out, as YAML."""
     content = space.model_dump(mode="json", exclude_none=True)
     content |= {key: None for key in ("baseline", "early_stopping") if getattr(space, key) is None}
+    content = {key: value for key, value in content.items() if (key, value) not in UNCHANGED}
     return yaml.safe_dump(content, sort_keys=False)
 
 
@@ -116,12 +120,18 @@ def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator
         old, new = _meaning(key, stored), _meaning(key, given)
         if key in GROWS:
             yield from _lost(key, old, new)
-        elif key == "baseline" and old is None:
+        elif (key == "baseline" and old is None) or (key == "dataset" and _is_bound(stored, given)):
             continue
         elif key not in FREE and old != new:
             yield from _changed(key, old, new)
     if "regime" not in stored["factors"] and _first_regime(stored) != _first_regime(given):
         yield f"the regime of all trials: stored {_first_regime(stored)}, given {_first_regime(given)}"
+
+
+def _is_bound(stored: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    """Whether the samples decide which data set it is, and not the place where they are."""
+    is_same = stored["content"] == given["content"] or stored["version"] != given["version"]
+    return given["content"] is not None and is_same
 
 
 def _meaning(key: str, space: Mapping[str, Any]) -> Any:

@@ -186,6 +186,7 @@ def _parent(
     }
     fraction = check_hyperparameters(configuration.method, configuration.hyperparameters).get("rewind", 0)
     before = Configuration.from_stored(state["configuration"])
+    before = before.located(configuration.dataset, configuration.content)
     dense = before.dense_counterpart(before.training, before.regime)
     rewound = build_trainer(dense, seed, scores=scores, device=device)
     rewound.train_steps(round(float(fraction) * rewound.total_steps))

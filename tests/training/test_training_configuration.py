@@ -50,6 +50,8 @@ OTHER: dict[str, Any] = {
     "sparsity": 0.8,
     "init": "dense",
     "layers": {"last_dense": True},
+    "content": "0123456789abcdef",
+    "code": {"rigl": "0123456789abcdef"},
 }
 
 
