@@ -21,7 +21,9 @@ def train(
     from hsl.trial.alone import only_configuration, train_once  # noqa: PLC0415
 
     check_target(out)
-    loaded = load_space(space, overrides or ())
+    from hsl.prepare.binding import bound_space  # noqa: PLC0415
+
+    loaded = bound_space(load_space(space, overrides or ()), None)
     chosen = only_configuration(loaded)
     from hsl.training import checkpoint  # noqa: PLC0415
     from hsl.training.build import default_device  # noqa: PLC0415
@@ -69,7 +71,10 @@ def score(
     from hsl.space.load import load_space  # noqa: PLC0415
 
     check_target(out)
-    asked = asked_scores(load_space(space, overrides or ()), by, models, epoch, label_noise)
+    from hsl.prepare.binding import bound_space  # noqa: PLC0415
+
+    loaded = bound_space(load_space(space, overrides or ()), store)
+    asked = asked_scores(loaded, by, models, epoch, label_noise)
     from hsl.prepare.ranked_samples import draw_sheet, extremes, found_wrong, make_scores  # noqa: PLC0415
     from hsl.results.show.output import show  # noqa: PLC0415
     from hsl.training.build import default_device  # noqa: PLC0415

@@ -56,11 +56,31 @@ def bind(space: SearchSpace, store: Store, is_new: bool = False) -> Bound:
             with every difference.
     """
     content, code = load_content(space.dataset), codes(space)
-    if store.read_space() is not None:
-        return _continued(space, store, content, code, is_new)
-    _check_asked(space, content)
+    if store.read_space() is None:
+        return _first(space, content, code)
+    return _continued(space, store, content, code, is_new)
+
+
+def bound_space(space: SearchSpace, store: str | None) -> SearchSpace:
+    """A space with the identity of its data and its code, as a sweep into `store` has it; None for no store.
+
+    Raises:
+        DataError, StoreError: As `bind` does.
+    """
+    if store is not None:
+        return bind(space, Store(store)).space
+    return _first(space, load_content(space.dataset), codes(space)).space
+
+
+def _first(space: SearchSpace, content: Content, code: Mapping[str, str]) -> Bound:
+    """A space that no store continues."""
+    if space.content not in (None, content.digest):
+        raise DataError(
+            f"{space.dataset} has the content {content.digest}, the space asks for {space.content}; restore the "
+            "data, or take the key content out of the space"
+        )
     own = content.digest if _has_place(space.dataset) else space.content
-    return Bound(space.model_copy(update={"content": own, "code": code, "version": 1}), content)
+    return Bound(space.model_copy(update={"content": own, "code": dict(code), "version": 1}), content)
 
 
 def codes(space: SearchSpace) -> dict[str, str]:
@@ -83,14 +103,6 @@ def _has_place(dataset: str) -> bool:
     """Whether the name of a data set says where it is, and nothing of what it is."""
     kind, _ = kind_and_path(dataset)
     return kind not in DATASETS or DATASETS.facts(kind).needs_path
-
-
-def _check_asked(space: SearchSpace, content: Content) -> None:
-    if space.content not in (None, content.digest):
-        raise DataError(
-            f"{space.dataset} has the content {content.digest}, the space asks for {space.content}; restore the "
-            "data, or take the key content out of the space"
-        )
 
 
 def _continued(
