@@ -21,6 +21,7 @@ from hsl.store.files import reported
 from hsl.store.layout import CHECKPOINTS, NETWORK_SUFFIX
 from hsl.store.outcomes import Status
 from hsl.store.store import Store
+from hsl.training.available import named_content
 from hsl.training.configuration import Configuration
 from hsl.training.names import unescaped
 from hsl.trial.alone import only_configuration
@@ -117,8 +118,14 @@ def _content(space: SearchSpace, winner: Winner, cell: str) -> dict[str, Any]:
         "search": {axis: {"choice": [value]} for axis, value in _tuned(raw, chosen).items()},
         "baseline": "dense" if dense else None,
         **{name: raw[name] for name in kept},
-        **{name: chosen[name] for name in ("content", "code") if chosen.get(name)},
+        **{name: value for name, value in _identity(configuration).items() if value},
     }
+
+
+def _identity(configuration: Configuration) -> dict[str, Any]:
+    """Content of the data and digests of the code."""
+    content = configuration.content or named_content(configuration.dataset)
+    return {"content": content, "code": configuration.code}
 
 
 def _tuned(space: Row, chosen: Row) -> dict[str, Any]:
