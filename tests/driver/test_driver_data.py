@@ -72,6 +72,10 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return Store(folder).read("trials").to_pylist()
 
 
+def ids(folder: Path) -> set[str]:
+    return {row["trial_id"] for row in rows(folder)}
+
+
 def test_data_at_another_path_continue_a_store_and_merge(pets: Path, tmp_path: Path, run: Run) -> None:
     first = run(f"imagefolder:{pets}")
     assert first.failed == 0
@@ -82,9 +86,12 @@ def test_data_at_another_path_continue_a_store_and_merge(pets: Path, tmp_path: P
     assert (more.trained >= 2, more.failed) == (True, 0), (
         "parents and scores are read, and the data from there"
     )
-    assert run(f"imagefolder:{elsewhere}", "other", seed=5).failed == 0
+    third = Path(shutil.copytree(elsewhere, tmp_path / "copied"))
+    assert run(f"imagefolder:{third}", "other", budget={"configurations_per_cell": 3}).failed == 0
     merged = Store(tmp_path / "merged")
-    merge([Store(tmp_path / "store"), Store(tmp_path / "other")], merged)
+    done = merge([Store(tmp_path / "store"), Store(tmp_path / "other")], merged)
+    assert (done.renamed, done.space) == ([], True), "they are of one space"
+    assert len(rows(tmp_path / "merged")) == len({*ids(tmp_path / "store"), *ids(tmp_path / "other")})
     assert len({row["dataset"] for row in rows(tmp_path / "merged")}) == 1
     assert not any(
         "moved" in row["configuration"] or "pets" in row["configuration"]
