@@ -27,7 +27,7 @@ from hsl.hardness.schema.regimes import Regime
 from hsl.sparsity.distributions.allocate import DISTRIBUTIONS
 from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
 from hsl.training.available import DATASETS, MODELS, kind_and_path, model_kind
-from hsl.training.identity import canonical, filled
+from hsl.training.identity import canonical, filled, value_at
 
 
 class Strict(BaseModel):
@@ -236,11 +236,9 @@ class Configuration(Strict):
 
     def _value(self, path: str) -> Any:
         """JSON of the value at a path, defaults of the method included."""
-        value: Any = self.model_dump(mode="json")
-        value["hyperparameters"] = check_hyperparameters(self.method, self.hyperparameters)
-        for key in path.split("."):
-            value = value[key]
-        return value
+        values = self.model_dump(mode="json")
+        values["hyperparameters"] = check_hyperparameters(self.method, self.hyperparameters)
+        return value_at(values, path)
 
     @classmethod
     def from_stored(cls, stored: str | Mapping[str, Any]) -> Configuration:
