@@ -28,6 +28,7 @@ from hsl.space.load import make_space
 from hsl.space.objective import default_regime
 from hsl.space.schema import SearchSpace
 from hsl.store.store import Store
+from hsl.training.identity import filled_space
 
 
 def stored_space(store: Store, without: str) -> SearchSpace:
@@ -45,7 +46,7 @@ def stored_space(store: Store, without: str) -> SearchSpace:
 def _parsed(text: str, where: str) -> SearchSpace:
     with readable(where):
         raw = yaml.safe_load(text)
-        return make_space(raw if isinstance(raw, dict) else {}, source=f"{where}/space.yaml")
+        return make_space(filled_space(raw) if isinstance(raw, dict) else {}, source=f"{where}/space.yaml")
 
 
 @contextlib.contextmanager
@@ -80,6 +81,12 @@ ADVICE = {
     "name": "a store has the name of its space",
 }
 """Advice on single keys, in addition to that below all differences."""
+
+ADVICE_ON_REGIMES = {
+    "keep.ties": "trials of version 0.1.0 keep the lower id of equally hard samples; to continue them write ties: id",
+    "keep.precision": "scores of version 0.1.0 are float32; to continue with them write precision: single",
+}
+"""The same on keys of a regime."""
 
 
 def space_text(space: SearchSpace) -> str:
@@ -183,8 +190,14 @@ def _changed(path: str, old: Any, new: Any) -> Iterator[str]:
         for key in {**old, **new}:
             yield from _changed(f"{path}.{key}", old.get(key), new.get(key))
     elif old != new:
-        advice = f" ({ADVICE[path]})" if path in ADVICE else ""
-        yield f"{path}: stored {_short(old)}, given {_short(new)}{advice}"
+        yield f"{path}: stored {_short(old)}, given {_short(new)}{_advice(path)}"
+
+
+def _advice(path: str) -> str:
+    """Advice on a key, in parentheses; names of regimes may contain dots."""
+    of_regime = [text for end, text in ADVICE_ON_REGIMES.items() if path.endswith(f".{end}")]
+    found = of_regime if path.startswith("regimes.") else [ADVICE[path]] if path in ADVICE else []
+    return f" ({found[0]})" if found else ""
 
 
 def _short(value: Any) -> str:

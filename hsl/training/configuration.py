@@ -35,7 +35,7 @@ from hsl.training.available import (
     model_kind,
     named_content,
 )
-from hsl.training.identity import canonical, filled
+from hsl.training.identity import canonical, filled, value_at
 
 
 class Strict(BaseModel):
@@ -271,11 +271,9 @@ class Configuration(Strict):
 
     def _value(self, path: str) -> Any:
         """JSON of the value at a path, defaults of the method included."""
-        value: Any = self.model_dump(mode="json")
-        value["hyperparameters"] = check_hyperparameters(self.method, self.hyperparameters)
-        for key in path.split("."):
-            value = value[key]
-        return value
+        values = self.model_dump(mode="json")
+        values["hyperparameters"] = check_hyperparameters(self.method, self.hyperparameters)
+        return value_at(values, path)
 
     @classmethod
     def from_stored(cls, stored: str | Mapping[str, Any]) -> Configuration:

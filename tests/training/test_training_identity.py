@@ -47,6 +47,45 @@ def test_what_has_the_former_default_keeps_its_name_and_the_new_default_gets_ano
     assert both.stored()["training"] == {"epochs": 3}
 
 
+HARD_OF_0_1: dict[str, Any] = {"fraction": 0.5, "by": "el2n", "models": 10, "epoch": 0.1}
+"""As 0.1.0 stored the regime ``keep: {fraction: 0.5, by: el2n}``."""
+
+
+def test_regimes_that_are_scored_have_a_new_identity_and_those_of_0_1_keep_theirs() -> None:
+    """The ids are those that version 0.1.0 gave (commit 4ef07ef)."""
+    scored = {"fraction": 0.5, "by": "el2n"}
+    former = made(regime={"keep": {**scored, "ties": "id", "precision": "single"}})
+    assert former.stored()["regime"] == {"keep": HARD_OF_0_1}
+    assert former.id == digest({**BASE, "regime": {"keep": HARD_OF_0_1}}) == "9c8c50f856"
+    present = made(regime={"keep": scored})
+    assert present.stored()["regime"] == {"keep": {**HARD_OF_0_1, "ties": "keyed", "precision": "double"}}
+    assert len({former.id, present.id, made(regime={"keep": {**scored, "ties": "id"}}).id}) == 3
+    for whole in (former, present):
+        assert Configuration.from_stored(json.dumps(whole.stored())) == whole
+    read = Configuration.from_stored({**BASE, "regime": {"keep": HARD_OF_0_1}})
+    assert read == former
+    assert read.regime.keep is not None
+    assert (read.regime.keep.ties, read.regime.keep.precision) == ("id", "single")
+
+
+@pytest.mark.parametrize(
+    ("regime", "former"),
+    [
+        ({}, "533b516523"),
+        ({"keep": {"fraction": 0.25}}, "b8dd77c9e0"),
+        ({"keep": {"long_tail": {"imbalance": 0.1}}}, "91dae4d24a"),
+        ({"label_noise": {"rate": 0.1}}, "ecab87e7b9"),
+    ],
+)
+def test_regimes_without_scores_keep_their_identity_and_get_no_ties(
+    regime: dict[str, Any], former: str
+) -> None:
+    found = made(regime=regime)
+    assert found.id == former
+    assert Configuration.from_stored(json.dumps(found.stored())) == found
+    assert found.regime.keep is None or (found.regime.keep.ties, found.regime.keep.precision) == (None, None)
+
+
 @pytest.mark.usefixtures("changed")
 def test_what_an_earlier_version_stored_is_read_with_the_former_default() -> None:
     read = Configuration.from_stored('{"dataset": "digits", "model": {"name": "mlp"}}')
