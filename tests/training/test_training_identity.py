@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
 import pytest
 
+from hsl.hardness.schema.keep import Keep
 from hsl.planning.job import Job
 from hsl.sparsity.methods import check_hyperparameters
 from hsl.training import identity
 from hsl.training.configuration import Configuration, Training, digest
+from hsl.training.measuring.evaluation_settings import Deciles
 
 BASE: dict[str, Any] = {"dataset": "digits", "model": {"name": "mlp"}}
 
@@ -184,6 +187,45 @@ HYPERPARAMETERS_OF_0_1: dict[str, dict[str, float]] = {
     "imp": {"rounds": 0, "rewind": 0.0},
     "imp_ratios": {"rounds": 0, "rewind": 0.0},
 }
+
+
+KEEP_OF_0_1 = {
+    *("fraction", "count", "by", "which", "offset", "mislabel_cut", "power", "long_tail", "class_balanced"),
+    *("models", "epoch", "budget"),
+}
+DECILES_OF_0_1 = {"by", "models", "epoch"}
+
+
+def test_new_options_of_parts_that_need_not_be_there_have_a_former_value_and_an_owner() -> None:
+    for prefix, schema, former, listed in (
+        ("regime.keep", Keep, KEEP_OF_0_1, identity.FIRST),
+        ("evaluation.deciles", Deciles, DECILES_OF_0_1, identity.FIRST_OF_EVALUATION),
+    ):
+        assert former <= set(schema.model_fields)
+        for name in set(schema.model_fields) - former:
+            owner = identity.OWNERS[f"{prefix}.{name}"]
+            assert f"{prefix}.{name}" in listed
+            assert owner.rpartition(".")[0] == prefix
+            assert owner.rpartition(".")[2] in former
+
+
+@pytest.mark.usefixtures("changed")
+def test_a_stored_space_has_the_former_defaults_where_it_says_nothing() -> None:
+    scored = {"fraction": 0.5, "by": "el2n", "models": 3}
+    stored = {"regimes": {"a": {"keep": scored}, "b": {}, "c": None, "d": {"keep": None}}, "evaluation": None}
+    before = copy.deepcopy(stored)
+    read = identity.filled_space(stored)
+    assert read["training"] == {"momentum": BEFORE}
+    assert read["regimes"] == {
+        **before["regimes"],
+        "a": {"keep": {**scored, "ties": "id", "precision": "single"}},
+    }
+    assert read["evaluation"] is None
+    assert stored == before
+    said = {"training": {"momentum": 0.7}, "regimes": {"a": {"keep": {**scored, "ties": "keyed"}}}}
+    again = identity.filled_space(said)
+    assert again["training"] == said["training"]
+    assert again["regimes"]["a"]["keep"] == {**scored, "ties": "keyed", "precision": "single"}
 
 
 def test_whoever_changes_a_default_lists_the_former_one() -> None:
