@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from hsl.sparsity.request import LayerReport
     from hsl.sparsity.saliency import layer_densities
     from hsl.sparsity.sparsifier import Sparsifier
+    from hsl.sparsity.zeroing import apply_masks
 
 _NEEDS_TORCH = {
     "LayerReport": "hsl.sparsity.request",
     "Layers": "hsl.sparsity.layers",
     "Parent": "hsl.sparsity.network",
     "Sparsifier": "hsl.sparsity.sparsifier",
+    "apply_masks": "hsl.sparsity.zeroing",
     "iterative_magnitude_pruning": "hsl.sparsity.imp",
     "layer_densities": "hsl.sparsity.saliency",
     "layer_macs": "hsl.sparsity.macs",
@@ -51,6 +53,7 @@ __all__ = [
     "Parent",
     "Sparsifier",
     "allocate",
+    "apply_masks",
     "check_hyperparameters",
     "feasible",
     "iterative_magnitude_pruning",
