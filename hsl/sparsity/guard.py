@@ -55,11 +55,12 @@ class Watch:
         if not shared:
             return
         if not self.is_inside:
+            more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
             raise MethodError(
-                f"a step of {type(optimizer).__name__} would train the weights of layer {shared[0]!r} and "
-                f"{len(shared) - 1} more past their Sparsifier, which was built with {type(own).__name__}: build "
-                "it with the optimizer whose step() the training calls (of SAM with first_step and second_step: "
-                "sam.base_optimizer), or call its remove() first"
+                f"a step of {type(optimizer).__name__} would train the weights of layer {shared[0]!r}{more} past "
+                f"their Sparsifier, which follows another optimizer, {type(own).__name__}: build it with the one whose "
+                "step() the training calls (of SAM with first_step and second_step: sam.base_optimizer), hand it over "
+                "with follow(optimizer), or call its remove() first"
             )
         self.nested.add(optimizer)
 

@@ -186,6 +186,16 @@ class Sparsifier:
         """Zero the pruned weights, after weights were written from outside: averaged, exchanged, updated by hand."""
         apply_masks(self._network.model)
 
+    def follow(self, optimizer: Optimizer) -> None:
+        """Go on with another optimizer of the same weights, in place of the one before.
+
+        Raises:
+            MethodError: If it does not train the weights, or is one that the constructor refuses.
+        """
+        if self._masked:
+            check_optimizer(optimizer, self._layers)
+        self._steps.follow(optimizer)
+
     def remove(self) -> None:
         """Let go of model and optimizer: no hooks, no masks. Weights stay as they are."""
         self._steps.remove()

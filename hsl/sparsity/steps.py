@@ -60,6 +60,12 @@ class Steps:
         if self._watch is not None and not self._driver.wants_gradients(self.count):
             zero_gradients_(self._network.layers, self._factors)
 
+    def follow(self, optimizer: Optimizer) -> None:
+        """Go on with another optimizer."""
+        self.remove()
+        self._optimizer = optimizer
+        self._hook()
+
     def remove(self) -> None:
         """Let go of the optimizer."""
         for handle in self._handles:

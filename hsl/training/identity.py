@@ -14,8 +14,13 @@ Document = dict[str, Any]
 FIRST: dict[str, Any] = {}
 """Path -> value of version 0.1, of every default of a configuration that has changed since: ``training.lr: 0.1``."""
 
-FIRST_HYPERPARAMETERS: dict[str, dict[str, float]] = {}
-"""The same of methods: method -> hyperparameter -> value of version 0.1."""
+FIRST_HYPERPARAMETERS: dict[str, dict[str, float]] = {
+    "acdc": {"reset_momentum": 0},
+    "mest": {"restart_regrown": 0},
+    "mest_soft": {"restart_regrown": 0},
+    "set": {"restart_regrown": 0},
+}
+"""The same of methods: method -> hyperparameter -> value of version 0.1, or what version 0.1 did without it."""
 
 
 def canonical(given: Document, method: str, value_of: Callable[[str], Any]) -> Document:

@@ -274,7 +274,9 @@ def test_half_steps_that_pass_the_sparsifier_by_are_refused_before_they_harm(mlp
     loss_of(mlp, digits, 0).backward()
     sparsifier.mask_gradients()
     optimizer.first_step()
-    with pytest.raises(MethodError, match=r"a step of SGD .* built with SAM.*sam\.base_optimizer"):
+    with pytest.raises(
+        MethodError, match=r"a step of SGD .* follows another optimizer, SAM.*sam\.base_optimizer"
+    ):
         optimizer.second_step()
     assert sparsifier.sparsity() == pytest.approx(0.8, abs=1e-3)
 
@@ -289,6 +291,20 @@ def test_a_second_optimizer_over_the_weights_is_refused(mlp, digits):
     torch.optim.Adam([mlp[0].bias]).step()
     sparsifier.remove()
     torch.optim.Adam(mlp.parameters()).step()
+
+
+def test_another_optimizer_takes_over(mlp, digits):
+    first, second = sgd(mlp.parameters()), torch.optim.Adam(mlp.parameters(), lr=0.01)
+    sparsifier = make(mlp, first)
+    take_step(mlp, first, digits, 0)
+    sparsifier.follow(second)
+    take_step(mlp, second, digits, 1)
+    assert sparsifier.step_count == 2
+    assert sparsifier.sparsity() == pytest.approx(0.8, abs=1e-3)
+    with pytest.raises(MethodError, match="a step of SGD would train"):
+        take_step(mlp, first, digits, 2)
+    with pytest.raises(MethodError, match="does not train the weights of 0, 2, 4"):
+        sparsifier.follow(sgd([mlp[0].bias]))
 
 
 def test_an_update_by_hand_is_noticed_and_can_be_undone(mlp, digits):
