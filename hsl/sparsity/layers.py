@@ -153,6 +153,7 @@ def warn_of_dense_rest(model: nn.Module, layers: Prunable) -> None:
         layers: Its prunable layers.
     """
     known = {id(layer.weight) for _, layer in _candidates(model) if _problem(layer) is None} - _tied(model)
+    known |= {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)}
     other = [
         (name, weight.numel())
         for name, weight in model.named_parameters()

@@ -220,7 +220,7 @@ class Sparsifier:
         self._steps.check()
         check_format(format, self._layers)
         self.remove()
-        store_(self._layers, format)
+        store_(self._network.model, self._layers, format)
         return self._network.model
 
     def state_dict(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ FIRST: dict[str, Any] = {}
 
 FIRST_HYPERPARAMETERS: dict[str, dict[str, float]] = {
     "acdc": {"reset_momentum": 0},
+    "grasp": {"samples_per_class": 0},
     "mest": {"restart_regrown": 0},
     "mest_soft": {"restart_regrown": 0},
     "set": {"restart_regrown": 0},
