@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from hsl.sparsity.imp import iterative_magnitude_pruning
     from hsl.sparsity.layers import Layers, layer_shapes, prunable_layers
     from hsl.sparsity.macs import layer_macs
+    from hsl.sparsity.mask_buffers import apply_masks
     from hsl.sparsity.network import Parent
     from hsl.sparsity.request import LayerReport
     from hsl.sparsity.saliency import layer_densities
     from hsl.sparsity.sparsifier import Sparsifier
-    from hsl.sparsity.zeroing import apply_masks
 
 _NEEDS_TORCH = {
     "LayerReport": "hsl.sparsity.request",
     "Layers": "hsl.sparsity.layers",
     "Parent": "hsl.sparsity.network",
     "Sparsifier": "hsl.sparsity.sparsifier",
-    "apply_masks": "hsl.sparsity.zeroing",
+    "apply_masks": "hsl.sparsity.mask_buffers",
     "iterative_magnitude_pruning": "hsl.sparsity.imp",
     "layer_densities": "hsl.sparsity.saliency",
     "layer_macs": "hsl.sparsity.macs",

@@ -19,17 +19,23 @@ class SeenClosure:
         closure: What the user gave to the step.
         weights: Those whose change makes an evaluation out of date.
         after: Called after each evaluation inside the step.
+        failed: Called where an evaluation raises, which ends the step.
     """
 
-    def __init__(self, closure: Closure, weights: Iterable[nn.Parameter], after: Callable[[], None]) -> None:
-        self._closure, self._weights, self._after = closure, list(weights), after
+    def __init__(
+        self,
+        closure: Closure,
+        weights: Iterable[nn.Parameter],
+        after: Callable[[], None],
+        failed: Callable[[], None],
+    ) -> None:
+        self._closure, self._weights, self._after, self._failed = closure, list(weights), after, failed
         self._loss: Any = None
         self._valid_for: list[Any] | None = None
 
     def evaluate(self) -> None:
         """Evaluate before the step."""
-        with torch.enable_grad():
-            self._loss = self._closure()
+        self._loss = self._evaluated()
         self.settle()
 
     def settle(self) -> None:
@@ -41,10 +47,17 @@ class SeenClosure:
         valid, self._valid_for = self._valid_for, None
         if valid is not None and valid == self._now():
             return self._loss
-        with torch.enable_grad():
-            loss = self._closure()
+        loss = self._evaluated()
         self._after()
         return loss
+
+    def _evaluated(self) -> Any:
+        try:
+            with torch.enable_grad():
+                return self._closure()
+        except BaseException:
+            self._failed()
+            raise
 
     def _now(self) -> list[Any]:
         return [

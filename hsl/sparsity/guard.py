@@ -37,6 +37,10 @@ class Watch:
         """Let all optimizers be."""
         _LIVE.discard(self)
 
+    def leave(self) -> None:
+        """The step is over."""
+        self.is_inside = False
+
     def optimizers(self) -> list[Optimizer]:
         """Those that have state of the weights."""
         own = self._optimizer()

@@ -11,11 +11,12 @@ from hsl.sparsity.distributions.ranked import is_ratios
 from hsl.sparsity.drivers.gradual import prune_
 from hsl.sparsity.guard import check_zeros
 from hsl.sparsity.layers import ALL, Layers, attach_masks, detach_masks, prunable_layers
+from hsl.sparsity.mask_buffers import apply_masks
 from hsl.sparsity.methods.weight_scores import CRITERIA
 from hsl.sparsity.network import Network
 from hsl.sparsity.request import check_optimizer, make_budget
 from hsl.sparsity.schedules import round_progress
-from hsl.sparsity.zeroing import Factors, apply_masks, zero_gradients_, zero_weights_and_state_
+from hsl.sparsity.zeroing import Factors, zero_gradients_, zero_weights_and_state_
 
 Train = Callable[[nn.Module, Callable[[Optimizer], None]], None]
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from hsl.errors import MethodError
-from hsl.sparsity.zeroing import MASK, apply_masks_after_load
+from hsl.sparsity.mask_buffers import MASK, apply_masks_after_load
 
 LOG = logging.getLogger(__name__)
 
@@ -202,7 +202,8 @@ def attach_masks(layers: Prunable) -> None:
         if layer.has_mask:
             raise MethodError(
                 f"layer {name!r} has a mask already: a model takes one Sparsifier at a time; "
-                "call its remove(), or build the model again"
+                "call its remove(), or build the model again (the copy of a sparse model keeps its masks: copy model, "
+                "optimizer and Sparsifier together to go on training)"
             )
     for layer in layers.values():
         layer.module.register_buffer(layer.mask_name, torch.ones_like(layer.weight, dtype=torch.bool))

@@ -20,6 +20,7 @@ from hsl.sparsity.layers import (
     prunable_layers,
     warn_of_dense_rest,
 )
+from hsl.sparsity.mask_buffers import apply_masks
 from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
 from hsl.sparsity.network import Loss, Network, Parent, Start
 from hsl.sparsity.request import (
@@ -32,7 +33,6 @@ from hsl.sparsity.request import (
 )
 from hsl.sparsity.saliency import ratio_budget
 from hsl.sparsity.steps import Steps
-from hsl.sparsity.zeroing import apply_masks
 
 
 class Sparsifier:

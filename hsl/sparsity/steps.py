@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
@@ -98,6 +99,7 @@ class Steps:
         if self._watch is None:
             return args, kwargs
         check_intact(self._network.layers, self._weights)
+        self._check_not_captured()
         self._watch.is_inside, self._held_back = True, None
         closure, arguments = self._with_seen_closure(self._watch, args, kwargs)
         self._skips_step = not unscaled_(optimizer)
@@ -118,7 +120,7 @@ class Steps:
         self.count += 1
         if self._watch is None:
             return
-        self._watch.is_inside = False
+        self._watch.leave()
         moved = self._held_back is not None
         for weight, gradient in zip(self._weights.values(), self._held_back or (), strict=moved):
             weight.grad = gradient
@@ -130,6 +132,14 @@ class Steps:
         for optimizer in self._watch.optimizers():
             zero_weights_and_state_(self._network.layers, optimizer, self._factors, trained)
         self._watch.note_gradients(self._weights.values())
+
+    def _check_not_captured(self) -> None:
+        changes = self._driver.pending or self._driver.reached_at > 0 or bool(self._network.explored)
+        if changes and _is_captured(next(iter(self._weights.values()))):
+            raise MethodError(
+                "the optimizer's step is being captured into a CUDA graph, whose replays would leave the masks as they "
+                "are; capture forward and backward pass only, or take a method that makes one mask before the training"
+            )
 
     def _prepare_gradients(self) -> None:
         """Hide from the optimizer what it must not learn from.
@@ -161,7 +171,7 @@ class Steps:
         given = args[1] if len(args) > 1 else kwargs.get("closure")
         if given is None:
             return None, (args, kwargs)
-        closure = SeenClosure(given, self._weights.values(), self._after_evaluation)
+        closure = SeenClosure(given, self._weights.values(), self._after_evaluation, watch.leave)
         if not watch.has_new_gradients(self._weights.values()):
             closure.evaluate()
         return closure, (args[:1], {**kwargs, "closure": closure})
@@ -173,6 +183,10 @@ class Steps:
                 "step, as SAM does; take another method or optimizer"
             )
         self._prepare_gradients()
+
+
+def _is_captured(weight: Tensor) -> bool:
+    return weight.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
 def unscaled_(optimizer: Optimizer) -> bool:

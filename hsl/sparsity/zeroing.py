@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
-if TYPE_CHECKING:
-    from hsl.sparsity.layers import Prunable
-
-MASK = "_mask"
-"""A mask is a buffer of its module, named after the parameter with this at the end."""
+from hsl.sparsity.layers import Prunable
 
 
 class Factors:
@@ -103,42 +98,6 @@ def zero_where_(layers: Prunable, optimizer: Optimizer, chosen: Mapping[str, Ten
         for value in (weight, *state):
             if isinstance(value, Tensor) and value.shape == weight.shape:
                 value.masked_fill_(where, 0)
-
-
-@torch.no_grad()
-def apply_masks(model: nn.Module) -> nn.Module:
-    """Zero the pruned weights of a model that has masks: a copy, an average of weights, one just loaded.
-
-    Args:
-        model: Any module in which masks are stored, changed in place. ``torch.optim.swa_utils.AveragedModel`` is
-            one: it averages weights and copies masks.
-
-    Returns:
-        The model.
-    """
-    for weight, mask in _masked(model):
-        weight.masked_fill_(~mask, 0)
-    return model
-
-
-@torch.no_grad()
-def apply_masks_after_load(module: nn.Module, _: object) -> None:
-    """Zero the pruned weights of one module whose state dict was loaded: a dense one may have been given."""
-    for weight, mask in _of_module(module):
-        weight.masked_fill_(~mask, 0)
-
-
-def _masked(model: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
-    for module in model.modules():
-        yield from _of_module(module)
-
-
-def _of_module(module: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
-    """Weights and masks of one module."""
-    for name, weight in module._parameters.items():
-        mask = module._buffers.get(f"{name}{MASK}")
-        if weight is not None and mask is not None:
-            yield weight, mask
 
 
 def as_factor(mask: Tensor) -> Tensor:

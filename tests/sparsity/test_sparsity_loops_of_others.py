@@ -16,7 +16,7 @@ from torch.func import functional_call
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from hsl.errors import MethodError
-from hsl.sparsity import METHODS, Sparsifier, apply_masks, iterative_magnitude_pruning, prunable_layers
+from hsl.sparsity import METHODS, Sparsifier, apply_masks, iterative_magnitude_pruning, prunable_layers, steps
 
 STEPS = 12
 MASKED = [name for name in METHODS if METHODS[name].moment.is_masked and not METHODS[name].needs_parent]
@@ -291,6 +291,86 @@ def test_a_second_optimizer_over_the_weights_is_refused(mlp, digits):
     torch.optim.Adam([mlp[0].bias]).step()
     sparsifier.remove()
     torch.optim.Adam(mlp.parameters()).step()
+
+
+def test_a_step_that_failed_does_not_hide_the_next_one_of_another(mlp, digits):
+    optimizer = sgd(mlp.parameters())
+    make(mlp, optimizer)
+    take_step(mlp, optimizer, digits, 0)
+    with pytest.raises(ZeroDivisionError):
+        optimizer.step(lambda: 1 / 0)
+    with pytest.raises(MethodError, match="a step of Adam would train"):
+        torch.optim.Adam(mlp.parameters()).step()
+
+
+def test_optimizers_that_step_within_the_backward_pass_are_refused(mlp, digits):
+    make(mlp, sgd(mlp.parameters()))
+    own = sgd([mlp[0].weight])
+
+    def update(_):
+        own.step()
+
+    mlp[0].weight.register_post_accumulate_grad_hook(update)
+    with pytest.raises(MethodError, match="a step of SGD would train the weights of layer '0' past"):
+        loss_of(mlp, digits, 0).backward()
+
+
+def test_a_step_inside_a_cuda_graph_is_refused_where_masks_move(monkeypatch, mlp, digits):
+    optimizer = sgd(mlp.parameters())
+    make(mlp, optimizer)
+    monkeypatch.setattr(steps, "_is_captured", lambda _: True)
+    with pytest.raises(MethodError, match="captured into a CUDA graph"):
+        take_step(mlp, optimizer, digits, 0)
+    other = nn.Sequential(nn.Linear(64, 10))
+    optimizer = sgd(other.parameters())
+    make(other, optimizer, "static")
+    take_step(other, optimizer, digits, 0)
+
+
+class Lookahead(torch.optim.Optimizer):
+    """Weights that follow those of another optimizer from afar (Zhang et al. 2019, arXiv:1907.08610)."""
+
+    def __init__(self, base):
+        super().__init__(base.param_groups, {})
+        self.base, self.steps = base, 0
+        self.slow = [p.detach().clone() for group in self.param_groups for p in group["params"]]
+
+    def step(self, closure=None):
+        loss = self.base.step(closure)
+        self.steps += 1
+        if self.steps % 2 == 0:
+            with torch.no_grad():
+                for p, slow in zip(self.param_groups[0]["params"], self.slow, strict=True):
+                    p.copy_(slow.lerp_(p, 0.5))
+        return loss
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_an_optimizer_around_another_is_followed_into_it(closes, mlp, digits):
+    base = torch.optim.Adam(mlp.parameters(), lr=0.01)
+    optimizer = Lookahead(base)
+    sparsifier = make(mlp, optimizer, "set")
+    calls = []
+    for step in range(STEPS):
+
+        def closure(step=step):
+            calls.append(step)
+            optimizer.zero_grad()
+            loss = loss_of(mlp, digits, step)
+            loss.backward()
+            return loss
+
+        if closes:
+            assert optimizer.step(closure) > 0
+        else:
+            closure()
+            optimizer.step()
+        for layer in prunable_layers(mlp).values():
+            assert base.state.get(layer.weight, {"exp_avg": torch.zeros(1)})["exp_avg"].count_nonzero() <= (
+                layer.weight_mask.sum()
+            )
+    assert calls == list(range(STEPS))
+    assert sparsifier.sparsity() == pytest.approx(0.8, abs=1e-3)
 
 
 def test_another_optimizer_takes_over(mlp, digits):
