@@ -78,12 +78,12 @@ class Watch:
     def has_new_gradients(self, weights: Iterable[nn.Parameter]) -> bool:
         """Whether a backward pass has come since the last step."""
         gradients = [weight.grad for weight in weights if weight.grad is not None]
-        if len(gradients) != len(self._read):
-            return bool(gradients)
-        return any(
-            known() is not gradient or version != gradient._version
+        same = len(gradients) == len(self._read) and all(
+            known() is gradient and version == gradient._version
             for gradient, (known, version) in zip(gradients, self._read, strict=True)
         )
+        # All of them may have been set to zero instead of None.
+        return not same and any(bool(gradient.any()) for gradient in gradients)
 
 
 def check_intact(layers: Prunable, weights: Mapping[str, nn.Parameter]) -> None:
@@ -94,7 +94,7 @@ def check_intact(layers: Prunable, weights: Mapping[str, nn.Parameter]) -> None:
         weights: What their weights were.
 
     Raises:
-        MethodError: If a weight was replaced or frozen since, or a mask is gone.
+        MethodError: If a weight was replaced since.
     """
     for name, layer in layers.items():
         now = layer.module._parameters.get(layer.parameter)
@@ -104,12 +104,21 @@ def check_intact(layers: Prunable, weights: Mapping[str, nn.Parameter]) -> None:
                 "fully_shard, another layer, or load_state_dict(assign=True)), so neither its mask nor the optimizer "
                 "reaches it: change the model first, then make optimizer and Sparsifier"
             )
-        if not now.requires_grad:
-            raise MethodError(
-                f"layer {name!r} was frozen after the Sparsifier was built: a method would prune it and never "
-                "train it; give such layers a learning rate of 0, or exclude them: "
-                f"layers=Layers(exclude=[{name!r}])"
-            )
+
+
+def check_trained(layers: Prunable) -> None:
+    """Refuse to move the masks of layers that are not trained.
+
+    Raises:
+        MethodError: If one was frozen.
+    """
+    frozen = [name for name, layer in layers.items() if not layer.weight.requires_grad]
+    if frozen:
+        raise MethodError(
+            f"layers {', '.join(frozen)} were frozen after the Sparsifier was built, and the method would prune them "
+            "and never train them; give such layers a learning rate of 0, or exclude them: "
+            f"layers=Layers(exclude={frozen})"
+        )
 
 
 @torch.no_grad()

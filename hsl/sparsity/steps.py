@@ -14,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from hsl.errors import MethodError
 from hsl.sparsity.closures import SeenClosure
 from hsl.sparsity.drivers.base import Driver
-from hsl.sparsity.guard import Watch, check_intact, check_zeros, parameters_of
+from hsl.sparsity.guard import Watch, check_intact, check_trained, check_zeros, parameters_of
 from hsl.sparsity.network import Network
 from hsl.sparsity.zeroing import Factors, zero_gradients_, zero_weights_and_state_, zero_where_
 
@@ -99,8 +99,10 @@ class Steps:
         if self._watch is None:
             return args, kwargs
         check_intact(self._network.layers, self._weights)
-        self._check_not_captured()
-        self._watch.is_inside, self._held_back = True, None
+        if self._driver.pending or self._driver.reached_at > 0 or self._network.explored:
+            check_trained(self._network.layers)
+            self._check_not_captured()
+        self._held_back = None
         closure, arguments = self._with_seen_closure(self._watch, args, kwargs)
         self._skips_step = not unscaled_(optimizer)
         if self._skips_step:
@@ -112,6 +114,7 @@ class Steps:
         self._prepare_gradients()
         if closure is not None:
             closure.settle()
+        self._watch.is_inside = True
         return arguments
 
     def _after_step(self, *_: object) -> None:
@@ -134,8 +137,7 @@ class Steps:
         self._watch.note_gradients(self._weights.values())
 
     def _check_not_captured(self) -> None:
-        changes = self._driver.pending or self._driver.reached_at > 0 or bool(self._network.explored)
-        if changes and _is_captured(next(iter(self._weights.values()))):
+        if _is_captured(next(iter(self._weights.values()))):
             raise MethodError(
                 "the optimizer's step is being captured into a CUDA graph, whose replays would leave the masks as they "
                 "are; capture forward and backward pass only, or take a method that makes one mask before the training"
