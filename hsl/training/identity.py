@@ -28,8 +28,14 @@ OWNERS: dict[str, str] = {
 }
 """Path of an option that is not always there -> path of the value, stored by version 0.1 too, with which it is."""
 
-FIRST_HYPERPARAMETERS: dict[str, dict[str, float]] = {}
-"""The same of methods: method -> hyperparameter -> value of version 0.1."""
+FIRST_HYPERPARAMETERS: dict[str, dict[str, float]] = {
+    "acdc": {"reset_momentum": 0},
+    "grasp": {"samples_per_class": 0},
+    "mest": {"restart_regrown": 0},
+    "mest_soft": {"restart_regrown": 0},
+    "set": {"restart_regrown": 0},
+}
+"""The same of methods: method -> hyperparameter -> value of version 0.1, or what version 0.1 did without it."""
 
 
 def canonical(given: Document, method: str, value_of: Callable[[str], Any]) -> Document:
