@@ -24,7 +24,9 @@ from hsl.training.configuration import Split, digest
 from hsl.training.data.arrays import Arrays, cache_folder
 from hsl.training.data.sources import fingerprint
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
+"""Raised whenever readers make other arrays of the same files, so that what was cached before is read again."""
+
 PARTS = ("images", "labels", "is_test")
 ABOUT = "about.json"
 
