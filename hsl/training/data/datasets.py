@@ -22,6 +22,7 @@ from hsl.store.layout import derived
 from hsl.training.available import DATASETS, kind_and_path
 from hsl.training.configuration import Split, digest
 from hsl.training.data.arrays import Arrays, cache_folder
+from hsl.training.data.classes import check_classes
 from hsl.training.data.sources import fingerprint
 
 CACHE_VERSION = 2
@@ -127,7 +128,8 @@ def divide(arrays: Arrays, split: Split) -> Division:
     """Stratified, seeded, disjoint training, validation and test ids.
 
     Raises:
-        DataError: If a class has too few samples to be in every part.
+        DataError: If a class has too few samples to be in every part, there is only one class to train on, or none
+            of the publisher's test samples is of a class to train on.
     """
     ids = np.arange(len(arrays.labels))
     own_test = arrays.is_test.any() and not arrays.is_test.all()
@@ -136,6 +138,7 @@ def divide(arrays: Arrays, split: Split) -> Division:
         if own_test
         else _part(ids, arrays.labels, split.test, split.seed, "test")
     )
+    check_classes(arrays.labels[rest], arrays.labels[test])
     train, val = _part(rest, arrays.labels, split.validation, split.seed + 1, "validation")
     if split.limit and split.limit < len(train):
         train = _limited(train, arrays.labels, split.limit, split.seed + 2)
