@@ -194,7 +194,7 @@ def test_transparency_is_dropped_and_said(
     image.save(tmp_path / "b" / "2.png", **transparent(mode))
     arrays = imagefolder(str(tmp_path))
     assert (arrays.images[2] == 7).all(), "the hidden colour"
-    assert "the transparency of 1 of 3 images is dropped" in caplog.text
+    assert "1 of 3 images lose their transparency, and hidden colours show" in caplog.text
     assert f"{tmp_path}/b/2.png" in caplog.text
 
 

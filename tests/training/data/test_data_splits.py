@@ -134,6 +134,18 @@ def test_a_data_set_that_is_read_whole_is_not_spoken_of(
     assert caplog.text == ""
 
 
+def test_test_images_that_are_trained_on_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    write_parquet(tmp_path / "train.parquet", [encoded(pixels(i)) for i in (0, 1, 1, 2)], [0, 1, 0, 1])
+    write_parquet(tmp_path / "test.parquet", [encoded(pixels(i)) for i in (3, 1, 2)], [0, 1, 0])
+    parquet(str(tmp_path))
+    (record,) = caplog.records
+    named = f"{tmp_path}/test.parquet row 1, {tmp_path}/test.parquet row 2"
+    assert record.getMessage() == (
+        f"{tmp_path}: 2 of 7 images are test images and, to the byte, training images: {named}"
+    )
+
+
 def test_parts_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     tables(tmp_path, "train/test-0.parquet")
     with pytest.raises(

@@ -1,7 +1,10 @@
 """Labelled images as they are read, one after the other, and the arrays they make. Torch-free."""
 
+import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 
 import numpy as np
 
@@ -51,7 +54,7 @@ class Samples:
         self._origins.append(origin)
 
     def arrays(self, path: str) -> Arrays:
-        """All samples; their images are in colour if any is.
+        """All samples; their images are in colour if any is. What is peculiar about them is logged.
 
         Args:
             path: Names the data set in messages.
@@ -62,17 +65,31 @@ class Samples:
         if not self._pictures:
             raise DataError(f"the data set at {path!r} is empty")
         pixels = [picture.pixels for picture in self._pictures]
-        grey = [o for o, each in zip(self._origins, pixels, strict=True) if len(each) == 1]
-        if 0 < len(grey) < len(pixels):
-            LOG.warning(
-                "%s: %d of %d images are grey, and become RGB as the others are", path, len(grey), len(pixels)
-            )
+        is_grey = [len(each) == 1 for each in pixels]
+        if any(is_grey) and not all(is_grey):
+            self._say(path, is_grey, "images are grey, and become RGB as the others are")
             pixels = [in_colour(each) for each in pixels]
-        transparent = [o for o, p in zip(self._origins, self._pictures, strict=True) if p.is_transparent]
-        if transparent:
-            LOG.warning(
-                "%s: the transparency of %d of %d images is dropped, and hidden colours show: %s; to change "
-                "that, paint them on a background",
-                *(path, len(transparent), len(pixels), listed(transparent)),
-            )
-        return Arrays(np.stack(pixels), np.asarray(self._labels, np.int64), np.asarray(self._is_test, bool))
+        transparent = [picture.is_transparent for picture in self._pictures]
+        self._say(path, transparent, "images lose their transparency, and hidden colours show")
+        is_test = np.asarray(self._is_test, bool)
+        self._say(
+            path,
+            _also_trained_on(pixels, is_test),
+            "images are test images and, to the byte, training images",
+        )
+        return Arrays(np.stack(pixels), np.asarray(self._labels, np.int64), is_test)
+
+    def _say(self, path: str, which: Sequence[bool], what: str) -> None:
+        """Log how many samples there is something to say of, and their first names."""
+        if any(which):
+            names = listed(compress(self._origins, which))
+            LOG.warning("%s: %d of %d %s: %s", path, sum(which), len(which), what, names)
+
+
+def _also_trained_on(pixels: Sequence[np.ndarray], is_test: np.ndarray) -> list[bool]:
+    """Which images are test images that are equal to a training image."""
+    if not is_test.any():
+        return []
+    digests = [hashlib.blake2b(each.tobytes(), digest_size=16).digest() for each in pixels]
+    trained_on = set(compress(digests, ~is_test))
+    return [bool(test) and digest in trained_on for test, digest in zip(is_test, digests, strict=True)]

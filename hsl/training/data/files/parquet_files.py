@@ -113,9 +113,6 @@ def image_and_label(schema: pa.Schema, file: str) -> tuple[str, str]:
 
 
 def _holds_images(kind: pa.DataType) -> bool:
-    if not pa.types.is_struct(kind):
-        return False
-    content = kind.get_field_index("bytes")
-    return content >= 0 and (
-        pa.types.is_binary(kind.field(content).type) or pa.types.is_large_binary(kind.field(content).type)
-    )
+    content = kind.get_field_index("bytes") if pa.types.is_struct(kind) else -1
+    is_bytes = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    return content >= 0 and any(holds(kind.field(content).type) for holds in is_bytes)
