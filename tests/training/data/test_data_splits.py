@@ -116,7 +116,7 @@ def test_tables_that_are_left_out_are_said_with_their_number(
     )
     parquet(tables(tmp_path, *files, "_train.parquet"))
     (record,) = caplog.records
-    assert record.getMessage().startswith(f"{tmp_path}: left out are ")
+    assert record.getMessage().startswith(f"{tmp_path}: left out: ")
     for text in (
         "1 file of the validation part, as there is a test part",
         "val.parquet (2 rows)",

@@ -44,7 +44,7 @@ def listed(names: Iterable[object]) -> str:
 def warn_of(path: str, omitted: Iterable[Omitted[str] | str]) -> None:
     """Log everything that is left out of the data set at a path, in one warning."""
     if found := [str(each) for each in omitted if isinstance(each, str) or each.items]:
-        LOG.warning("%s: left out are %s", path, "; ".join(found))
+        LOG.warning("%s: left out: %s", path, "; ".join(found))
 
 
 def is_set_apart(path: PurePath) -> bool:

@@ -15,7 +15,7 @@ from hsl.training.data.files.splits import Assigned, assigned, published_part
 SUFFIX = ".parquet"
 IMAGE_NAMES = ("image", "img")
 LABEL_NAMES = ("label", "labels", "fine_label")
-SHARD = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.")
+SHARD = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?!\d)")
 
 
 def local_files(path: str) -> list[Path]:
