@@ -192,7 +192,7 @@ class Promising(Kind):
         ("method", "GLOBAL", "global generator"),
         ("model", "headless", "returns"),
         ("model", "constant", "no random weights"),
-        ("dataset", "floats", "they must be uint8"),
+        ("dataset", "floats", "images are float32"),
         ("sampler", "Moody", "not the same again"),
         ("early_stopping", "Forgetful", "another answer"),
         ("early_stopping", "Promising", "other milestones"),

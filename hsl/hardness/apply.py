@@ -10,7 +10,7 @@ the model, and belongs to training and evaluation.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -69,7 +69,8 @@ def training_samples(samples: Samples, regime: Regime, seed: int, scores: Tensor
     """The samples that a trial with this seed trains on.
 
     Args:
-        samples: The training part of the data set, as it is, with at least one sample of the last class.
+        samples: The training part of the data set, as it is. Its classes are those that have a sample here, before any
+            selection.
         regime: The regime of the trial.
         seed: Seed of the trial.
         scores: Difficulty floating point [N] of the samples; None where ``regime.needs_scores`` is.
@@ -83,7 +84,7 @@ def training_samples(samples: Samples, regime: Regime, seed: int, scores: Tensor
             on such images.
     """
     check_regime(_shape(samples), regime)
-    classes = int(samples.labels.max()) + 1 if len(samples) else 0
+    classes = samples.labels.unique()
     samples = _only(samples, training_ids(samples.labels, samples.ids, regime, seed, scores))
     right = samples.labels
     if regime.label_noise is not None:
@@ -92,30 +93,50 @@ def training_samples(samples: Samples, regime: Regime, seed: int, scores: Tensor
     if corruption is not None and corruption.where != "test" and not corruption.redraw:
         key = keyed.key(seed, "corruption")
         if corruption.skew is not None:
-            return _correlated(samples, corruption, corruption.skew, right, key)
+            return _correlated(samples, corruption, corruption.skew, torch.searchsorted(classes, right), key)
         samples = _corrupted(samples, corruption, corruption.severity, key)
     return samples
 
 
-def mislabelled(samples: Samples, noise: LabelNoise, classes: int, seed: int) -> tuple[Tensor, Tensor]:
+def mislabelled(samples: Samples, noise: LabelNoise, classes: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     """The labels of a trial's training samples, and which of them are wrong.
 
     Args:
         samples: The kept samples with their right labels.
         noise: Kind and rate of the wrong labels.
-        classes: Number of classes.
+        classes: int64 [C], ascending: the classes that a label can be, which are those that have training samples. A
+            label between them gets no sample, and "the next class" is the next of them.
         seed: Seed of the trial.
 
     Returns:
         Labels int64 [N], and bool [N]: which of them are wrong.
 
     Raises:
-        DataError: If there are too few classes, or the map names others.
+        DataError: If there are too few classes, a sample is of another, or the map names others.
     """
-    options = {} if noise.map is None else {"mapping": noise.map}
+    if len(others := samples.labels[~torch.isin(samples.labels, classes)]):
+        raise DataError(f"a label is {int(others[0])}; the classes are {listed(classes)}")
+    options = {} if noise.map is None else {"mapping": _places(noise.map, classes)}
     key = keyed.key(seed, "label_noise", noise.kind)
     mislabel: Callable[..., tuple[Tensor, Tensor]] = LABEL_NOISES[noise.kind]
-    return mislabel(samples.labels, samples.ids, noise.rate, classes, key, **options)
+    places = torch.searchsorted(classes, samples.labels)
+    noisy, is_wrong = mislabel(places, samples.ids, noise.rate, len(classes), key, **options)
+    return classes[noisy], is_wrong
+
+
+def _places(mapping: Iterable[tuple[int, int]], classes: Tensor) -> list[tuple[int, int]]:
+    """A map of classes, by their places among `classes`."""
+    place = {label: number for number, label in enumerate(classes.tolist())}
+    for right, wrong in mapping:
+        if right not in place or wrong not in place:
+            raise DataError(f"label_noise.map has {right}: {wrong}; the classes are {listed(classes)}")
+    return [(place[right], place[wrong]) for right, wrong in mapping]
+
+
+def listed(classes: Tensor) -> str:
+    """Classes int64 [C], ascending, in words: ``0-9`` if none is missing, ``1, 2, 5`` otherwise."""
+    found: list[int] = classes.tolist()
+    return f"0-{len(found) - 1}" if found == list(range(len(found))) else ", ".join(map(str, found))
 
 
 def redrawn(samples: Samples, regime: Regime, seed: int, epoch: int) -> Samples:
@@ -251,10 +272,10 @@ def _corrupted(samples: Samples, corruption: Corruption, severity: int, key: int
     return replace(samples, images=images)
 
 
-def _correlated(samples: Samples, corruption: Corruption, skew: float, right: Tensor, key: int) -> Samples:
-    """Damage by a corruption that goes with the right class of the image."""
+def _correlated(samples: Samples, corruption: Corruption, skew: float, places: Tensor, key: int) -> Samples:
+    """Damage by a corruption that goes with the right class of the image, by its place among the classes."""
     names = corruption.names
-    chosen = correlated_choice(right, samples.ids, len(names), skew, key)
+    chosen = correlated_choice(places, samples.ids, len(names), skew, key)
     images = as_chosen(samples.images, samples.ids, names, corruption.severity, key, chosen)
     return replace(samples, images=images)
 

@@ -4,6 +4,8 @@ Every kind takes the right labels, int64 [N] in [0, C), the sample ids, int64 [N
 wrong label, in [0, 1], the number of classes C, at least 2, and the stream `key` of its draws. It returns
 labels, int64 [N], and which of them are wrong, bool [N]. What happens to a sample depends on its id and the
 key alone. `DataError` is raised if there is only one class, or a label is outside its range.
+
+Classes that have no training sample are not among the C: `apply.mislabelled` numbers the others without gaps.
 """
 
 from collections.abc import Iterable

@@ -20,6 +20,7 @@ from hsl.space.schema import SearchSpace
 from hsl.store.layout import Library
 from hsl.training.configuration import Configuration
 from hsl.training.data.arrays import Arrays
+from hsl.training.data.classes import unlearnable
 from hsl.training.data.datasets import Division, load_divided
 from hsl.training.data.score_files import by_id, check_scores
 from hsl.training.data.score_tables import read_table
@@ -42,7 +43,7 @@ def try_selections(
         seed: Of the trials whose selection is tried.
 
     Returns:
-        Warnings: selections that leave a class without a sample.
+        Warnings: labels without training samples, and selections that leave a class without a sample.
 
     Raises:
         DataError: If scores that are there are of other samples or other labels.
@@ -51,7 +52,7 @@ def try_selections(
     arrays, division = load_divided(space.dataset, space.split)
     parts = _parts(arrays, division)
     problems: list[Problem] = []
-    found: list[str] = []
+    found = list(unlearnable(arrays.labels, division.train, division.test))
     for name, example in examples.items():
         scores = _scores(scores_for(example, space), library, arrays, division)
         try:

@@ -34,7 +34,7 @@ def _metrics() -> tuple[Column, ...]:
     rows = []
     for split in ("val", "test"):
         clean, matched = f"clean {split} data", f"{split} data matched to the training regime"
-        worst = f"Lowest accuracy of a class on {clean}."
+        worst = f"Lowest accuracy of a class that has training samples, on {clean}."
         rows += [
             Column(f"{split}_clean_accuracy", "float64", "fraction", f"Accuracy on {clean}."),
             Column(f"{split}_clean_loss", "float64", "nats", f"Mean loss on {clean}."),

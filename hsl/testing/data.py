@@ -7,11 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hsl.errors import DataError
 from hsl.hardness.corruptions.corrupt import corrupt
 from hsl.hardness.registries import ATTACKS, CORRUPTIONS, SCORES, SELECTIONS
 from hsl.hardness.selection import select
 from hsl.sparsity.layers import prunable_layers
 from hsl.training.available import DATASETS, kind_and_path, model_builder
+from hsl.training.data.checked_arrays import checked
 
 SAMPLES, CLASSES, KEY = 24, 10, 7
 TIED = 500
@@ -163,10 +165,10 @@ def check_dataset(name: str) -> None:
         name: As in a space: a registry name with its path, or ``package.module:attr:PATH``.
     """
     kind, path = kind_and_path(name)
-    one, other = (DATASETS[kind](path) for _ in range(2))
-    assert one.images.dtype == np.uint8, f"images of {name} are {one.images.dtype}, they must be uint8"
-    assert one.images.ndim == 4, f"images of {name} have {one.images.ndim} axes: give [N, C, H, W]"
-    assert len(one.images) == len(one.labels) == len(one.is_test), f"{name} has parts of different lengths"
+    try:
+        one, other = (checked(DATASETS[kind](path), name) for _ in range(2))
+    except DataError as error:
+        raise AssertionError(str(error)) from error
     classes = sorted(set(np.asarray(one.labels).tolist()))
     assert classes == list(range(len(classes))), (
         f"classes of {name} are {classes[:9]}: count from 0, leave none out"

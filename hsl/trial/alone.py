@@ -1,5 +1,6 @@
 """One configuration of a space, trained in this process without Ray."""
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ from hsl.sparsity.methods import METHODS, feasible
 from hsl.store.layout import Library
 from hsl.training.configuration import Configuration
 from hsl.training.data.arrays import cache_folder
+
+LOG = logging.getLogger(__name__)
 
 
 def only_configuration(space: SearchSpace) -> Configuration:
@@ -90,7 +93,8 @@ def train_once(
     name = next((name for name, regime in space.regimes.items() if regime == chosen.regime), "")
     try_selections(space, {name: chosen}, library, seed)
     make_here(missing(tasks), device)
-    try_selections(space, {name: chosen}, library, seed)
+    for warning in try_selections(space, {name: chosen}, library, seed):
+        LOG.warning(warning)
     trainer = build_trainer(
         chosen, seed, parent=inputs.parent(chosen, seed), scores=inputs.scores(chosen), device=device
     )

@@ -1,9 +1,14 @@
+from dataclasses import replace
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hsl.errors import DataError
-from hsl.hardness import Regime
+from hsl.hardness import Regime, keyed
 from hsl.hardness.apply import Samples, check_regime, matched_samples, mislabelled, redrawn, training_samples
+from hsl.hardness.label_noise import symmetric
 
 N = 400
 NOISE = {"name": "gaussian_noise", "severity": 3}
@@ -114,7 +119,7 @@ def test_every_kind_of_label_noise_reaches_the_samples_and_is_known_of_them(samp
     for kind, options in (("pair", {}), ("permutation", {}), ("asymmetric", {"map": {1: 3}})):
         parts = regime(label_noise={"kind": kind, "rate": 0.4, **options})
         noisy = training_samples(samples, parts, 2).labels
-        labels, is_wrong = mislabelled(samples, parts.label_noise, 5, 2)
+        labels, is_wrong = mislabelled(samples, parts.label_noise, torch.arange(5), 2)
         assert torch.equal(noisy, labels)
         assert torch.equal(is_wrong, labels != samples.labels)
         if kind == "pair":
@@ -127,6 +132,53 @@ def test_every_kind_of_label_noise_reaches_the_samples_and_is_known_of_them(samp
     unknown = regime(label_noise={"kind": "asymmetric", "rate": 0.4, "map": {1: 7}})
     with pytest.raises(DataError, match="the classes are 0-4"):
         training_samples(samples, unknown, 0)
+
+
+GAPS = st.lists(st.integers(0, 30), min_size=2, max_size=6, unique=True).map(sorted)
+
+
+@settings(max_examples=40, deadline=None)
+@given(GAPS, st.sampled_from(["symmetric", "pair", "permutation", "asymmetric"]), st.integers(0, 1000))
+def test_labels_with_gaps_are_made_wrong_as_those_without(samples, present, kind, seed):
+    """Renumbered, they are the same; so a class without samples gets none."""
+    classes, dense = torch.tensor(present), samples.labels % len(present)
+    gaps = replace(samples, labels=classes[dense])
+    compact = replace(samples, labels=dense)
+    of = {"map": {present[0]: present[1]}}, {"map": {0: 1}}
+    noises = [
+        regime(label_noise={"kind": kind, "rate": 0.6, **(each if kind == "asymmetric" else {})})
+        for each in of
+    ]
+    noisy, expected = training_samples(gaps, noises[0], seed), training_samples(compact, noises[1], seed)
+    assert torch.equal(noisy.labels, classes[expected.labels])
+    assert not torch.equal(expected.labels, dense)
+
+
+def test_without_gaps_the_wrong_labels_are_those_of_the_kinds(samples):
+    """The numbers of data sets that have every class, such as all that are published, are what they were."""
+    key = keyed.key(3, "label_noise", "symmetric")
+    expected, _ = symmetric(samples.labels, samples.ids, 0.3, 5, key)
+    assert torch.equal(training_samples(samples, regime(label_noise={"rate": 0.3}), 3).labels, expected)
+
+
+def test_a_map_is_of_classes_that_have_samples(samples):
+    gaps = replace(samples, labels=samples.labels * 2)
+    for mapping in ({0: 1}, {1: 2}, {8: 10}):
+        parts = regime(label_noise={"kind": "asymmetric", "rate": 0.4, "map": mapping})
+        with pytest.raises(DataError, match="the classes are 0, 2, 4, 6, 8"):
+            training_samples(gaps, parts, 0)
+
+
+def test_a_label_of_no_class_is_refused(samples):
+    with pytest.raises(DataError, match="a label is 4; the classes are 0-3"):
+        mislabelled(samples, regime(label_noise={"rate": 0.3}).label_noise, torch.arange(4), 0)
+
+
+def test_gaps_do_not_untie_skewed_corruptions_from_classes(samples):
+    """Labels that are all even would share one of two corruptions, and nothing would tell the classes apart."""
+    mix = regime(corruption={"name": ["contrast", "brightness"], "severity": 4, "skew": 0.1})
+    gaps = replace(samples, labels=samples.labels * 2)
+    assert torch.equal(training_samples(gaps, mix, 2).images, training_samples(samples, mix, 2).images)
 
 
 def test_wrong_labels_know_every_class_after_a_selection(samples):
@@ -308,11 +360,11 @@ def test_the_training_asks_for_both_severities_of_images_of_any_shape():
         corruption={"name": "contrast", "severity": 1, "test_severity": 6, "allow_extrapolated": True}
     )
     harder = regime(corruption={"name": "contrast", "severity": 6, "allow_extrapolated": True})
-    for shape, given in (((3, 64, 64), six), ((1, 64, 64), harder)):
+    for shape, asked in (((3, 64, 64), six), ((1, 64, 64), harder)):
         images = torch.zeros(2, *shape, dtype=torch.uint8)
         samples = Samples(images, torch.tensor([0, 1]), torch.arange(2))
         with pytest.raises(DataError, match="severity 6 of contrast does not exist at 64 pixels"):
-            training_samples(samples, given, 0)
+            training_samples(samples, asked, 0)
 
 
 def test_height_and_width_are_distinguished_from_the_channels():

@@ -68,9 +68,9 @@ class Corruption(Part):
         where: What is damaged: training samples, matched validation and test samples, or both.
         redraw: Draw the damage of a training image again every epoch instead of once.
         skew: Tie each corruption of a list to classes of the training images, in (0, 1): class c has number c of
-            the names in alphabetical order (modulo their number), but for this share of its images, which have
-            one of the others. Of matched samples all are equally likely. 0.05, 0.02, 0.01 and 0.005 are
-            those of Nam et al., Learning from Failure, NeurIPS 2020, arXiv 2007.02561.
+            the names in alphabetical order (modulo their number; classes without training samples do not count), but
+            for this share of its images, which have one of the others. Of matched samples all are equally likely.
+            0.05, 0.02, 0.01 and 0.005 are those of Nam et al., Learning from Failure, NeurIPS 2020, arXiv 2007.02561.
     """
 
     name: CorruptionName

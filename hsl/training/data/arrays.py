@@ -27,7 +27,7 @@ class Arrays:
 
     @cached_property
     def classes(self) -> int:
-        """Number of classes."""
+        """Number of classes: the highest label and one; see `classes` for labels that no training sample has."""
         return int(self.labels.max()) + 1
 
     @property

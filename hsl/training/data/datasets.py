@@ -22,10 +22,14 @@ from hsl.store.layout import derived
 from hsl.training.available import DATASETS, kind_and_path, named_content
 from hsl.training.configuration import Split, digest
 from hsl.training.data.arrays import Arrays, cache_folder
+from hsl.training.data.checked_arrays import checked
+from hsl.training.data.classes import check_classes
 from hsl.training.data.content import Content, content_of
 from hsl.training.data.fingerprints import fingerprint
 
 CACHE_VERSION = 2
+"""Raised whenever readers make other arrays of the same files, so that what was cached before is read again."""
+
 PARTS = ("images", "labels", "is_test")
 PIXELS = "pixels"
 ABOUT = "about.json"
@@ -78,7 +82,7 @@ def _loaded(dataset: str, get: Callable[[Path], T]) -> T:
     kind, path = kind_and_path(dataset)
     read = DATASETS[kind]
     folder = _folder(dataset)
-    return _cached(folder, get, lambda: _write(read(path), folder, dataset))
+    return _cached(folder, get, lambda: _write(checked(read(path), dataset), folder, dataset))
 
 
 def load_divided(dataset: str, split: Split) -> tuple[Arrays, Division]:
@@ -167,7 +171,8 @@ def divide(arrays: Arrays, split: Split) -> Division:
     """Stratified, seeded, disjoint training, validation and test ids.
 
     Raises:
-        DataError: If a class has too few samples to be in every part.
+        DataError: If a class has too few samples to be in every part, there is only one class to train on, or none
+            of the publisher's test samples is of a class to train on.
     """
     ids = np.arange(len(arrays.labels))
     own_test = arrays.is_test.any() and not arrays.is_test.all()
@@ -176,6 +181,7 @@ def divide(arrays: Arrays, split: Split) -> Division:
         if own_test
         else _part(ids, arrays.labels, split.test, split.seed, "test")
     )
+    check_classes(arrays.labels[rest], arrays.labels[test])
     train, val = _part(rest, arrays.labels, split.validation, split.seed + 1, "validation")
     if split.limit and split.limit < len(train):
         train = _limited(train, arrays.labels, split.limit, split.seed + 2)

@@ -21,7 +21,7 @@ class Data:
 
     Attributes:
         shape: Channels, height, width.
-        classes: Number of classes.
+        classes: Number of outputs of a network: the highest label of all samples and one.
         mean: Mean of each channel of the training images, in [0, 1].
         std: Standard deviation of each channel.
     """

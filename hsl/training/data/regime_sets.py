@@ -38,7 +38,7 @@ def regime_sets(
     val = data.val if clean else matched_samples(data.val, regime, of(data.val), split="val")
     test = data.test if clean else matched_samples(data.test, regime, of(data.test), split="test")
     attack = evaluation_attack(regime.attack, keyed.key(EVALUATION, "attack"))
-    sets = EvaluationSets(data.val, val, data.test, test, attack)
+    sets = EvaluationSets(data.val, val, data.test, test, attack, data.train.labels.unique())
     redraw = partial(redrawn, train, regime, seed) if redraws else None
     by_steps = regime.keep is not None and regime.keep.budget == "steps"
     return TrainingSet(train, redraw, exposure=len(data.train) if by_steps else None), sets

@@ -48,7 +48,7 @@ def labels_as_trained(data: Data, noise: LabelNoise | None) -> tuple[Data, Tenso
     is_wrong = torch.zeros(len(data.train) + len(data.val) + len(data.test), dtype=torch.bool)
     if noise is None:
         return data, is_wrong
-    labels, wrong = mislabelled(data.train, noise, data.classes, NOISE_SEED)
+    labels, wrong = mislabelled(data.train, noise, data.train.labels.unique(), NOISE_SEED)
     is_wrong[: len(wrong)] = wrong.cpu()
     return replace(data, train=replace(data.train, labels=labels)), is_wrong
 

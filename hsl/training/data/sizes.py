@@ -30,19 +30,17 @@ def parquet_rows(path: str) -> Size | None:
 
 
 def _counts(path: str) -> Iterator[tuple[int, bool]]:
-    """Rows of each file, and whether it belongs to a test set."""
+    """Rows of each file that is read, and whether it belongs to the test set."""
     import pyarrow.parquet as pq  # noqa: PLC0415  only these data sets need it
 
-    from hsl.training.data.remote import is_remote, reached, remote_files  # noqa: PLC0415  as above
-    from hsl.training.data.sources import is_test_file, parquet_files  # noqa: PLC0415
+    from hsl.training.data.files.parquet_files import chosen, local_files  # noqa: PLC0415  as above
+    from hsl.training.data.remote import is_remote, reached, remote_files  # noqa: PLC0415
 
     if not is_remote(path):
-        root = Path(path).expanduser()
-        for file in parquet_files(path):
-            yield pq.read_metadata(file).num_rows, is_test_file(file, root)
+        for file, is_test in chosen(local_files(path), Path(path).expanduser()).is_test.items():
+            yield pq.read_metadata(file).num_rows, is_test
         return
     with reached(path) as (filesystem, place):
-        for info in remote_files(path):
-            if info.path.endswith(".parquet"):
-                rows = pq.read_metadata(info.path, filesystem=filesystem).num_rows
-                yield rows, is_test_file(PurePosixPath(info.path), PurePosixPath(place))
+        files = [PurePosixPath(info.path) for info in remote_files(path)]
+        for file, is_test in chosen(files, PurePosixPath(place)).is_test.items():
+            yield pq.read_metadata(str(file), filesystem=filesystem).num_rows, is_test

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
-from PIL import Image
 
 from hsl.errors import DataError
 from hsl.filesystems import placed
 from hsl.training.data.arrays import Arrays, cache_folder
 from hsl.training.data.downloads import Archive, fetch
+from hsl.training.data.files.pixels import in_colour, read_picture
 
 ARCHIVE = Archive(
     "tiny-imagenet-200.zip",
@@ -112,11 +112,7 @@ def _other_folder(place: Path, found: str) -> DataError:
 
 def _pixels(file: Path) -> np.ndarray:
     """Pixels uint8 [3, 64, 64]; some images of the set are grey."""
-    try:
-        with Image.open(file) as image:
-            pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
-    except Exception as error:  # Pillow raises many types of errors for damaged files
-        raise DataError(f"{file}: not a readable image ({error}); unpack {ARCHIVE.name} again") from error
+    pixels = in_colour(read_picture(str(file), file, f"unpack {ARCHIVE.name} again").pixels)
     if pixels.shape != (3, SIDE, SIDE):
         raise DataError(f"{file} has the shape {pixels.shape}, expected (3, {SIDE}, {SIDE}); unpack it again")
     return pixels

@@ -52,11 +52,18 @@ class Classified:
         """The part at which `mask`, bool [N], holds."""
         return Classified(self.correct[mask], self.losses[mask])
 
-    def worst_class(self, labels: Tensor) -> float:
-        """The lowest accuracy of a class, of those that are among `labels`, int64 [N]."""
+    def worst_class(self, labels: Tensor, classes: Tensor | None = None) -> float:
+        """The lowest accuracy of a class of those that are among `labels`, int64 [N].
+
+        Of those that are among `classes` as well, int64 [C], where they are given: one without training samples would
+        be the worst of every network.
+        """
         there = torch.bincount(labels)
         right = torch.bincount(labels[self.correct], minlength=len(there))
-        return (right[there > 0] / there[there > 0].double()).min().item()
+        counts = there > 0
+        if classes is not None:
+            counts &= torch.isin(torch.arange(len(there), device=labels.device), classes)
+        return (right[counts] / there[counts].double()).min().item()
 
 
 def classify(model: nn.Module, samples: Samples, perturb: Perturb | None = None) -> Classified:
@@ -101,6 +108,7 @@ class EvaluationSets:
 
     Attributes:
         perturb: Attack on the matched samples, or None.
+        classes: int64 [C], those that have training samples, before any selection; None for all.
     """
 
     val_clean: Samples
@@ -108,6 +116,7 @@ class EvaluationSets:
     test_clean: Samples
     test_matched: Samples
     perturb: Perturb | None = None
+    classes: Tensor | None = None
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -129,7 +138,7 @@ class EvaluationSets:
             for name, found in (("clean", clean), ("matched", matched)):
                 row |= {f"{split}_{name}_{key}": value for key, value in found.metrics._asdict().items()}
             labels = getattr(self, f"{split}_clean").labels
-            row[f"{split}_worst_class_accuracy"] = clean.worst_class(labels)
+            row[f"{split}_worst_class_accuracy"] = clean.worst_class(labels, self.classes)
         return row
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import compress
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -170,11 +171,15 @@ def _row(measure: str, detail: str, classified: Classified) -> Row:
 
 
 def _class_rows(bench: Bench, item: Item) -> list[Row]:
-    """Rows of each class, and of the one with the lowest accuracy; of equal ones the first."""
+    """Rows of each class, and of the one with the lowest accuracy; of equal ones the first.
+
+    One without training samples has a row, and is never the worst.
+    """
     classified, labels = bench.classified(item.split)[0], bench.samples(item.split).labels
-    there = labels.unique().tolist()
-    rows = [_row("class", str(label), classified.where(labels == label)) for label in there]
-    worst = min(rows, key=lambda row: row["accuracy"])
+    there, learned = labels.unique(), bench.sets.classes
+    rows = [_row("class", str(label), classified.where(labels == label)) for label in there.tolist()]
+    counts = [True] * len(rows) if learned is None else torch.isin(there, learned).tolist()
+    worst = min(compress(rows, counts), key=lambda row: row["accuracy"])
     return [*rows, {**worst, "measure": "worst_class", "detail": ""}]
 
 

@@ -1,0 +1,1 @@
+"""What readers of image files share: pixels, publishers' splits, folders of classes, columns. Torch-free."""
