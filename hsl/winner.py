@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from hsl.errors import NothingMatchedError, StoreError
 from hsl.filesystems import place
 from hsl.results.inspect import inspect
 from hsl.space.load import make_space
+from hsl.space.scalars import write_yaml
 from hsl.space.schema import SearchSpace
 from hsl.space.stored import readable, stored_space
 from hsl.store.documents import document
@@ -93,7 +93,7 @@ def pinned_space(store: Store, cell: str) -> str:
             f"{cell}: configuration {winner.configuration.id} does not come from the space in {store.uri}; "
             "restore the space.yaml with which it was trained"
         )
-    return yaml.safe_dump(content, sort_keys=False)
+    return write_yaml(content)
 
 
 def _content(space: SearchSpace, winner: Winner, cell: str) -> dict[str, Any]:

@@ -93,8 +93,9 @@ def sweep(request: SweepRequest, console: Console) -> SweepReport:
     """
     check_trackers(request.trackers)
     check_priced(request.space, request.fleet)
-    site = site_of(request, console)
-    check_continues(site.store.read_space(), request.space, site.store.uri)
+    store = Store(request.uri)
+    space = check_continues(store.read_space(), request.space, store.uri)
+    site = site_of(replace(request, space=space), console)
     preflight(site.plan)
     site.try_selections()
     with lease(site.library.root) as check_lease:

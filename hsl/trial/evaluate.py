@@ -183,7 +183,8 @@ def _overridden(space: SearchSpace, overrides: Sequence[str]) -> Evaluation:
     for text in overrides:
         _check_key(text)
         override(raw, text)
-    return make_space(raw, source=f"space {space.name} with {' '.join(overrides)}").evaluation
+    source = f"space {space.name} with {' '.join(overrides)}"
+    return make_space(raw, source, is_stored=True).evaluation
 
 
 def _check_key(text: str) -> None:
