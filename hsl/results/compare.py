@@ -16,16 +16,10 @@ from hsl.results.best import check_columns, check_metric
 from hsl.results.dense import READ_CELLS, READ_TRIALS, counterparts, is_sparsification, levels_of
 from hsl.results.sequential import asked_levels
 from hsl.results.shaping import fields, grouped
-from hsl.results.stats import CONFIDENCE, adjusted, paired_difference
+from hsl.results.stats import CONFIDENCE, GAIN, adjusted, paired_difference, verdict
 from hsl.store.database import label, mentioned_columns, run, sandbox, select
 from hsl.store.rows import arrow_schema
 from hsl.store.store import Store
-
-SIGNIFICANCE = 0.05
-MINIMUM_SEEDS = 3
-"""Fewer seeds support no claim, even with a small p-value."""
-
-FEW, ALIKE, EQUAL = "not enough seeds", "seeds do not vary", "no difference shown"
 
 _SCOPE = ("dataset", "model")
 """What is never mixed, nor paired with each other."""
@@ -96,7 +90,8 @@ def compare(
         interval and kind ("paired", "unpaired", or "point" for no interval), seeds, p_value (two-sided t
         test), p_adjusted (Benjamini-Hochberg over all rows) and verdict: "a is better" or "b is better"
         (p_adjusted below 0.05), "no difference shown", "not enough seeds" (less than 3),
-        or "seeds do not vary" (no t test is possible); the last two have neither interval nor p_value.
+        or "seeds do not vary" (no t test is possible); the last two have neither interval nor p_value. Intervals are
+        over training seeds, on one fixed split and test set.
         Accuracies are fractions.
 
     Raises:
@@ -237,8 +232,7 @@ def _mean_per_seed(values: Values) -> dict[int, float]:
 def _row(
     group: Mapping[str, Any], a: Mapping[int, float], b: Mapping[int, float], metric: str, level: float
 ) -> dict[str, Any]:
-    found = paired_difference(a, b, level)
-    p_value = found.p if found.n >= MINIMUM_SEEDS else None
+    found = paired_difference(a, b, level, GAIN)
     if found.kind == "paired":
         shared = a.keys() & b.keys()
         a, b = ({seed: side[seed] for seed in shared} for side in (a, b))
@@ -248,20 +242,9 @@ def _row(
         "a_mean": fmean(a.values()),
         "b_mean": fmean(b.values()),
         "difference": found.difference,
-        "difference_low": found.low if p_value is not None else None,
-        "difference_high": found.high if p_value is not None else None,
+        "difference_low": found.low,
+        "difference_high": found.high,
         "difference_kind": found.kind,
         "seeds": found.n,
-        "p_value": p_value,
+        "p_value": found.p,
     }
-
-
-def verdict(difference: float, seeds: int, p_adjusted: float | None, better: str, worse: str) -> str:
-    """One of `FEW`, `ALIKE` and `EQUAL`, or which side is better: `better` where the difference is positive."""
-    if seeds < MINIMUM_SEEDS:
-        return FEW
-    if p_adjusted is None:
-        return ALIKE
-    if p_adjusted >= SIGNIFICANCE:
-        return EQUAL
-    return better if difference > 0 else worse

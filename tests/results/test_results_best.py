@@ -91,12 +91,42 @@ def test_interval_and_paired_difference(tmp_path):
 
 
 def test_other_seeds_are_unpaired(tmp_path):
-    a, b = {1: 0.7, 2: 0.8}, {3: 0.6, 4: 0.62}
+    a, b = {1: 0.7, 2: 0.8, 5: 0.76}, {3: 0.6, 4: 0.62, 6: 0.64}
     rows = [*confirmed("s", 0.7, a), *confirmed("d", 0.7, b, **DENSE)]
     row = row_of(best(filled(tmp_path, rows, CELLS)), baseline=False)
     expected = stats.ttest_ind(list(a.values()), list(b.values()), equal_var=False).confidence_interval()
     assert row["difference_kind"] == "unpaired"
     assert (row["difference_low"], row["difference_high"]) == pytest.approx((expected.low, expected.high))
+
+
+@pytest.mark.parametrize(
+    ("sparse", "note"),
+    [
+        ({1: 0.52, 2: 0.6}, "not enough seeds"),
+        ({1: 0.7, 2: 0.8, 3: 0.9}, "seeds do not vary"),
+        ({1: 0.6, 2: 0.7, 3: 0.8}, "no difference shown"),
+        ({1: 0.9, 2: 0.75, 3: 0.95}, None),
+    ],
+)
+def test_best_and_compare_say_the_same(sparse, note, tmp_path):
+    dense = {1: 0.6, 2: 0.7, 3: 0.8}
+    store = filled(tmp_path, [*confirmed("s", 0.7, sparse), *confirmed("d", 0.7, dense, **DENSE)], CELLS)
+    row = row_of(best(store), baseline=False)
+    (other,) = compare(store, "NOT baseline", "baseline").to_pylist()
+    for name in ("difference", "difference_low", "difference_high", "difference_kind"):
+        assert row[name] == other[name]
+    assert row["difference_note"] == note
+    assert note is None or other["verdict"] == note
+    assert (row["difference_low"] is None) == (note is not None)
+    assert (row["test_low"] is None) == (len(sparse) < 3)
+
+
+def test_no_interval_leaves_what_is_possible(tmp_path):
+    sparse, dense = {1: 0.99, 2: 0.2, 3: 0.97}, {1: 0.1, 2: 0.9, 3: 0.05}
+    rows = [*confirmed("s", 0.7, sparse), *confirmed("d", 0.7, dense, **DENSE)]
+    row = row_of(best(filled(tmp_path, rows, CELLS)), baseline=False)
+    assert (row["test_low"], row["test_high"]) == (0.0, 1.0)
+    assert (row["difference_low"], row["difference_high"]) == (-1.0, 1.0)
 
 
 def test_dense_has_its_own_row_and_no_difference(tmp_path):

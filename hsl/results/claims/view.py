@@ -20,7 +20,7 @@ _COLUMNS = (
 # Configurations are stored without what is default, hence the defaults here. A part of the data that is no
 # plain share (a count, a long tail) has no fraction.
 _DESCRIBED = """
-CREATE VIEW described AS
+CREATE TABLE described AS
 SELECT trials.* EXCLUDE (regime), coalesce(others.factors, '{}') AS factors,
   coalesce(json_extract(regime, '$')::VARCHAR, '{}') AS regime_key,
   CASE WHEN (regime->>'$.keep.count') IS NULL AND (regime->>'$.keep.long_tail') IS NULL
@@ -28,10 +28,14 @@ SELECT trials.* EXCLUDE (regime), coalesce(others.factors, '{}') AS factors,
   coalesce(regime->>'$.keep.by', 'random') AS score,
   coalesce(regime->>'$.keep.which', 'hardest') AS which,
   coalesce(TRY_CAST(regime->>'$.corruption.severity' AS BIGINT), 0) AS severity,
+  TRY_CAST(CASE WHEN json_type(regime, '$.corruption.name') = 'ARRAY' THEN regime->'$.corruption.name'
+    WHEN (regime->>'$.corruption.name') IS NULL THEN '[]'::JSON
+    ELSE json_array(regime->>'$.corruption.name') END AS VARCHAR[]) AS corruptions,
   CASE WHEN (regime->>'$.corruption.test_severity') IS NULL
     THEN coalesce(regime->>'$.corruption.where', 'both') ELSE 'different' END AS corrupted,
   CASE WHEN (regime->>'$.attack') IS NOT NULL THEN coalesce(regime->>'$.attack.name', 'pgd') END AS attack,
   coalesce(regime->>'$.attack.norm', 'linf') AS norm,
+  TRY_CAST(regime->>'$.attack.eps' AS DOUBLE) AS eps,
   (regime->>'$.label_noise') IS NOT NULL AS label_noise,
   list_avg(densities[:len(densities) // 2]) - list_avg(densities[(len(densities) + 1) // 2 + 1:])
     AS shallow_excess
