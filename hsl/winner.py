@@ -66,7 +66,7 @@ def find_winner(store: Store, cell: str) -> Winner:
         ) from error
     confirmed = [row for row in rows if row["stage"] == "confirm" and row["status"] == Status.COMPLETED]
     scored = [row for row in confirmed if row["objective"] is not None]
-    ranked = sorted(scored, key=lambda row: row["objective"], reverse=True)
+    ranked = sorted(scored, key=lambda row: (-row["objective"], row["seed"]))
     return Winner(configuration, rows[0]["regime"], tuple(ranked))
 
 

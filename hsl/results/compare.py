@@ -26,12 +26,12 @@ _SCOPE = ("dataset", "model")
 
 _NETWORK = ("method", "distribution", "sparsity")
 
-_READ = ("sequence", "trial_id", "seed", "stage", *READ_TRIALS, *_NETWORK)
+_READ = ("trial_id", "configuration_id", "seed", "stage", *READ_TRIALS, *_NETWORK)
 
 _SIDE = """
-SELECT trial_id, seed, cell, baseline, test_{metric}_accuracy AS value, {columns}
+SELECT trial_id, configuration_id, seed, cell, baseline, test_{metric}_accuracy AS value, {columns}
 FROM side WHERE stage = 'confirm' AND status = 'completed' AND isfinite(test_{metric}_accuracy)
-ORDER BY sequence
+ORDER BY cell, trial_id
 """
 
 _ANSWER = (
@@ -209,11 +209,15 @@ def _key(row: Row, columns: Sequence[str]) -> tuple[Any, ...]:
 
 
 def _values(rows: Iterable[Row], axes: Sequence[str]) -> Values:
-    """Values of a group's trials by levels and seed; several where a filter covers several configurations."""
-    values: Values = defaultdict(list)
+    """Values of a group's trials by levels and seed; several where a filter covers several configurations.
+
+    A configuration counts once, also where a merged store has it under two names.
+    """
+    values: dict[tuple[Any, ...], dict[str, float]] = defaultdict(dict)
     for row in rows:
-        values[(*(row["levels"].get(axis) for axis in axes), row["seed"])].append(row["value"])
-    return values
+        key = (*(row["levels"].get(axis) for axis in axes), row["seed"])
+        values[key].setdefault(row["configuration_id"], row["value"])
+    return {key: list(found.values()) for key, found in values.items()}
 
 
 def _per_seed(a: Values, b: Values) -> tuple[dict[int, float], dict[int, float]]:

@@ -468,3 +468,23 @@ def test_costs_and_densities_need_three_seeds_as_well(tmp_path: Path) -> None:
     found = changed(tmp_path, lambda row: row if row["seed"] <= 2 else None, ("C8", "C9"), sign=-1)
     assert {row["verdict"] for row in found} == {"not enough data"}
     assert all("less than 3 seeds, of" in row["reason"] for row in found if row["measure"] in EXACT)
+
+
+def test_a_configuration_in_two_cells_is_one_network(tmp_path: Path) -> None:
+    """A merge gives cells of one name two names; their trials are the same, and may be divided among them."""
+    source = world(tmp_path / "all")
+    before = evaluate(source, named("C3", "C8", "C9")).to_pylist()
+    rows = source.read("trials").to_pylist()
+    again = [
+        {**row, "cell": f"z {row['cell']}", "trial_id": f"z-{row['trial_id']}"}
+        for row in rows
+        if row["method"] != "dense" and row["seed"] % 2
+    ]
+    moved = [row for row in rows if row["method"] == "dense" or row["seed"] != 3]
+    after = evaluate(
+        filled(tmp_path / "two", [*again, *moved], source.read("cells").to_pylist()), named("C3", "C8", "C9")
+    ).to_pylist()
+    for old, new in zip(before, after, strict=True):
+        assert new == {
+            name: pytest.approx(value) if isinstance(value, float) else value for name, value in old.items()
+        }

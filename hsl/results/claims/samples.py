@@ -44,9 +44,13 @@ def selected(
     """The trials of one side that the measure is known of, by scope."""
     view = "described" if statement.measure in EXACT else "confirmed"
     needs = "".join(f", ({part.sql}) AS need_{index}" for index, part in enumerate(statement.needs))
-    sql = f"""SELECT {", ".join(SCOPE)}, cell, seed, {statement.measure} AS value,
+    # A configuration that a merged store has under two names is one network, and each of its seeds counts once.
+    same = f"{', '.join(SCOPE)}, regime_key, configuration_id"
+    sql = f"""SELECT {", ".join(SCOPE)}, seed, {statement.measure} AS value,
+      min(cell) OVER (PARTITION BY {same}) AS cell,
       {", ".join(dict.fromkeys(("regime_key", "method", "distribution", "sparsity", *statement.alike)))}{needs}
       FROM {view} WHERE ({statement.regime.sql}) AND ({condition}) AND isfinite({statement.measure})
+      QUALIFY row_number() OVER (PARTITION BY {same}, seed ORDER BY {view}.cell, trial_id) = 1
       ORDER BY ALL"""
     return by_key(run(connection, sql).to_pylist(), SCOPE)
 

@@ -7,6 +7,7 @@ import duckdb
 import pyarrow as pa
 
 from hsl.results.dense import READ_CELLS, counterparts, levels_of, shared_axes
+from hsl.results.ranking import TIE
 from hsl.results.shaping import fields
 from hsl.store.database import run
 from hsl.store.store import Store
@@ -56,16 +57,23 @@ SELECT DISTINCT cell, dataset, model_key AS model, regime_key AS regime, method,
 # Of several configurations of one network in one regime the best by validation, as for every answer.
 _CONFIRMED = """
 CREATE TABLE confirmed AS
-WITH fresh AS (
+-- A seed of a configuration counts once, also where a merged store has it under two names.
+WITH named AS (
   SELECT *, CASE WHEN baseline THEN cell ELSE '' END AS dense_cell
   FROM described WHERE stage = 'confirm' AND isfinite(objective)
+), fresh AS (
+  SELECT * REPLACE (min(cell) OVER (
+    PARTITION BY dataset, model_key, factors, regime_key, dense_cell, configuration_id) AS cell)
+  FROM named QUALIFY row_number() OVER (
+    PARTITION BY dataset, model_key, factors, regime_key, dense_cell, configuration_id, seed
+    ORDER BY named.cell, trial_id) = 1
 ), configurations AS (
   SELECT dataset, model_key, factors, regime_key, dense_cell, configuration_id
   FROM fresh GROUP BY dataset, model_key, factors, regime_key, dense_cell, method, distribution, sparsity,
     configuration_id
   QUALIFY row_number() OVER (
     PARTITION BY dataset, model_key, factors, regime_key, dense_cell, method, distribution, sparsity
-    ORDER BY avg(objective) DESC, configuration_id) = 1
+    ORDER BY round(avg(objective ORDER BY objective), {tie}) DESC, configuration_id) = 1
 ), chosen AS (
   SELECT fresh.* FROM fresh
   SEMI JOIN configurations USING (dataset, model_key, factors, regime_key, dense_cell, configuration_id)
@@ -111,4 +119,4 @@ def make_views(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(_DESCRIBED)
     found = counterparts(run(connection, "SELECT * FROM cells"), run(connection, _KINDS))
     connection.register("counterparts", _pairs("cell", "dense", found))
-    connection.execute(_CONFIRMED)
+    connection.execute(_CONFIRMED.format(tie=TIE))
