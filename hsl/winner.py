@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from hsl.errors import NothingMatchedError, StoreError
 from hsl.filesystems import place
 from hsl.results.inspect import inspect
 from hsl.space.load import make_space
+from hsl.space.scalars import write_yaml
 from hsl.space.schema import SearchSpace
 from hsl.space.stored import readable, stored_space
 from hsl.store.documents import document
@@ -67,7 +67,7 @@ def find_winner(store: Store, cell: str) -> Winner:
         ) from error
     confirmed = [row for row in rows if row["stage"] == "confirm" and row["status"] == Status.COMPLETED]
     scored = [row for row in confirmed if row["objective"] is not None]
-    ranked = sorted(scored, key=lambda row: row["objective"], reverse=True)
+    ranked = sorted(scored, key=lambda row: (-row["objective"], row["seed"]))
     return Winner(configuration, rows[0]["regime"], tuple(ranked))
 
 
@@ -94,7 +94,7 @@ def pinned_space(store: Store, cell: str) -> str:
             f"{cell}: configuration {winner.configuration.id} does not come from the space in {store.uri}; "
             "restore the space.yaml with which it was trained"
         )
-    return yaml.safe_dump(content, sort_keys=False)
+    return write_yaml(content)
 
 
 def _content(space: SearchSpace, winner: Winner, cell: str) -> dict[str, Any]:

@@ -43,7 +43,11 @@ def best(
     ] = None,
     format: OutFormat = Format.TABLE,
 ) -> None:
-    """Show the best configuration of every group: chosen on validation, confirmed with fresh seeds, against dense."""
+    """Show the best configuration of every group: chosen on validation, confirmed with fresh seeds, against dense.
+
+    Intervals (95 % t) are over training seeds on one fixed split and test set; there is none below three seeds, or if
+    seeds do not vary.
+    """
     from hsl.results.best import best as find_best  # noqa: PLC0415
     from hsl.results.show.output import show_best  # noqa: PLC0415
     from hsl.store.store import Store  # noqa: PLC0415
@@ -55,7 +59,11 @@ def best(
 
 
 def claims(store: StoreUri, format: OutFormat = Format.TABLE) -> None:
-    """Test the claims of the paper wherever the store has the cells: supported, contradicted, or not enough data."""
+    """Test the claims of the paper inside its bounds: supported, contradicted, not enough data, or not testable.
+
+    A claim is tested on the networks, data sets, sparsities and methods that the paper makes it of, with three seeds or
+    more; intervals are over training seeds on one fixed split and test set.
+    """
     from hsl.results.claims import evaluate  # noqa: PLC0415
     from hsl.results.show.output import show_claims  # noqa: PLC0415
     from hsl.store.store import Store  # noqa: PLC0415
@@ -97,7 +105,11 @@ def compare(
     metric: Metric = "matched",
     format: OutFormat = Format.TABLE,
 ) -> None:
-    """Compare confirmed trials that match A with those that match B: difference, interval, corrected p-value."""
+    """Compare confirmed trials that match A with those that match B: difference, interval, corrected p-value.
+
+    Intervals (95 % t) are over training seeds on one fixed split and test set; there is none below three seeds, or if
+    seeds do not vary.
+    """
     from hsl.results.compare import compare as compare_sides  # noqa: PLC0415
     from hsl.results.show.output import show_compared  # noqa: PLC0415
     from hsl.store.store import Store  # noqa: PLC0415

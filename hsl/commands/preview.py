@@ -6,6 +6,7 @@ import typer
 
 from hsl.commands.edge import show_rows
 from hsl.commands.options import Format, OutFormat, SpaceFile
+from hsl.errors import HslError
 
 
 def preview(
@@ -18,7 +19,9 @@ def preview(
     corruptions: Annotated[
         bool, typer.Option("--corruptions", help="Show every corruption instead of the regimes.")
     ] = False,
-    severity: Annotated[int, typer.Option(min=1, max=6, help="Severity of the corruptions.")] = 5,
+    severity: Annotated[
+        int | None, typer.Option(min=1, max=6, help="Severity of the corruptions.", show_default="5")
+    ] = None,
     images: Annotated[int, typer.Option(min=1, max=30, help="Images in a row.")] = 10,
     store: Annotated[
         str | None, typer.Option(help="Result store that has the scores.", show_default="the cache")
@@ -28,8 +31,13 @@ def preview(
 ) -> None:
     """Show what each regime, or each corruption, makes of the training images; nothing is trained."""
     from hsl.space.load import load_space  # noqa: PLC0415
+    from hsl.space.used import DATA, REGIMES, check_used  # noqa: PLC0415
 
+    if severity is not None and not corruptions:
+        raise HslError("--severity: only with --corruptions; regimes have severities of their own")
+    does = "preview --corruptions" if corruptions else "preview"
     loaded = load_space(space, overrides or ())
+    check_used(overrides or (), DATA if corruptions else REGIMES, does)
     from hsl.prepare import preview as previews  # noqa: PLC0415
     from hsl.prepare.binding import bound_space  # noqa: PLC0415
     from hsl.prepare.ranked_samples import scores_root  # noqa: PLC0415
@@ -37,7 +45,7 @@ def preview(
     from hsl.store.layout import Library  # noqa: PLC0415
 
     if corruptions:
-        made = previews.corruptions(loaded, severity, images)
+        made = previews.corruptions(loaded, severity or 5, images)
     else:
         made = previews.regimes(bound_space(loaded, store), Library(scores_root(store)), images)
     if sheet:

@@ -11,20 +11,25 @@ from hsl.commands.options import Device, Format, OutFormat, Overrides, Part, Pre
 def train(
     space: SpaceFile,
     overrides: Overrides = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed.")] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed.", show_default="that of the space")] = None,
     device: Device = None,
     out: Annotated[str | None, typer.Option(help="Write the trained network here (safetensors).")] = None,
     format: OutFormat = Format.TABLE,
 ) -> None:
     """Train one configuration in this process, without Ray: pin every factor, for example regime=pgd method=rigl."""
     from hsl.space.load import load_space  # noqa: PLC0415
-    from hsl.trial.alone import only_configuration, train_once  # noqa: PLC0415
+    from hsl.space.used import TRAINING, check_pinned, check_used  # noqa: PLC0415
+    from hsl.trial.alone import only_configuration, only_regime, train_once  # noqa: PLC0415
 
     check_target(out)
     from hsl.prepare.binding import bound_space  # noqa: PLC0415
 
-    loaded = bound_space(load_space(space, overrides or ()), None)
+    given = load_space(space, overrides or ())
+    check_used(overrides or (), TRAINING if seed is None else TRAINING - {"seed"}, "train")
+    loaded = bound_space(given, None)
     chosen = only_configuration(loaded)
+    check_pinned(overrides or (), loaded, chosen, only_regime(loaded))
+    seed = loaded.seed if seed is None else seed
     from hsl.training import checkpoint  # noqa: PLC0415
     from hsl.training.build import default_device  # noqa: PLC0415
 
@@ -72,11 +77,15 @@ def score(
     """Score the difficulty of every sample without Ray, and show the hardest and the easiest."""
     from hsl.planning.scores import asked_scores  # noqa: PLC0415
     from hsl.space.load import load_space  # noqa: PLC0415
+    from hsl.space.used import SCORING, check_scoring, check_used  # noqa: PLC0415
 
     check_target(out)
     from hsl.prepare.binding import bound_space  # noqa: PLC0415
 
-    loaded = bound_space(load_space(space, overrides or ()), store)
+    given = load_space(space, overrides or ())
+    check_used(overrides or (), SCORING | {"regimes"} if label_noise else SCORING, "score")
+    check_scoring(overrides or (), given)
+    loaded = bound_space(given, store)
     asked = asked_scores(loaded, by, models, epoch, label_noise, precision.value)
     from hsl.prepare.ranked_samples import draw_sheet, extremes, found_wrong, make_scores  # noqa: PLC0415
     from hsl.results.show.output import show  # noqa: PLC0415

@@ -96,9 +96,10 @@ def sweep(request: SweepRequest, console: Console) -> SweepReport:
     """
     check_trackers(request.trackers)
     check_priced(request.space, request.fleet)
-    bound = bind(request.space, Store(request.uri), request.new_data)
-    site = site_of(replace(request, space=bound.space), console)
-    check_continues(site.store.read_space(), site.plan.space, site.store.uri)
+    store = Store(request.uri)
+    bound = bind(request.space, store, request.new_data)
+    space = check_continues(store.read_space(), bound.space, store.uri)
+    site = site_of(replace(request, space=space), console)
     site.announcer.warn(bound.warnings)
     preflight(site.plan)
     site.try_selections()

@@ -8,7 +8,7 @@ from typing import Any
 
 from hsl.errors import MethodError, Problem, SpaceError
 from hsl.planning.scores import Scores, all_scores
-from hsl.results.dense import shared_axes
+from hsl.results.dense import is_sparsification, shared_axes
 from hsl.space.axes import Values, configuration, default_sparsity, level_name, options_of
 from hsl.space.domain import Domain
 from hsl.space.objective import default_regime, metric_name
@@ -91,7 +91,7 @@ def make_plan(space: SearchSpace) -> Plan:
         SpaceError: If no cell is left, or the space names no method or sparsity where one is needed.
     """
     omissions: dict[str, Omission] = {}
-    cells = [*_baselines(space), *_sparse_cells(space, omissions)]
+    cells = list(_distinct([*_baselines(space), *_sparse_cells(space, omissions)], space, omissions))
     if not cells:
         reasons = [Problem("factors", f"{o.combination}: {o.reason}") for o in omissions.values()]
         raise SpaceError(space.name, reasons or [Problem("", "neither a method nor a baseline is given")])
@@ -104,6 +104,19 @@ def make_plan(space: SearchSpace) -> Plan:
         parents=tuple({parent.id: parent for parent in _parents(space, cells)}.values()),
         scores=tuple(scores.values()),
     )
+
+
+def _distinct(cells: list[Cell], space: SearchSpace, omissions: dict[str, Omission]) -> Iterator[Cell]:
+    """The cells without those that have the trials of an earlier one, as with a hyperparameter that a method lacks."""
+    seen: dict[str, str] = {}
+    for cell in cells:
+        trials = repr((cell.example.id, cell.domains, cell.distributions, objective_of(cell, space)))
+        first = seen.setdefault(trials, cell.name)
+        if first == cell.name:
+            yield cell
+        else:
+            reason = f"the same trials as {first}, which it differs from in nothing that its method has"
+            omissions.setdefault(f"{cell.name} {reason}", Omission(cell.name, reason))
 
 
 def _baselines(space: SearchSpace) -> Iterator[Cell]:
@@ -125,6 +138,11 @@ def _baselines(space: SearchSpace) -> Iterator[Cell]:
 def _sparse_cells(space: SearchSpace, omissions: dict[str, Omission]) -> Iterator[Cell]:
     methods = options_of(space, "method")
     if not any(METHODS[name].distributions for name in methods):
+        if named := [
+            axis for axis in (*space.factors, *space.search) if axis != "method" and is_sparsification(axis)
+        ]:
+            reason = "no sparse method is given, so only dense networks are trained"
+            omissions.setdefault(reason, Omission(", ".join(named), reason))
         return
     _check_sparsity_is_given(space)
     for levels in _crossed(_factors(space)):

@@ -14,7 +14,7 @@ from hsl.results.dense import READ_CELLS, READ_TRIALS, SCOPE, DenseRows, counter
 from hsl.results.ranking import READ, Ranking, check_objectives, ranked
 from hsl.results.sequential import asked_levels
 from hsl.results.shaping import fields
-from hsl.results.stats import CONFIDENCE, Difference, mean_interval, paired_difference
+from hsl.results.stats import CONFIDENCE, GAIN, SHARE, Difference, mean_interval, paired_difference
 from hsl.store.database import label, mentioned_columns, run, sandbox, select
 from hsl.store.documents import mapping
 from hsl.store.rows import arrow_schema, check_names
@@ -31,7 +31,7 @@ _ANSWER = pa.schema(
         *fields(pa.int64(), "seeds", "seeds_lost"),
         *fields(pa.float64(), "test_mean", "test_low", "test_high", "val_mean", "dense_mean"),
         *fields(pa.float64(), "difference", "difference_low", "difference_high"),
-        *fields(pa.string(), "difference_kind"),
+        *fields(pa.string(), "difference_kind", "difference_note"),
         *fields(pa.float64(), "seconds"),
         *fields(pa.int64(), "considered", "stopped", "failed"),
         *fields(pa.float64(), "objective", "sparsity", "training_flops", "inference_flops", "nonzeros"),
@@ -79,9 +79,11 @@ def best(
     Returns:
         One row per group and rank: the columns of `by`, then baseline, rank, cell, configuration_id, method,
         distribution, parameters (short text), metric, confirmed, seeds (averaged), seeds_lost (confirming
-        trials that did not complete), test_mean with test_low and test_high (95 % t interval), val_mean,
+        trials that did not complete), test_mean with test_low and test_high (95 % t interval over training seeds,
+        on one fixed split and test set; none below three seeds, or if they do not vary), val_mean,
         dense_mean, difference with difference_low, difference_high and difference_kind ("paired", "unpaired",
-        or "point" for no interval), seconds (per trial), of the group's search: considered, stopped; failed
+        or "point" for no interval) and difference_note (why there is no interval: "not enough seeds", "seeds do not
+        vary"), seconds (per trial), of the group's search: considered, stopped; failed
         (both stages), objective (its mean over the seeds), sparsity, training_flops and inference_flops (relative
         to dense), nonzeros. Accuracies are fractions. A front is ordered from its first objective's best.
 
@@ -177,7 +179,7 @@ def _answer(
 ) -> dict[str, object]:
     """One row of the result of `best`."""
     values = list(_tests(row).values())
-    mean, low, high, _ = mean_interval(values, row["level"]) if values else (None, None, None, 0)
+    mean, low, high, _ = mean_interval(values, row["level"], SHARE) if values else (None, None, None, 0)
     validation = [run["val"] for run in row["runs"] if run["val"] is not None]
     gain = None if row["baseline"] or dense is None else _gain(row, dense)
     return {
@@ -195,6 +197,7 @@ def _answer(
         "difference_low": gain and gain.low,
         "difference_high": gain and gain.high,
         "difference_kind": gain and gain.kind,
+        "difference_note": (gain and gain.kind != "point" and gain.withheld) or None,
     }
 
 
@@ -208,7 +211,7 @@ def _gain(row: Mapping[str, Any], dense: Mapping[str, Any]) -> Difference | None
     if not mine or not its:
         return None
     if row["confirmed"] and dense["confirmed"]:
-        return paired_difference(mine, its, max(row["level"], dense["level"]))
+        return paired_difference(mine, its, max(row["level"], dense["level"]), GAIN)
     difference = fmean(mine.values()) - fmean(its.values())
     return Difference(difference, None, None, min(len(mine), len(its)), "point")
 

@@ -16,28 +16,22 @@ from hsl.results.best import check_columns, check_metric
 from hsl.results.dense import READ_CELLS, READ_TRIALS, counterparts, is_sparsification, levels_of
 from hsl.results.sequential import asked_levels
 from hsl.results.shaping import fields, grouped
-from hsl.results.stats import CONFIDENCE, adjusted, paired_difference
+from hsl.results.stats import CONFIDENCE, GAIN, adjusted, paired_difference, verdict
 from hsl.store.database import label, mentioned_columns, run, sandbox, select
 from hsl.store.rows import arrow_schema
 from hsl.store.store import Store
-
-SIGNIFICANCE = 0.05
-MINIMUM_SEEDS = 3
-"""Fewer seeds support no claim, even with a small p-value."""
-
-FEW, ALIKE, EQUAL = "not enough seeds", "seeds do not vary", "no difference shown"
 
 _SCOPE = ("dataset", "model")
 """What is never mixed, nor paired with each other."""
 
 _NETWORK = ("method", "distribution", "sparsity")
 
-_READ = ("sequence", "trial_id", "seed", "stage", *READ_TRIALS, *_NETWORK)
+_READ = ("trial_id", "configuration_id", "seed", "stage", *READ_TRIALS, *_NETWORK)
 
 _SIDE = """
-SELECT trial_id, seed, cell, baseline, test_{metric}_accuracy AS value, {columns}
+SELECT trial_id, configuration_id, seed, cell, baseline, test_{metric}_accuracy AS value, {columns}
 FROM side WHERE stage = 'confirm' AND status = 'completed' AND isfinite(test_{metric}_accuracy)
-ORDER BY sequence
+ORDER BY cell, trial_id
 """
 
 _ANSWER = (
@@ -96,7 +90,8 @@ def compare(
         interval and kind ("paired", "unpaired", or "point" for no interval), seeds, p_value (two-sided t
         test), p_adjusted (Benjamini-Hochberg over all rows) and verdict: "a is better" or "b is better"
         (p_adjusted below 0.05), "no difference shown", "not enough seeds" (less than 3),
-        or "seeds do not vary" (no t test is possible); the last two have neither interval nor p_value.
+        or "seeds do not vary" (no t test is possible); the last two have neither interval nor p_value. Intervals are
+        over training seeds, on one fixed split and test set.
         Accuracies are fractions.
 
     Raises:
@@ -214,11 +209,15 @@ def _key(row: Row, columns: Sequence[str]) -> tuple[Any, ...]:
 
 
 def _values(rows: Iterable[Row], axes: Sequence[str]) -> Values:
-    """Values of a group's trials by levels and seed; several where a filter covers several configurations."""
-    values: Values = defaultdict(list)
+    """Values of a group's trials by levels and seed; several where a filter covers several configurations.
+
+    A configuration counts once, also where a merged store has it under two names.
+    """
+    values: dict[tuple[Any, ...], dict[str, float]] = defaultdict(dict)
     for row in rows:
-        values[(*(row["levels"].get(axis) for axis in axes), row["seed"])].append(row["value"])
-    return values
+        key = (*(row["levels"].get(axis) for axis in axes), row["seed"])
+        values[key].setdefault(row["configuration_id"], row["value"])
+    return {key: list(found.values()) for key, found in values.items()}
 
 
 def _per_seed(a: Values, b: Values) -> tuple[dict[int, float], dict[int, float]]:
@@ -237,8 +236,7 @@ def _mean_per_seed(values: Values) -> dict[int, float]:
 def _row(
     group: Mapping[str, Any], a: Mapping[int, float], b: Mapping[int, float], metric: str, level: float
 ) -> dict[str, Any]:
-    found = paired_difference(a, b, level)
-    p_value = found.p if found.n >= MINIMUM_SEEDS else None
+    found = paired_difference(a, b, level, GAIN)
     if found.kind == "paired":
         shared = a.keys() & b.keys()
         a, b = ({seed: side[seed] for seed in shared} for side in (a, b))
@@ -248,20 +246,9 @@ def _row(
         "a_mean": fmean(a.values()),
         "b_mean": fmean(b.values()),
         "difference": found.difference,
-        "difference_low": found.low if p_value is not None else None,
-        "difference_high": found.high if p_value is not None else None,
+        "difference_low": found.low,
+        "difference_high": found.high,
         "difference_kind": found.kind,
         "seeds": found.n,
-        "p_value": p_value,
+        "p_value": found.p,
     }
-
-
-def verdict(difference: float, seeds: int, p_adjusted: float | None, better: str, worse: str) -> str:
-    """One of `FEW`, `ALIKE` and `EQUAL`, or which side is better: `better` where the difference is positive."""
-    if seeds < MINIMUM_SEEDS:
-        return FEW
-    if p_adjusted is None:
-        return ALIKE
-    if p_adjusted >= SIGNIFICANCE:
-        return EQUAL
-    return better if difference > 0 else worse

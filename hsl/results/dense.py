@@ -88,7 +88,7 @@ def counterparts(cells: pa.Table, trials: pa.Table) -> dict[str, str]:
     """The dense counterpart of each cell, of a dense cell itself; a cell that has none is left out.
 
     Of several, as in a merged store, it is one with a completed trial, then one that the same space has planned
-    (it was tuned under the same budget), then the first.
+    (it was tuned under the same budget), then the first by name.
 
     Args:
         cells: At least the columns `READ_CELLS` of the table.
@@ -107,9 +107,13 @@ def counterparts(cells: pa.Table, trials: pa.Table) -> dict[str, str]:
 
 
 def _nearest(cell: _Cell, dense: Mapping[str, Sequence[_Cell]]) -> _Cell | None:
-    """The first of the best that agree, of the dense cells by regime."""
+    """The best of those that agree, of the dense cells by regime."""
     agreeing = [other for regime in cell.regimes for other in dense.get(regime, ()) if cell.agrees(other)]
-    return max(agreeing, key=lambda other: (other.completed, other.space == cell.space), default=None)
+    return min(
+        agreeing,
+        key=lambda other: (not other.completed, other.space != cell.space, other.name),
+        default=None,
+    )
 
 
 class DenseRows:

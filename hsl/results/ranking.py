@@ -10,34 +10,52 @@ from hsl.errors import HslError, UnknownNameError
 from hsl.store.database import label, run, sandbox
 
 READ = (
-    *("cell", "configuration_id", "stage", "status", "seed", "objective", "dataset", "model", "regime"),
+    *(
+        "trial_id",
+        "cell",
+        "configuration_id",
+        "stage",
+        "status",
+        "seed",
+        "objective",
+        "dataset",
+        "model",
+        "regime",
+    ),
     *("method", "distribution", "sparsity", "parameters"),
     *("seconds", "training_flops", "inference_flops", "nonzeros"),
 )
 """Columns of trials that every ranking reads."""
 
+TIE = 9
+"""Decimals of a mean of accuracies: those of equal counts of samples may differ in the last bits of their sums."""
+
 # Only completed trials are averaged. A configuration that was confirmed is ranked by its confirming seeds
-# alone: the search seed is the one by which it was selected.
+# alone: the search seed is the one by which it was selected. A seed counts once, also where a merged store has it
+# under two names. Nothing depends on the order of rows: sums are in the order of their terms.
 _CONFIGURATIONS = """
-WITH configurations AS (
-  SELECT {keys}, baseline, configuration_id, stage = 'confirm' AS confirmed,
-    any_value(cell) AS cell, any_value(dataset) AS dataset, any_value(model) AS model,
-    any_value(regime) AS regime, any_value(method) AS method, any_value(distribution) AS distribution,
-    any_value(sparsity) AS sparsity, any_value(parameters) AS parameters,
+WITH once AS (
+  SELECT *, {keys}, status = 'completed' AND coalesce(isfinite(objective), false) AS usable FROM {source}
+  QUALIFY row_number() OVER (
+    PARTITION BY {names}, baseline, configuration_id, stage, seed ORDER BY usable DESC, cell, trial_id) = 1
+), configurations AS (
+  SELECT {names}, baseline, configuration_id, stage = 'confirm' AS confirmed,
+    min(cell) AS cell, arg_min(dataset, cell) AS dataset, arg_min(model, cell) AS model,
+    arg_min(regime, cell) AS regime, arg_min(method, cell) AS method, arg_min(distribution, cell) AS distribution,
+    arg_min(sparsity, cell) AS sparsity, arg_min(parameters, cell) AS parameters,
     count(*) FILTER (stage = 'search') AS searched,
     count(*) FILTER (stage = 'search' AND status = 'stopped') AS stopped_early,
     count(*) FILTER (status = 'failed') AS broken,
     count(*) FILTER (usable) AS seeds,
     count(*) FILTER (stage = 'confirm' AND NOT usable) AS seeds_lost,
-    avg(objective) FILTER (usable) AS objective,
-    avg(seconds) FILTER (usable) AS seconds,
-    avg(training_flops) FILTER (usable) AS training_flops,
-    avg(inference_flops) FILTER (usable) AS inference_flops,
-    avg(nonzeros) FILTER (usable) AS nonzeros,
+    avg(objective ORDER BY objective) FILTER (usable) AS objective,
+    avg(seconds ORDER BY seconds) FILTER (usable) AS seconds,
+    avg(training_flops ORDER BY training_flops) FILTER (usable) AS training_flops,
+    avg(inference_flops ORDER BY inference_flops) FILTER (usable) AS inference_flops,
+    avg(nonzeros ORDER BY nonzeros) FILTER (usable) AS nonzeros,
     list({{'seed': seed, 'test': test_{metric}_accuracy, 'val': val_{metric}_accuracy}} ORDER BY seed)
       FILTER (usable) AS runs
-  FROM (SELECT *, status = 'completed' AND coalesce(isfinite(objective), false) AS usable FROM {source})
-  GROUP BY {names}, baseline, configuration_id, stage
+  FROM once GROUP BY {names}, baseline, configuration_id, stage
 ), counted AS (
   SELECT *, (sum(searched) OVER everyone)::BIGINT AS considered,
     (sum(stopped_early) OVER everyone)::BIGINT AS stopped, (sum(broken) OVER everyone)::BIGINT AS failed
@@ -52,7 +70,7 @@ WITH configurations AS (
 
 _TOP = """
 SELECT *, row_number() OVER (
-  PARTITION BY {names}, baseline ORDER BY confirmed DESC, objective DESC, configuration_id) AS rank
+  PARTITION BY {names}, baseline ORDER BY confirmed DESC, round(objective, {tie}) DESC, configuration_id) AS rank
 FROM eligible QUALIFY rank <= {top} ORDER BY {names}, baseline DESC, rank
 """
 
@@ -73,7 +91,7 @@ ORDER BY {names}, rank
 """
 
 OBJECTIVES: Mapping[str, str] = {
-    "accuracy": "objective",
+    "accuracy": f"round(objective, {TIE})",
     "sparsity": "sparsity::DOUBLE",
     "flops": "-training_flops",
     "inference_flops": "-inference_flops",
@@ -134,6 +152,7 @@ def ranked(
         top=int(ranking.top),
         first=first,
         second=second,
+        tie=TIE,
     )
     return run(connection, sql).to_pylist()
 

@@ -1,17 +1,37 @@
-"""Means and differences with 95 % t intervals and p-values.
+"""Means and differences with 95 % t intervals and p-values: one rule for every answer.
+
+Seeds are the sample: an interval says how results vary with the seed of the training (initialisation, order, masks), on
+one fixed split and one fixed test set. It says nothing about other test samples or another split. Below `MINIMUM_SEEDS`
+values, and where values do not vary, there is neither interval nor p-value. An interval of accuracies ends where
+accuracies do.
 
 Student's t distribution is that of scipy.special, which loads in a tenth of the time of scipy.stats; what is
 built on it are the textbook formulas, which scipy.stats has as ttest_1samp, ttest_rel and ttest_ind.
 """
 
 from collections.abc import Mapping, Sequence
-from math import sqrt
+from math import inf, sqrt
 from statistics import NormalDist, fmean, variance
 from typing import NamedTuple
 
 from hsl.errors import HslError
 
 CONFIDENCE = 0.95
+
+COVERS = "over training seeds on one fixed split and test set"
+"""What the intervals of accuracies cover, in one phrase for captions."""
+
+SHARE, GAIN = (0.0, 1.0), (-1.0, 1.0)
+"""Ranges of accuracies, and of differences of them."""
+
+Range = tuple[float, float]
+
+SIGNIFICANCE = 0.05
+MINIMUM_SEEDS = 3
+"""Fewer seeds have neither an interval nor a verdict, in any answer, even with a small p-value."""
+
+FEW, ALIKE, EQUAL = "not enough seeds", "seeds do not vary", "no difference shown"
+"""Why there is no verdict; the first two have no interval either."""
 
 _ROUNDING = 1e-9
 """Accuracies closer than this are the same number of samples, counted in floating point."""
@@ -22,7 +42,7 @@ class Interval(NamedTuple):
 
     Attributes:
         mean: Mean of the values.
-        low: Lower end; None, like `high`, where there are too few values for an interval.
+        low: Lower end; None, like `high`, where there are too few values for an interval, or they do not vary.
         n: Number of values.
     """
 
@@ -37,11 +57,10 @@ class Difference(NamedTuple):
 
     Attributes:
         difference: First mean minus second; over the pairs only, where it is paired.
-        low: Lower end; None, like `high`, where there are too few values for an interval.
+        low: Lower end; None, like `high`, where there are too few values for an interval, or they do not vary.
         n: Number of pairs, or the size of the smaller sample.
-        kind: "paired", "unpaired", or "point" where there is no interval.
-        p: Two-sided p-value of no difference; None where there is no interval, or where the values do not
-            vary although they differ, so that a t test says nothing.
+        kind: "paired" or "unpaired"; "point" where a side has a single value that is not shared.
+        p: Two-sided p-value of no difference; None where there is no interval, 1 if the sides are equal throughout.
     """
 
     difference: float
@@ -51,27 +70,38 @@ class Difference(NamedTuple):
     kind: str
     p: float | None = None
 
+    @property
+    def withheld(self) -> str | None:
+        """Why it has no interval, as `verdict` says it: `FEW`, `ALIKE` or, of equal sides, `EQUAL`; else None."""
+        if self.n < MINIMUM_SEEDS:
+            return FEW
+        if self.low is not None:
+            return None
+        return ALIKE if self.p is None else EQUAL
 
-def mean_interval(values: Sequence[float], level: float = CONFIDENCE) -> Interval:
-    """Mean and t interval of independent values; a single value has an interval without ends.
+
+def mean_interval(
+    values: Sequence[float], level: float = CONFIDENCE, within: Range | None = None
+) -> Interval:
+    """Mean and t interval of independent values; without ends below `MINIMUM_SEEDS`, or if they do not vary.
 
     Args:
         values: At least one finite number, for example the accuracy of each seed.
         level: Of confidence, in (0, 1).
+        within: Lowest and highest possible mean, at which the interval ends.
 
     Raises:
         HslError: If there is no value.
     """
     _require(values)
     mean, n = fmean(values), len(values)
-    if n < 2:
+    if n < MINIMUM_SEEDS or _spread(values) <= _ROUNDING:
         return Interval(mean, None, None, n)
-    half = _half_width(sqrt(variance(values) / n), n - 1, level)
-    return Interval(mean, mean - half, mean + half, n)
+    return Interval(mean, *_ends(mean, sqrt(variance(values) / n), n - 1, level, within), n)
 
 
 def paired_difference(
-    a: Mapping[int, float], b: Mapping[int, float], level: float = CONFIDENCE
+    a: Mapping[int, float], b: Mapping[int, float], level: float = CONFIDENCE, within: Range | None = None
 ) -> Difference:
     """Mean of `a` minus mean of `b` with a 95 % t interval, paired by seed where it can be.
 
@@ -82,10 +112,10 @@ def paired_difference(
         a: Value of each seed, at least one.
         b: As `a`.
         level: Of confidence of the interval, as of `one_sample`.
+        within: Lowest and highest possible difference, at which the interval ends.
 
     Returns:
-        The difference; a "point" without ends where a side has a single value and less than two seeds are
-        shared.
+        The difference; a "point" where a side has a single value and less than two seeds are shared.
 
     Raises:
         HslError: If a side has no value.
@@ -94,14 +124,16 @@ def paired_difference(
     _require(b)
     shared = sorted(a.keys() & b.keys())
     if len(shared) >= 2:
-        found = one_sample([a[seed] - b[seed] for seed in shared], level=level)
+        found = one_sample([a[seed] - b[seed] for seed in shared], level=level, within=within)
         return found._replace(
             difference=fmean(a[seed] for seed in shared) - fmean(b[seed] for seed in shared)
         )
-    return _unpaired(list(a.values()), list(b.values()), level)
+    return _unpaired(list(a.values()), list(b.values()), level, within)
 
 
-def one_sample(values: Sequence[float], expected: float = 0.0, level: float = CONFIDENCE) -> Difference:
+def one_sample(
+    values: Sequence[float], expected: float = 0.0, level: float = CONFIDENCE, within: Range | None = None
+) -> Difference:
     """Mean of `values` with a 95 % t interval, and the t test of whether it is `expected`.
 
     Args:
@@ -109,35 +141,38 @@ def one_sample(values: Sequence[float], expected: float = 0.0, level: float = CO
         expected: Mean under the null hypothesis.
         level: Of confidence of the interval, above 95 % where seeds were added until the result was clear (see
             `hsl.results.sequential`); the p-value is enlarged alike, so that 0.05 decides in any case.
+        within: Lowest and highest possible mean, at which the interval ends.
 
     Returns:
-        The mean as a "paired" difference; a "point" without ends for a single value.
+        The mean as a "paired" difference; a "point" for a single value.
 
     Raises:
         HslError: If there is no value.
     """
-    mean, low, high, n = mean_interval(values, level)
+    mean, low, high, n = mean_interval(values, level, within)
     if low is None:
-        return Difference(mean, None, None, n, "point")
-    p = _p_value(mean - expected, sqrt(variance(values) / n), n - 1, _spread(values))
+        return _without_interval(mean, mean - expected, n, "paired")
+    p = _p_value(mean - expected, sqrt(variance(values) / n), n - 1)
     return Difference(mean, low, high, n, "paired", _enlarged(p, level))
 
 
-def _unpaired(a: Sequence[float], b: Sequence[float], level: float) -> Difference:
+def _unpaired(a: Sequence[float], b: Sequence[float], level: float, within: Range | None) -> Difference:
     """Welch's test, with the degrees of freedom of Welch and Satterthwaite."""
     difference, n = fmean(a) - fmean(b), min(len(a), len(b))
-    if n < 2:
-        return Difference(difference, None, None, n, "point")
+    if n < MINIMUM_SEEDS or max(_spread(a), _spread(b)) <= _ROUNDING:
+        return _without_interval(difference, difference, n, "unpaired")
     shares = [variance(side) / len(side) for side in (a, b)]
-    if not sum(shares):
-        p = _p_value(difference, 0.0, 1, 0.0)
-        return Difference(difference, difference, difference, n, "unpaired", p)
     weights = [share / sum(shares) for share in shares]  # divided first: tiny shares have no squares
     freedom = 1 / sum(w**2 / (len(side) - 1) for w, side in zip(weights, (a, b), strict=True))
     error = sqrt(sum(shares))
-    half = _half_width(error, freedom, level)
-    p = _enlarged(_p_value(difference, error, freedom, _spread(a) + _spread(b)), level)
-    return Difference(difference, difference - half, difference + half, n, "unpaired", p)
+    p = _enlarged(_p_value(difference, error, freedom), level)
+    return Difference(difference, *_ends(difference, error, freedom, level, within), n, "unpaired", p)
+
+
+def _without_interval(difference: float, error: float, n: int, kind: str) -> Difference:
+    """The difference of too few values, or of values that do not vary, `error` away from the null hypothesis."""
+    is_equal = n >= MINIMUM_SEEDS and abs(error) <= _ROUNDING
+    return Difference(difference, None, None, n, kind if n > 1 else "point", 1.0 if is_equal else None)
 
 
 def wilson_interval(successes: int, trials: int, level: float = CONFIDENCE) -> tuple[float, float]:
@@ -172,25 +207,38 @@ def adjusted(p_values: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
-def _half_width(error: float, freedom: float, level: float) -> float:
-    """Half the width of the t interval of an estimate with this standard error."""
+def _ends(
+    estimate: float, error: float, freedom: float, level: float, within: Range | None
+) -> tuple[float, float]:
+    """The t interval of an estimate with this standard error, cut off at the ends of what is possible."""
     from scipy.special import stdtrit  # noqa: PLC0415 (commands without statistics need not load it)
 
-    return float(stdtrit(freedom, (1 + level) / 2)) * error
+    half = float(stdtrit(freedom, (1 + level) / 2)) * error
+    lowest, highest = within or (-inf, inf)
+    return max(estimate - half, lowest), min(estimate + half, highest)
 
 
-def _p_value(difference: float, error: float, freedom: float, spread: float) -> float | None:
-    """Two-sided p-value of a t test; None where the values do not vary although they differ."""
-    if spread <= _ROUNDING:
-        return 1.0 if abs(difference) <= _ROUNDING else None
+def _p_value(difference: float, error: float, freedom: float) -> float:
+    """Two-sided p-value of a t test."""
     from scipy.special import stdtr  # noqa: PLC0415
 
     return float(2 * stdtr(freedom, -abs(difference) / error))
 
 
-def _enlarged(p: float | None, level: float) -> float | None:
+def verdict(difference: float, seeds: int, p_adjusted: float | None, better: str, worse: str) -> str:
+    """One of `FEW`, `ALIKE` and `EQUAL`, or which side is better: `better` where the difference is positive."""
+    if seeds < MINIMUM_SEEDS:
+        return FEW
+    if p_adjusted is None:
+        return ALIKE
+    if p_adjusted >= SIGNIFICANCE:
+        return EQUAL
+    return better if difference > 0 else worse
+
+
+def _enlarged(p: float, level: float) -> float:
     """The p-value scaled by (1 - 0.95) / (1 - `level`)."""
-    return None if p is None else min(1.0, p * (1 - CONFIDENCE) / (1 - level))
+    return min(1.0, p * (1 - CONFIDENCE) / (1 - level))
 
 
 def _spread(values: Sequence[float]) -> float:

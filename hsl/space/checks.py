@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 from hsl.cluster.fleet import Fleet
 from hsl.errors import Problem, SpaceError
+from hsl.results.dense import is_sparsification
+from hsl.space.axes import options_of
 from hsl.space.domain import LARGEST_GRID, infinite_axes
 from hsl.space.problems import Found, at
 from hsl.space.schema import SearchSpace
@@ -18,6 +20,21 @@ def search_problems(space: SearchSpace) -> Iterator[Found]:
     if space.training.cuda_graphs and not space.resources.gpu:
         advice = "set it, for example resources: {gpu: 0.25}, or leave this out"
         yield at(("training", "cuda_graphs"), f"needs a GPU, and resources.gpu is 0; {advice}")
+
+
+def method_problems(space: SearchSpace) -> Iterator[Found]:
+    """Axes that say how networks are made sparse in a space without a method, which would train dense ones only."""
+    if options_of(space, "method"):
+        return
+    given: list[tuple[str, ...]] = [("factors", axis) for axis in space.factors]
+    given += [("search", axis) for axis in space.search]
+    given += [(name,) for name in ("sparsity", "distribution") if getattr(space, name) is not None]
+    for location in given:
+        if is_sparsification(location[-1]) or location[-1].startswith("method."):
+            message = (
+                "no method is given, so only dense networks would be trained; add method: set, or take it out"
+            )
+            yield at(location, message)
 
 
 def check_priced(space: SearchSpace, fleet: Fleet | None) -> None:

@@ -1,6 +1,7 @@
 """YAML file + ``key=value`` overrides -> SearchSpace, with every problem at once: line, value, what is allowed."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ from pydantic import ValidationError
 
 from hsl.errors import Problem, SpaceError
 from hsl.space.axes import known_axes
-from hsl.space.checks import search_problems
+from hsl.space.checks import method_problems, search_problems
 from hsl.space.domain import Domain
-from hsl.space.problems import Location, cross_problems, schema_problems, with_line
+from hsl.space.levels import normalised
+from hsl.space.problems import cross_problems, schema_problems, with_line
+from hsl.space.scalars import Location, read_yaml, scalar_problems
 from hsl.space.schema import SearchSpace
 from hsl.stopping.settings import Kind
 
@@ -33,7 +36,10 @@ def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
 
 
 def make_space(
-    raw: dict[str, Any], source: str = "space", lines: Mapping[Location, int] | None = None
+    raw: dict[str, Any],
+    source: str = "space",
+    lines: Mapping[Location, int] | None = None,
+    is_stored: bool = False,
 ) -> SearchSpace:
     """Validate the content of a space file.
 
@@ -41,14 +47,18 @@ def make_space(
         raw: The content: mappings, lists, strings and numbers.
         source: Name of its origin, for messages.
         lines: Line number of each location in the origin, from 1, for messages.
+        is_stored: Whether levels and choices stay as they are, because cells of a store are named after them;
+            otherwise each has the type of its axis (`hsl.space.levels`).
 
     Raises:
         SpaceError: With all problems.
     """
+    raw = raw if is_stored else normalised(raw)
     problems = list(cross_problems(raw))
     try:
         space = SearchSpace.model_validate(raw)
         problems += search_problems(space)
+        problems += [] if is_stored else method_problems(space)  # version 0.1 trained dense networks then
     except ValidationError as error:
         problems = [*schema_problems(error), *problems]
     if problems:
@@ -65,9 +75,11 @@ def early_stopping_of(text: str) -> Kind | None:
     """
     source = f"early_stopping {text!r}"
     try:
-        value = yaml.safe_load(text)
+        value, node = read_yaml(text)
     except yaml.YAMLError as error:
         raise SpaceError(source, [Problem("", "not valid YAML")]) from error
+    if found := list(scalar_problems(node, ("early_stopping",))):
+        raise SpaceError(source, found)
     least = {"name": "none", "dataset": "digits", "model": "mlp"}
     return make_space({**least, "early_stopping": value}, source).early_stopping
 
@@ -79,8 +91,8 @@ def _parse(path: Path) -> tuple[dict[str, Any], dict[Location, int]]:
         reason = getattr(error, "strerror", None) or str(error)
         raise SpaceError(str(path), [Problem("", f"cannot read the file: {reason}")]) from error
     try:
-        raw = yaml.safe_load(text)
-        places = list(_node_lines(yaml.compose(text, Loader=yaml.SafeLoader), ()))
+        raw, node = read_yaml(text)
+        places = list(_node_lines(node, ()))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         message = f"not valid YAML: {getattr(error, 'problem', None) or error}"
@@ -89,8 +101,8 @@ def _parse(path: Path) -> tuple[dict[str, Any], dict[Location, int]]:
     if not isinstance(raw, dict):
         message = "a search space is a mapping of keys to values; see the README"
         raise SpaceError(str(path), [Problem("", message)])
-    if twice := list(_given_twice(places)):
-        raise SpaceError(str(path), twice)
+    if found := [*_given_twice(places), *scalar_problems(node)]:
+        raise SpaceError(str(path), found)
     return raw, dict(places)
 
 
@@ -128,9 +140,11 @@ def override(raw: dict[str, Any], pair: str) -> None:
     if not equals or not key:
         raise SpaceError(source, [Problem("", "write key=value, for example training.epochs=10")])
     try:
-        value = yaml.safe_load(text)
+        value, node = read_yaml(text)
     except yaml.YAMLError as error:
         raise SpaceError(source, [Problem(key, f"not a YAML value: {text!r}")]) from error
+    if found := list(scalar_problems(node, tuple(key.split(".")))):
+        raise SpaceError(source, [replace(problem, line=None) for problem in found])
     if key in known_axes():
         _pin(raw, key, value)
     else:

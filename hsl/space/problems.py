@@ -11,11 +11,12 @@ from pydantic import BaseModel, ValidationError
 from hsl.errors import Problem, close_match
 from hsl.space.axes import axis_problem, value_problem
 from hsl.space.domain import has_duplicates
+from hsl.space.objective import SpaceRegime
+from hsl.space.scalars import Location
 from hsl.space.schema import SearchSpace
 from hsl.sparsity.methods import METHODS
 from hsl.stopping.settings import EARLY_STOPPING
 
-Location = tuple[str | int, ...]
 Found = tuple[Location, Problem]
 
 
@@ -32,6 +33,8 @@ def schema_problems(error: ValidationError) -> Iterator[Found]:
         if item["type"] == "extra_forbidden":
             known = _known_keys(location[:-1], kind)
             message = f"unknown key{close_match(location[-1], known)}; known: {', '.join(known)}"
+        elif location[-1:] == ("[key]",) and not isinstance(item["input"], str):
+            location, message = location[:-1], f"the name {item['input']!r} is no text; put it in quotes"
         elif item["type"] == "missing":
             message = "missing, and it has no default"
         elif item["type"] == "too_short":
@@ -152,7 +155,7 @@ def _axis_problems(
         yield at(location, message)
         return
     if has_duplicates(values):
-        yield at(location, "a value is listed twice")
+        yield at(location, "a value is listed twice; equal values such as 64, 64.0 and 6.4e1 count as one")
     for index, value in enumerate(values):
         if axis == "regime":
             message = None if value in regimes else _unknown_regime(value, regimes)
@@ -169,11 +172,19 @@ def _unknown_regime(value: object, regimes: list[str]) -> str:
 
 
 def _duplicate_regimes(regimes: Mapping[str, Any]) -> Iterator[Found]:
+    """Regimes that say the same, also in other words: ``{keep: {fraction: 1/2}}`` and ``{keep: {fraction: 0.5}}``."""
     seen: dict[str, str] = {}
     for name, content in regimes.items():
-        first = seen.setdefault(repr(content), name)
+        first = seen.setdefault(_meaning(content), name)
         if first != name:
             yield at(("regimes", name), f"the same as regime {first!r}; a level is listed once")
+
+
+def _meaning(regime: object) -> str:
+    try:
+        return repr(SpaceRegime.model_validate(regime))
+    except ValidationError:  # which is reported elsewhere
+        return repr(regime)
 
 
 def with_line(problem: Problem, location: Location, lines: Mapping[Location, int]) -> Problem:

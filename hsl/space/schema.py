@@ -8,7 +8,7 @@ from hsl.space.domain import Domain
 from hsl.space.objective import Objective, SpaceRegime
 from hsl.space.samplers import Sampler, Tpe
 from hsl.space.sections import Budget, Confirm, Cost, Price, WarmStart
-from hsl.stopping.settings import EarlyStopping, Stratified
+from hsl.stopping.settings import EarlyStopping, Stratified, is_off
 from hsl.training.configuration import (
     DatasetName,
     Digest,
@@ -43,8 +43,8 @@ class Resources(Strict):
 
 
 def _none(value: Any) -> Any:
-    """Accept ``none`` and ``off`` (which YAML reads as false) for null."""
-    return None if value in ("none", "off") or value is False else value
+    """Accept ``none`` and ``off`` for null."""
+    return None if value == "none" or is_off(value) else value
 
 
 Model = Annotated[ModelSpec, BeforeValidator(model_spec)]

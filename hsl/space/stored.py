@@ -24,8 +24,10 @@ from typing import Any
 import yaml
 
 from hsl.errors import SpaceError, StoreError
+from hsl.space.levels import as_named, with_distinct_values
 from hsl.space.load import make_space
 from hsl.space.objective import default_regime
+from hsl.space.scalars import write_yaml
 from hsl.space.schema import SearchSpace
 from hsl.store.store import Store
 from hsl.training.identity import filled_space
@@ -46,7 +48,8 @@ def stored_space(store: Store, without: str) -> SearchSpace:
 def _parsed(text: str, where: str) -> SearchSpace:
     with readable(where):
         raw = yaml.safe_load(text)
-        return make_space(filled_space(raw) if isinstance(raw, dict) else {}, source=f"{where}/space.yaml")
+        filled = filled_space(raw) if isinstance(raw, dict) else {}
+        return make_space(filled, source=f"{where}/space.yaml", is_stored=True)
 
 
 @contextlib.contextmanager
@@ -94,10 +97,10 @@ def space_text(space: SearchSpace) -> str:
     content = space.model_dump(mode="json", exclude_none=True)
     content |= {key: None for key in ("baseline", "early_stopping") if getattr(space, key) is None}
     content = {key: value for key, value in content.items() if (key, value) not in UNCHANGED}
-    return yaml.safe_dump(content, sort_keys=False)
+    return write_yaml(content)
 
 
-def check_continues(text: str | None, space: SearchSpace, where: str) -> None:
+def check_continues(text: str | None, space: SearchSpace, where: str) -> SearchSpace:
     """Refuse a space that may not continue the stored one.
 
     Args:
@@ -105,12 +108,16 @@ def check_continues(text: str | None, space: SearchSpace, where: str) -> None:
         space: The space that is to continue it.
         where: Name of the store, for messages.
 
+    Returns:
+        The space with its levels as the store writes them, because cells are named after them.
+
     Raises:
         StoreError: With every difference.
     """
     if text is None:
-        return
-    stored = _parsed(text, where)
+        return space
+    stored = with_distinct_values(_parsed(text, where))
+    space = as_named(space, stored)
     found = list(differences(stored.model_dump(mode="json"), space.model_dump(mode="json")))
     if found:
         listed = "\n".join(f"  - {difference}" for difference in found)
@@ -119,6 +126,7 @@ def check_continues(text: str | None, space: SearchSpace, where: str) -> None:
             f"Added regimes, levels, choices, configurations and seeds continue a store; for anything else "
             f"take the change back, or give the space another name or another --store"
         )
+    return space
 
 
 def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:

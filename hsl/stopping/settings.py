@@ -223,12 +223,17 @@ def make_rule(settings: Kind | None, epochs: int, seed: int) -> StoppingRule:
     return (settings or Kind()).build(epochs, seed)
 
 
+def is_off(value: Any) -> bool:
+    """Whether a section is switched off: ``off`` and ``no``, which YAML 1.1 reads as false."""
+    return value is False or (isinstance(value, str) and value.lower() in {"off", "no"})
+
+
 def _kind(value: Any) -> Any:
     """``early_stopping: none`` as well as YAML's own null; a name alone; the kind where it is left out."""
+    if is_off(value):
+        return None
     if isinstance(value, str):
         value = {"kind": value}
-    if value is False:  # off
-        return None
     if not isinstance(value, Mapping):
         return value
     kind = str(value.get("kind", "stratified"))

@@ -10,7 +10,8 @@ from hsl.errors import Problem, SpaceError
 from hsl.planning.plan import make_plan
 from hsl.prepare.inputs import Prerequisites
 from hsl.prepare.parents import make_here, missing
-from hsl.space.axes import configuration
+from hsl.results.dense import is_sparsification
+from hsl.space.axes import configuration, options_of
 from hsl.space.schema import SearchSpace
 from hsl.sparsity.methods import METHODS, feasible
 from hsl.store.layout import Library
@@ -24,15 +25,16 @@ def only_configuration(space: SearchSpace) -> Configuration:
     """The configuration that is left when every axis is pinned.
 
     A tuned number that is not pinned has the default of the space (``training.*``) or of its method; a tuned
-    distribution is the method's default, or else the first of the choices that it takes.
+    distribution is the method's default, or else the first of the choices that it takes. A dense network has no
+    level of the axes that say how a network is made sparse, so that these need not be pinned.
 
     Raises:
         SpaceError: With every axis that has several values left, or if the values do not fit together.
     """
     values: dict[str, Any] = {}
     problems: list[Problem] = []
-    tuned = {axis: domain.choice or () for axis, domain in space.search.items()}  # a range has no choices
-    for axis, options in [*space.factors.items(), *tuned.items()]:
+    left_open = {axis: options for axis, options in _axes(space) if not (_is_dense(space) and _prunes(axis))}
+    for axis, options in left_open.items():
         if len(options) == 1:
             values[axis] = options[0]
         elif axis in space.factors or not axis.startswith(("training.", "method.", "distribution")):
@@ -50,6 +52,27 @@ def only_configuration(space: SearchSpace) -> Configuration:
     except ValidationError as error:
         reasons = [item["msg"].removeprefix("Value error, ") for item in error.errors()]
         raise SpaceError(space.name, [Problem("", reason) for reason in reasons]) from error
+
+
+def _axes(space: SearchSpace) -> list[tuple[str, tuple[Any, ...]]]:
+    """Compared and tuned axes with their values; a range has none."""
+    tuned = ((axis, domain.choice or ()) for axis, domain in space.search.items())
+    return [*space.factors.items(), *tuned]
+
+
+def _is_dense(space: SearchSpace) -> bool:
+    methods = options_of(space, "method")
+    return len(methods) == 1 and not METHODS[methods[0]].distributions
+
+
+def _prunes(axis: str) -> bool:
+    return axis != "method" and is_sparsification(axis)
+
+
+def only_regime(space: SearchSpace) -> str | None:
+    """Name of the regime of a space that has only one configuration; None for the default."""
+    levels = space.factors.get("regime", ())
+    return levels[0] if levels else None
 
 
 def _first_taken(space: SearchSpace, method: str) -> str | None:

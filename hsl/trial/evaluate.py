@@ -17,7 +17,7 @@ from hsl.planning.scores import all_scores
 from hsl.prepare.inputs import Prerequisites
 from hsl.prepare.parents import make_here, missing, scores_task
 from hsl.prepare.preflight import unmeasurable
-from hsl.results.stats import mean_interval
+from hsl.results.stats import SHARE, mean_interval
 from hsl.space.load import make_space, override
 from hsl.space.schema import SearchSpace
 from hsl.space.stored import space_text, stored_space
@@ -194,7 +194,8 @@ def _overridden(space: SearchSpace, overrides: Sequence[str]) -> Evaluation:
     for text in overrides:
         _check_key(text)
         override(raw, text)
-    return make_space(raw, source=f"space {space.name} with {' '.join(overrides)}").evaluation
+    source = f"space {space.name} with {' '.join(overrides)}"
+    return make_space(raw, source, is_stored=True).evaluation
 
 
 def _check_key(text: str) -> None:
@@ -250,7 +251,7 @@ def summed_up(rows: pa.Table, is_brief: bool) -> pa.Table:
 
     Returns:
         Columns cell, checkpoint, split, measure, detail, networks, samples (of each), mean_accuracy, and
-        low_accuracy and high_accuracy, a 95 % interval (null for a single network).
+        low_accuracy and high_accuracy, a 95 % interval over networks (null below three, or if they do not vary).
     """
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows.to_pylist():
@@ -258,7 +259,7 @@ def summed_up(rows: pa.Table, is_brief: bool) -> pa.Table:
             groups.setdefault(tuple(row[name] for name in GROUP), []).append(row)
     summary = []
     for key, group in groups.items():
-        mean, low, high, _ = mean_interval([row["accuracy"] for row in group])
+        mean, low, high, _ = mean_interval([row["accuracy"] for row in group], within=SHARE)
         interval = {"mean_accuracy": mean, "low_accuracy": low, "high_accuracy": high}
         counts = {"networks": len(group), "samples": group[0]["samples"]}
         summary.append({**dict(zip(GROUP, key, strict=True)), **counts, **interval})

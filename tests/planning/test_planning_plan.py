@@ -227,7 +227,10 @@ def test_scores_are_asked_early_and_at_least_after_one_epoch() -> None:
 def test_trajectories_are_those_of_the_whole_training() -> None:
     halves = {by: {"keep": {"fraction": 0.5, "by": by}} for by in ("el2n", "forgetting")}
     plan = planned(
-        regimes=halves, factors={"regime": list(halves), "sparsity": [0.5]}, training={"epochs": 20}
+        regimes=halves,
+        factors={"regime": list(halves), "sparsity": [0.5]},
+        training={"epochs": 20},
+        method="set",
     )
     assert {s.score: (s.models, s.epochs) for s in plan.scores} == {"el2n": (10, 2), "forgetting": (10, 20)}
 
@@ -354,3 +357,40 @@ def test_only_the_rounds_of_iterative_methods_must_be_one_value() -> None:
     fixed = planned(method="imp", sparsity=0.9, search={"method.rounds": {"choice": [2]}}, baseline=None)
     assert len(fixed.parents) == 2, "the dense network, and that of one round"
     assert fixed.omissions == ()
+
+
+def test_levels_that_a_method_does_not_have_make_no_further_cells() -> None:
+    """static has no drop_fraction, so that its two cells had the same trials, trained again at every run."""
+    levels = {"method": ["static", "set"], "method.drop_fraction": [0.1, 0.3]}
+    plan = planned(factors=levels, sparsity=0.5, search={})
+    sparse = [cell for cell in plan.cells if not cell.baseline]
+    assert [cell.levels["method.drop_fraction"] for cell in sparse] == [0.1, 0.1, 0.3]
+    assert len({cell.example.id for cell in sparse}) == 3
+    (left_out,) = plan.omissions
+    assert left_out.combination == "static/method.drop_fraction=0.3"
+    assert left_out.reason.startswith("the same trials as static/method.drop_fraction=0.1")
+
+
+def test_dense_alone_says_that_nothing_is_sparse() -> None:
+    plan = planned(method="dense", factors={"sparsity": [0.5, 0.9]})
+    assert [cell.name for cell in plan.cells] == ["dense"]
+    assert [str(each.reason) for each in plan.omissions] == [
+        "no sparse method is given, so only dense networks are trained"
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"sparsity": 0.9},
+        {"factors": {"sparsity": [0.5, 0.9]}},
+        {"distribution": "erk"},
+        {"factors": {"method.drop_fraction": [0.1]}},
+    ],
+)
+def test_a_sparsity_without_a_method_is_refused(content: dict[str, Any]) -> None:
+    """It planned dense networks only, without a word; a stored space of version 0.1 still does."""
+    raw = {"name": "t", "dataset": "digits", "model": "mlp", **content}
+    with pytest.raises(SpaceError, match="no method is given, so only dense networks would be trained"):
+        make_space(raw)
+    assert [cell.baseline for cell in make_plan(make_space(raw, is_stored=True)).cells] == [True]

@@ -91,12 +91,42 @@ def test_interval_and_paired_difference(tmp_path):
 
 
 def test_other_seeds_are_unpaired(tmp_path):
-    a, b = {1: 0.7, 2: 0.8}, {3: 0.6, 4: 0.62}
+    a, b = {1: 0.7, 2: 0.8, 5: 0.76}, {3: 0.6, 4: 0.62, 6: 0.64}
     rows = [*confirmed("s", 0.7, a), *confirmed("d", 0.7, b, **DENSE)]
     row = row_of(best(filled(tmp_path, rows, CELLS)), baseline=False)
     expected = stats.ttest_ind(list(a.values()), list(b.values()), equal_var=False).confidence_interval()
     assert row["difference_kind"] == "unpaired"
     assert (row["difference_low"], row["difference_high"]) == pytest.approx((expected.low, expected.high))
+
+
+@pytest.mark.parametrize(
+    ("sparse", "note"),
+    [
+        ({1: 0.52, 2: 0.6}, "not enough seeds"),
+        ({1: 0.7, 2: 0.8, 3: 0.9}, "seeds do not vary"),
+        ({1: 0.6, 2: 0.7, 3: 0.8}, "no difference shown"),
+        ({1: 0.9, 2: 0.75, 3: 0.95}, None),
+    ],
+)
+def test_best_and_compare_say_the_same(sparse, note, tmp_path):
+    dense = {1: 0.6, 2: 0.7, 3: 0.8}
+    store = filled(tmp_path, [*confirmed("s", 0.7, sparse), *confirmed("d", 0.7, dense, **DENSE)], CELLS)
+    row = row_of(best(store), baseline=False)
+    (other,) = compare(store, "NOT baseline", "baseline").to_pylist()
+    for name in ("difference", "difference_low", "difference_high", "difference_kind"):
+        assert row[name] == other[name]
+    assert row["difference_note"] == note
+    assert note is None or other["verdict"] == note
+    assert (row["difference_low"] is None) == (note is not None)
+    assert (row["test_low"] is None) == (len(sparse) < 3)
+
+
+def test_no_interval_leaves_what_is_possible(tmp_path):
+    sparse, dense = {1: 0.99, 2: 0.2, 3: 0.97}, {1: 0.1, 2: 0.9, 3: 0.05}
+    rows = [*confirmed("s", 0.7, sparse), *confirmed("d", 0.7, dense, **DENSE)]
+    row = row_of(best(filled(tmp_path, rows, CELLS)), baseline=False)
+    assert (row["test_low"], row["test_high"]) == (0.0, 1.0)
+    assert (row["difference_low"], row["difference_high"]) == (-1.0, 1.0)
 
 
 def test_dense_has_its_own_row_and_no_difference(tmp_path):
@@ -429,3 +459,70 @@ def test_wrong_arguments(tmp_path, arguments, error):
 )
 def test_short_parameters(parameters, text):
     assert short_parameters({"parameters": json.dumps(parameters)}) == text
+
+
+TIED = {"b": (0.1, 0.2, 0.3), "a": (0.2, 0.2, 0.2), "c": (0.3, 0.3, 0.0)}
+"""Equal means of counted samples, whose sums in floating point differ: 0.1 + 0.2 + 0.3 > 0.6 = 0.3 + 0.3 + 0.0."""
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("pareto", [None, ("accuracy", "seconds")])
+def test_a_tie_is_broken_by_the_configuration_whatever_the_order_of_rows(seed, pareto, tmp_path):
+    rows = [
+        trial_row(
+            configuration_id=name,
+            stage="confirm",
+            seed=place,
+            objective=value,
+            cell=f"clean/{place}",
+            trial_id=f"{name}-{place}",
+        )
+        for name, values in TIED.items()
+        for place, value in enumerate(values)
+    ]
+    random.Random(seed).shuffle(rows)
+    found = best(filled(tmp_path, rows), by=["regime"], pareto=pareto).to_pylist()
+    assert [row["configuration_id"] for row in found] == (["a", "b", "c"] if pareto else ["a"])
+    assert found[0]["cell"] == "clean/0"
+
+
+def test_a_seed_counts_once_under_two_names(tmp_path):
+    """As after a merge that renamed the cells; each of the two has a seed that the other lacks."""
+    tests, dense = {1: 0.7, 2: 0.74, 3: 0.75, 4: 0.71}, {1: 0.6, 2: 0.7, 3: 0.68, 4: 0.66}
+    reference = confirmed("d", 0.7, dense, **DENSE)
+    once = [*confirmed("s", 0.8, tests), *reference]
+    renamed = confirmed("s", 0.8, {seed: tests[seed] for seed in (1, 2, 4)}, cell="other:clean/0.9")
+    first = confirmed("s", 0.8, {seed: tests[seed] for seed in (1, 2, 3)})
+    cells = [*CELLS, cell_row(cell="other:clean/0.9", levels={"regime": "clean", "sparsity": 0.9})]
+    stores = [
+        filled(tmp_path / name, rows, cells)
+        for name, rows in (("once", once), ("twice", [*renamed, *first, *reference]))
+    ]
+    answers = [row_of(best(store), baseline=False) for store in stores]
+    assert answers[0] == answers[1]
+    assert answers[1]["seeds"] == 4
+    compared = [compare(store, "NOT baseline", "baseline").to_pylist() for store in stores]
+    assert compared[0] == compared[1]
+
+
+def test_two_dense_cells_are_one_reference_for_best_and_compare(tmp_path):
+    """Of two dense cells of one regime the completed one of the same space counts, then the first by name."""
+    other = {**DENSE, "cell": "other:clean/dense", "configuration_id": "e"}
+    rows = [
+        *confirmed("s", 0.8, {1: 0.7, 2: 0.74, 3: 0.75}),
+        *confirmed("d", 0.7, {1: 0.6, 2: 0.7, 3: 0.68}, **DENSE),
+        *[{**row, **other} for row in confirmed("e", 0.7, {1: 0.1, 2: 0.2, 3: 0.1}, **DENSE)],
+    ]
+    dense = [
+        cell_row(cell=name, levels={"regime": "clean"}, baseline=True)
+        for name in ("clean/dense", "other:clean/dense")
+    ]
+    for place, cells in enumerate([[CELLS[0], *dense], [*reversed(dense), CELLS[0]]]):
+        store = filled(tmp_path / str(place), rows if place else rows[::-1], cells)
+        row = row_of(best(store), baseline=False)
+        (other_row,) = compare(store, "NOT baseline", "baseline").to_pylist()
+        assert row["dense_mean"] == pytest.approx(0.66)
+        assert (row["difference"], row["difference_low"]) == (
+            other_row["difference"],
+            other_row["difference_low"],
+        )

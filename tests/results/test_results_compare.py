@@ -82,7 +82,7 @@ def test_ties_and_few_seeds_claim_nothing(
 ) -> None:
     (row,) = answer(pair(tmp_path, a, b))
     assert (row["verdict"], row["p_value"]) == (verdict, p_value)
-    assert (row["difference_low"] is None) == (p_value is None)
+    assert (row["difference_low"], row["difference_high"]) == (None, None)
 
 
 def with_dense(path: Path) -> Store:

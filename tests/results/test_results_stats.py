@@ -7,9 +7,22 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from hsl.errors import HslError
-from hsl.results.stats import adjusted, mean_interval, paired_difference
+from hsl.results.stats import (
+    ALIKE,
+    EQUAL,
+    FEW,
+    GAIN,
+    SHARE,
+    adjusted,
+    mean_interval,
+    one_sample,
+    paired_difference,
+    verdict,
+)
 
-VALUES = st.lists(st.floats(0, 1), min_size=2, max_size=10)
+VALUES = st.lists(st.floats(0, 1), min_size=3, max_size=10).filter(
+    lambda values: max(values) - min(values) > 1e-6
+)
 
 # Two-sided 95 % quantiles of Student's t, from the printed table.
 T_4, T_2 = 2.776, 4.303
@@ -33,8 +46,34 @@ def test_single_value_has_no_interval():
     assert mean_interval([0.5]) == (0.5, None, None, 1)
 
 
-def test_equal_values_have_an_interval_without_width():
-    assert mean_interval([0.9, 0.9, 0.9]) == pytest.approx((0.9, 0.9, 0.9, 3))
+def test_two_values_and_values_that_do_not_vary_have_no_interval():
+    """Two seeds, 0.50 and 0.55, gave [-114.9, 219.3] %, and equal ones [0.1, 0.1]."""
+    assert mean_interval([0.50, 0.55]) == (0.525, None, None, 2)
+    assert mean_interval([0.9, 0.9, 0.9]) == (pytest.approx(0.9), None, None, 3)
+    assert mean_interval([0.1 + 0.2, 0.3, 0.3])[1:] == (None, None, 3)
+
+
+@given(values=VALUES)
+def test_an_interval_of_accuracies_ends_where_accuracies_do(values):
+    whole, cut = mean_interval(values), mean_interval(values, within=SHARE)
+    assert (cut.low, cut.high) == (max(whole.low, 0.0), min(whole.high, 1.0))
+    assert 0 <= cut.low <= cut.mean <= cut.high <= 1
+    a, b = dict(enumerate(values)), dict.fromkeys(range(100, 103), 0.5)
+    found = paired_difference(a, b, within=GAIN)
+    assert -1 <= found.low <= found.difference <= found.high <= 1
+
+
+@given(values=st.lists(st.sampled_from([0.1, 0.2, 0.2000000001, 0.5]), min_size=1, max_size=5))
+def test_an_interval_and_a_verdict_are_there_together(values):
+    found = one_sample(values)
+    said = verdict(found.difference, found.n, found.p, "better", "worse")
+    assert (found.low is None) == (found.withheld is not None) == (said in (FEW, ALIKE))
+    assert found.withheld in (None, said)
+
+
+def test_sides_that_are_equal_throughout_show_no_difference():
+    found = one_sample([0.0, 0.0, 0.0])
+    assert (found.low, found.p, found.withheld) == (None, 1.0, EQUAL)
 
 
 @pytest.mark.parametrize("act", [lambda: mean_interval([]), lambda: paired_difference({}, {1: 0.5})])
@@ -62,7 +101,7 @@ def test_shared_seeds_are_paired():
 
 def test_seeds_of_one_side_are_left_out_of_pairs():
     a, b = {1: 0.5, 2: 0.6, 3: 0.9}, {1: 0.4, 2: 0.5, 4: 0.0}
-    assert paired_difference(a, b)[:4] == pytest.approx((0.1, 0.1, 0.1, 2))
+    assert paired_difference(a, b) == (pytest.approx(0.1), None, None, 2, "paired", None)
 
 
 @given(a=VALUES, b=VALUES)
@@ -84,8 +123,9 @@ def test_one_seed_gives_a_point(b):
 
 
 def test_pairing_takes_out_what_the_seeds_share():
-    shared = np.random.default_rng(1).normal(0, 0.1, 5)
-    a = {seed: 0.6 + value for seed, value in enumerate(shared.tolist())}
+    generator = np.random.default_rng(1)
+    shared = generator.normal(0, 0.1, 5)
+    a = {seed: 0.6 + value + generator.normal(0, 0.01) for seed, value in enumerate(shared.tolist())}
     b = {seed: 0.5 + value for seed, value in enumerate(shared.tolist())}
     paired, unpaired = paired_difference(a, b), paired_difference(a, {k + 10: v for k, v in b.items()})
     assert paired.low > 0 > unpaired.low

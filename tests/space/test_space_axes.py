@@ -147,7 +147,7 @@ TUNED: dict[str, Any] = {"against": ["sparsity"]}
 def test_the_default_sparsity_is_that_of_the_space_or_the_highest_that_it_tunes(
     content: dict[str, Any], expected: float | None
 ) -> None:
-    space = make_space({"name": "t", "dataset": "digits", "model": "mlp", **content})
+    space = make_space({"name": "t", "dataset": "digits", "model": "mlp", "method": "set", **content})
     assert default_sparsity(space) == expected
 
 

@@ -1,30 +1,55 @@
-"""Verdicts on claims from the trials of a store: supported, contradicted, or not enough data."""
+"""Verdicts on claims from the trials of a store: supported, contradicted, not enough data, or not testable with it."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import copysign
-from statistics import fmean
-from typing import Any, NamedTuple
+from statistics import fmean, median
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from hsl.errors import NothingMatchedError
-from hsl.results.claims.claim import EXACT, Claim, Statement
+from hsl.results.claims.claim import EXACT, Claim, Part, Setting, Statement
 from hsl.results.claims.paper import CLAIMS
+from hsl.results.claims.samples import (
+    SCOPE,
+    Row,
+    Sample,
+    Scope,
+    absent,
+    by_key,
+    each,
+    majority,
+    present,
+    sample,
+    selected,
+    without_seeds,
+)
 from hsl.results.claims.view import make_views, read_tables
-from hsl.results.compare import MINIMUM_SEEDS, SIGNIFICANCE
 from hsl.results.sequential import asked_levels
-from hsl.results.shaping import fields, grouped, values_of
-from hsl.results.stats import CONFIDENCE, adjusted, mean_interval, one_sample
+from hsl.results.shaping import fields, values_of
+from hsl.results.stats import (
+    ALIKE,
+    CONFIDENCE,
+    GAIN,
+    MINIMUM_SEEDS,
+    SIGNIFICANCE,
+    adjusted,
+    mean_interval,
+    one_sample,
+)
 from hsl.store.database import label, run, sandbox
 from hsl.store.store import Store
 
-SUPPORTED, CONTRADICTED, OPEN = "supported", "contradicted", "not enough data"
+SUPPORTED, CONTRADICTED = "supported", "contradicted"
+OPEN, UNTESTABLE = "not enough data", "not testable"
+
+SHOWN_PARTS = 3
 
 SCHEMA = pa.schema(
     [
         *fields(pa.string(), "claim", "claim_verdict", "statement", "dataset", "model", "factors", "verdict"),
-        *fields(pa.string(), "reason", "measure", "direction"),
+        *fields(pa.string(), "reason", "about", "measure", "direction"),
         *fields(pa.float64(), "threshold", "effect", "low", "high"),
         *fields(pa.string(), "interval"),
         *fields(pa.int64(), "n"),
@@ -35,32 +60,6 @@ SCHEMA = pa.schema(
     ]
 )
 
-Row = Mapping[str, Any]
-Scope = tuple[Any, ...]
-"""Values of `SCOPE`."""
-
-SCOPE = ("dataset", "model", "model_key", "factors")
-"""Data set, model and its options, levels of further factors: what is never mixed."""
-
-NETWORK = ("cell", "regime_key", "method", "distribution", "sparsity")
-"""What the confirming seeds of one network have in common."""
-
-NOT_ALIKE = "no two trials to compare that are alike otherwise"
-
-
-class _Sample(NamedTuple):
-    """The values that a statement is tested on.
-
-    Attributes:
-        values: One per seed; of an exact measure one per trial, or per pair of cells.
-        cells: Cells of the values.
-        lacks: Why there are no more of them.
-    """
-
-    values: list[float]
-    cells: list[str]
-    lacks: str
-
 
 def evaluate(store: Store, claims: Iterable[Claim] = CLAIMS) -> pa.Table:
     """Test every statement of the claims on the trials of a store that it is about.
@@ -70,8 +69,11 @@ def evaluate(store: Store, claims: Iterable[Claim] = CLAIMS) -> pa.Table:
     seeds that every cell has; cells with fewer than three seeds are left out. A t test of the effect against
     the threshold (for "within" two one-sided ones), p-values corrected over all statements by
     Benjamini-Hochberg, decides at 0.05. Costs and layer densities are hardly a matter of seeds: there the
-    range over all completed trials decides. Where seeds were added until the result was clear, intervals and
-    p-values allow for it. Data sets, models and further factors are never mixed.
+    range over all completed trials of networks with three seeds decides. A statement is tested only where the paper
+    makes it: on its networks and data sets, in its range of sparsities, with all methods that it names; elsewhere it is
+    not testable, which neither supports nor contradicts it, and its effect is shown without a verdict. A statement
+    about most methods is tested by partial conjunction: more than half of them. Where seeds were added until the
+    result was clear, intervals and p-values allow for it. Data sets, models and further factors are never mixed.
 
     Args:
         store: Where to read.
@@ -80,9 +82,9 @@ def evaluate(store: Store, claims: Iterable[Claim] = CLAIMS) -> pa.Table:
     Returns:
         One row per statement and scope (data set, model, further factors): claim, claim_verdict (supported if
         all its statements are in that scope, contradicted if any is), statement, dataset, model, factors
-        (JSON), verdict, reason (why there are not enough data), measure, direction, threshold, effect with
-        low and high and the name of that interval, n, n_of ("seeds", "trials" or "pairs of cells"), p_value
-        (two-sided, of "within" one-sided), p_adjusted, cells, source.
+        (JSON), verdict, reason (what is missing), about (the networks and data sets of the paper), measure, direction,
+        threshold, effect with low and high and the name of that interval, n, n_of ("seeds", "trials" or "pairs of
+        cells"), p_value (two-sided, of "within" one-sided), p_adjusted, cells, source.
 
     Raises:
         NothingMatchedError: If the store holds no completed trial.
@@ -99,7 +101,7 @@ def evaluate(store: Store, claims: Iterable[Claim] = CLAIMS) -> pa.Table:
             {"claim": claim.id, "source": claim.source, **row}
             for claim in claims
             for statement in claim.statements
-            for row in _statement(connection, statement, scopes, level)
+            for row in _statement(connection, claim, statement, scopes, level)
         ]
     if not rows:
         raise NothingMatchedError("no completed trial is stored yet; run `hsl sweep` first")
@@ -109,115 +111,139 @@ def evaluate(store: Store, claims: Iterable[Claim] = CLAIMS) -> pa.Table:
 
 
 def _statement(
-    connection: duckdb.DuckDBPyConnection, statement: Statement, scopes: Iterable[Scope], level: float
+    connection: duckdb.DuckDBPyConnection,
+    claim: Claim,
+    statement: Statement,
+    scopes: Iterable[Scope],
+    level: float,
 ) -> Iterator[dict[str, Any]]:
     """The rows of a statement, before the correction."""
-    a = _selected(connection, statement, statement.a)
-    b = _selected(connection, statement, statement.b) if statement.b else None
+    a = selected(connection, statement, statement.a)
+    b = selected(connection, statement, statement.b) if statement.b else None
+    there = present(connection, statement)
+    settings = claim.settings_of(statement)
     for scope in scopes:
-        found = _sample(statement, a.get(scope, []), None if b is None else b.get(scope, []))
+        own = setting(scope)
+        if own in claim.settings and own not in settings:
+            continue  # the paper does not say it of this one
+        sides = a.get(scope, []), None if b is None else b.get(scope, [])
+        missing = _missing(statement, settings, own, there.get(scope, [False] * len(statement.needs)))
         yield {
             "statement": statement.text,
             **dict(zip(SCOPE, scope, strict=True)),
+            "about": "; ".join(map(str, settings)) or None,
             "measure": statement.measure,
             "direction": statement.direction,
             "threshold": statement.threshold,
-            "cells": found.cells,
-            **_verdict_values(statement, found, level),
+            **_in_bounds(statement, sides, level, missing),
         }
 
 
-def _selected(
-    connection: duckdb.DuckDBPyConnection, statement: Statement, condition: str
-) -> dict[Scope, list[Row]]:
-    """The trials of one side, by scope."""
-    view = "described" if statement.measure in EXACT else "confirmed"
-    sql = f"""SELECT {", ".join(SCOPE)}, cell, seed, {statement.measure} AS value,
-      {", ".join(dict.fromkeys(("regime_key", "method", "distribution", "sparsity", *statement.alike)))}
-      FROM {view} WHERE ({statement.where}) AND ({condition}) AND isfinite({statement.measure})
-      ORDER BY ALL"""
-    return _by_key(run(connection, sql).to_pylist(), SCOPE)
+def setting(scope: Scope) -> Setting:
+    """Model and data set of a scope by their names."""
+    dataset, model, *_ = scope
+    return Setting(model, dataset.partition(":")[0])
 
 
-def _sample(statement: Statement, a: Sequence[Row], b: Sequence[Row] | None) -> _Sample:
+def _missing(
+    statement: Statement, settings: Sequence[Setting], own: Setting, there: Sequence[bool]
+) -> str | None:
+    """Why a statement cannot be tested with a store, or None."""
+    if settings and own not in settings:
+        return f"not testable with this store: it has {own}, the claim is about {_listed(map(str, settings))}"
+    if lacking := absent(statement, there):
+        missing = _listed(part.words for part in lacking)
+        return f"not testable with this store: no {missing}, on {statement.regime.words}"
+    return None
+
+
+def _listed(words: Iterable[str]) -> str:
+    shown = list(dict.fromkeys(words))
+    more = len(shown) - SHOWN_PARTS
+    return ", ".join(shown[:SHOWN_PARTS]) + (f" and {more} more" if more > 0 else "")
+
+
+def _in_bounds(
+    statement: Statement, sides: tuple[Sequence[Row], Sequence[Row] | None], level: float, missing: str | None
+) -> dict[str, Any]:
+    """Effect and verdict; outside the bounds of the paper the effect alone."""
+    found = sample(statement, *sides)
+    values = _verdict_values(statement, sides, found, level)
+    if missing is not None:
+        values |= {"verdict": UNTESTABLE, "reason": missing, "p_value": None}
+    return {"cells": found.cells, **values}
+
+
+def _verdict_values(
+    statement: Statement,
+    sides: tuple[Sequence[Row], Sequence[Row] | None],
+    found: Sample,
+    level: float,
+) -> dict[str, Any]:
+    """Effect, interval and p-value; the verdict on p-values comes with their correction."""
+    a, b = sides
+    if few := without_seeds(statement, [*a, *(b or ())]):
+        return _too_few(statement, found, few)
     if statement.measure in EXACT:
-        return _exact_sample(statement, a, b)
-    a = _with_seeds(a)
-    if b is None:
-        values = _per_seed(a, NETWORK)
-        return _Sample(list(values.values()), _cells(a), _lacks(a, values))
-    b = _with_seeds(b)
-    shared = {values_of(row, statement.alike) for row in a} & {values_of(row, statement.alike) for row in b}
-    a, b = ([row for row in side if values_of(row, statement.alike) in shared] for side in (a, b))
-    x, y = _per_seed(a, statement.alike), _per_seed(b, statement.alike)
-    values = {seed: x[seed] - y[seed] for seed in sorted(x.keys() & y.keys())}
-    lacks = _lacks([*a, *b], values) if shared else NOT_ALIKE
-    return _Sample(list(values.values()), _cells([*a, *b]), lacks)
+        return _exact(statement, found)
+    if statement.is_of_most:
+        return _most(statement, each(statement, a), level)
+    values = found.values
+    if len(values) < MINIMUM_SEEDS:
+        return {"verdict": OPEN, "reason": found.lacks, "n": len(values), "n_of": "seeds"}
+    mean, low, high, n = mean_interval(values, level, GAIN)
+    p = _p_value(statement, values, level)
+    row = {"effect": mean, "low": low, "high": high, "interval": "95 % t", "n": n, "n_of": "seeds"}
+    return {**row, "p_value": p, "verdict": _side(statement, mean), "reason": ALIKE if p is None else None}
 
 
-def _exact_sample(statement: Statement, a: Sequence[Row], b: Sequence[Row] | None) -> _Sample:
-    """The values of all trials; with a second side the difference of means of every two groups alike."""
-    if b is None:
-        return _Sample([row["value"] for row in a], _cells(a), "no such trial")
-    x, y = (_by_key(side, statement.alike) for side in (a, b))
-    shared = [key for key in x if key in y]
-    values = [fmean(row["value"] for row in x[key]) - fmean(row["value"] for row in y[key]) for key in shared]
-    cells = _cells(row for key in shared for row in (*x[key], *y[key]))
-    return _Sample(values, cells, NOT_ALIKE)
+def _too_few(statement: Statement, found: Sample, few: Sequence[Part]) -> dict[str, Any]:
+    pairs = "seeds" if statement.measure in EXACT else "confirming seeds, shared with dense"
+    reason = f"less than {MINIMUM_SEEDS} {pairs}, of {_listed(part.words for part in few)}"
+    return {"verdict": OPEN, "reason": reason, "n": 0, "n_of": "seeds"}
 
 
-def _by_key(rows: Iterable[Row], columns: Sequence[str]) -> dict[tuple[Any, ...], list[Row]]:
-    return grouped(rows, lambda row: values_of(row, columns))
+def _most(statement: Statement, values: Sequence[Sequence[float]], level: float) -> dict[str, Any]:
+    """Whether a statement holds of more than half of the networks, or does not hold of at least half.
 
-
-def _with_seeds(rows: Sequence[Row]) -> list[Row]:
-    """The trials of networks with enough seeds."""
-    seeds = {key: {row["seed"] for row in found} for key, found in _by_key(rows, NETWORK).items()}
-    return [row for row in rows if len(seeds[values_of(row, NETWORK)]) >= MINIMUM_SEEDS]
-
-
-def _per_seed(rows: Sequence[Row], alike: Sequence[str]) -> dict[int, float]:
-    """Means of the seeds that every network has, so that no seed is a mean over easier networks.
-
-    They are over the combinations of `alike` first, so that these weigh the same on both sides.
+    The p-value of "at least r of m hold" is (m - r + 1) times the r-th smallest of their one-sided p-values, valid for
+    dependent tests (Benjamini and Heller, Biometrics 64, 2008); networks that are missing count as 1.
     """
-    networks = {values_of(row, NETWORK) for row in rows}
-    seeds = grouped(rows, lambda row: row["seed"])
+    least, of = majority(statement), len(statement.needs)
+    above = _conjunction([_one_sided(v, statement.threshold, 1, level) for v in values], least, of)
+    below = _conjunction([_one_sided(v, statement.threshold, -1, level) for v in values], of - least + 1, of)
+    holds, fails = (above, below) if statement.direction == "above" else (below, above)
+    means = [fmean(v) for v in values]
     return {
-        seed: fmean(fmean(row["value"] for row in group) for group in _by_key(found, alike).values())
-        for seed, found in sorted(seeds.items())
-        if len(found) == len(networks)
+        "effect": median(means),
+        "low": min(means),
+        "high": max(means),
+        "interval": "range over methods",
+        "n": min(map(len, values)),
+        "n_of": "seeds",
+        "p_value": min(1.0, 2 * min(holds, fails)),
+        "verdict": SUPPORTED if holds <= fails else CONTRADICTED,
+        "reason": None,
     }
 
 
-def _lacks(rows: Sequence[Row], values: Mapping[int, float]) -> str:
-    if not rows:
-        return f"no such network with {MINIMUM_SEEDS} confirming seeds"
-    return f"{len(values)} seeds in common, {MINIMUM_SEEDS} are needed"
+def _conjunction(p_values: Sequence[float], least: int, of: int) -> float:
+    ordered = sorted([*p_values, *[1.0] * (of - len(p_values))])
+    return min(1.0, (of - least + 1) * ordered[least - 1])
 
 
-def _cells(rows: Iterable[Row]) -> list[str]:
-    return sorted({row["cell"] for row in rows})
+def _one_sided(values: Sequence[float], bound: float, sign: int, level: float) -> float:
+    """p-value of the mean being above the bound (`sign` 1) or below it (-1); 1 where seeds do not vary."""
+    found = one_sample(values, bound, level)
+    if found.p is None:
+        return 1.0
+    return found.p / 2 if sign * (found.difference - bound) > 0 else 1 - found.p / 2
 
 
-def _verdict_values(statement: Statement, sample: _Sample, level: float) -> dict[str, Any]:
-    """Effect, interval and p-value; the verdict on p-values comes with their correction."""
-    values = sample.values
-    if statement.measure in EXACT:
-        return _exact(statement, sample)
-    if len(values) < MINIMUM_SEEDS:
-        return {"verdict": OPEN, "reason": sample.lacks, "n": len(values), "n_of": "seeds"}
-    mean, low, high, n = mean_interval(values, level)
-    p = _p_value(statement, values, level)
-    row = {"effect": mean, "low": low, "high": high, "interval": "95 % t", "n": n, "n_of": "seeds"}
-    reason = "seeds do not vary" if p is None else None
-    return {**row, "p_value": p, "verdict": _side(statement, mean), "reason": reason}
-
-
-def _exact(statement: Statement, sample: _Sample) -> dict[str, Any]:
-    values, n_of = sample.values, "pairs of cells" if statement.b else "trials"
+def _exact(statement: Statement, found: Sample) -> dict[str, Any]:
+    values, n_of = found.values, "pairs of cells" if statement.b else "trials"
     if not values:
-        return {"verdict": OPEN, "reason": sample.lacks, "n": 0, "n_of": n_of}
+        return {"verdict": OPEN, "reason": found.lacks, "n": 0, "n_of": n_of}
     sides = {_side(statement, value) for value in values}
     agreed = len(sides) == 1
     return {
@@ -254,7 +280,7 @@ def _p_value(statement: Statement, values: Sequence[float], level: float) -> flo
 
 
 def _decided(row: dict[str, Any], p_adjusted: float | None) -> dict[str, Any]:
-    if row.get("interval") != "95 % t":
+    if row.get("n_of") != "seeds" or row["verdict"] in {OPEN, UNTESTABLE}:
         return row
     if p_adjusted is None or p_adjusted >= SIGNIFICANCE:
         reason = row["reason"] or "the effect is within seed noise"
@@ -265,7 +291,7 @@ def _decided(row: dict[str, Any], p_adjusted: float | None) -> dict[str, Any]:
 def _with_claims(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     columns = ("claim", *SCOPE)
     verdicts = {
-        key: _together({row["verdict"] for row in found}) for key, found in _by_key(rows, columns).items()
+        key: _together({row["verdict"] for row in found}) for key, found in by_key(rows, columns).items()
     }
     return [{**row, "claim_verdict": verdicts[values_of(row, columns)]} for row in rows]
 
@@ -273,4 +299,4 @@ def _with_claims(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _together(verdicts: set[str]) -> str:
     if CONTRADICTED in verdicts:
         return CONTRADICTED
-    return SUPPORTED if verdicts == {SUPPORTED} else OPEN
+    return verdicts.pop() if len(verdicts) == 1 else OPEN

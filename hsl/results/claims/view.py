@@ -7,6 +7,7 @@ import duckdb
 import pyarrow as pa
 
 from hsl.results.dense import READ_CELLS, counterparts, levels_of, shared_axes
+from hsl.results.ranking import TIE
 from hsl.results.shaping import fields
 from hsl.store.database import run
 from hsl.store.store import Store
@@ -20,7 +21,7 @@ _COLUMNS = (
 # Configurations are stored without what is default, hence the defaults here. A part of the data that is no
 # plain share (a count, a long tail) has no fraction.
 _DESCRIBED = """
-CREATE VIEW described AS
+CREATE TABLE described AS
 SELECT trials.* EXCLUDE (regime), coalesce(others.factors, '{}') AS factors,
   coalesce(json_extract(regime, '$')::VARCHAR, '{}') AS regime_key,
   CASE WHEN (regime->>'$.keep.count') IS NULL AND (regime->>'$.keep.long_tail') IS NULL
@@ -28,10 +29,14 @@ SELECT trials.* EXCLUDE (regime), coalesce(others.factors, '{}') AS factors,
   coalesce(regime->>'$.keep.by', 'random') AS score,
   coalesce(regime->>'$.keep.which', 'hardest') AS which,
   coalesce(TRY_CAST(regime->>'$.corruption.severity' AS BIGINT), 0) AS severity,
+  TRY_CAST(CASE WHEN json_type(regime, '$.corruption.name') = 'ARRAY' THEN regime->'$.corruption.name'
+    WHEN (regime->>'$.corruption.name') IS NULL THEN '[]'::JSON
+    ELSE json_array(regime->>'$.corruption.name') END AS VARCHAR[]) AS corruptions,
   CASE WHEN (regime->>'$.corruption.test_severity') IS NULL
     THEN coalesce(regime->>'$.corruption.where', 'both') ELSE 'different' END AS corrupted,
   CASE WHEN (regime->>'$.attack') IS NOT NULL THEN coalesce(regime->>'$.attack.name', 'pgd') END AS attack,
   coalesce(regime->>'$.attack.norm', 'linf') AS norm,
+  TRY_CAST(regime->>'$.attack.eps' AS DOUBLE) AS eps,
   (regime->>'$.label_noise') IS NOT NULL AS label_noise,
   list_avg(densities[:len(densities) // 2]) - list_avg(densities[(len(densities) + 1) // 2 + 1:])
     AS shallow_excess
@@ -52,16 +57,23 @@ SELECT DISTINCT cell, dataset, model_key AS model, regime_key AS regime, method,
 # Of several configurations of one network in one regime the best by validation, as for every answer.
 _CONFIRMED = """
 CREATE TABLE confirmed AS
-WITH fresh AS (
+-- A seed of a configuration counts once, also where a merged store has it under two names.
+WITH named AS (
   SELECT *, CASE WHEN baseline THEN cell ELSE '' END AS dense_cell
   FROM described WHERE stage = 'confirm' AND isfinite(objective)
+), fresh AS (
+  SELECT * REPLACE (min(cell) OVER (
+    PARTITION BY dataset, model_key, factors, regime_key, dense_cell, configuration_id) AS cell)
+  FROM named QUALIFY row_number() OVER (
+    PARTITION BY dataset, model_key, factors, regime_key, dense_cell, configuration_id, seed
+    ORDER BY named.cell, trial_id) = 1
 ), configurations AS (
   SELECT dataset, model_key, factors, regime_key, dense_cell, configuration_id
   FROM fresh GROUP BY dataset, model_key, factors, regime_key, dense_cell, method, distribution, sparsity,
     configuration_id
   QUALIFY row_number() OVER (
     PARTITION BY dataset, model_key, factors, regime_key, dense_cell, method, distribution, sparsity
-    ORDER BY avg(objective) DESC, configuration_id) = 1
+    ORDER BY round(avg(objective ORDER BY objective), {tie}) DESC, configuration_id) = 1
 ), chosen AS (
   SELECT fresh.* FROM fresh
   SEMI JOIN configurations USING (dataset, model_key, factors, regime_key, dense_cell, configuration_id)
@@ -107,4 +119,4 @@ def make_views(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(_DESCRIBED)
     found = counterparts(run(connection, "SELECT * FROM cells"), run(connection, _KINDS))
     connection.register("counterparts", _pairs("cell", "dense", found))
-    connection.execute(_CONFIRMED)
+    connection.execute(_CONFIRMED.format(tie=TIE))

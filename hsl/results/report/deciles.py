@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from hsl.results.report.evidence import Evidence, Values, key_of
 from hsl.results.report.structs import Cell, Figure, Panel, Section, Table, interval
 from hsl.results.show.phrases import INTERVAL, ends, first_panels, named, with_interval
-from hsl.results.stats import Difference, mean_interval, paired_difference
+from hsl.results.stats import GAIN, SHARE, Difference, mean_interval, paired_difference
 from hsl.store.documents import document
 from hsl.wording import count
 
@@ -45,7 +45,7 @@ class _Pair(NamedTuple):
     def difference(self, decile: int) -> Difference | None:
         """Sparse minus dense in a decile, or None where one of them was not evaluated."""
         mine, its = self.sparse.get(decile), self.dense.get(decile)
-        return paired_difference(mine, its, self.level) if mine and its else None
+        return paired_difference(mine, its, self.level, GAIN) if mine and its else None
 
 
 def section(evidence: Evidence) -> Section:
@@ -134,7 +134,9 @@ def _title(evidence: Evidence, known: Sequence[_Pair]) -> str:
 
 def _points(pair: _Pair, kind: str) -> list[dict[str, Any]]:
     method, profile = (pair.row["method"], pair.sparse) if kind == "sparse" else ("dense", pair.dense)
-    means = {decile: mean_interval(list(values.values()), pair.level) for decile, values in profile.items()}
+    means = {
+        decile: mean_interval(list(values.values()), pair.level, SHARE) for decile, values in profile.items()
+    }
     return [
         {
             "kind": kind,
@@ -155,7 +157,7 @@ def _table(evidence: Evidence, known: Sequence[_Pair]) -> Table:
             if found is None:
                 continue
             sides = (pair.sparse[decile], pair.dense[decile])
-            means = [mean_interval(list(side.values()), pair.level) for side in sides]
+            means = [mean_interval(list(side.values()), pair.level, SHARE) for side in sides]
             rows.append(
                 (
                     Cell(evidence.setting(pair.row)),

@@ -27,10 +27,13 @@ Key = tuple[str, str]
 
 # The trials over which `best` averages a configuration.
 _SEEDS = """
-SELECT cell, configuration_id, trial_id, seed, test_{metric}_accuracy AS test, layer_densities
-FROM labelled JOIN chosen USING (cell, configuration_id)
+SELECT chosen.cell, configuration_id, trial_id, seed, test_{metric}_accuracy AS test, layer_densities
+FROM labelled JOIN chosen USING (configuration_id, regime)
 WHERE status = 'completed' AND isfinite(objective) AND (stage = 'confirm') = chosen.confirmed
-ORDER BY cell, configuration_id, seed
+  AND (NOT labelled.baseline OR labelled.cell = chosen.cell)
+QUALIFY row_number() OVER (
+  PARTITION BY chosen.cell, configuration_id, seed ORDER BY labelled.cell, trial_id) = 1
+ORDER BY ALL
 """
 
 
@@ -147,10 +150,13 @@ class Evidence:
     def seeds(self, chosen: Iterable[Mapping[str, Any]]) -> dict[Key, list[Values]]:
         """The trials over which rows of `best` are averaged, ordered by seed.
 
-        They have trial_id, seed, test (a fraction) and layer_densities.
+        They have trial_id, seed, test (a fraction) and layer_densities; rows of `best` name their regime.
         """
         wanted = {key_of(row): row for row in chosen}
-        columns = [*fields(pa.string(), "cell", "configuration_id"), *fields(pa.bool_(), "confirmed")]
+        columns = [
+            *fields(pa.string(), "cell", "configuration_id", "regime"),
+            *fields(pa.bool_(), "confirmed"),
+        ]
         self.connection.register("chosen", pa.Table.from_pylist(list(wanted.values()), pa.schema(columns)))
         found = grouped(self.rows(_SEEDS.format(metric=self.metric)), key_of)
         return {key: found.get(key, []) for key in wanted}

@@ -8,7 +8,7 @@ from hsl.results.report.structs import Cell, Figure, Mark, Panel, Section, Table
 from hsl.results.report.style import DIAMOND, STROKE
 from hsl.results.shaping import values_of
 from hsl.results.show.phrases import INTERVAL, ends, first_panels, named, scaled, with_interval
-from hsl.results.stats import Interval, mean_interval
+from hsl.results.stats import SHARE, Interval, mean_interval
 from hsl.store.documents import numbers
 from hsl.wording import count
 
@@ -48,7 +48,7 @@ def _profile(rows: Sequence[Values], level: float) -> dict[str, Interval]:
     found = [numbers(row, "trials", "layer_densities") for row in rows if row["layer_densities"]]
     layers = dict.fromkeys(layer for densities in found for layer in densities)
     values = {layer: [densities[layer] for densities in found if layer in densities] for layer in layers}
-    return {layer: mean_interval(of_seeds, level) for layer, of_seeds in values.items()}
+    return {layer: mean_interval(of_seeds, level, SHARE) for layer, of_seeds in values.items()}
 
 
 def _references(evidence: Evidence) -> References:

@@ -7,7 +7,7 @@ from typing import Any
 from hsl.results.report.evidence import Evidence, Key, Values, key_of
 from hsl.results.report.structs import Cell, Figure, Panel, Section, Table, interval, level, number
 from hsl.results.show.phrases import INTERVAL, ends, first_panels, listed, named, with_interval
-from hsl.results.stats import Interval, mean_interval
+from hsl.results.stats import SHARE, Interval, mean_interval
 from hsl.wording import count
 
 HEADING = "Accuracy against training operations"
@@ -112,7 +112,7 @@ def _names(front: Sequence[Values]) -> dict[Key, str]:
 
 def _accuracy(evidence: Evidence, row: Values) -> Interval:
     """Test accuracy; its interval only where fresh seeds have confirmed it."""
-    found = mean_interval(row["tests"], evidence.level(row))
+    found = mean_interval(row["tests"], evidence.level(row), SHARE)
     return found if row["confirmed"] else found._replace(low=None, high=None)
 
 

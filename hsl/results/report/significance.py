@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hsl.results.compare import EQUAL, MINIMUM_SEEDS, verdict
 from hsl.results.report.evidence import Evidence, Values, key_of
-from hsl.results.stats import Difference, adjusted, paired_difference
+from hsl.results.stats import EQUAL, GAIN, Difference, adjusted, paired_difference, verdict
 
 BETTER, WORSE = "better than dense", "worse than dense"
 UNCONFIRMED, DENSE_UNCONFIRMED, NO_DENSE = "unconfirmed", "dense is unconfirmed", "no dense result"
@@ -18,7 +17,7 @@ class Compared:
 
     Attributes:
         row: Its row of `best`.
-        verdict: One of the verdicts of this module, or of `compare.verdict`.
+        verdict: One of the verdicts of this module, or of `hsl.results.stats.verdict`.
         p_adjusted: Two-sided t test of no difference, Benjamini-Hochberg over all winners.
     """
 
@@ -43,7 +42,7 @@ def compare_winners(evidence: Evidence, winners: Sequence[Values]) -> list[Compa
     dense = [evidence.dense.of(row) for row in sparse]
     values = evidence.seeds([*sparse, *(row for row in dense if row)])
     tests = [_test(evidence, row, its, values) for row, its in zip(sparse, dense, strict=True)]
-    corrected = adjusted([found.p if found and found.n >= MINIMUM_SEEDS else None for found in tests])
+    corrected = adjusted([found.p if found else None for found in tests])
     return [
         Compared(row, _verdict(row, found, p), p)
         for row, found, p in zip(sparse, tests, corrected, strict=True)
@@ -60,7 +59,7 @@ def _test(
         {trial["seed"]: trial["test"] for trial in values[key_of(side)] if trial["test"] is not None}
         for side in (row, dense)
     )
-    return paired_difference(mine, its, evidence.level(row, dense)) if mine and its else None
+    return paired_difference(mine, its, evidence.level(row, dense), GAIN) if mine and its else None
 
 
 def _verdict(row: Values, found: Difference | None, p_adjusted: float | None) -> str:

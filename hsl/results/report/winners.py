@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hsl.results.compare import EQUAL, MINIMUM_SEEDS
 from hsl.results.report.evidence import Evidence, Values, key_of
 from hsl.results.report.significance import BETTER, WORSE, Compared
 from hsl.results.report.structs import Cell, Figure, Panel, Section, Table, interval, number, whole
 from hsl.results.show.phrases import INTERVAL, NOTHING, listed, named, points, with_interval
+from hsl.results.stats import EQUAL, MINIMUM_SEEDS
 from hsl.wording import count, duration
 
 _MARKS: Mapping[str, tuple[str, str]] = {BETTER: ("▲", "good"), WORSE: ("▼", "bad"), EQUAL: ("=", "")}

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hsl.results.show import text
+from hsl.results.stats import COVERS
 
 NOTHING = "–"  # noqa: RUF001 (an en dash, which is what a table shows for no value)
-INTERVAL = "95 % t interval"
+INTERVAL = f"95 % t interval {COVERS}"
 MAX_PANELS = 12
 """Panels of a figure; more would make it unreadable."""
 

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from hsl.results.shaping import grouped
+from hsl.results.stats import COVERS, MINIMUM_SEEDS
 
 
 def percent(value: float | None, width: float | None = None, sign: bool = False) -> str:
@@ -80,7 +81,10 @@ def caption(answer: pa.Table, pareto: tuple[str, str] | None = None) -> str:
     rows = answer.to_pylist()
     metric = rows[0]["metric"] if rows else ""
     kinds = {row["difference_kind"] for row in rows}
-    lines = [f"Chosen on validation; {metric} test accuracy as mean [95 % t interval] and number of seeds n."]
+    lines = [
+        f"Chosen on validation; {metric} test accuracy as mean [95 % t interval] and number of seeds n.",
+        f"Intervals are {COVERS}; none below {MINIMUM_SEEDS} seeds, or if seeds do not vary.",
+    ]
     if pareto:
         first, second = pareto
         lines.insert(
@@ -124,6 +128,7 @@ def compared_caption(answer: pa.Table, a: str, b: str) -> str:
     paired = "paired by seed" + (", or Welch where marked ~" if "unpaired" in kinds else "")
     return (
         f"a: {a}; b: {b}; {rows[0]['metric']} test accuracy of confirmed trials, a - b [95 % t interval], {paired}.\n"
+        f"Intervals are {COVERS}; none below {MINIMUM_SEEDS} seeds, or if seeds do not vary.\n"
         f"p: two-sided t test, corrected over {len(rows)} rows by Benjamini-Hochberg; better means p below 0.05."
     )
 
@@ -158,8 +163,10 @@ def claimed_caption(answer: pa.Table) -> str:
     return "\n".join(
         [
             "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in claims.items()),
-            "effect: in percentage points, mean [95 % t interval] over n seeds; of layer densities and of costs "
+            f"effect: in percentage points, mean [95 % t interval] {COVERS}, n seeds; of layer densities and of costs "
             "(percent of dense), which seeds hardly change, mean [range] over n trials or pairs of cells.",
+            "not testable: the paper does not say it of such networks, data or sparsities, or they are not there; "
+            "it neither supports nor contradicts the claim.",
             f"p: t test against the bound, corrected over {tested} statements by Benjamini-Hochberg; "
             "--format json lists the cells of each.",
         ]
@@ -199,4 +206,5 @@ def _difference(row: Mapping[str, Any]) -> str:
     if row["difference"] is None:
         return "" if row["baseline"] else "no dense result"
     text = with_interval(row["difference"], row["difference_low"], row["difference_high"], sign=True)
-    return text + {"paired": "", "unpaired": " ~", "point": " no interval"}[row["difference_kind"]]
+    note = f" {row['difference_note']}" if row.get("difference_note") else ""
+    return text + {"paired": "", "unpaired": " ~", "point": " no interval"}[row["difference_kind"]] + note

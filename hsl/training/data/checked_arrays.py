@@ -1,6 +1,7 @@
 """What a reader of a data set returned, checked before it is kept: readers can be code from outside. Torch-free."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ def checked(returned: object, dataset: str) -> Arrays:
         )
     if not len(returned.images):
         raise DataError(f"the data set {dataset!r} is empty")
-    return Arrays(returned.images, returned.labels.astype(np.int64, copy=False), returned.is_test)
+    return replace(returned, labels=returned.labels.astype(np.int64, copy=False))
 
 
 def described(value: object) -> str:
