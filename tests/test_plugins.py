@@ -10,8 +10,8 @@ import pytest
 from hsl.driver.tune.trackers import check_trackers
 from hsl.errors import HslError, PluginError, SpaceError, UnknownNameError
 from hsl.planning.plan import make_plan
+from hsl.prepare.preflight import check_samplers
 from hsl.registry import PLUGINS, Registry
-from hsl.search.study import CellStudy
 from hsl.space.load import make_space
 
 SPACE = """
@@ -99,8 +99,7 @@ def test_a_plug_in_of_the_wrong_kind_is_refused(
     content = {"name": "t", "dataset": "digits", "model": "mlp", "sparsity": 0.5, "method": "static"}
     tuned = {"search": {"training.lr": {"loguniform": [0.01, 1.0]}}, "budget": {"configurations_per_cell": 2}}
     with pytest.raises(HslError, match=message):
-        plan = make_plan(make_space({**content, **tuned, key: "strange_two:x"}))
-        CellStudy(plan.space, plan.cells[0])
+        check_samplers(make_plan(make_space({**content, **tuned, key: "strange_two:x"})))
     with pytest.raises(HslError, match="no class of a LoggerCallback"):
         check_trackers(["math:pi"])
 
