@@ -101,7 +101,8 @@ def short_form(location: Location, value: object) -> str | None:
     section = next((found[location[-1]] for found in fields if location[-1] in found), None)
     if section is None:
         return None
-    schema: TypeAdapter[Any] = TypeAdapter(Annotated[section.annotation, *section.metadata])
+    annotated: Any = Annotated[section.annotation, *section.metadata]
+    schema: TypeAdapter[Any] = TypeAdapter(annotated)
     meant = _validated(schema, value)
     keys = _known_keys(location, None)
     return next((key for key in keys if _validated(schema, {key: value}) == meant), None)

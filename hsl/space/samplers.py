@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 
 from pydantic import ConfigDict, Field, SerializeAsAny, WrapValidator, model_validator
 
-from hsl.registry import Registry, imported
+from hsl.registry import Registry, Wanted, imported
 from hsl.training.configuration import Strict, checked
 
 FEWEST_NUMERIC = 2
@@ -231,7 +231,9 @@ class OfOptuna(SamplerSettings):
 
 
 SAMPLERS: Registry[type[SamplerSettings], None] = Registry(
-    "sampler", {"tpe": Tpe, "random": Random, "grid": Grid, "cmaes": CmaEs, "gp": Gp}
+    "sampler",
+    {"tpe": Tpe, "random": Random, "grid": Grid, "cmaes": CmaEs, "gp": Gp},
+    wanted=Wanted(words="a subclass of hsl.space.samplers.SamplerSettings, or a class of optuna.samplers"),
 )
 """Settings of samplers by name; a plug-in is another such class, or a class that `OfOptuna` can call."""
 
