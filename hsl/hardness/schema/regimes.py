@@ -102,9 +102,7 @@ class Corruption(Part):
         missing = [name for name in _names(info.data.get("name", ())) if not _reaches_six(name)]
         if missing:
             known = ", ".join(name for name in CORRUPTIONS if _reaches_six(name))
-            message = (
-                f"severity 6 of {', '.join(missing)} does not exist; allowed is 1-5. It does of: {known}"
-            )
+            message = f"severity 6 of {', '.join(missing)} does not exist; it does of: {known}; else give 1-5"
             raise problem("severity", message)
         if not info.data.get("allow_extrapolated", False):
             raise problem("severity", f"{message}, and 6 by extrapolation with allow_extrapolated: true")
