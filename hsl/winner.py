@@ -21,6 +21,7 @@ from hsl.store.files import reported
 from hsl.store.layout import CHECKPOINTS, NETWORK_SUFFIX
 from hsl.store.outcomes import Status
 from hsl.store.store import Store
+from hsl.training.available import named_content
 from hsl.training.configuration import Configuration
 from hsl.training.names import unescaped
 from hsl.trial.alone import only_configuration
@@ -88,7 +89,7 @@ def pinned_space(store: Store, cell: str) -> str:
     with readable(store.uri):
         content = _content(space, winner, cell)
         described = only_configuration(make_space(content, source=cell))
-    if described != winner.configuration:
+    if described.id != winner.configuration.id:
         raise StoreError(
             f"{cell}: configuration {winner.configuration.id} does not come from the space in {store.uri}; "
             "restore the space.yaml with which it was trained"
@@ -99,7 +100,8 @@ def pinned_space(store: Store, cell: str) -> str:
 def _content(space: SearchSpace, winner: Winner, cell: str) -> dict[str, Any]:
     """The space of `winner` as its YAML holds it."""
     raw = space.model_dump(mode="json", exclude_none=True)
-    chosen = winner.configuration.model_dump(mode="json", exclude_none=True)
+    configuration = winner.configuration.located(space.dataset, space.content)
+    chosen = configuration.model_dump(mode="json", exclude_none=True)
     dense = winner.configuration.method == "dense"
     own = () if dense else ("method", "distribution", "sparsity")
     described = space.regimes.get(winner.regime)
@@ -116,7 +118,14 @@ def _content(space: SearchSpace, winner: Winner, cell: str) -> dict[str, Any]:
         "search": {axis: {"choice": [value]} for axis, value in _tuned(raw, chosen).items()},
         "baseline": "dense" if dense else None,
         **{name: raw[name] for name in kept},
+        **{name: value for name, value in _identity(configuration).items() if value},
     }
+
+
+def _identity(configuration: Configuration) -> dict[str, Any]:
+    """Content of the data and digests of the code."""
+    content = configuration.content or named_content(configuration.dataset)
+    return {"content": content, "code": configuration.code}
 
 
 def _tuned(space: Row, chosen: Row) -> dict[str, Any]:

@@ -87,6 +87,11 @@ def another_order(scores: Tensor, ids: Tensor, key: int) -> Tensor:
     return torch.roll(torch.arange(len(scores)), next(CALLS))
 
 
+def lower_ids_first(scores: Tensor, ids: Tensor, key: int) -> Tensor:
+    by_id = torch.argsort(ids)
+    return by_id[torch.argsort(scores[by_id], descending=True, stable=True)]
+
+
 def by_place(pixels: Tensor, ids: Tensor, severity: int, key: int) -> Tensor:
     return pixels + torch.arange(len(pixels)).view(-1, 1, 1, 1) * severity
 
@@ -172,10 +177,11 @@ class Promising(Kind):
     ("axis", "name", "message"),
     [
         ("score", "random_score", "depends on the order of the samples"),
-        ("score", "half_score", "must be float32"),
+        ("score", "half_score", "must be float64 or float32"),
         ("score", "negative_score", "say is_signed"),
         ("selection", "twice", "names a position twice"),
         ("selection", "another_order", "another order for the same scores"),
+        ("selection", "lower_ids_first", "it orders them by id, which says how they are stored"),
         ("corruption", "by_place", "depends on the order or the size of batches"),
         ("corruption", "NOT_RANDOM", "is_random is True in its facts"),
         ("attack", "far", "leaves the ball"),

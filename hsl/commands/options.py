@@ -66,6 +66,13 @@ class Part(StrEnum):
     TEST = "test"
 
 
+class Precision(StrEnum):
+    """Floating point numbers of difficulty scores."""
+
+    DOUBLE = "double"
+    SINGLE = "single"
+
+
 class Checkpoint(StrEnum):
     """Which network of a training: at the end, or at its best validation objective."""
 

@@ -31,6 +31,7 @@ def preview(
 
     loaded = load_space(space, overrides or ())
     from hsl.prepare import preview as previews  # noqa: PLC0415
+    from hsl.prepare.binding import bound_space  # noqa: PLC0415
     from hsl.prepare.ranked_samples import scores_root  # noqa: PLC0415
     from hsl.prepare.sheets import draw  # noqa: PLC0415
     from hsl.store.layout import Library  # noqa: PLC0415
@@ -38,7 +39,7 @@ def preview(
     if corruptions:
         made = previews.corruptions(loaded, severity, images)
     else:
-        made = previews.regimes(loaded, Library(scores_root(store)), images)
+        made = previews.regimes(bound_space(loaded, store), Library(scores_root(store)), images)
     if sheet:
         draw(sheet, made.tiles)
     show_rows(made.rows, format)

@@ -97,6 +97,13 @@ def sweep(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Train again what failed in earlier runs.")
     ] = False,
+    new_data: Annotated[
+        bool,
+        typer.Option(
+            "--new-data",
+            help="The data set, or code of a plug-in, has changed: search it as a level of its own in the same store.",
+        ),
+    ] = False,
 ) -> None:
     """Train what the store lacks, and print the best configuration of every cell. Run it again to continue."""
     if dry_run:
@@ -117,7 +124,7 @@ def sweep(
     from hsl.driver.sweep import SweepRequest  # noqa: PLC0415
     from hsl.driver.sweep import sweep as train  # noqa: PLC0415
 
-    request = SweepRequest(loaded, uri, address, optuna_storage, retry_failed, log or (), fleet)
+    request = SweepRequest(loaded, uri, address, optuna_storage, retry_failed, log or (), fleet, new_data)
     try:
         ended = train(request, Console(stderr=True))
     except KeyboardInterrupt:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from hsl.commands.edge import check_target, narrate, show_rows
-from hsl.commands.options import Device, Format, OutFormat, Overrides, Part, SpaceFile
+from hsl.commands.options import Device, Format, OutFormat, Overrides, Part, Precision, SpaceFile
 
 
 def train(
@@ -21,7 +21,9 @@ def train(
     from hsl.trial.alone import only_configuration, train_once  # noqa: PLC0415
 
     check_target(out)
-    loaded = load_space(space, overrides or ())
+    from hsl.prepare.binding import bound_space  # noqa: PLC0415
+
+    loaded = bound_space(load_space(space, overrides or ()), None)
     chosen = only_configuration(loaded)
     from hsl.training import checkpoint  # noqa: PLC0415
     from hsl.training.build import default_device  # noqa: PLC0415
@@ -46,6 +48,9 @@ def score(
         float | None,
         typer.Option(help="When to score, as a share of the training.", show_default="0.1, trajectories 1"),
     ] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="Of the scores; single is that of version 0.1.0.")
+    ] = Precision.DOUBLE,
     label_noise: Annotated[
         str | None,
         typer.Option(
@@ -69,7 +74,10 @@ def score(
     from hsl.space.load import load_space  # noqa: PLC0415
 
     check_target(out)
-    asked = asked_scores(load_space(space, overrides or ()), by, models, epoch, label_noise)
+    from hsl.prepare.binding import bound_space  # noqa: PLC0415
+
+    loaded = bound_space(load_space(space, overrides or ()), store)
+    asked = asked_scores(loaded, by, models, epoch, label_noise, precision.value)
     from hsl.prepare.ranked_samples import draw_sheet, extremes, found_wrong, make_scores  # noqa: PLC0415
     from hsl.results.show.output import show  # noqa: PLC0415
     from hsl.training.build import default_device  # noqa: PLC0415

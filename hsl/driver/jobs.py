@@ -36,6 +36,7 @@ class Jobs:
         proposed_by: str | None = None,
     ) -> Job:
         """The job that trains `configuration` with `seed` for a cell; the rest is as in `Identity`."""
+        configuration = configuration.located(self._space.dataset, self._space.content)
         identity = Identity(
             trial_id=configuration.trial_id(seed),
             configuration=configuration,

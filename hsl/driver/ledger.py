@@ -202,7 +202,7 @@ def described(own: Identity) -> dict[str, Any]:
         "regime": own.regime,
         "stage": own.stage,
         "seed": own.seed,
-        "dataset": made.dataset,
+        "dataset": made.named_data,
         "model": made.model.name,
         "method": made.method,
         "sparsity": made.sparsity,

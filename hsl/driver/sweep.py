@@ -26,6 +26,7 @@ from hsl.driver.watch.announcer import Announcer
 from hsl.driver.watch.optuna import Mirror
 from hsl.filesystems import absolute
 from hsl.planning.plan import Plan, make_plan
+from hsl.prepare.binding import bind
 from hsl.prepare.preflight import preflight
 from hsl.reasons import in_one_line
 from hsl.space.checks import check_priced
@@ -49,6 +50,7 @@ class SweepRequest:
         retry_failed: Whether trials that failed in earlier runs are trained again.
         trackers: Names of trackers that receive every epoch.
         fleet: What the cluster can grow to, where that is known.
+        new_data: Whether data or code that have changed since the store was begun become a level of their own.
     """
 
     space: SearchSpace
@@ -58,6 +60,7 @@ class SweepRequest:
     retry_failed: bool = False
     trackers: Sequence[str] = ()
     fleet: Fleet | None = None
+    new_data: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,12 +96,15 @@ def sweep(request: SweepRequest, console: Console) -> SweepReport:
     """
     check_trackers(request.trackers)
     check_priced(request.space, request.fleet)
-    site = site_of(request, console)
-    check_continues(site.store.read_space(), request.space, site.store.uri)
+    bound = bind(request.space, Store(request.uri), request.new_data)
+    site = site_of(replace(request, space=bound.space), console)
+    check_continues(site.store.read_space(), site.plan.space, site.store.uri)
+    site.announcer.warn(bound.warnings)
     preflight(site.plan)
     site.try_selections()
     with lease(site.library.root) as check_lease:
         site = replace(site, check_lease=check_lease)
+        bound.record(site.library)
         _describe(site.plan, site.store)
         stages = Stages(site.plan, site.store, site.library, site.jobs, site.mirror, request.retry_failed)
         with Runner(site, Session(site.store, request.space.budget.limits)) as runner:

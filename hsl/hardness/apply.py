@@ -72,7 +72,7 @@ def training_samples(samples: Samples, regime: Regime, seed: int, scores: Tensor
         samples: The training part of the data set, as it is, with at least one sample of the last class.
         regime: The regime of the trial.
         seed: Seed of the trial.
-        scores: Difficulty float32 [N] of the samples; None where ``regime.needs_scores`` is.
+        scores: Difficulty floating point [N] of the samples; None where ``regime.needs_scores`` is.
 
     Returns:
         The kept samples in their old order, with their wrong labels and damage. Where the corruption is drawn
@@ -146,7 +146,7 @@ def matched_samples(
     Args:
         samples: The validation or test part of the data set, as it is.
         regime: The regime of the trial.
-        scores: Difficulty float32 [N] of the samples; None where ``regime.needs_scores`` is.
+        scores: Difficulty floating point [N] of the samples; None where ``regime.needs_scores`` is.
         split: Which part it is; the draws of the two differ.
 
     Returns:
@@ -175,7 +175,7 @@ def training_ids(
         ids: int64 [N], all different.
         regime: The regime of the trial.
         seed: Seed of the trial.
-        scores: Difficulty float32 [N] of the samples; None where ``regime.needs_scores`` is.
+        scores: Difficulty floating point [N] of the samples; None where ``regime.needs_scores`` is.
 
     Raises:
         DataError: If scores are missing or not finite, or a selection is empty or loses a class that it must
@@ -195,7 +195,7 @@ def matched_ids(
         labels: int64 [N].
         ids: int64 [N], all different.
         regime: The regime of the trial.
-        scores: Difficulty float32 [N] of the samples; None where ``regime.needs_scores`` is.
+        scores: Difficulty floating point [N] of the samples; None where ``regime.needs_scores`` is.
         split: Which part it is; the draws of the two differ.
 
     Raises:
@@ -237,6 +237,7 @@ def _kept(labels: Tensor, ids: Tensor, keep: Keep, scores: Tensor | None, key: i
         count=keep.count,
         class_balanced=keep.class_balanced,
         key=key,
+        ties=keep.ties or "keyed",
         options=keep.options,
     )
 

@@ -1,10 +1,12 @@
 """Orders of samples by difficulty: the first to keep comes first.
 
-Every order takes scores, float32 [N], and ids, int64 [N], all different, which decide ties; `key` is the
-stream of its draws, not read where nothing is drawn. It returns positions, int64 [N]. What happens to a
-sample at random depends on its id and the key alone.
+Every order takes scores, floating point [N], and ids, int64 [N], all different; `key` is the stream of its
+draws, not read where nothing is drawn. It returns positions, int64 [N]. What happens to a sample at random
+depends on its id and the key alone. Equally hard samples stay as they are given: `tie_order` says how
+`hsl.hardness.selection.select` gives them.
 """
 
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 import torch
@@ -14,16 +16,38 @@ from hsl.errors import DataError
 from hsl.hardness import keyed
 
 
+def _by_hash(ids: Tensor, key: int) -> Tensor:
+    return keyed.hashed(keyed.key(key, "equally hard"), ids)
+
+
+def _by_id(ids: Tensor, key: int) -> Tensor:
+    return ids
+
+
+TIES: Mapping[str, Callable[[Tensor, int], Tensor]] = {"keyed": _by_hash, "id": _by_id}
+"""By what equally hard samples are ordered, from ids int64 [N] and the stream of the draws. Ids count the samples as
+they are stored, often class by class: by them, the first classes would be the hardest."""
+
+
+def tie_order(ids: Tensor, key: int, ties: str = "keyed") -> Tensor:
+    """Positions, int64 [N], of samples in the order that decides between equally hard ones.
+
+    Args:
+        ids: int64 [N], all different.
+        key: Stream of the draws.
+        ties: ``keyed``, at random; or ``id``, the lower id first, as version 0.1.0 did.
+    """
+    return torch.argsort(TIES[ties](ids, key))
+
+
 def hardest(scores: Tensor, ids: Tensor, key: int = 0) -> Tensor:
     """Order from the highest score to the lowest."""
-    by_id = torch.argsort(ids)
-    return by_id[torch.argsort(scores[by_id], descending=True, stable=True)]
+    return torch.argsort(scores, descending=True, stable=True)
 
 
 def easiest(scores: Tensor, ids: Tensor, key: int = 0) -> Tensor:
     """Order from the lowest score to the highest."""
-    by_id = torch.argsort(ids)
-    return by_id[torch.argsort(scores[by_id], stable=True)]
+    return torch.argsort(scores, stable=True)
 
 
 def middle(scores: Tensor, ids: Tensor, key: int = 0) -> Tensor:
@@ -35,8 +59,7 @@ def middle(scores: Tensor, ids: Tensor, key: int = 0) -> Tensor:
 
 def shuffled(scores: Tensor, ids: Tensor, key: int) -> Tensor:
     """Order at random."""
-    by_id = torch.argsort(ids)
-    return by_id[torch.argsort(keyed.hashed(key, ids[by_id]), stable=True)]
+    return torch.argsort(keyed.hashed(key, ids))
 
 
 def window(scores: Tensor, ids: Tensor, key: int = 0, *, offset: float = 0.0) -> Tensor:

@@ -22,7 +22,8 @@ class ScoreFacts:
             ``features`` float [N, D]; ``model`` and ``images`` float [N, C, H, W] in [0, 1]. Of a trajectory one
             of ``correct`` bool [T, N], ``margins`` and ``probabilities`` float [T, N], each recorded by the
             function of that name in `hsl.hardness.scores.trajectories`.
-        options: Keyword arguments: ``ids`` int64 [N], or ``bias`` bool, whether the last layer has one.
+        options: Keyword arguments: ``ids`` int64 [N]; ``bias`` bool, whether the last layer has one; ``dtype``, float64
+            or float32, in which to compute.
         least_epochs: Epochs that a trajectory must have at least.
         is_signed: Whether it can be negative.
         ranks: Whether it says anything about a sample; a random order does not, and needs no model.
@@ -34,6 +35,10 @@ class ScoreFacts:
     least_epochs: int = 1
     is_signed: bool = False
     ranks: bool = True
+
+
+def _logits(score: str, **more: Any) -> Entry[ScoreFacts]:
+    return Entry(f"hsl.hardness.scores.logits:{score}", ScoreFacts(options=("dtype",), **more))
 
 
 def _trajectory(score: str, quantity: str, **more: Any) -> Entry[ScoreFacts]:
@@ -49,25 +54,27 @@ SCORES: Registry[Callable[..., Any], ScoreFacts] = Registry(
     "score",
     {
         "aum": _trajectory("aum", "margins", is_signed=True),
-        "confidence": "hsl.hardness.scores.logits:confidence",
+        "confidence": _logits("confidence"),
         "datamap_confidence": _trajectory("datamap_confidence", "probabilities"),
         "datamap_variability": _trajectory("datamap_variability", "probabilities", least_epochs=2),
-        "el2n": "hsl.hardness.scores.logits:el2n",
-        "el2n_squared": "hsl.hardness.scores.logits:el2n_squared",
-        "entropy": "hsl.hardness.scores.logits:entropy",
+        "el2n": _logits("el2n"),
+        "el2n_squared": _logits("el2n_squared"),
+        "entropy": _logits("entropy"),
         "forgetting": _trajectory("forgetting", "correct", least_epochs=2),
-        "grand": _gradients("grand", "gradients", ("model", "images", "labels")),
-        "grand_last": _gradients("grand_last", "features", ("logits", "labels", "features"), ("bias",)),
-        "learning_speed": _trajectory("learning_speed", "correct"),
-        "loss": "hsl.hardness.scores.logits:loss",
-        "margin": Entry("hsl.hardness.scores.logits:margin", ScoreFacts(is_signed=True)),
+        "grand": _gradients("grand", "gradients", ("model", "images", "labels"), ("dtype",)),
+        "grand_last": _gradients(
+            "grand_last", "features", ("logits", "labels", "features"), ("bias", "dtype")
+        ),
+        "learning_speed": _trajectory("learning_speed", "correct", options=("dtype",)),
+        "loss": _logits("loss"),
+        "margin": _logits("margin", is_signed=True),
         "prototypicality": _gradients("prototypicality", "features", ("features", "labels")),
         "random": Entry("hsl.hardness.scores.logits:random", ScoreFacts(options=("ids",), ranks=False)),
     },
     ScoreFacts(),
     wanted=Wanted(call=lambda facts: Call(facts.arguments, facts.options)),
 )
-"""Arguments and options that the facts name -> difficulty float32 [N], higher = harder."""
+"""Arguments and options that the facts name -> difficulty float64 or float32 [N], higher = harder."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +110,9 @@ SELECTIONS: Registry[Callable[..., Any], SelectionFacts] = Registry(
     SelectionFacts(),
     wanted=Wanted(call=lambda facts: Call(("scores", "ids", "key"), tuple(facts.options))),
 )
-"""(scores float32 [N], ids int64 [N], key int, **options) -> positions int64 [N], the first to keep first.
-Ids are all different and decide ties; `key` is the stream of the draws."""
+"""(scores floating point [N], ids int64 [N], key int, **options) -> positions int64 [N], the first to keep first.
+Ids are all different; `key` is the stream of the draws. Samples are given in random order: equally hard ones stay in
+it (a stable sort), and are not ordered by id, which counts them as they are stored."""
 
 LABEL_NOISES: Registry[Callable[..., Any], None] = Registry(
     "label noise",

@@ -5,7 +5,7 @@ So one order serves any share of the samples, the whole set or each class on its
 """
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from types import MappingProxyType
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hsl.errors import DataError
-from hsl.hardness.orders import share_of, shuffled
+from hsl.hardness.orders import share_of, shuffled, tie_order
 from hsl.hardness.registries import SELECTIONS
 from hsl.hardness.schema.fields import PROFILES
 from hsl.hardness.scores.logits import check_finite
@@ -33,6 +33,7 @@ def select(
     count: int | None = None,
     class_balanced: bool = False,
     key: int = 0,
+    ties: str = "keyed",
     options: Mapping[str, Any] = NO_OPTIONS,
 ) -> Tensor:
     """Select samples to keep: n = round(fraction * N) of them, half to even, or n = count.
@@ -41,14 +42,15 @@ def select(
     and fills up to n with the next in the order, at most one per class.
 
     Args:
-        scores: float32 [N], higher = harder; None where `which` reads no score.
+        scores: Floating point [N], higher = harder; None where `which` reads no score.
         labels: int64 [N].
         ids: int64 [N], all different.
         fraction: Share to keep, in (0, 1].
         which: Entry of the registry of selections.
         count: Number of samples to keep, in place of a fraction.
         class_balanced: Keep the same share of every class.
-        key: Stream of the draws, for a random selection.
+        key: Stream of the draws: of a random selection, and of equally hard samples.
+        ties: Choice between equally hard samples: ``keyed``, at random, or ``id``, the lower id first.
         options: Keyword arguments of the selection, for example ``{"offset": 0.1}`` of a window.
 
     Returns:
@@ -56,7 +58,8 @@ def select(
 
     Raises:
         DataError: If a score is missing or not finite, no sample would be kept, there are fewer samples than
-            `count`, or a balanced selection would lose a whole class. An unbalanced one that does warns.
+            `count`, or a balanced selection would lose a whole class. An unbalanced one that does warns, and
+            so does one that leaves a class less than a tenth of its share.
     """
     if scores is None:
         if SELECTIONS.facts(which).reads_scores:
@@ -66,6 +69,8 @@ def select(
         scores = torch.zeros(len(ids), device=ids.device)
     _check_selection(scores, labels, ids)
     exact, n = _amount(fraction, count, len(ids))
+    given = tie_order(ids, key, ties)
+    scores, labels, ids = scores[given], labels[given], ids[given]
     order = partial(_order, scores, ids, partial(SELECTIONS[which], **options), key)
     kept = _balanced(order, labels, exact, n) if class_balanced else order(_positions(ids))[:n]
     asked = f"keep.fraction {fraction}" if count is None else f"keep.count {count}"
@@ -166,10 +171,31 @@ def _check_selection(scores: Tensor, labels: Tensor, ids: Tensor) -> None:
 
 
 def _check_classes(before: Tensor, after: Tensor, class_balanced: bool, asked: str) -> None:
-    lost = sorted(set(_classes(before)) - set(_classes(after)))
-    if not lost:
-        return
-    message = f"{asked} leaves no sample of class {', '.join(map(str, lost))}"
-    if class_balanced:
-        raise DataError(f"{message}, although class_balanced; keep more")
-    warnings.warn(f"{message}; keep more or set class_balanced", stacklevel=3)
+    sizes = before.bincount()
+    kept = after.bincount(minlength=len(sizes))
+    if lost := _where((sizes > 0) & (kept == 0)):
+        message = f"{asked} leaves no sample of {_class_names(lost)}"
+        if class_balanced:
+            raise DataError(f"{message}, although class_balanced; keep more")
+        warnings.warn(f"{message}; keep more or set class_balanced", stacklevel=3)
+    rare = _where((kept > 0) & (kept * len(before) < RARE * sizes * len(after)))
+    if rare and not class_balanced:
+        message = f"{asked} leaves less than a tenth of its share of {_class_names(rare)}; set class_balanced"
+        warnings.warn(message, stacklevel=3)
+
+
+RARE = 0.1
+"""A selection that leaves a class less than this part of its share of the samples is warned of."""
+
+_SHOWN = 10
+"""Classes that a message lists."""
+
+
+def _where(mask: Tensor) -> list[int]:
+    found: list[int] = mask.nonzero().view(-1).tolist()
+    return found
+
+
+def _class_names(classes: Sequence[int]) -> str:
+    more = f" and {len(classes) - _SHOWN} more" if len(classes) > _SHOWN else ""
+    return f"class {', '.join(map(str, classes[:_SHOWN]))}{more}"

@@ -38,7 +38,8 @@ class Identity(Strict):
 
     @field_serializer("configuration")
     def _stored(self, value: Configuration) -> dict[str, Any]:
-        return value.stored()
+        place = {"dataset": value.dataset, "content": value.content} if value.content else {}
+        return value.stored() | place
 
 
 class Inputs(Strict):

@@ -17,6 +17,12 @@ from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
 from hsl.sparsity.methods.iterative import ITERATIVE, round_before
 from hsl.training.configuration import Configuration
 
+VERSION = "version"
+"""Axis of cells whose data or code have changed since the store was begun."""
+
+SHARED = ("dataset", "content", "code", "model", "split")
+"""What all networks of a sweep with the same model have in common."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -104,7 +110,7 @@ def _baselines(space: SearchSpace) -> Iterator[Cell]:
     if space.baseline is None:
         return
     domains = shared_axes(space.search)
-    for levels in _crossed(shared_axes(space.factors)):
+    for levels in _crossed(shared_axes(_factors(space))):
         yield Cell(
             name="/".join([*_names(levels), "dense"]),
             levels=levels,
@@ -121,7 +127,7 @@ def _sparse_cells(space: SearchSpace, omissions: dict[str, Omission]) -> Iterato
     if not any(METHODS[name].distributions for name in methods):
         return
     _check_sparsity_is_given(space)
-    for levels in _crossed(space.factors):
+    for levels in _crossed(_factors(space)):
         if levels.get("method") == "dense":  # the baseline is this cell
             if space.baseline is None:
                 reason = "dense has cells of its own, without a sparsity; set baseline: dense to have them"
@@ -201,6 +207,11 @@ def _check_sparsity_is_given(space: SearchSpace) -> None:
         raise SpaceError(space.name, [Problem("factors.sparsity", message)])
 
 
+def _factors(space: SearchSpace) -> dict[str, tuple[Any, ...]]:
+    """The factors of a space; changed data or code are a level of their own."""
+    return {**({} if space.version == 1 else {VERSION: (space.version,)}), **space.factors}
+
+
 def _crossed(factors: dict[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
     for levels in product(*factors.values()):
         yield dict(zip(factors, levels, strict=True))
@@ -227,7 +238,7 @@ def parent_of(child: Configuration, space: SearchSpace) -> Configuration | None:
         return dense
     sparsity, rounds = before
     return Configuration(
-        **{name: getattr(dense, name) for name in ("dataset", "model", "split", "training", "regime")},
+        **{name: getattr(dense, name) for name in (*SHARED, "training", "regime")},
         method="imp",
         hyperparameters={**given, "rounds": rounds},
         distribution=child.distribution if child.distribution in METHODS["imp"].distributions else None,

@@ -3,17 +3,18 @@
 Pure; no torch, no ray.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
 from hsl.errors import Problem, SpaceError, close_match
 from hsl.hardness.registries import SCORES
-from hsl.hardness.schema.keep import Keep, usual_epoch
+from hsl.hardness.schema.keep import Keep, Precision, usual_epoch
 from hsl.hardness.schema.regimes import LabelNoise, Regime
 from hsl.space.axes import configuration, options_of
 from hsl.space.schema import SearchSpace
 from hsl.training.configuration import Configuration, digest
+from hsl.training.identity import FIRST
 
 
 @dataclass(frozen=True)
@@ -25,22 +26,32 @@ class Scores:
         models: Number of scoring models.
         epochs: Epochs after which each scores.
         configuration: The scoring model: the dense network on clean data, or with the label noise of its regime.
+        precision: In which they are computed from logits and stored.
+        code: Digest of the code of a score from outside, where it is known.
     """
 
     score: str
     models: int
     epochs: int
     configuration: Configuration
+    precision: Precision = "double"
+    code: str | None = None
 
     @property
     def id(self) -> str:
         """Hash that identifies the result: the same scores are never computed twice."""
-        return digest([self.score, self.models, self.epochs, self.configuration.id])
+        return digest([self.score, self.models, self.epochs, *self._made_of])
 
     @property
     def model_id(self) -> str:
         """Hash that identifies the scores of one model, independent of the number of models."""
-        return digest([self.score, self.epochs, self.configuration.id])
+        return digest([self.score, self.epochs, *self._made_of])
+
+    @property
+    def _made_of(self) -> list[str]:
+        """The scoring model, and what differs from version 0.1, whose scores keep their names."""
+        precision = [] if self.precision == FIRST["regime.keep.precision"] else [self.precision]
+        return [self.configuration.id, *precision, *([self.code] if self.code else [])]
 
 
 def scores_for(child: Configuration, space: SearchSpace) -> Scores | None:
@@ -48,7 +59,7 @@ def scores_for(child: Configuration, space: SearchSpace) -> Scores | None:
     keep = child.regime.keep
     if keep is None or child.regime.needs_scores is None:
         return None
-    return _scores(keep, child.dense_counterpart(space.training, Regime()), space.name)
+    return _scores(keep, child.dense_counterpart(space.training, Regime()), space)
 
 
 def all_scores(child: Configuration, space: SearchSpace, is_evaluated: bool = True) -> list[Scores]:
@@ -62,13 +73,15 @@ def decile_scores(child: Configuration, space: SearchSpace) -> Scores | None:
     wanted = space.evaluation.deciles
     if wanted is None:
         return None
-    keep = Keep.model_validate({"fraction": 0.5, **wanted.model_dump(exclude_none=True)})
-    return _scores(
-        keep, child.dense_counterpart(space.training, Regime()), space.name, "evaluation.deciles.epoch"
+    keep = Keep.model_validate(
+        {"fraction": 0.5, **wanted.model_dump(exclude_none=True, exclude={"ties", "precision"})}
     )
+    scored = child.dense_counterpart(space.training, Regime())
+    scores = _scores(keep, scored, space, "evaluation.deciles.epoch")
+    return replace(scores, precision=wanted.precision)
 
 
-def _scores(keep: Keep, scored: Configuration, source: str, where: str = "keep.epoch") -> Scores:
+def _scores(keep: Keep, scored: Configuration, space: SearchSpace, where: str = "keep.epoch") -> Scores:
     epochs = max(1, round((keep.epoch or usual_epoch(keep.by)) * scored.training.epochs))
     least = SCORES.facts(keep.by).least_epochs
     if epochs < least:
@@ -76,12 +89,18 @@ def _scores(keep: Keep, scored: Configuration, source: str, where: str = "keep.e
             f"{keep.by} compares at least {least} epochs, and {epochs} of {scored.training.epochs} "
             f"is asked for; raise epoch or training.epochs, or choose another score"
         )
-        raise SpaceError(source, [Problem(where, message)])
-    return Scores(keep.by, keep.models or 1, epochs, scored)
+        raise SpaceError(space.name, [Problem(where, message)])
+    code = space.code.get(keep.by)
+    return Scores(keep.by, keep.models or 1, epochs, scored, keep.precision or "double", code)
 
 
 def asked_scores(
-    space: SearchSpace, by: str, models: int | None, epoch: float | None, label_noise: str | None = None
+    space: SearchSpace,
+    by: str,
+    models: int | None,
+    epoch: float | None,
+    label_noise: str | None = None,
+    precision: Precision = "double",
 ) -> Scores:
     """The difficulty scores of a space's data set, as a regime of the space would need them.
 
@@ -91,6 +110,7 @@ def asked_scores(
         models: Number of scoring models; None for the default.
         epoch: Epoch of scoring, as a share of the training epochs in (0, 1]; None for the default of the score.
         label_noise: Regime with whose wrong labels the scoring models are trained, or None for clean labels.
+        precision: In which the scores are computed and stored.
 
     Raises:
         SpaceError: If there is no such score or regime, a value is out of its range, the regime has no wrong
@@ -109,7 +129,8 @@ def asked_scores(
         raise SpaceError(space.name, problems) from error
     example = configuration(space, {"model": networks[0], "method": "dense"})
     regime = Regime(label_noise=_noise_of(space, label_noise)) if label_noise else Regime()
-    return _scores(keep, example.dense_counterpart(space.training, regime), space.name)
+    scores = _scores(keep, example.dense_counterpart(space.training, regime), space)
+    return replace(scores, precision=precision)
 
 
 def _noise_of(space: SearchSpace, regime: str) -> LabelNoise:

@@ -82,13 +82,14 @@ class ModelScoresTask:
         from hsl.training.scoring import score_samples  # noqa: PLC0415
 
         made_of = self.scores.configuration
-        right = load_data(made_of.dataset, made_of.split, device)
+        right = load_data(made_of.dataset, made_of.split, device, made_of.content)
         data, is_wrong = labels_as_trained(right, made_of.regime.label_noise)
         trainer = build_trainer(
             made_of.dense_counterpart(made_of.training, Regime()), self.seed, device=device
         )
         trainer.train_samples = TrainingSet(data.train)
-        values = score_samples(self.scores.score, trainer, all_samples(data), self.scores.epochs)
+        asked, samples = self.scores, all_samples(data)
+        values = score_samples(asked.score, trainer, samples, asked.epochs, asked.precision)
         write_scores(self.target, right, values, {**about(self.scores), "seed": self.seed}, is_wrong)
 
 
@@ -140,6 +141,7 @@ def about(scores: Scores) -> dict[str, Any]:
         "score": scores.score,
         "order": "higher is harder",
         "epochs": scores.epochs,
+        "precision": scores.precision,
         "configuration": scores.configuration.stored(),
         "provenance": provenance(),
     }

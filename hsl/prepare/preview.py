@@ -105,7 +105,7 @@ def _scores(space: SearchSpace, example: Configuration, library: Library) -> tup
         return None, None
     task = scores_task(needed, library)
     if list(missing([task])):
-        made_by = f"hsl score --by {needed.score} --models {needed.models}"
+        made_by = f"hsl score --by {needed.score} --models {needed.models} --precision {needed.precision}"
         return None, f"needs scores, which are not there yet: {made_by}"
     return task.target, None
 

@@ -7,7 +7,10 @@ import torch
 from pyarrow import compute
 
 from hsl.filesystems import absolute
+from hsl.hardness import keyed
+from hsl.hardness.apply import EVALUATION
 from hsl.hardness.label_noise import detection_auroc
+from hsl.hardness.orders import tie_order
 from hsl.planning.scores import Scores
 from hsl.prepare.parents import describe, make_here, missing, scores_task
 from hsl.prepare.sheets import Tile, draw
@@ -60,16 +63,18 @@ def extremes(scores: pa.Table, split: str, top: int) -> pa.Table:
     Args:
         scores: As `make_scores` returns them.
         split: ``train``, ``val`` or ``test``: scores of samples that were trained on are lower than others.
-        top: Number of samples of each end; of equal scores the lower id comes first.
+        top: Number of samples of each end; equal scores are in random order, the same in every call.
 
     Returns:
         Columns ``end`` (hardest or easiest), ``rank`` (from 1), ``id``, ``label``, ``score`` and, where
         there is one, ``is_wrong``.
     """
     part = scores.filter(compute.equal(scores.column("split"), split)).drop_columns("split")
+    given = tie_order(torch.from_numpy(part.column("id").to_numpy().copy()), keyed.key(EVALUATION, "listed"))
+    part = part.append_column("tie", pa.array(given.argsort().numpy()))
     ends = []
     for end, order in ENDS.items():
-        first = part.sort_by([("score", order), ("id", "ascending")]).slice(0, top)
+        first = part.sort_by([("score", order), ("tie", "ascending")]).slice(0, top).drop_columns("tie")
         place = {"end": pa.array([end] * len(first)), "rank": pa.array(range(1, len(first) + 1), pa.int64())}
         ends.append(pa.table({**place, **{name: first.column(name) for name in first.column_names}}))
     return pa.concat_tables(ends)

@@ -120,6 +120,8 @@ def configuration(space: SearchSpace, values: Values) -> Configuration:
     given = {axis.partition(".")[2]: v for axis, v in values.items() if axis.startswith("method.")}
     return Configuration(
         dataset=space.dataset,
+        content=space.content,
+        code=space.code,
         model=model_spec(values.get("model", space.model)),
         split=space.split,
         training=_training(space, values),

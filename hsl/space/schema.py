@@ -11,6 +11,7 @@ from hsl.space.sections import Budget, Confirm, Cost, Price, WarmStart
 from hsl.stopping.settings import EarlyStopping, Stratified
 from hsl.training.configuration import (
     DatasetName,
+    Digest,
     DistributionName,
     Layers,
     MethodName,
@@ -83,6 +84,12 @@ class SearchSpace(Strict):
     """Seconds without a report after which a trial's worker is killed; the trial is retried, then failed."""
     prices: dict[str, Price] = {}
     seed: Annotated[int, Field(ge=0)] = 0
+    content: Digest | None = None
+    """Digest of the samples of the data set; a sweep finds it out, and refuses other samples than the given ones."""
+    code: dict[str, Digest] = {}
+    """Digests of the code of the plug-ins (reference -> digest); a sweep finds them out."""
+    version: Annotated[int, Field(ge=1)] = 1
+    """Number of the data and the code: a store may hold results of several, one after the other."""
 
     @model_validator(mode="before")
     @classmethod

@@ -28,6 +28,7 @@ from hsl.space.load import make_space
 from hsl.space.objective import default_regime
 from hsl.space.schema import SearchSpace
 from hsl.store.store import Store
+from hsl.training.identity import filled_space
 
 
 def stored_space(store: Store, without: str) -> SearchSpace:
@@ -45,7 +46,7 @@ def stored_space(store: Store, without: str) -> SearchSpace:
 def _parsed(text: str, where: str) -> SearchSpace:
     with readable(where):
         raw = yaml.safe_load(text)
-        return make_space(raw if isinstance(raw, dict) else {}, source=f"{where}/space.yaml")
+        return make_space(filled_space(raw) if isinstance(raw, dict) else {}, source=f"{where}/space.yaml")
 
 
 @contextlib.contextmanager
@@ -60,13 +61,16 @@ def readable(where: str) -> Iterator[None]:
 FREE = frozenset(
     {
         *("resources", "prices", "trial_timeout", "early_stopping", "sampler", "priority", "warm_start"),
-        *("against", "evaluation", "regime"),
+        *("against", "evaluation", "regime", "content", "code", "version"),
     }
 )
 """Keys that may change; the regime that `regime` stands for is compared separately."""
 
 GROWS = frozenset({"regimes", "factors", "search", "budget", "confirm"})
 """Keys that may only grow."""
+
+UNCHANGED: tuple[tuple[str, Any], ...] = (("code", {}), ("version", 1))
+"""What a sweep finds out of its data and its plug-ins, where there is nothing to say."""
 
 RANGES = ("uniform", "loguniform", "int")
 
@@ -78,11 +82,18 @@ ADVICE = {
 }
 """Advice on single keys, in addition to that below all differences."""
 
+ADVICE_ON_REGIMES = {
+    "keep.ties": "trials of version 0.1.0 keep the lower id of equally hard samples; to continue them write ties: id",
+    "keep.precision": "scores of version 0.1.0 are float32; to continue with them write precision: single",
+}
+"""The same on keys of a regime."""
+
 
 def space_text(space: SearchSpace) -> str:
     """The space with every default written out, as YAML."""
     content = space.model_dump(mode="json", exclude_none=True)
     content |= {key: None for key in ("baseline", "early_stopping") if getattr(space, key) is None}
+    content = {key: value for key, value in content.items() if (key, value) not in UNCHANGED}
     return yaml.safe_dump(content, sort_keys=False)
 
 
@@ -116,12 +127,18 @@ def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator
         old, new = _meaning(key, stored), _meaning(key, given)
         if key in GROWS:
             yield from _lost(key, old, new)
-        elif key == "baseline" and old is None:
+        elif (key == "baseline" and old is None) or (key == "dataset" and _is_bound(stored, given)):
             continue
         elif key not in FREE and old != new:
             yield from _changed(key, old, new)
     if "regime" not in stored["factors"] and _first_regime(stored) != _first_regime(given):
         yield f"the regime of all trials: stored {_first_regime(stored)}, given {_first_regime(given)}"
+
+
+def _is_bound(stored: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    """Whether the samples decide which data set it is, and not the place where they are."""
+    is_same = stored["content"] == given["content"] or stored["version"] != given["version"]
+    return given["content"] is not None and is_same
 
 
 def _meaning(key: str, space: Mapping[str, Any]) -> Any:
@@ -173,8 +190,14 @@ def _changed(path: str, old: Any, new: Any) -> Iterator[str]:
         for key in {**old, **new}:
             yield from _changed(f"{path}.{key}", old.get(key), new.get(key))
     elif old != new:
-        advice = f" ({ADVICE[path]})" if path in ADVICE else ""
-        yield f"{path}: stored {_short(old)}, given {_short(new)}{advice}"
+        yield f"{path}: stored {_short(old)}, given {_short(new)}{_advice(path)}"
+
+
+def _advice(path: str) -> str:
+    """Advice on a key, in parentheses; names of regimes may contain dots."""
+    of_regime = [text for end, text in ADVICE_ON_REGIMES.items() if path.endswith(f".{end}")]
+    found = of_regime if path.startswith("regimes.") else [ADVICE[path]] if path in ADVICE else []
+    return f" ({found[0]})" if found else ""
 
 
 def _short(value: Any) -> str:

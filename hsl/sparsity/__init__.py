@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hsl.sparsity.imp import iterative_magnitude_pruning
     from hsl.sparsity.layers import Layers, layer_shapes, prunable_layers
     from hsl.sparsity.macs import layer_macs
+    from hsl.sparsity.mask_buffers import apply_masks
     from hsl.sparsity.network import Parent
     from hsl.sparsity.request import LayerReport
     from hsl.sparsity.saliency import layer_densities
@@ -32,6 +33,7 @@ _NEEDS_TORCH = {
     "Layers": "hsl.sparsity.layers",
     "Parent": "hsl.sparsity.network",
     "Sparsifier": "hsl.sparsity.sparsifier",
+    "apply_masks": "hsl.sparsity.mask_buffers",
     "iterative_magnitude_pruning": "hsl.sparsity.imp",
     "layer_densities": "hsl.sparsity.saliency",
     "layer_macs": "hsl.sparsity.macs",
@@ -51,6 +53,7 @@ __all__ = [
     "Parent",
     "Sparsifier",
     "allocate",
+    "apply_masks",
     "check_hyperparameters",
     "feasible",
     "iterative_magnitude_pruning",

@@ -38,17 +38,17 @@ def random(signals: Signals) -> Tensor:
 
 def magnitude(signals: Signals) -> Tensor:
     """Absolute value of the weight."""
-    return signals.weight.detach().float().abs()
+    return _precise(signals.weight.detach()).abs()
 
 
 def gradient(signals: Signals) -> Tensor:
     """Absolute value of the gradient (Evci et al. 2020, arXiv:1911.11134)."""
-    return _gradient(signals).float().abs()
+    return _precise(_gradient(signals)).abs()
 
 
 def snip(signals: Signals) -> Tensor:
     """|w * gradient|: how much the loss changes without a weight (Lee et al. 2019, arXiv:1810.02340)."""
-    return (signals.weight.detach().float() * _gradient(signals).float()).abs()
+    return (_precise(signals.weight.detach()) * _precise(_gradient(signals))).abs()
 
 
 def grasp(signals: Signals) -> Tensor:
@@ -56,7 +56,7 @@ def grasp(signals: Signals) -> Tensor:
 
     The paper removes the largest -w * (H g); the gradient given is H g.
     """
-    return signals.weight.detach().float() * _gradient(signals).float()
+    return _precise(signals.weight.detach()) * _precise(_gradient(signals))
 
 
 def synflow(signals: Signals) -> Tensor:
@@ -81,7 +81,7 @@ def signed_magnitude(signals: Signals) -> Tensor:
     there are of each (Mocanu et al. 2018, arXiv:1707.04780). Zeros count as positive; inactive weights
     score 2.
     """
-    weight = signals.weight.detach().float()
+    weight = _precise(signals.weight.detach())
     scores = torch.full_like(weight, 2.0, memory_format=torch.contiguous_format).flatten()
     mask = torch.ones_like(weight, dtype=torch.bool) if signals.mask is None else signals.mask
     active = mask.flatten().nonzero().flatten()
@@ -92,6 +92,11 @@ def signed_magnitude(signals: Signals) -> Tensor:
         ranks = torch.arange(len(members), device=weight.device) + 0.5
         scores[members] = ranks / max(1, len(members))
     return scores.view(weight.shape)
+
+
+def _precise(values: Tensor) -> Tensor:
+    """In float32, or in double precision as given: half precision would overflow in products."""
+    return values if values.dtype == torch.float64 else values.float()
 
 
 def _gradient(signals: Signals) -> Tensor:

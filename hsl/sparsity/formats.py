@@ -58,10 +58,11 @@ def check_format(format: str, layers: Prunable) -> None:
         raise MethodError(f"format '2:4': {'; '.join(problems)}")
 
 
-def store_(layers: Prunable, format: Format) -> None:
+def store_(model: nn.Module, layers: Prunable, format: Format) -> None:
     """Give the weights of Linear layers a sparse format, for inference only; other layers stay as they are.
 
     Args:
+        model: The whole model.
         layers: Prunable layers.
         format: One that `check_format` permits; "dense" changes nothing.
     """
@@ -75,6 +76,20 @@ def store_(layers: Prunable, format: Format) -> None:
             _replace(layer, in_compressed_rows(weight))
         elif format == "2:4" and is_two_of_four(weight):
             _replace(layer, torch.sparse.to_sparse_semi_structured(weight.contiguous()))
+    _call_layers_in_rows(model)
+
+
+def _call_layers_in_rows(model: nn.Module) -> None:
+    """Switch off kernels that read the weights of Linear layers without calling them, where some are in rows."""
+    for module in model.modules():
+        if isinstance(module, nn.TransformerEncoderLayer) and _in_rows(module):
+            module.activation_relu_or_gelu = 0
+        elif isinstance(module, nn.TransformerEncoder) and any(map(_in_rows, module.layers)):
+            module.use_nested_tensor = False
+
+
+def _in_rows(module: nn.Module) -> bool:
+    return any(isinstance(child, LinearInRows) for child in module.children())
 
 
 def _replace(layer: Layer, stored: Tensor) -> None:

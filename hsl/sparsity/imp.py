@@ -9,12 +9,14 @@ from torch.optim import Optimizer
 from hsl.errors import MethodError
 from hsl.sparsity.distributions.ranked import is_ratios
 from hsl.sparsity.drivers.gradual import prune_
-from hsl.sparsity.layers import ALL, Layers, Prunable, attach_masks, detach_masks, prunable_layers
+from hsl.sparsity.guard import check_zeros
+from hsl.sparsity.layers import ALL, Layers, attach_masks, detach_masks, prunable_layers
+from hsl.sparsity.mask_buffers import apply_masks
 from hsl.sparsity.methods.weight_scores import CRITERIA
 from hsl.sparsity.network import Network
 from hsl.sparsity.request import check_optimizer, make_budget
 from hsl.sparsity.schedules import round_progress
-from hsl.sparsity.zeroing import Factors, zero_weights_and_state_
+from hsl.sparsity.zeroing import Factors, zero_gradients_, zero_weights_and_state_
 
 Train = Callable[[nn.Module, Callable[[Optimizer], None]], None]
 
@@ -83,23 +85,21 @@ def _train_sparse(network: Network, train: Train) -> None:
     def zero(optimizer: Optimizer, *_: object) -> None:
         zero_weights_and_state_(network.layers, optimizer, factors)
 
+    def hide(*_: object) -> None:
+        zero_gradients_(network.layers, factors)
+
     def keep_sparse(optimizer: Optimizer) -> None:
         check_optimizer(optimizer, network.layers)
-        handles.append(optimizer.register_step_post_hook(zero))
+        handles.extend([optimizer.register_step_pre_hook(hide), optimizer.register_step_post_hook(zero)])
 
     train(network.model, keep_sparse)
     for handle in handles:
         handle.remove()
     if not handles:
         raise MethodError("train must call keep_sparse(optimizer), or pruned weights would come back")
+    check_zeros(network.layers)
 
 
 def _rewind(network: Network, start: Mapping[str, Tensor]) -> None:
     network.model.load_state_dict(dict(start), strict=False)
-    _apply_masks(network.layers)
-
-
-@torch.no_grad()
-def _apply_masks(layers: Prunable) -> None:
-    for layer in layers.values():
-        layer.weight.mul_(layer.weight_mask)
+    apply_masks(network.model)

@@ -4,6 +4,7 @@ A mask is a boolean buffer of its module, named after the parameter (``weight_ma
 module's state dict and moves with it.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -11,8 +12,12 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from hsl.errors import MethodError
+from hsl.sparsity.mask_buffers import MASK, apply_masks_after_load
+
+LOG = logging.getLogger(__name__)
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
@@ -45,7 +50,7 @@ class Layer:
     @property
     def mask_name(self) -> str:
         """Name of the mask's buffer in the module."""
-        return f"{self.parameter}_mask"
+        return f"{self.parameter}{MASK}"
 
     @property
     def has_mask(self) -> bool:
@@ -96,7 +101,8 @@ def prunable_layers(model: nn.Module, layers: Layers = ALL) -> dict[str, Layer]:
 
     They are chosen by type and named by module; the input projections of a MultiheadAttention ``attn`` are
     ``attn.in_proj``, or ``attn.q_proj`` and so on where they are separate. Layers that share one weight are
-    listed once, under the first name. Biases, normalisation and embeddings are never pruned.
+    listed once, under the first name. Biases, normalisation and embeddings are never pruned; nor is a layer that
+    shares its weight with a module of another type, as an output layer tied to an embedding does.
 
     Args:
         model: Any module.
@@ -106,27 +112,73 @@ def prunable_layers(model: nn.Module, layers: Layers = ALL) -> dict[str, Layer]:
         Layer names and layers.
 
     Raises:
-        MethodError: If nothing is left, a glob matches no layer, or a weight is parametrised.
+        MethodError: If nothing is left, a glob matches no layer, or a weight cannot be masked: it is
+            parametrised, sharded, quantised or not initialised yet.
     """
     if not isinstance(layers, Layers):
         raise MethodError(f"layers is {layers!r}, it must be a Layers, for example Layers(exclude=['head'])")
     include, exclude = _as_globs(layers.include), _as_globs(layers.exclude)
     candidates = dict(_candidates(model))
     _check_globs(candidates, [*(glob for glob in include if glob != "*"), *exclude])
+    tied, problems = _tied(model), []
     chosen: dict[str, Layer] = {}
     seen: set[int] = set()
     for name, layer in candidates.items():
-        if _matches(name, include) and not _matches(name, exclude):
-            _check_plain(name, layer)
-            if id(layer.weight) not in seen:
-                seen.add(id(layer.weight))
-                chosen[name] = layer
+        if not _matches(name, include) or _matches(name, exclude):
+            continue
+        problem = _problem(layer)
+        if problem is not None:
+            problems.append(f"the weight of layer {name!r} {problem}")
+        elif id(layer.weight) not in seen | tied:
+            seen.add(id(layer.weight))
+            chosen[name] = layer
+    if problems:
+        raise MethodError(f"{'; '.join(problems)}; or exclude such layers")
     if not chosen:
         raise MethodError(
             f"no prunable layer is left of {len(candidates)}: only Linear, Conv1d/2d/3d, their transposed "
-            f"forms and MultiheadAttention are prunable; include is {include}, exclude is {exclude}"
+            f"forms and MultiheadAttention are prunable, and not where they share their weight with another "
+            f"module, as an embedding; include is {include}, exclude is {exclude}"
         )
     return chosen
+
+
+def warn_of_dense_rest(model: nn.Module, layers: Prunable) -> None:
+    """Say so where many weights stay dense and uncounted because their modules are of no prunable type.
+
+    The fraction of zeros that a user asks for is one of the prunable weights only.
+
+    Args:
+        model: Any module.
+        layers: Its prunable layers.
+    """
+    known = {id(layer.weight) for _, layer in _candidates(model) if _problem(layer) is None} - _tied(model)
+    known |= {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)}
+    other = [
+        (name, weight.numel())
+        for name, weight in model.named_parameters()
+        if id(weight) not in known and not is_lazy(weight) and weight.dim() > 1
+    ]
+    count, pruned = sum(size for _, size in other), sum(layer.weight.numel() for layer in layers.values())
+    if count > pruned:
+        LOG.warning(
+            "%d weights of matrices in modules that cannot be pruned stay dense (%s, ...); the sparsity is that "
+            "of the other %d weights",
+            count,
+            ", ".join(name for name, _ in other[:3]),
+            pruned,
+        )
+
+
+def _tied(model: nn.Module) -> set[int]:
+    """Ids of parameters of modules that are not prunable."""
+    return {
+        id(parameter)
+        for module in model.modules()
+        if not isinstance(module, (*PRUNABLE, nn.MultiheadAttention))
+        for parameter in module._parameters.values()
+        if parameter is not None
+    }
 
 
 def _candidates(model: nn.Module) -> Iterator[tuple[str, Layer]]:
@@ -150,16 +202,23 @@ def attach_masks(layers: Prunable) -> None:
         if layer.has_mask:
             raise MethodError(
                 f"layer {name!r} has a mask already: a model takes one Sparsifier at a time; "
-                "call its remove(), or build the model again"
+                "call its remove(), or build the model again (the copy of a sparse model keeps its masks: copy model, "
+                "optimizer and Sparsifier together to go on training)"
             )
     for layer in layers.values():
         layer.module.register_buffer(layer.mask_name, torch.ones_like(layer.weight, dtype=torch.bool))
+        hooks = layer.module._load_state_dict_post_hooks
+        if apply_masks_after_load not in hooks.values():
+            layer.module.register_load_state_dict_post_hook(apply_masks_after_load)
 
 
 def detach_masks(layers: Prunable) -> None:
     """Remove the mask buffers of layers; weights stay as they are."""
     for layer in layers.values():
         layer.module._buffers.pop(layer.mask_name, None)
+        hooks = layer.module._load_state_dict_post_hooks
+        for key in [key for key, hook in hooks.items() if hook is apply_masks_after_load]:
+            del hooks[key]
 
 
 def layer_shapes(layers: Prunable) -> dict[str, tuple[int, ...]]:
@@ -199,9 +258,19 @@ def _check_globs(names: Iterable[str], globs: Iterable[str]) -> None:
             raise MethodError(f"{glob!r} matches no prunable layer; there are {', '.join(names) or 'none'}")
 
 
-def _check_plain(name: str, layer: Layer) -> None:
-    if not isinstance(layer.module._parameters.get(layer.parameter), nn.Parameter):
-        raise MethodError(
-            f"the weight of layer {name!r} is computed by a parametrisation (weight or spectral norm), so it "
-            "cannot be masked; remove the parametrisation or exclude the layer"
+def _problem(layer: Layer) -> str | None:
+    """Why a weight cannot be masked, to be read after its name; None if it can."""
+    weight = layer.module._parameters.get(layer.parameter)
+    if not isinstance(weight, nn.Parameter):
+        return (
+            "is computed by a parametrisation (weight or spectral norm), so it cannot be masked; remove the "
+            "parametrisation"
         )
+    if is_lazy(weight):
+        return "does not exist before the first batch (a lazy layer); run one through the model first"
+    if type(weight.detach()) is not Tensor or weight.dim() < 2:
+        return (
+            f"is a {type(weight.detach()).__name__} of shape {list(weight.shape)}, not a whole tensor on one device "
+            "(sharded by FSDP, or quantised); take DistributedDataParallel"
+        )
+    return None

@@ -47,8 +47,8 @@ def top_k_among(scores: Tensor, k: int, candidates: Tensor) -> Tensor:
     return chosen.view(candidates.shape)
 
 
-def drop_and_grow(mask: Tensor, drop_scores: Tensor, grow_scores: Tensor, n: int) -> Tensor:
-    """Mask after n active weights are dropped and n inactive ones are grown.
+def drop_and_grow(mask: Tensor, drop_scores: Tensor, grow_scores: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Masks of what stays when n active weights are dropped, and of the n inactive ones that are grown.
 
     A weight that was just dropped may be grown again.
 
@@ -59,10 +59,10 @@ def drop_and_grow(mask: Tensor, drop_scores: Tensor, grow_scores: Tensor, n: int
         n: How many, at most the number of active weights.
 
     Returns:
-        Boolean mask with as many active weights as before.
+        Two boolean masks without a common weight, together with as many active weights as before.
     """
     kept = top_k_among(drop_scores, int(mask.sum()) - n, mask)
-    return kept | top_k_among(grow_scores, n, ~kept)
+    return kept, top_k_among(grow_scores, n, ~kept)
 
 
 def top_n_of_m(scores: Tensor, n: int, m: int) -> Tensor:

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch.optim import LBFGS, Optimizer
+import torch
+from torch import distributed
+from torch.optim import LBFGS, Optimizer, Rprop, SparseAdam
 
 from hsl.errors import InfeasibleError, MethodError
 from hsl.sparsity.distributions.budget import Budget
@@ -57,14 +59,24 @@ def check_request(method: str, total_steps: int | None, init: str, parent: Paren
 
 
 def check_optimizer(optimizer: Optimizer, layers: Prunable) -> None:
-    """Refuse an optimizer that does not train the layers, or keeps no state per weight.
+    """Refuse an optimizer that does not train the layers, or whose state cannot be that of single weights.
 
     Raises:
         MethodError: If it is such a one.
     """
-    if isinstance(optimizer, LBFGS):
+    if not isinstance(optimizer, Optimizer) or not hasattr(optimizer, "_optimizer_step_pre_hooks"):
         raise MethodError(
-            "LBFGS keeps no state per weight, so it cannot train masked weights; use SGD or Adam"
+            f"{type(optimizer).__name__} has no hooks around its step as optimizers of torch.optim have; give the "
+            "Sparsifier the optimizer that is inside it"
+        )
+    if isinstance(optimizer, LBFGS | SparseAdam):
+        raise MethodError(
+            f"{type(optimizer).__name__} keeps no state per weight, so it cannot train masked weights; use SGD or Adam"
+        )
+    if isinstance(optimizer, Rprop) or optimizer.defaults.get("initial_accumulator_value"):
+        raise MethodError(
+            f"state of {type(optimizer).__name__} does not start at zero, so weights could not start again when they "
+            "are grown; use SGD or Adam, or an initial_accumulator_value of 0"
         )
     owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     strangers = [name for name, layer in layers.items() if id(layer.weight) not in owned]
@@ -72,6 +84,31 @@ def check_optimizer(optimizer: Optimizer, layers: Prunable) -> None:
         raise MethodError(
             f"the optimizer does not train the weights of {', '.join(strangers)}: "
             "build it from model.parameters(), or exclude these layers"
+        )
+    frozen = [name for name, layer in layers.items() if not layer.weight.requires_grad]
+    if frozen:
+        raise MethodError(
+            f"layers {', '.join(frozen)} are frozen (requires_grad is False): they would be pruned and never trained; "
+            f"leave them out with layers=Layers(exclude={frozen}), or let them train"
+        )
+
+
+def check_same_seed(seed: int, layers: Prunable) -> None:
+    """Refuse processes of one training that would draw different masks.
+
+    Raises:
+        MethodError: If their seeds differ.
+    """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return
+    device = next(iter(layers.values())).weight.device
+    seeds = [torch.zeros(1, dtype=torch.int64, device=device) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(seeds, torch.full((1,), seed, dtype=torch.int64, device=device))
+    found = sorted({int(each) for each in seeds})
+    if len(found) > 1:
+        raise MethodError(
+            f"the processes of this training have seeds {', '.join(map(str, found))}, so each would make masks of its "
+            "own: give every Sparsifier the same seed (that of the data order may differ)"
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parallel import DistributedDataParallel
 
 from hsl.errors import MethodError
@@ -112,7 +113,9 @@ def hessian_gradients(network: Network, loss: Loss, hyperparameters: Hyperparame
         MethodError: If the loss does not depend on a layer.
     """
     weights = [layer.weight for layer in network.layers.values()]
-    with undisturbed(network.model) as model, _cooled(model, hyperparameters["temperature"]):
+    # Other attention kernels have no second derivative.
+    math = sdpa_kernel(SDPBackend.MATH)
+    with undisturbed(network.model) as model, _cooled(model, hyperparameters["temperature"]), math:
         found = torch.autograd.grad(loss(model), weights, allow_unused=True, create_graph=True)
         gradients = complete(dict(zip(network.layers, found, strict=True)))
         product = torch.stack([(g.detach() * g).sum() for g in gradients.values()]).sum()
@@ -167,11 +170,17 @@ def _linear_copy(network: Network) -> tuple[nn.Module, dict[str, nn.Parameter]]:
 
 
 def _input_shape(model: nn.Module, loss: Loss) -> torch.Size:
-    """Shape of what the loss gives to the model first."""
+    """Shape of what the loss gives to the model first; refused if it is integer, as tokens are."""
     shapes: list[torch.Size] = []
 
     def note(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-        shapes.extend(value.shape for value in inputs[:1] if isinstance(value, Tensor))
+        given = [value for value in inputs[:1] if isinstance(value, Tensor)]
+        if any(not value.is_floating_point() for value in given):
+            raise MethodError(
+                f"synflow sends ones in place of the input through the network, and this one takes {given[0].dtype}, "
+                "for which there is none (tokens, indices); take another method, or prune the part after the embedding"
+            )
+        shapes.extend(value.shape for value in given)
 
     with undisturbed(model) as inner:
         handle = inner.register_forward_pre_hook(note)

@@ -1,28 +1,38 @@
 """The engine: hooks a sparse-training method into any model and optimizer."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from hsl.errors import MethodError
 from hsl.sparsity.distributions.ranked import is_ratios
 from hsl.sparsity.formats import Format, check_format, store_
-from hsl.sparsity.layers import ALL, Layers, active_counts, attach_masks, detach_masks, prunable_layers
+from hsl.sparsity.layers import (
+    ALL,
+    Layers,
+    active_counts,
+    attach_masks,
+    detach_masks,
+    prunable_layers,
+    warn_of_dense_rest,
+)
+from hsl.sparsity.mask_buffers import apply_masks
 from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
 from hsl.sparsity.network import Loss, Network, Parent, Start
-from hsl.sparsity.request import LayerReport, check_optimizer, check_request, chosen_distribution, make_budget
+from hsl.sparsity.request import (
+    LayerReport,
+    check_optimizer,
+    check_request,
+    check_same_seed,
+    chosen_distribution,
+    make_budget,
+)
 from hsl.sparsity.saliency import ratio_budget
-from hsl.sparsity.zeroing import Factors, zero_gradients_, zero_weights_and_state_
-
-LOG = logging.getLogger(__name__)
-
-Arguments = tuple[Any, ...]
-Keywords = dict[str, Any]
+from hsl.sparsity.steps import Steps
 
 
 class Sparsifier:
@@ -42,19 +52,28 @@ class Sparsifier:
     synflow, and distributions ``from:METHOD``, need `loss`. In distributed training the gradients of `loss`
     are averaged over all processes, so that each has the same masks.
 
-    Gradients of pruned weights are computed, and methods read them. A gradient norm for clipping
-    counts them in unless `mask_gradients` is called first.
+    Gradients of pruned weights are computed, and methods read them; the optimizer never does: they are zero when
+    its step begins. So optimizers that mix the gradients of a matrix (Adafactor, Muon) do not learn from them
+    either. A gradient norm for clipping, or SAM's ``first_step``, counts them in unless `mask_gradients` is called
+    before.
+
+    Every step over the weights must be one of `optimizer`, or be taken inside one of its own: a step of another
+    optimizer is refused. Where weights were written from outside, `sparsity`, `report`, `state_dict` and `finalize`
+    refuse to speak of a network that is not as sparse as its masks, until `apply_masks` is called; a state dict
+    that is loaded into the model, dense or not, is masked at once. Copy or pickle model, optimizer and Sparsifier
+    together; a copy of the model alone is masked but not kept sparse.
 
     Args:
         model: Any module with Linear, Conv1d/2d/3d, ConvTranspose1d/2d/3d or MultiheadAttention layers.
-        optimizer: The optimizer of its weights; any but LBFGS. A closure given to its step is called once.
+        optimizer: The optimizer of its weights; any whose state is kept per weight and starts at zero, so neither
+            LBFGS nor Rprop. A closure given to its step is called once by most, and as often as it asks by SAM.
         method: Name of a method (`METHODS`).
         sparsity: Fraction of zeros over all prunable weights, in (0, 1); 0 for method dense.
         total_steps: Optimizer steps of the whole training, at least 1; schedules are fractions of it. Methods
             that make one mask before the training do not need it.
         distribution: Name of a distribution the method takes, or ``package.module:attr``, or densities in
             [0, 1] by layer name or glob (layers that are not named share the rest); None: its default.
-        seed: Of everything random here, and of nothing else.
+        seed: Of everything random here, and of nothing else; the same in all processes of a training.
         init: "sparse" scales the initial weights for the live fan-in (of methods that are sparse from the
             start and have no parent), "dense" leaves them as they are.
         parent: The trained dense network, for methods that need one and only for them.
@@ -95,13 +114,12 @@ class Sparsifier:
         self.distribution = chosen_distribution(method, distribution, layers.structure)
         self.target_sparsity = sparsity
         self.total_steps = total_steps
-        self.step_count = 0
         self._masked = self.method.moment.is_masked
         self._generator = torch.Generator().manual_seed(seed)
-        self._factors = Factors()
-        self._held_back: list[tuple[Tensor, Tensor | None]] = []
         if self._masked:
             check_optimizer(optimizer, self._layers)
+            check_same_seed(seed, self._layers)
+            warn_of_dense_rest(model, self._layers)
         budget = make_budget(self._layers, sparsity, self.distribution or "uniform", layers)
         scale_init = init == "sparse" and self.method.starts_sparse
         self._network = Network(model, self._layers, budget, self._generator, scale_init)
@@ -112,10 +130,12 @@ class Sparsifier:
         self._driver = self.method.moment.build(start)
         if self._masked:
             self._start()
-        self._handles = [
-            optimizer.register_step_pre_hook(self._before_step),
-            optimizer.register_step_post_hook(self._after_step),
-        ]
+        self._steps = Steps(self._network, self._driver, optimizer, self._masked)
+
+    @property
+    def step_count(self) -> int:
+        """Steps of the optimizer so far; those that a GradScaler skips do not count."""
+        return self._steps.count
 
     @property
     def target_reached(self) -> bool:
@@ -123,12 +143,16 @@ class Sparsifier:
         return not self._driver.pending and self.step_count >= self._driver.reached_at
 
     def sparsity(self) -> float:
-        """Fraction of pruned weights over all prunable weights now, exact."""
+        """Fraction of pruned weights over all prunable weights now, exact.
+
+        Raises:
+            MethodError: If a pruned weight is not zero.
+        """
         rows = self.report()
         return 1.0 - sum(row.non_zeros for row in rows) / sum(row.weights for row in rows)
 
     def layer_densities(self) -> dict[str, float]:
-        """Fraction of active weights now, by module name."""
+        """Fraction of active weights now, by module name; raises as `sparsity`."""
         return {row.name: row.density for row in self.report()}
 
     def explored(self) -> float:
@@ -143,7 +167,8 @@ class Sparsifier:
         return sum(int(mask.sum()) for mask in union) / sum(mask.numel() for mask in union)
 
     def report(self) -> list[LayerReport]:
-        """One row per prunable layer, in the order of the model."""
+        """One row per prunable layer, in the order of the model; raises as `sparsity`."""
+        self._steps.check()
         active = active_counts(self._layers)
         return [
             LayerReport(name, tuple(layer.weight.shape), layer.weight.numel(), active[name])
@@ -155,13 +180,25 @@ class Sparsifier:
 
         Call it before clipping. Where the coming step reads the gradients of pruned weights, they stay.
         """
-        if self._masked and not self._driver.wants_gradients(self.step_count):
-            zero_gradients_(self._layers)
+        self._steps.mask_gradients()
+
+    def apply_masks(self) -> None:
+        """Zero the pruned weights, after weights were written from outside: averaged, exchanged, updated by hand."""
+        apply_masks(self._network.model)
+
+    def follow(self, optimizer: Optimizer) -> None:
+        """Go on with another optimizer of the same weights, in place of the one before.
+
+        Raises:
+            MethodError: If it does not train the weights, or is one that the constructor refuses.
+        """
+        if self._masked:
+            check_optimizer(optimizer, self._layers)
+        self._steps.follow(optimizer)
 
     def remove(self) -> None:
         """Let go of model and optimizer: no hooks, no masks. Weights stay as they are."""
-        for handle in self._handles:
-            handle.remove()
+        self._steps.remove()
         detach_masks(self._layers)
 
     @torch.no_grad()
@@ -177,11 +214,13 @@ class Sparsifier:
             The model itself, without masks.
 
         Raises:
-            MethodError: If the format is unknown or impossible here; the model is left as it was.
+            MethodError: If the format is unknown or impossible here, or a pruned weight is not zero; the model is
+                left as it was.
         """
+        self._steps.check()
         check_format(format, self._layers)
         self.remove()
-        store_(self._layers, format)
+        store_(self._network.model, self._layers, format)
         return self._network.model
 
     def state_dict(self) -> dict[str, Any]:
@@ -190,7 +229,11 @@ class Sparsifier:
         Returns:
             JSON-able settings and counters, the union of all masks so far of a method that moves its
             non-zeros, and the generator state as a uint8 tensor.
+
+        Raises:
+            MethodError: If a pruned weight is not zero.
         """
+        self._steps.check()
         return {
             **self._settings(),
             "step_count": self.step_count,
@@ -215,7 +258,7 @@ class Sparsifier:
                     f"the checkpoint was written with {name} {state.get(name)!r}, this one has {here!r}; "
                     "build the Sparsifier with the settings of the checkpoint, or start again"
                 )
-        self.step_count = int(state["step_count"])
+        self._steps.count = int(state["step_count"])
         self._driver.load_state_dict(state["driver"])
         if state["densities"] is not None:
             self._network.budget = replace(self._network.budget, distribution=dict(state["densities"]))
@@ -240,48 +283,3 @@ class Sparsifier:
         except Exception:
             detach_masks(self._layers)
             raise
-
-    def _before_step(
-        self, optimizer: Optimizer, args: Arguments, kwargs: Keywords
-    ) -> tuple[Arguments, Keywords]:
-        if not self._masked:
-            return args, kwargs
-        arguments = _with_evaluated_closure(args, kwargs)
-        if self._driver.before_step(self.step_count):
-            LOG.info("step %d: %s has moved its non-zeros", self.step_count, self.method.name)
-            self._hold_back()
-        return arguments
-
-    def _after_step(self, optimizer: Optimizer, args: Arguments, kwargs: Keywords) -> None:
-        self.step_count += 1
-        if not self._masked:
-            return
-        moved = bool(self._held_back)
-        for weight, gradient in self._held_back:
-            weight.grad = gradient
-        self._held_back.clear()
-        self._driver.after_step(self.step_count)
-        if moved and self._network.explored:
-            self._network.explore_()
-        zero_weights_and_state_(self._layers, optimizer, self._factors, self._driver.trained_masks())
-
-    def _hold_back(self) -> None:
-        """Hide the gradients of the prunable weights: optimizers skip what has none."""
-        weights = [layer.weight for layer in self._layers.values()]
-        self._held_back = [(weight, weight.grad) for weight in weights]
-        for weight in weights:
-            weight.grad = None
-
-
-def _with_evaluated_closure(args: Arguments, kwargs: Keywords) -> tuple[Arguments, Keywords]:
-    """Call the closure of an optimizer step, if there is one, and put its result in its place.
-
-    Masks are updated from gradients, so these must be there before the step itself begins.
-    """
-    # The first positional argument of the step is the optimizer itself.
-    closure = args[1] if len(args) > 1 else kwargs.get("closure")
-    if closure is None:
-        return args, kwargs
-    with torch.enable_grad():
-        loss = closure()
-    return args[:1], {**kwargs, "closure": lambda: loss}

@@ -65,11 +65,39 @@ def zero_weights_and_state_(
 
 
 @torch.no_grad()
-def zero_gradients_(layers: Prunable) -> None:
-    """Zero the gradients of pruned weights."""
-    for layer in layers.values():
-        if layer.weight.grad is not None:
-            layer.weight.grad.mul_(as_factor(layer.weight_mask))
+def zero_gradients_(layers: Prunable, factors: Factors) -> None:
+    """Zero the gradients of pruned weights.
+
+    Args:
+        layers: Prunable with masks.
+        factors: Of these layers; keep them from step to step.
+    """
+    gradients: list[Tensor] = []
+    multipliers: list[Tensor] = []
+    for name, layer in layers.items():
+        gradient = layer.weight.grad
+        if gradient is not None:
+            gradients.append(gradient)
+            multipliers.append(factors.of(name, layer.weight_mask, layer.weight.dtype))
+    if gradients:
+        torch._foreach_mul_(gradients, multipliers)
+
+
+@torch.no_grad()
+def zero_where_(layers: Prunable, optimizer: Optimizer, chosen: Mapping[str, Tensor]) -> None:
+    """Zero some weights, and every tensor of their optimizer state that has their shape.
+
+    Args:
+        layers: Prunable.
+        optimizer: Whose state to zero.
+        chosen: Boolean masks by layer; True where to zero.
+    """
+    for name, where in chosen.items():
+        weight = layers[name].weight
+        state = optimizer.state[weight].values() if weight in optimizer.state else ()
+        for value in (weight, *state):
+            if isinstance(value, Tensor) and value.shape == weight.shape:
+                value.masked_fill_(where, 0)
 
 
 def as_factor(mask: Tensor) -> Tensor:

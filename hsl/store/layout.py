@@ -13,6 +13,7 @@ LEASE = "lease.json"
 LEASE_LOCK = ".lease.lock"
 PARENTS = "parents"
 SCORES = "scores"
+DATA = "data"
 MODELS = "models"
 CHECKPOINTS = "checkpoints"
 LOGS = "logs"
@@ -43,6 +44,10 @@ class Library:
     def model_scores(self, model_id: str, seed: int) -> str:
         """URI of the scores from one scoring model."""
         return join(self.root, SCORES, MODELS, f"{model_id}-{seed}{TABLE_SUFFIX}")
+
+    def samples(self, version: int) -> str:
+        """URI of the list of all samples, by number of the version of the data."""
+        return join(self.root, DATA, f"samples-{version}{TABLE_SUFFIX}")
 
     def checkpoint(self, trial_id: str) -> str:
         """URI of a trial's checkpoint."""

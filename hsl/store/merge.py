@@ -1,5 +1,6 @@
 """Merging of several stores into one: every trial once, in one order of arrival, with the networks that were kept."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -91,8 +92,7 @@ def merge(
         union.rename(connection, renamed)
         merged = union.united(connection)
         chosen = run(connection, "SELECT source, trial_id, stage, status FROM chosen").to_pylist()
-    spaces = {source.read_space() for source in sources}
-    space = spaces.pop() if len(spaces) == 1 else None
+    space = _shared_space([source.read_space() for source in sources])
     changed = _write(into, merged, space)
     rows = []
     for i, source in enumerate(sources):
@@ -139,6 +139,19 @@ def _prefixes(sources: Sequence[Store]) -> list[str]:
         count = sum(other.partition("#")[0] == name for other in names)
         names.append(f"{name}#{count + 1}" if count else name)
     return names
+
+
+def _shared_space(texts: Sequence[str | None]) -> str | None:
+    """The first space, if all stores have the same; the place of data whose content is known does not matter."""
+    return texts[0] if len({_without_place(text) for text in texts}) == 1 else None
+
+
+def _without_place(text: str | None) -> str | None:
+    with contextlib.suppress(yaml.YAMLError):
+        space = yaml.safe_load(text or "")
+        if isinstance(space, dict) and space.get("content"):
+            return yaml.safe_dump(space | {"dataset": ""})
+    return text
 
 
 def _space_name(text: str | None) -> str:

@@ -9,10 +9,13 @@ from torch import Tensor, nn
 
 from hsl.hardness.corruptions.corrupt import corrupt
 from hsl.hardness.registries import ATTACKS, CORRUPTIONS, SCORES, SELECTIONS
+from hsl.hardness.selection import select
 from hsl.sparsity.layers import prunable_layers
 from hsl.training.available import DATASETS, kind_and_path, model_builder
 
 SAMPLES, CLASSES, KEY = 24, 10, 7
+TIED = 500
+"""Equally hard samples of a class, to try how they are chosen."""
 
 
 def _generator() -> torch.Generator:
@@ -31,6 +34,7 @@ def _recorded() -> dict[str, Any]:
         "labels": labels,
         "ids": torch.arange(SAMPLES),
         "bias": True,
+        "dtype": torch.float64,
         "logits": torch.randn(SAMPLES, CLASSES, generator=generator),
         "features": torch.randn(SAMPLES, 16, generator=generator),
         "margins": trajectory,
@@ -42,7 +46,7 @@ def _recorded() -> dict[str, Any]:
 
 
 def check_score(name: str) -> None:
-    """A score is a finite float32 per sample, independent of the order of the samples.
+    """A score is a finite float64 or float32 per sample, independent of the order of the samples.
 
     Args:
         name: Registry name or reference.
@@ -64,7 +68,9 @@ def check_score(name: str) -> None:
         return scores
 
     scores = scored(torch.arange(SAMPLES))
-    assert scores.dtype == torch.float32, f"{name} is {scores.dtype}, it must be float32"
+    assert scores.dtype in (torch.float64, torch.float32), (
+        f"{name} is {scores.dtype}, it must be float64 or float32"
+    )
     assert scores.shape == (SAMPLES,), f"{name} has shape {tuple(scores.shape)} for {SAMPLES} samples"
     assert bool(torch.isfinite(scores).all()), f"{name} is not finite"
     assert facts.is_signed or scores.min() >= 0, f"{name} can be negative; say is_signed in its facts"
@@ -75,7 +81,7 @@ def check_score(name: str) -> None:
 
 
 def check_selection(name: str) -> None:
-    """A selection orders all positions, as a function of scores, ids and key alone.
+    """A selection orders all positions, as a function of scores, ids and key alone, and equally hard ones not by id.
 
     Args:
         name: Registry name or reference.
@@ -90,6 +96,19 @@ def check_selection(name: str) -> None:
     assert set(positions) <= set(range(SAMPLES)), f"{name} names positions that do not exist"
     again = SELECTIONS[name](scores, ids, KEY, **options)
     assert torch.equal(order, again), f"{name} gives another order for the same scores, ids and key"
+    _check_ties(name, options)
+
+
+def _check_ties(name: str, options: dict[str, Any]) -> None:
+    """Of equally hard samples of two classes, stored one after the other, about as many of each are kept."""
+    labels = torch.arange(2 * TIED) // TIED
+    kept = select(torch.ones(2 * TIED), labels, torch.arange(2 * TIED), 0.5, name, key=KEY, options=options)
+    first = int((labels[kept] == 0).sum())
+    # Hypergeometric: TIED / 2 of each, with a deviation of sqrt(TIED / 8).
+    assert abs(first - TIED / 2) < 6 * (TIED / 8) ** 0.5, (
+        f"{name} keeps {first} of {TIED} samples of one class and {TIED - first} of another, all equally hard: it "
+        f"orders them by id, which says how they are stored; leave equally hard samples as they are given"
+    )
 
 
 def check_corruption(name: str) -> None:

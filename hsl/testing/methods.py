@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hsl.sparsity import DISTRIBUTIONS, METHODS, Parent, Sparsifier, allocate, check_hyperparameters
 from hsl.sparsity.distributions.ranked import is_ratios
-from hsl.sparsity.layers import prunable_layers
+from hsl.sparsity.layers import Layer, prunable_layers
 
 STEPS, SPARSITY, BATCH = 12, 0.9, 32
 SHAPES = {
@@ -110,9 +110,10 @@ class Training:
 def check_method(name: str, distributions: Sequence[str] | None = None) -> None:
     """A method keeps its promises.
 
-    At every step pruned weights and their optimizer state are zero, counts are whole numbers that the budget
-    allows, and the target is met exactly once it is reached; the global random state is left alone; the same seed
-    gives the same masks; a fresh object continues from a checkpoint to the last bit.
+    At every step pruned weights and their optimizer state are zero, the optimizer finds no gradients but those of
+    trained weights, counts are whole numbers that the budget allows, and the target is met exactly once it is reached;
+    the global random state is left alone; the same seed gives the same masks; a fresh object continues from a
+    checkpoint, and a copy from where it was made, to the last bit.
 
     Args:
         name: Registry name or reference.
@@ -137,6 +138,8 @@ def _check_every_step(name: str, distribution: str | None) -> None:
         return
     weights = sum(row.weights for row in sparsifier.report())
     goal = round((1 - SPARSITY) * weights)
+    # Registered after those of the Sparsifier, so it finds what the optimizer will find.
+    training.optimizer.register_step_pre_hook(lambda *_: _check_gradients(training, name))
     for step in training.train(range(STEPS)):
         active = sum(row.non_zeros for row in sparsifier.report())
         where = f"{name} with {distribution}, step {step}"
@@ -146,19 +149,32 @@ def _check_every_step(name: str, distribution: str | None) -> None:
     assert sparsifier.target_reached, f"{name} does not reach its target within {STEPS} steps"
 
 
+def _most_trained(training: Training, name: str, layer: Layer) -> int:
+    """How many weights of a layer may be trained."""
+    density = float(layer.weight_mask.float().mean())
+    trained = METHODS[name].moment.trained_density(training.sparsifier.hyperparameters, density)
+    return math.ceil(trained * layer.weight.numel() + 1e-6)
+
+
+def _check_gradients(training: Training, name: str) -> None:
+    """No more gradients than trained weights reach the optimizer: others must not count in any mean or norm."""
+    for key, layer in prunable_layers(training.model).items():
+        if layer.weight.grad is not None:
+            found, most = int(layer.weight.grad.count_nonzero()), _most_trained(training, name, layer)
+            assert found <= most, f"{name}: the optimizer sees {found} gradients of layer {key}, not {most}"
+
+
 def _check_zeros(training: Training, name: str, where: str) -> None:
     """Pruned weights are zero, and no more optimizer state is not than there are trained weights."""
-    method, sparsifier = METHODS[name], training.sparsifier
     for layer in prunable_layers(training.model).values():
         pruned = ~layer.weight_mask
         assert layer.weight[pruned].count_nonzero() == 0, f"{where}: pruned weights are not zero"
-        density = float(layer.weight_mask.float().mean())
-        trained = method.moment.trained_density(sparsifier.hyperparameters, density)
-        most = math.ceil(trained * pruned.numel() + 1e-6)
+        most = _most_trained(training, name, layer)
         for value in training.optimizer.state[layer.weight].values():
             if isinstance(value, Tensor) and value.shape == pruned.shape:
                 assert value.count_nonzero() <= most, f"{where}: optimizer state of weights not trained"
-                assert trained > density or value[pruned].count_nonzero() == 0, f"{where}: stale state"
+                more = most > int(layer.weight_mask.sum()) + 1
+                assert more or value[pruned].count_nonzero() == 0, f"{where}: stale state"
 
 
 def _masks(training: Training) -> dict[str, Tensor]:
@@ -179,11 +195,12 @@ def _check_continues(name: str, distribution: str | None) -> None:
     other = Training.of(name, distribution, seed=17)
     for part, state in zip(other.parts(), saved, strict=True):
         part.load_state_dict(state)
-    for training in (one, other):
+    copied = Training(*copy.deepcopy(one.parts()))
+    for training in (one, other, copied):
         list(training.train(range(STEPS // 2, STEPS)))
-    assert _equal(one.model.state_dict(), other.model.state_dict()), (
-        f"{name}: a checkpoint continues otherwise"
-    )
+    for found, what in ((other, "checkpoint"), (copied, "copy")):
+        same = _equal(one.model.state_dict(), found.model.state_dict())
+        assert same, f"{name}: a {what} continues otherwise"
 
 
 def _equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:

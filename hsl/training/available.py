@@ -99,6 +99,9 @@ def _dataset(function: str, *size: int, **facts: Any) -> Entry[DatasetFacts]:
     return Entry(f"hsl.training.data.{function}", DatasetFacts(Size(*size) if size else None, **facts))
 
 
+CONTENT_DIGITS = 16
+"""Hexadecimal digits that identify the samples of a data set."""
+
 DATASETS: Registry[Callable[[str], Arrays], DatasetFacts] = Registry(
     "data set",
     {
@@ -118,6 +121,18 @@ DATASETS: Registry[Callable[[str], Arrays], DatasetFacts] = Registry(
     wanted=called("path"),
 )
 """``read(path) -> Arrays``; the path is what follows the first colon, as in ``parquet:PATH``, else empty."""
+
+
+def content_name(dataset: str, content: str) -> str:
+    """Name of a data set by its content: ``parquet@8d1f5a0c3b7e2946`` wherever its files are."""
+    return f"{kind_and_path(dataset)[0]}@{content}"
+
+
+def named_content(dataset: str) -> str | None:
+    """The content of a data set that is named by it; None of one that is named by its place."""
+    kind, _, content = dataset.rpartition("@")
+    is_digest = len(content) == CONTENT_DIGITS and set(content) <= set("0123456789abcdef")
+    return content if is_digest and not kind_and_path(kind)[1] else None
 
 
 def kind_and_path(dataset: str) -> tuple[str, str]:

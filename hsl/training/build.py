@@ -87,7 +87,7 @@ def _network(
         seed=keyed.key(seed, "sparsity") >> 1,
         init=configuration.init,
         parent=begun.parent if begun else None,
-        loss=_scoring_loss(task.train, seed),
+        loss=_scoring_loss(task.train, seed, _samples_per_class(configuration)),
         hyperparameters=configuration.hyperparameters,
         layers=_layers(configuration),
     )
@@ -186,6 +186,7 @@ def _parent(
     }
     fraction = check_hyperparameters(configuration.method, configuration.hyperparameters).get("rewind", 0)
     before = Configuration.from_stored(state["configuration"])
+    before = before.located(configuration.dataset, configuration.content)
     dense = before.dense_counterpart(before.training, before.regime)
     rewound = build_trainer(dense, seed, scores=scores, device=device)
     rewound.train_steps(round(float(fraction) * rewound.total_steps))
@@ -205,17 +206,47 @@ def _stored_parent(uri: str) -> dict[str, Any]:
     )
 
 
-def _scoring_loss(train: TrainingSet, seed: int) -> Any:
-    """Loss by which SNIP and its like score weights: of one batch of the regime's training samples, not attacked.
+def _samples_per_class(configuration: Configuration) -> int:
+    values = check_hyperparameters(configuration.method, configuration.hyperparameters)
+    return int(values.get("samples_per_class", 0))
+
+
+def _scoring_loss(train: TrainingSet, seed: int, samples_per_class: int = 0) -> Any:
+    """Loss by which SNIP and its like score weights: of the regime's training samples, not attacked.
 
     As in the code of the hard-sample paper. The gradients by which methods grow weights during training are
     those of the training loss, so of attacked images where the regime attacks.
+
+    Args:
+        train: What the network is trained on.
+        seed: Of the choice of samples.
+        samples_per_class: How many of each class; 0 for `SCORING_BATCH` of all, at random.
     """
 
     def loss(model: nn.Module) -> Tensor:
         samples = train.at(1)
         order = keyed.permutation(keyed.key(seed, "scoring batch"), len(train)).to(samples.labels.device)
         batch = batches(order, SCORING_BATCH)[0]
+        if samples_per_class:
+            batch = first_of_each_class(order, samples.labels, samples_per_class)
         return functional.cross_entropy(model(to_float(samples.images[batch])), samples.labels[batch])
 
     return loss
+
+
+def first_of_each_class(order: Tensor, labels: Tensor, count: int) -> Tensor:
+    """The first samples of each class in an order, in that order.
+
+    Args:
+        order: Sample numbers, int64 [N].
+        labels: Classes by sample number, int64 [N].
+        count: Most samples of a class, at least 1.
+
+    Returns:
+        Sample numbers, int64.
+    """
+    ordered = labels[order]
+    number = torch.zeros_like(ordered)
+    for label in ordered.unique():
+        number[ordered == label] = torch.arange(int((ordered == label).sum()), device=number.device)
+    return order[number < count]

@@ -26,8 +26,16 @@ from hsl.hardness.schema.fields import check_known, known
 from hsl.hardness.schema.regimes import Regime
 from hsl.sparsity.distributions.allocate import DISTRIBUTIONS
 from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
-from hsl.training.available import DATASETS, MODELS, kind_and_path, model_kind
-from hsl.training.identity import canonical, filled
+from hsl.training.available import (
+    CONTENT_DIGITS,
+    DATASETS,
+    MODELS,
+    content_name,
+    kind_and_path,
+    model_kind,
+    named_content,
+)
+from hsl.training.identity import canonical, filled, value_at
 
 
 class Strict(BaseModel):
@@ -47,7 +55,10 @@ def checked(schema: type[Any], given: dict[str, Any]) -> Any:
 
 def dataset_name(name: str) -> str:
     """`name`, if it is a data set: ``digits``, ``parquet:PATH``, ``package.module:attr``, ..."""
-    kind, path = kind_and_path(name)
+    if named_content(name):
+        kind, path = name.rpartition("@")[0], name
+    else:
+        kind, path = kind_and_path(name)
     check_known(kind, DATASETS)
     if DATASETS.facts(kind).needs_path and not path:
         raise ValueError(f"{name!r} needs a path, for example {kind}:data/{kind}")
@@ -57,6 +68,7 @@ def dataset_name(name: str) -> str:
 MethodName = Annotated[str, known(METHODS)]
 DistributionName = Annotated[str, known(DISTRIBUTIONS)]
 DatasetName = Annotated[str, AfterValidator(dataset_name)]
+Digest = Annotated[str, Field(pattern=rf"^[0-9a-f]{{{CONTENT_DIGITS}}}$")]
 
 
 def sparsity_value(value: object) -> float:
@@ -192,6 +204,9 @@ class Configuration(Strict):
         sparsity: Fraction of zeros among prunable weights, in [0, 1); 0 for dense, and for dense alone.
         init: ``sparse`` scales initial weights for the live fan-in, ``dense`` leaves them as they are.
         layers: Layers to prune; all by default, and for dense.
+        content: Digest of the samples of the data set; None of those that are named without a path, and in stores of
+            version 0.1. Where it is given it is the identity of the data set, and `dataset` only its place.
+        code: Digests of the code of plug-ins (reference -> digest); those that do not occur in it are left out.
     """
 
     dataset: DatasetName
@@ -205,6 +220,8 @@ class Configuration(Strict):
     sparsity: Sparsity = 0.0
     init: Literal["sparse", "dense"] = "sparse"
     layers: Layers = Layers()
+    content: Digest | None = None
+    code: dict[str, Digest] = {}
 
     @model_validator(mode="after")
     def _fits_together(self) -> Configuration:
@@ -223,7 +240,13 @@ class Configuration(Strict):
         defaults = check_hyperparameters(self.method, {})
         given = {name: value for name, value in full.items() if value != defaults[name]}
         object.__setattr__(self, "hyperparameters", given)
+        object.__setattr__(self, "code", self._used_code())
         return self
+
+    def _used_code(self) -> dict[str, str]:
+        """The plug-ins that occur in this configuration, of those whose code is known."""
+        text = self.model_dump_json(exclude={"code", "dataset"}) if self.code else ""
+        return {name: digest for name, digest in self.code.items() if f'"{name}' in text}
 
     @property
     def id(self) -> str:
@@ -232,15 +255,25 @@ class Configuration(Strict):
 
     def stored(self) -> dict[str, Any]:
         """JSON-able form in which the configuration is stored, see `hsl.training.identity`."""
-        return canonical(self.model_dump(mode="json", exclude_defaults=True), self.method, self._value)
+        given = self.model_dump(mode="json", exclude_defaults=True, exclude={"content"})
+        return canonical(given | {"dataset": self.named_data}, self.method, self._value)
+
+    @property
+    def named_data(self) -> str:
+        """Name of the data set, independent of its place where its content is known."""
+        return content_name(self.dataset, self.content) if self.content else self.dataset
+
+    def located(self, dataset: str, content: str | None) -> Configuration:
+        """The same configuration with the place of its data set, if this is the one with that content."""
+        if content is None or named_content(self.dataset) != content:
+            return self
+        return self.model_copy(update={"dataset": dataset, "content": content})
 
     def _value(self, path: str) -> Any:
         """JSON of the value at a path, defaults of the method included."""
-        value: Any = self.model_dump(mode="json")
-        value["hyperparameters"] = check_hyperparameters(self.method, self.hyperparameters)
-        for key in path.split("."):
-            value = value[key]
-        return value
+        values = self.model_dump(mode="json")
+        values["hyperparameters"] = check_hyperparameters(self.method, self.hyperparameters)
+        return value_at(values, path)
 
     @classmethod
     def from_stored(cls, stored: str | Mapping[str, Any]) -> Configuration:
@@ -250,7 +283,13 @@ class Configuration(Strict):
     def dense_counterpart(self, training: Training, regime: Regime) -> Configuration:
         """The dense network on the same data set and split, trained as given."""
         return Configuration(
-            dataset=self.dataset, model=self.model, split=self.split, training=training, regime=regime
+            dataset=self.dataset,
+            content=self.content,
+            model=self.model,
+            split=self.split,
+            training=training,
+            regime=regime,
+            code=self.code,
         )
 
     def trial_id(self, seed: int) -> str:

@@ -11,11 +11,31 @@ from typing import Any
 
 Document = dict[str, Any]
 
-FIRST: dict[str, Any] = {}
+FIRST: dict[str, Any] = {"regime.keep.ties": "id", "regime.keep.precision": "single"}
 """Path -> value of version 0.1, of every default of a configuration that has changed since: ``training.lr: 0.1``."""
 
-FIRST_HYPERPARAMETERS: dict[str, dict[str, float]] = {}
-"""The same of methods: method -> hyperparameter -> value of version 0.1."""
+FIRST_OF_EVALUATION: dict[str, Any] = {
+    "evaluation.deciles.ties": "id",
+    "evaluation.deciles.precision": "single",
+}
+"""The same of a space alone: of its section ``evaluation``, which is no part of a configuration."""
+
+OWNERS: dict[str, str] = {
+    "regime.keep.ties": "regime.keep.models",
+    "regime.keep.precision": "regime.keep.models",
+    "evaluation.deciles.ties": "evaluation.deciles.by",
+    "evaluation.deciles.precision": "evaluation.deciles.by",
+}
+"""Path of an option that is not always there -> path of the value, stored by version 0.1 too, with which it is."""
+
+FIRST_HYPERPARAMETERS: dict[str, dict[str, float]] = {
+    "acdc": {"reset_momentum": 0},
+    "grasp": {"samples_per_class": 0},
+    "mest": {"restart_regrown": 0},
+    "mest_soft": {"restart_regrown": 0},
+    "set": {"restart_regrown": 0},
+}
+"""The same of methods: method -> hyperparameter -> value of version 0.1, or what version 0.1 did without it."""
 
 
 def canonical(given: Document, method: str, value_of: Callable[[str], Any]) -> Document:
@@ -27,7 +47,8 @@ def canonical(given: Document, method: str, value_of: Callable[[str], Any]) -> D
         value_of: Path -> value of the configuration; called for defaults that have changed only.
     """
     for path, first in _frozen(method).items():
-        _write(given, path, value_of(path), first)
+        if _is_there(given, path):
+            _write(given, path, value_of(path), first)
     return {key: value for key, value in given.items() if value != {}}
 
 
@@ -35,12 +56,47 @@ def filled(stored: Document) -> Document:
     """A stored configuration with the frozen defaults written out where the present ones differ."""
     found = copy.deepcopy(stored)
     for path, first in _frozen(found.get("method", "dense")).items():
-        *groups, key = path.split(".")
-        place = found
-        for group in groups:
-            place = place.setdefault(group, {})
-        place.setdefault(key, first)
+        _fill(found, path, first)
     return found
+
+
+def filled_space(stored: Document) -> Document:
+    """A stored space, as parsed, with the frozen defaults written out that it does not have."""
+    found = copy.deepcopy(stored)
+    regimes = found.get("regimes")
+    described = list(regimes.values()) if isinstance(regimes, dict) else []
+    for path, first in (FIRST | FIRST_OF_EVALUATION).items():
+        is_of_regime = path.partition(".")[0] == "regime"
+        for place in [{"regime": each} for each in described] if is_of_regime else [found]:
+            _fill(place, path, first)
+    return found
+
+
+def without_first(given: Document, section: str) -> Document:
+    """The values of a section of a space, for example ``evaluation.deciles``, that differ from the frozen defaults."""
+    first = {path.removeprefix(f"{section}."): value for path, value in FIRST_OF_EVALUATION.items()}
+    return {key: value for key, value in given.items() if key not in first or value != first[key]}
+
+
+def value_at(document: Any, path: str) -> Any:
+    """The value at a path; None where one of its groups is missing."""
+    for key in path.split("."):
+        document = document.get(key) if isinstance(document, dict) else None
+    return document
+
+
+def _fill(document: Document, path: str, first: Any) -> None:
+    """Write a frozen default where there is no value, and where the option is there."""
+    if not _is_there(document, path):
+        return
+    *groups, key = path.split(".")
+    for group in groups:
+        document = document.setdefault(group, {})
+    document.setdefault(key, first)
+
+
+def _is_there(document: Document, path: str) -> bool:
+    return path not in OWNERS or value_at(document, OWNERS[path]) is not None
 
 
 def _frozen(method: str) -> Document:

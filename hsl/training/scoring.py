@@ -1,6 +1,5 @@
 """Difficulty of every sample of a data set for a network that is being trained on it."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,8 +13,13 @@ from hsl.hardness.scores.trajectories import QUANTITIES
 from hsl.training.measuring.evaluation import BATCH, all_logits, to_float
 from hsl.training.trainer import Trainer
 
+DTYPES = {"double": torch.float64, "single": torch.float32}
+"""Types in which scores are computed from logits and stored, by the `precision` of a regime."""
 
-def score_samples(score: str, trainer: Trainer, samples: Samples, epochs: int) -> Tensor:
+
+def score_samples(
+    score: str, trainer: Trainer, samples: Samples, epochs: int, precision: str = "double"
+) -> Tensor:
     """Train a network for some epochs and score samples by it, in eval mode and without augmentation.
 
     Args:
@@ -23,23 +27,26 @@ def score_samples(score: str, trainer: Trainer, samples: Samples, epochs: int) -
         trainer: At epoch 0; it is left at the epoch of scoring.
         samples: N samples to score, whether the network is trained on them or not.
         epochs: When to score; a trajectory has one look after each epoch until then.
+        precision: ``double``, or ``single`` as in version 0.1.0; the model itself computes as it was trained.
 
     Returns:
-        Difficulty float32 [N], higher is harder.
+        Difficulty [N] in the type of the precision, higher is harder.
 
     Raises:
         DataError: If the network has diverged, or has no linear last layer where the score needs its features.
     """
-    facts = SCORES.facts(score)
+    facts, dtype = SCORES.facts(score), DTYPES[precision]
     if facts.recorded == "trajectory":
-        (quantity,) = facts.arguments
-        return SCORES[score](_trajectory(QUANTITIES[quantity], trainer, samples, epochs))
-    _train_until(trainer, epochs)
-    if facts.recorded == "gradients":
-        return _by_gradients(score, trainer.model, samples)
-    given = _recorded(facts, trainer.model, samples)
+        given = _looks(facts, trainer, samples, epochs, dtype)
+    else:
+        _train_until(trainer, epochs)
+        if facts.recorded == "gradients":
+            return _by_gradients(score, trainer.model, samples, dtype)
+        given = _recorded(facts, trainer.model, samples)
+    given["dtype"] = dtype
     options = {name: given[name] for name in facts.options}
-    return SCORES[score](*(given[name] for name in facts.arguments), **options)
+    values: Tensor = SCORES[score](*(given[name] for name in facts.arguments), **options)
+    return values.to(dtype)
 
 
 def _train_until(trainer: Trainer, epoch: int) -> None:
@@ -49,15 +56,17 @@ def _train_until(trainer: Trainer, epoch: int) -> None:
         raise DataError(f"the scoring model has diverged, lower its lr: {error}") from error
 
 
-def _trajectory(
-    quantity: Callable[[Tensor, Tensor], Tensor], trainer: Trainer, samples: Samples, epochs: int
-) -> Tensor:
-    """Quantity of each sample after every epoch, [epochs, N]."""
+def _looks(
+    facts: ScoreFacts, trainer: Trainer, samples: Samples, epochs: int, dtype: torch.dtype
+) -> dict[str, Any]:
+    """The quantity that a score of trajectories reads, of each sample after every epoch, [epochs, N]."""
+    (quantity,) = facts.arguments
     looks = []
     for epoch in range(1, epochs + 1):
         _train_until(trainer, epoch)
-        looks.append(quantity(all_logits(trainer.model, samples), samples.labels))
-    return torch.stack(looks)
+        logits = all_logits(trainer.model, samples)
+        looks.append(QUANTITIES[quantity](logits, samples.labels, dtype=dtype))
+    return {"ids": samples.ids, quantity: torch.stack(looks)}
 
 
 def _recorded(facts: ScoreFacts, model: nn.Module, samples: Samples) -> dict[str, Any]:
@@ -70,10 +79,12 @@ def _recorded(facts: ScoreFacts, model: nn.Module, samples: Samples) -> dict[str
     return {**given, "logits": logits, "features": features, "bias": layer.bias is not None}
 
 
-def _by_gradients(score: str, model: nn.Module, samples: Samples) -> Tensor:
+def _by_gradients(score: str, model: nn.Module, samples: Samples, dtype: torch.dtype) -> Tensor:
     """Score in batches, so that the images of a whole data set are never held as floating point numbers."""
     batches = zip(samples.images.split(BATCH), samples.labels.split(BATCH), strict=True)
-    return torch.cat([SCORES[score](model, to_float(images), labels) for images, labels in batches])
+    options = {"dtype": dtype} if "dtype" in SCORES.facts(score).options else {}
+    scores = [SCORES[score](model, to_float(images), labels, **options) for images, labels in batches]
+    return torch.cat(scores).to(dtype)
 
 
 def _logits_and_features(model: nn.Module, samples: Samples, layer: nn.Linear) -> tuple[Tensor, Tensor]:

@@ -38,6 +38,6 @@ class Task:
             scores: URI of the difficulty scores, for regimes that need them.
             device: Torch device.
         """
-        data = load_data(configuration.dataset, configuration.split, device)
+        data = load_data(configuration.dataset, configuration.split, device, configuration.content)
         train, sets = sets_of(configuration, seed, scores, device)
         return cls(data, train, sets, training_loss(configuration.regime.attack, seed))

@@ -26,13 +26,15 @@ from hsl.store.layout import Library
 from hsl.store.outcomes import Status
 from hsl.store.store import Store
 from hsl.training import checkpoint
+from hsl.training.available import named_content
 from hsl.training.build import build_bench
 from hsl.training.configuration import Configuration, digest
 from hsl.training.data.arrays import cache_folder
-from hsl.training.data.datasets import load_divided
+from hsl.training.data.datasets import check_content, load_divided
 from hsl.training.measuring.evaluation_settings import Attacks, Evaluation
 from hsl.training.measuring.kept import Kept, evaluate_kept, kept_networks
 from hsl.training.measuring.measures import Item, items
+from hsl.wording import count
 
 Row = Mapping[str, Any]
 Say = Callable[[str], None]
@@ -85,6 +87,7 @@ class StoredEvaluation:
         self._space = space.model_copy(update={"evaluation": self._evaluation})
         self._library = Library(absolute(uri))
         self._inputs = Prerequisites(make_plan(self._space), self._library)
+        check_content(space.dataset, space.content)
         arrays, _ = load_divided(space.dataset, space.split)
         if problems := list(unmeasurable(self._evaluation, arrays.shape)):
             raise HslError("\n".join(problems))
@@ -95,22 +98,30 @@ class StoredEvaluation:
     def _found(self, rows: Sequence[Row]) -> list[Network]:
         """The networks of some trials; a message lists all that are missing."""
         networks, gone = [], []
-        for row in rows:
-            try:
-                configuration = Configuration.from_stored(row["configuration"])
-            except ValidationError as error:
-                raise StoreError(
-                    f"configuration {row['configuration_id']} cannot be read by this version: {error}"
-                ) from error
+        read = [(row, self._configuration(row)) for row in rows]
+        own = [(row, made) for row, made in read if named_content(made.dataset) is None]
+        if other := len(read) - len(own):
+            self._say(f"left out: {count(other, 'network')} of other data than {self._space.dataset} now has")
+        for row, configuration in own:
             there = self._kept(row, checkpoints.read_json(self._library.checkpoint(row["trial_id"])))
             networks.append(Network(row, configuration, tuple(kept.checkpoint for kept in there)))
             missed = [name for name in self._evaluation.checkpoints if name not in networks[-1].checkpoints]
             gone += [f"{row['trial_id']} ({name})" for name in missed]
-        if gone and len(gone) == len(rows) * len(self._evaluation.checkpoints):
+        if gone and len(gone) == len(own) * len(self._evaluation.checkpoints):
             raise StoreError(f"none of the networks is there: {_gone(gone, self._store)}")
         if gone:
             self._say(f"left out, as they are not there: {_gone(gone, self._store)}")
         return networks
+
+    def _configuration(self, row: Row) -> Configuration:
+        """The configuration of a trial, with the place of its data if these are still the data of the store."""
+        try:
+            configuration = Configuration.from_stored(row["configuration"])
+        except ValidationError as error:
+            raise StoreError(
+                f"configuration {row['configuration_id']} cannot be read by this version: {error}"
+            ) from error
+        return configuration.located(self._space.dataset, self._space.content)
 
     def _kept(self, row: Row, state: Mapping[str, Any] | None) -> list[Kept]:
         """The networks in the checkpoint of a trial, if it is the final one."""

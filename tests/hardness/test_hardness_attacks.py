@@ -10,6 +10,7 @@ from torch.nn import functional
 from hsl.errors import HslError
 from hsl.hardness import ATTACKS, keyed
 from hsl.hardness.attacks.attacks import fgsm_rs, pgd, pgd_margin, random_start
+from hsl.hardness.attacks.modes import frozen
 
 EPS, STEP = 16 / 255, 4 / 255
 ROUNDING = 1e-6
@@ -286,3 +287,12 @@ def test_a_random_start_fills_the_ball():
 def test_wrong_parameters_are_refused(wrong, message):
     with pytest.raises(HslError, match=message):
         pgd(small_network(), *batch(), **{"eps": EPS, "step": STEP, "steps": 1, **wrong})
+
+
+def test_parameters_are_constants_while_an_attack_runs():
+    model = small_network()
+    model[1].bias.requires_grad_(False)
+    before = [parameter.requires_grad for parameter in model.parameters()]
+    with frozen(model):
+        assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert [parameter.requires_grad for parameter in model.parameters()] == before

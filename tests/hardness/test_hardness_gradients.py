@@ -127,4 +127,4 @@ def test_wrong_input_is_refused(images, labels):
         grand(broken, images, labels)
     empty = grand(network(), images[:0], labels[:0])
     assert empty.shape == (0,)
-    assert empty.dtype == torch.float32
+    assert empty.dtype == torch.float64

@@ -23,9 +23,19 @@ NOTHING: dict[str, Any] = {
     "class_balanced": False,
     "models": None,
     "epoch": None,
+    "ties": None,
+    "precision": None,
     "budget": "epochs",
 }
-SCORED: dict[str, Any] = {**NOTHING, "by": "el2n", "which": "hardest", "models": 10, "epoch": 0.1}
+SCORED: dict[str, Any] = {
+    **NOTHING,
+    "by": "el2n",
+    "which": "hardest",
+    "models": 10,
+    "epoch": 0.1,
+    "ties": "keyed",
+}
+SCORED["precision"] = "double"
 TAIL: dict[str, Any] = {"imbalance": 0.1}
 
 
@@ -73,6 +83,8 @@ def test_defaults_are_written_out(given: dict[str, Any], expected: dict[str, Any
         ("mislabel_cut", {**EL2N, "which": "stratified"}, (0.0, 0.5), (-0.001, 1.0, math.nan)),
         ("power", {**EL2N, "which": "probabilistic"}, (1e-9, 1.0, 99.0), (0.0, -1.0, math.inf, math.nan)),
         ("budget", HALF, ("epochs", "steps"), ("samples",)),
+        ("ties", EL2N, ("keyed", "id"), ("random", "")),
+        ("precision", EL2N, ("double", "single"), ("half", 64)),
         ("class_balanced", EL2N, (True, False), (1, "yes")),
     ],
 )
@@ -102,8 +114,10 @@ def test_a_long_tail_lies_between_nothing_and_balance(imbalance: float, fits: bo
     ("given", "message"),
     [
         ({**HALF, "which": "hardest"}, "which: hardest needs a score"),
-        ({**HALF, "models": 3}, "models and epoch belong to a score"),
-        ({**HALF, "epoch": 0.5}, "models and epoch belong to a score"),
+        ({**HALF, "models": 3}, "models, epoch, ties and precision belong to a score"),
+        ({**HALF, "epoch": 0.5}, "models, epoch, ties and precision belong to a score"),
+        ({**HALF, "ties": "id"}, "models, epoch, ties and precision belong to a score"),
+        ({**HALF, "precision": "single"}, "models, epoch, ties and precision belong to a score"),
         ({**EL2N, "which": "random"}, "which: random does not look at el2n"),
         ({"count": 5, "by": "el2n"}, "a count by el2n does not say"),
         ({"long_tail": TAIL, "by": "el2n"}, "a long tail is drawn at random"),

@@ -77,14 +77,18 @@ def test_margin_entropy_and_confidence_are_those_of_the_softmax(logits, labels):
         margin(logits[:, :1], labels * 0)
 
 
+EXACT = {  # of the probability of the other classes over that of the label
+    "loss": np.log1p,
+    "confidence": lambda others: others / (1 + others),
+}
 OF_LOGITS = [name for name in SCORES if SCORES.facts(name).recorded == "logits"]
 
 
 @pytest.mark.parametrize("name", OF_LOGITS)
-def test_every_score_of_logits_is_finite_float32_per_sample(name, logits, labels):
-    for values in (logits, logits.half(), logits * 100):
+def test_every_score_of_logits_is_finite_per_sample_in_double_precision(name, logits, labels):
+    for values in (logits, logits.half(), logits.float(), logits * 100):
         scores = SCORES[name](values, labels)
-        assert scores.dtype == torch.float32
+        assert scores.dtype == (torch.float64 if SCORES.facts(name).ranks else torch.float32)
         assert scores.shape == labels.shape
         assert bool(torch.isfinite(scores).all())
         assert SCORES.facts(name).is_signed or scores.min() >= 0
@@ -110,6 +114,46 @@ class TestEveryScoreOfLogits:
     def test_wrong_shapes_are_refused(self, name, logits, labels):
         with pytest.raises(DataError, match="shapes"):
             SCORES[name](logits, labels[:3])
+
+
+SATURATED = torch.linspace(17, 36, 400)
+"""Margins in nats of samples that are learnt long ago; 1 - 1e-16 is the largest float64 below 1."""
+
+
+@pytest.mark.parametrize("name", [name for name in OF_LOGITS if SCORES.facts(name).ranks])
+def test_samples_that_are_learnt_well_keep_their_order(name):
+    """Against formulas without 1 - p, of three logits (m, 0, -1) whose label is the first."""
+    logits = torch.stack([SATURATED, SATURATED * 0, SATURATED * 0 - 1], dim=1)
+    labels = torch.zeros(len(logits), dtype=torch.long)
+    scores = SCORES[name](logits.float(), labels)
+    assert bool((scores.diff() <= 0).all())
+    # The resolution of numbers below 1 is 1e-16: the last samples, at 1e-15 from it, may be equal to a neighbour.
+    assert len(scores.unique()) > 0.75 * len(scores)
+    if name in EXACT:
+        m = logits[:, 0].float().double().numpy()
+        expected = EXACT[name](np.exp(-m) + np.exp(-1 - m))
+        np.testing.assert_allclose(scores.numpy(), expected, rtol=1e-4, atol=1e-15)
+
+
+def test_single_precision_is_that_of_version_0_1(logits, labels):
+    """The formulas of 0.1.0, in which everything beyond 16 nats is equal."""
+    functional, single = torch.nn.functional, logits.float()
+    p = functional.softmax(single, dim=1)
+    right = functional.one_hot(labels, 7).bool()
+    logs = functional.log_softmax(single, dim=1)
+    former = {
+        "el2n": torch.linalg.vector_norm(p - functional.one_hot(labels, 7), dim=1),
+        "loss": functional.cross_entropy(single, labels, reduction="none"),
+        "margin": p.masked_fill(right, 0).amax(dim=1) - p[right],
+        "entropy": -(logs.exp() * logs).sum(dim=1),
+        "confidence": 1 - p.amax(dim=1),
+    }
+    for name, expected in former.items():
+        assert torch.equal(SCORES[name](single, labels, dtype=torch.float32), expected), name
+    saturated = torch.stack([SATURATED, SATURATED * 0], dim=1)
+    first = torch.zeros(len(saturated), dtype=torch.long)
+    assert len(loss(saturated, first, dtype=torch.float32).unique()) < 5
+    assert len(loss(saturated, first).unique()) > 300
 
 
 def test_mean_over_models():

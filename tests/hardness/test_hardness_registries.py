@@ -40,3 +40,8 @@ def test_every_selection_takes_its_options_and_their_defaults(name):
     for option, default in SELECTIONS.facts(name).options.items():
         assert option in OPTIONS
         assert default is None or parameters[option].default in (default, inspect.Parameter.empty)
+
+
+def test_the_one_step_of_fgsm_rs_is_the_published_one():
+    """10/255 in a ball of 8/255: Wong, Rice & Kolter, Fast is better than free, ICLR 2020, arXiv 2001.03994."""
+    assert ATTACKS.facts("fgsm_rs").step_over_eps * 8 == 10

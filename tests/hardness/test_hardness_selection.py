@@ -65,9 +65,9 @@ def test_hardest_easiest_and_middle_are_windows_of_the_sorted_samples(population
     n = percent_of(fraction, len(ids))
     if n == 0:
         return
-    hardest = select(scores, labels, ids, fraction, "hardest").tolist()
-    easiest = select(scores, labels, ids, fraction, "easiest").tolist()
-    middle = select(scores, labels, ids, fraction, "middle").tolist()
+    hardest = select(scores, labels, ids, fraction, "hardest", ties="id").tolist()
+    easiest = select(scores, labels, ids, fraction, "easiest", ties="id").tolist()
+    middle = select(scores, labels, ids, fraction, "middle", ties="id").tolist()
     hard_first = ranked(population, -1)
     start = (len(ids) - n) // 2
     assert hardest == sorted(hard_first[:n])
@@ -120,6 +120,27 @@ def test_a_lost_class_warns_and_is_refused_where_balance_was_asked():
         select(scores, few, ids, 0.2, class_balanced=True)
 
 
+def test_a_class_that_falls_below_a_tenth_of_its_share_is_warned_of():
+    """Half of 400 samples: the share of 200 of a class is 100, so that 9 are too few and 10 are not."""
+    ids, labels = torch.arange(400), torch.arange(400) % 2
+    for kept_of_one, warned in ((9, True), (10, False)):
+        scores = torch.rand(400) / 2 + (labels == 0).float()
+        scores[(labels == 1).nonzero().view(-1)[:kept_of_one]] = 2.0
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            kept = select(scores, labels, ids, 0.5)
+            select(scores, labels, ids, 0.5, class_balanced=True)
+        assert labels[kept].sum() == kept_of_one
+        expected = ["keep.fraction 0.5 leaves less than a tenth of its share of class 1; set class_balanced"]
+        assert [str(one.message) for one in caught] == (expected if warned else [])
+
+
+def test_of_many_lost_classes_some_are_named():
+    labels, scores = torch.arange(30), torch.arange(30).float()
+    with pytest.warns(UserWarning, match=r"no sample of class 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 5 more; keep"):
+        select(scores, labels, torch.arange(30), 0.5)
+
+
 def test_wrong_input_is_refused():
     ids = torch.arange(4)
     scores = torch.tensor([1.0, 2, 3, 4])
@@ -143,7 +164,7 @@ def test_a_window_leaves_out_the_hardest(population, fraction, percent):
     n, start = percent_of(fraction, len(ids)), percent_of(percent / 100, len(ids))
     if n == 0 or start + n > len(ids):
         return
-    kept = select(scores, labels, ids, fraction, "window", options={"offset": percent / 100})
+    kept = select(scores, labels, ids, fraction, "window", ties="id", options={"offset": percent / 100})
     assert kept.tolist() == sorted(ranked(population, -1)[start : start + n])
 
 
@@ -164,7 +185,8 @@ def test_stratified_fills_all_strata_to_the_same_level(population, fraction, cut
     if n == 0 or n + dropped > len(ids):
         return
     options = {"mislabel_cut": cut / 100, "bins": bins}
-    kept = select(scores, labels, ids, fraction, "stratified", key=KEY, options=options).tolist()
+    given = {"key": KEY, "ties": "id", "options": options}
+    kept = select(scores, labels, ids, fraction, "stratified", **given).tolist()
     left = ranked(population, -1)[dropped:]
     assert set(kept) <= set(left)
     score_of = dict(zip(ids.tolist(), scores.tolist(), strict=True))

@@ -81,10 +81,10 @@ def test_higher_variability_is_more_ambiguous():
 
 
 @pytest.mark.parametrize("score", OF_CORRECT + OF_VALUES)
-def test_every_score_is_finite_float32_per_sample(score, values):
-    looks = values > 0.5 if score in OF_CORRECT else values
-    scores = score(looks)
-    assert scores.dtype == torch.float32
+def test_every_score_is_finite_per_sample_in_the_precision_of_what_was_recorded(score, values):
+    for recorded in (values.double(), values.float()):
+        scores = score(recorded > 0.5 if score in OF_CORRECT else recorded)
+        assert scores.dtype == (torch.float64 if score in OF_CORRECT else recorded.dtype)
     assert scores.shape == (40,)
     assert bool(torch.isfinite(scores).all())
 

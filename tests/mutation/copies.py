@@ -87,13 +87,20 @@ class Copy:
         if status == 0:
             return Outcome.ALIVE, " ".join(test.name for test in tests)
         if status == pytest.ExitCode.USAGE_ERROR:
-            raise SystemExit(f"pytest cannot be run:\n{output}")
+            return self._unusable(tests, limit, output)
         name = self._failed.read_text() if self._failed.exists() else ""
         if not name:
             return Outcome.ALIVE, f"pytest ended with {status} and no test had failed"
         if not self._passes_unchanged(name, limit):
             return Outcome.ALIVE, f"{name} fails without the change as well"
         return Outcome.DEAD, name
+
+    def _unusable(self, tests: Sequence[Path], limit: float, output: str) -> tuple[Outcome, str]:
+        """A change with which pytest cannot even begin, if it can without."""
+        names = [str(test.relative_to(self.root)) for test in tests]
+        if self._pytest(["--collect-only", *names], limit)[0] == pytest.ExitCode.USAGE_ERROR:
+            raise SystemExit(f"pytest cannot be run:\n{output}")
+        return Outcome.DEAD, "conftest.py"
 
     def _passes_unchanged(self, name: str, limit: float) -> bool:
         if name not in self._passes:

@@ -258,7 +258,7 @@ def test_scores_on_request_are_those_of_a_regime() -> None:
         ("el2m", None, None, "did you mean 'el2n'"),
         ("el2n", 0, None, "greater than or equal to 1"),
         ("el2n", None, 1.5, "less than or equal to 1"),
-        ("random", 3, None, "models and epoch belong to a score"),
+        ("random", 3, None, "models, epoch, ties and precision belong to a score"),
     ],
 )
 def test_scores_on_request_that_mean_nothing_are_refused(

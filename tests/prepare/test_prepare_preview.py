@@ -51,7 +51,7 @@ def test_regimes_show_the_samples_of_their_trials(tmp_path: Path) -> None:
     made = regimes(space, Library(str(tmp_path)), 20)
     rows = {row["regime"]: row for row in made.rows}
     assert list(rows) == ["clean", "noisy", "hard", "attacked"]
-    assert "hsl score --by el2n --models 1" in rows["hard"]["note"]
+    assert "hsl score --by el2n --models 1 --precision double" in rows["hard"]["note"]
     assert "samples" not in rows["hard"]
     assert "trades is not shown" in rows["attacked"]["note"]
     assert rows["clean"]["note"] is None

@@ -230,3 +230,18 @@ def test_an_uncertain_cell_gets_more_turns_and_nobody_starves() -> None:
         study.tell(proposal.configuration.id, Outcome(Status.COMPLETED, 10, value))
     assert served["0.9"] > 2 * served["0.5"]
     assert served["0.5"] >= 40 / (1 + MOST) - 2
+
+
+@pytest.mark.parametrize(
+    ("early_stopping", "expected"), [("none", 1.0), ({"kind": "stratified", "tolerance": 0.1}, 1.7)]
+)
+def test_doubt_is_measured_by_the_noise_of_the_space_or_a_hundredth(
+    early_stopping: Any, expected: float
+) -> None:
+    plan = plan_of(priority="uncertain", early_stopping=early_stopping)
+    study = CellStudy(plan.space, plan.cells[-1])
+    for value in (0.9, 0.84):
+        proposal = study.ask()
+        assert proposal is not None
+        study.tell(proposal.configuration.id, Outcome(Status.COMPLETED, 10, value))
+    assert Turns(plan, [study])._weight(study) == pytest.approx(expected, abs=0.1)

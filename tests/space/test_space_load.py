@@ -350,3 +350,8 @@ def test_a_key_that_is_given_twice_is_refused(tmp_path: Path) -> None:
         ("dataset", 6, "given twice, first in line 2; remove one"),
         ("budget.epochs", 7, "given twice, first in line 7; remove one"),
     ]
+
+
+def test_a_section_that_may_be_left_out_says_its_keys(tmp_path: Path) -> None:
+    found = problems(tmp_path, f"{TEXT}\nwarm_start: {{configuration: 3}}\n")
+    assert "unknown key (did you mean 'configurations'?)" in "\n".join(found)

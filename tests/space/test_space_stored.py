@@ -180,6 +180,59 @@ def test_another_meaning_is_refused_with_the_difference(path: str, value: Any, m
     assert "runs/t belongs to another search space, nothing was started" in str(caught.value)
 
 
+OF_0_1: dict[str, Any] = {
+    "fraction": 0.5,
+    "by": "forgetting",
+    "which": "hardest",
+    "class_balanced": False,
+    "models": 10,
+    "epoch": 1.0,
+    "budget": "epochs",
+}
+"""A scored regime in a space.yaml that version 0.1.0 wrote."""
+
+
+def space_of_0_1() -> dict[str, Any]:
+    regimes = {"a.b": {"keep": OF_0_1}, "few": {"keep": {"fraction": 0.5, "by": "random", "which": "random"}}}
+    evaluation = {"deciles": {"by": "el2n"}}
+    return {**STORED, "regimes": regimes, "factors": {"regime": ["a.b", "few"]}, "evaluation": evaluation}
+
+
+def test_a_space_of_version_0_1_is_read_with_its_defaults(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_space(yaml.safe_dump(space_of_0_1()))
+    read = stored_space(store, "-")
+    hard, few = (read.regimes[name].keep for name in ("a.b", "few"))
+    assert hard is not None
+    assert few is not None
+    assert (hard.ties, hard.precision, few.ties, few.precision) == ("id", "single", None, None)
+    assert read.evaluation.deciles is not None
+    assert (read.evaluation.deciles.ties, read.evaluation.deciles.precision) == ("id", "single")
+    store.write_space(space_text(read))
+    assert stored_space(store, "-") == read
+    for text in ("regimes: [1]", "regimes: {a: {keep: 3}}", "evaluation: 7"):
+        store.write_space(f"name: t\ndataset: digits\nmodel: mlp\n{text}")
+        with pytest.raises(StoreError, match="cannot read"):
+            stored_space(store, "-")
+
+
+def test_a_store_of_version_0_1_is_continued_with_its_defaults_alone() -> None:
+    text = yaml.safe_dump(space_of_0_1())
+    with pytest.raises(StoreError) as caught:
+        check_continues(text, make_space(space_of_0_1()), "runs/t")
+    for line in (
+        "regimes.a.b.keep.ties: stored id, given keyed (trials of version 0.1.0 keep the lower id of equally hard "
+        "samples; to continue them write ties: id)",
+        "regimes.a.b.keep.precision: stored single, given double (scores of version 0.1.0 are float32; to continue "
+        "with them write precision: single)",
+    ):
+        assert line in str(caught.value)
+    assert "regimes.few" not in str(caught.value)
+    kept = space_of_0_1()
+    kept["regimes"] = {**kept["regimes"], "a.b": {"keep": {**OF_0_1, "ties": "id", "precision": "single"}}}
+    check_continues(text, make_space(kept), "runs/t")
+
+
 def test_a_new_regime_may_not_take_the_place_of_the_only_one() -> None:
     """Without a regime factor all trials have the first regime."""
     fixed = {key: value for key, value in STORED.items() if key not in {"regimes", "factors"}}
@@ -219,3 +272,7 @@ def test_a_baseline_that_is_added_hides_no_other_difference() -> None:
     for line in ("seed: stored 0", "objective: stored matched", "init: stored sparse", "name: stored t"):
         assert line in found
     assert "baseline" not in found
+
+
+def test_the_stored_text_begins_with_what_a_reader_looks_for() -> None:
+    assert list(yaml.safe_load(space_text(make_space(STORED))))[:3] == ["name", "dataset", "model"]

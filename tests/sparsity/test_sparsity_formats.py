@@ -119,6 +119,7 @@ def test_a_refusal_names_all_that_is_in_the_way_and_leaves_everything_as_it_was(
         assert part in str(refused.value)
     assert {"0.weight_mask", "2.weight_mask"} <= set(before) == set(model.state_dict())
     optimizer = sgd(model)
+    sparsifier.follow(optimizer)
     again = copy.deepcopy(model)
     nn.functional.mse_loss(model(torch.rand(4, 128)), torch.rand(4, 20)).backward()
     optimizer.step()

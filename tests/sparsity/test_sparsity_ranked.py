@@ -1,6 +1,7 @@
 """Distributions beside the Erdos-Renyi ones: quotas, pyramid, densities of one's own, halves."""
 
 import copy
+import itertools
 import math
 
 import pytest
@@ -13,7 +14,7 @@ from hsl.errors import InfeasibleError, MethodError, UnknownNameError
 from hsl.sparsity import METHODS, Parent, Sparsifier, feasible, layer_shapes, prunable_layers
 from hsl.sparsity.distributions.allocate import DISTRIBUTIONS, allocate
 from hsl.sparsity.distributions.budget import Budget
-from hsl.sparsity.distributions.formulas import erk, explicit, igq, pyramid
+from hsl.sparsity.distributions.formulas import erk, explicit, igq, pyramid, pyramid_vgg
 from hsl.sparsity.distributions.ranked import half_groups, halves
 
 SMALL = {"conv1": (16, 3, 3, 3), "conv2": (32, 16, 3, 3), "fc": (10, 32)}
@@ -144,7 +145,58 @@ shapes_of = st.lists(st.tuples(st.integers(1, 30), st.integers(1, 30)), min_size
 )
 
 
-@given(shapes_of, st.floats(0.01, 0.99), st.sampled_from(["igq", "pyramid", "halves", "from:snip"]))
+VGG_19 = {
+    f"conv{number}": (outputs, inputs, 3, 3)
+    for number, (inputs, outputs) in enumerate(
+        itertools.pairwise([3, 64, 64, 128, 128, 256, 256, 256, 256, *[512] * 8])
+    )
+} | {"classifier": (10, 512)}
+
+
+def smart_ratios_by_hand(sparsity):
+    """Weights per layer of VGG-19, by the rules of the authors' code for networks other than ResNets.
+
+    (h^2 + h) / l^2 of layer l from the start and h from the end, scaled to the budget that the classifier with 30 %
+    leaves; from the first layer on, what is above one goes to the next.
+    """
+    sizes = [math.prod(shape) for shape in VGG_19.values()]
+    count, classifier = len(sizes), sizes[-1]
+    ratios = [((count - i) ** 2 + (count - i)) / (i + 1) ** 2 for i in range(count - 1)]
+    goal = int(sum(sizes) * (1 - sparsity)) - int(0.3 * classifier)
+    scale = goal / sum(int(size * ratio) for size, ratio in zip(sizes, ratios, strict=False))
+    kept, extra = [], 0
+    for size, ratio in zip(sizes, ratios, strict=False):
+        share = scale * ratio * size
+        if share >= size:
+            extra += int(share - size)
+            kept.append(size)
+        elif size - share >= extra:
+            kept.append(int(share + extra))
+            extra = 0
+        else:
+            extra -= int(size - share)
+            kept.append(size)
+    return [*kept, int(0.3 * classifier)]
+
+
+@pytest.mark.parametrize("sparsity", [0.9, 0.95, 0.98])
+def test_the_pyramid_of_vgg_is_that_of_the_authors_code(sparsity):
+    expected = smart_ratios_by_hand(sparsity)
+    found = allocate(pyramid_vgg(VGG_19, sparsity), VGG_19, sparsity)
+    assert [abs(a - b) <= 20 for a, b in zip(found.values(), expected, strict=True)] == [True] * 17
+    of_resnets = pyramid(VGG_19, sparsity)
+    differences = [
+        abs(of_resnets[name] - kept / math.prod(VGG_19[name]))
+        for name, kept in zip(VGG_19, expected, strict=True)
+    ]
+    assert max(differences) > 0.5
+
+
+@given(
+    shapes_of,
+    st.floats(0.01, 0.99),
+    st.sampled_from(["igq", "pyramid", "pyramid_vgg", "halves", "from:snip"]),
+)
 def test_budgets_are_exact(shapes, sparsity, name):
     try:
         densities = DISTRIBUTIONS[name](shapes, sparsity)

@@ -382,3 +382,9 @@ def test_the_median_rule_by_hand() -> None:
     assert told(2, 2, 9.0) == (stop, 0.75), "the verdict on an epoch stands"
     assert [told(3, 1, 0.5), told(3, 2, 0.0)] == [(go, None), (go, 0.5)]  # its best, 0.5, is at the cut-off
     assert told(2, 4, 0.0) == (go, None), "the last epoch is not judged"
+
+
+@pytest.mark.parametrize("kind", [RayAsha(), RayHyperband(), RayMedian()])
+def test_rays_schedulers_exempt_no_trial(kind: Kind) -> None:
+    rule = make_rule(kind, EPOCHS, seed=0)
+    assert not any(rule.is_exempt(str(number)) for number in range(100))

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from hsl.hardness.schema.keep import Precision
 from hsl.planning.scores import Scores
 from hsl.prepare.parents import ModelScoresTask, ParentTask, ScoresTask
 from hsl.sparsity.methods import METHODS
@@ -50,10 +51,16 @@ def trainer_of(configuration: Configuration, folder: Path, seed: int = 0, **give
 
 
 def score_file(
-    folder: Path, score: str, configuration: Configuration, epochs: int, models: int = 1, name: str = "scores"
+    folder: Path,
+    score: str,
+    configuration: Configuration,
+    epochs: int,
+    models: int = 1,
+    name: str = "scores",
+    precision: Precision = "double",
 ) -> str:
     """URI of the scores of the small data set."""
-    scores = Scores(score, models, epochs, configuration)
+    scores = Scores(score, models, epochs, configuration, precision)
     parts = tuple(
         ModelScoresTask(scores, seed, str(folder / f"{name}-{seed}.parquet")) for seed in range(models)
     )

@@ -50,6 +50,8 @@ OTHER: dict[str, Any] = {
     "sparsity": 0.8,
     "init": "dense",
     "layers": {"last_dense": True},
+    "content": "0123456789abcdef",
+    "code": {"rigl": "0123456789abcdef"},
 }
 
 
@@ -141,7 +143,10 @@ PINNED: list[tuple[str, dict[str, Any]]] = [
             "training": {"epochs": 200, "schedule": "multistep", "amp": True},
         },
     ),
-    ("9c8c50f856", {**MINIMAL, "regime": {"keep": {"fraction": 0.5, "by": "el2n"}}}),
+    (
+        "9c8c50f856",
+        {**MINIMAL, "regime": {"keep": {"fraction": 0.5, "by": "el2n", "ties": "id", "precision": "single"}}},
+    ),
     (
         "9e7b333cc4",
         {

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
 import pytest
 
+from hsl.hardness.schema.keep import Keep
 from hsl.planning.job import Job
 from hsl.sparsity.methods import check_hyperparameters
 from hsl.training import identity
 from hsl.training.configuration import Configuration, Training, digest
+from hsl.training.measuring.evaluation_settings import Deciles
 
 BASE: dict[str, Any] = {"dataset": "digits", "model": {"name": "mlp"}}
 
@@ -47,6 +50,45 @@ def test_what_has_the_former_default_keeps_its_name_and_the_new_default_gets_ano
     assert both.stored()["training"] == {"epochs": 3}
 
 
+HARD_OF_0_1: dict[str, Any] = {"fraction": 0.5, "by": "el2n", "models": 10, "epoch": 0.1}
+"""As 0.1.0 stored the regime ``keep: {fraction: 0.5, by: el2n}``."""
+
+
+def test_regimes_that_are_scored_have_a_new_identity_and_those_of_0_1_keep_theirs() -> None:
+    """The ids are those that version 0.1.0 gave (commit 4ef07ef)."""
+    scored = {"fraction": 0.5, "by": "el2n"}
+    former = made(regime={"keep": {**scored, "ties": "id", "precision": "single"}})
+    assert former.stored()["regime"] == {"keep": HARD_OF_0_1}
+    assert former.id == digest({**BASE, "regime": {"keep": HARD_OF_0_1}}) == "9c8c50f856"
+    present = made(regime={"keep": scored})
+    assert present.stored()["regime"] == {"keep": {**HARD_OF_0_1, "ties": "keyed", "precision": "double"}}
+    assert len({former.id, present.id, made(regime={"keep": {**scored, "ties": "id"}}).id}) == 3
+    for whole in (former, present):
+        assert Configuration.from_stored(json.dumps(whole.stored())) == whole
+    read = Configuration.from_stored({**BASE, "regime": {"keep": HARD_OF_0_1}})
+    assert read == former
+    assert read.regime.keep is not None
+    assert (read.regime.keep.ties, read.regime.keep.precision) == ("id", "single")
+
+
+@pytest.mark.parametrize(
+    ("regime", "former"),
+    [
+        ({}, "533b516523"),
+        ({"keep": {"fraction": 0.25}}, "b8dd77c9e0"),
+        ({"keep": {"long_tail": {"imbalance": 0.1}}}, "91dae4d24a"),
+        ({"label_noise": {"rate": 0.1}}, "ecab87e7b9"),
+    ],
+)
+def test_regimes_without_scores_keep_their_identity_and_get_no_ties(
+    regime: dict[str, Any], former: str
+) -> None:
+    found = made(regime=regime)
+    assert found.id == former
+    assert Configuration.from_stored(json.dumps(found.stored())) == found
+    assert found.regime.keep is None or (found.regime.keep.ties, found.regime.keep.precision) == (None, None)
+
+
 @pytest.mark.usefixtures("changed")
 def test_what_an_earlier_version_stored_is_read_with_the_former_default() -> None:
     read = Configuration.from_stored('{"dataset": "digits", "model": {"name": "mlp"}}')
@@ -65,7 +107,7 @@ def test_hyperparameters_of_methods_are_treated_the_same() -> None:
     assert present.stored()["hyperparameters"] == {"drop_fraction": 0.3}
     for whole in (former, present):
         assert Configuration.from_stored(whole.stored()) == whole
-    others = made(method="set", sparsity=0.9)
+    others = made(method="gmp", sparsity=0.9)
     assert "hyperparameters" not in others.stored()
 
 
@@ -147,6 +189,45 @@ HYPERPARAMETERS_OF_0_1: dict[str, dict[str, float]] = {
 }
 
 
+KEEP_OF_0_1 = {
+    *("fraction", "count", "by", "which", "offset", "mislabel_cut", "power", "long_tail", "class_balanced"),
+    *("models", "epoch", "budget"),
+}
+DECILES_OF_0_1 = {"by", "models", "epoch"}
+
+
+def test_new_options_of_parts_that_need_not_be_there_have_a_former_value_and_an_owner() -> None:
+    for prefix, schema, former, listed in (
+        ("regime.keep", Keep, KEEP_OF_0_1, identity.FIRST),
+        ("evaluation.deciles", Deciles, DECILES_OF_0_1, identity.FIRST_OF_EVALUATION),
+    ):
+        assert former <= set(schema.model_fields)
+        for name in set(schema.model_fields) - former:
+            owner = identity.OWNERS[f"{prefix}.{name}"]
+            assert f"{prefix}.{name}" in listed
+            assert owner.rpartition(".")[0] == prefix
+            assert owner.rpartition(".")[2] in former
+
+
+@pytest.mark.usefixtures("changed")
+def test_a_stored_space_has_the_former_defaults_where_it_says_nothing() -> None:
+    scored = {"fraction": 0.5, "by": "el2n", "models": 3}
+    stored = {"regimes": {"a": {"keep": scored}, "b": {}, "c": None, "d": {"keep": None}}, "evaluation": None}
+    before = copy.deepcopy(stored)
+    read = identity.filled_space(stored)
+    assert read["training"] == {"momentum": BEFORE}
+    assert read["regimes"] == {
+        **before["regimes"],
+        "a": {"keep": {**scored, "ties": "id", "precision": "single"}},
+    }
+    assert read["evaluation"] is None
+    assert stored == before
+    said = {"training": {"momentum": 0.7}, "regimes": {"a": {"keep": {**scored, "ties": "keyed"}}}}
+    again = identity.filled_space(said)
+    assert again["training"] == said["training"]
+    assert again["regimes"]["a"]["keep"] == {**scored, "ties": "keyed", "precision": "single"}
+
+
 def test_whoever_changes_a_default_lists_the_former_one() -> None:
     present = made().model_dump(mode="json")
     for group, first in OF_0_1.items():
@@ -154,4 +235,8 @@ def test_whoever_changes_a_default_lists_the_former_one() -> None:
             assert identity.FIRST.get(f"{group}.{name}", present[group][name]) == value, f"{group}.{name}"
     for method, values in HYPERPARAMETERS_OF_0_1.items():
         listed = identity.FIRST_HYPERPARAMETERS.get(method, {})
-        assert {**check_hyperparameters(method, {}), **listed} == values, method
+        first = {**check_hyperparameters(method, {}), **listed}
+        assert {name: first[name] for name in values} == values, method
+        assert first.keys() - values.keys() <= listed.keys(), (
+            f"{method}: what 0.1 did without it is not listed"
+        )

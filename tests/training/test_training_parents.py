@@ -144,7 +144,7 @@ def test_scores_are_the_mean_over_the_models_for_every_sample(tmp_path: Path) ->
     for part in (data.train, data.val, data.test):
         by_model = [el2n(all_logits(model, part), part.labels) for model in models]
         expected = torch.stack(by_model).mean(0)
-        found = torch.tensor([values[i] for i in part.ids.tolist()])
+        found = torch.tensor([values[i] for i in part.ids.tolist()], dtype=torch.float64)
         assert torch.allclose(found, expected, atol=1e-6)
     assert len(values) == len(data.train) + len(data.val) + len(data.test)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,40 @@ def test_features_are_what_the_last_layer_reads(model: str, samples: Samples) ->
         parameter.requires_grad_("output" in name)
     expected = grand(trainer.model, to_float(few.images), few.labels)
     np.testing.assert_allclose(closed, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("precision", "kind"), [("double", "double"), ("single", "float")])
+def test_scores_are_stored_in_the_precision_in_which_they_are_computed(
+    precision: str, kind: str, data: Data, tmp_path: Path
+) -> None:
+    """Single is what version 0.1.0 stored; both are read without loss."""
+    uri = score_file(tmp_path, "loss", small(), epochs=2, models=2, precision=precision)
+    about = json.loads(pq.read_schema(uri).metadata[b"hsl"])
+    assert about["precision"] == precision
+    for file in (uri, str(tmp_path / "scores-0.parquet")):
+        column = read_table(file).column("score")
+        assert str(column.type) == kind
+        read = read_scores(file, data)
+        assert read.dtype == torch.float64
+        ids = torch.tensor(read_table(file).column("id").to_pylist())
+        assert read[ids].tolist() == column.to_pylist()
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_single_and_double_precision_differ_by_rounding_alone(name: str, samples: Samples) -> None:
+    few = samples.where(torch.arange(len(samples)) < 50)
+    both = [score_samples(name, build_trainer(small(), 0), few, 2, kind) for kind in ("single", "double")]
+    assert [values.dtype for values in both] == [torch.float32, torch.float64]
+    np.testing.assert_allclose(both[0].numpy(), both[1].numpy(), rtol=1e-3, atol=1e-5)
+
+
+def test_scores_of_version_0_1_keep_their_names_and_others_get_another() -> None:
+    """The names are those that version 0.1.0 gave (commit 4ef07ef)."""
+    configuration = Configuration.model_validate({"dataset": "digits", "model": {"name": "mlp"}})
+    former, present = (Scores("el2n", 10, 3, configuration, kind) for kind in ("single", "double"))
+    assert (former.id, former.model_id) == ("491b85ef06", "9aa970ba8f")
+    assert len({former.id, former.model_id, present.id, present.model_id}) == 4
+    assert Scores("el2n", 10, 3, configuration) == present
 
 
 def test_a_last_layer_without_bias_has_no_gradient_of_one(samples: Samples) -> None:

@@ -7,6 +7,12 @@ from pydantic import Field, StrictBool, model_validator
 from hsl.hardness.registries import SCORES, SELECTIONS
 from hsl.hardness.schema.fields import Count, Name, Part, ScoreName, Share, as_window, known, problem
 
+Ties = Literal["keyed", "id"]
+"""Choice between equally hard samples: at random, by a hash of the id; or the lower id first, as in version 0.1.0."""
+
+Precision = Literal["double", "single"]
+"""Floating point numbers in which scores are computed from logits and stored; single in version 0.1.0."""
+
 OPTIONS = {
     "offset": "the share of the hardest samples to leave out",
     "mislabel_cut": "the share of the hardest samples to leave out as suspected mislabels",
@@ -69,6 +75,11 @@ class Keep(Part):
         models: Number of scoring models whose scores are averaged; None where nothing is scored.
         epoch: When to score, as a share of the training epochs in (0, 1]; a trajectory is recorded until
             then. None where nothing is scored.
+        ties: Choice between equally hard samples: ``keyed``, at random, other ones for every seed; ``id``, the
+            lower id first, which prefers the first classes of a data set that is stored class by class (version
+            0.1.0). None where nothing is scored.
+        precision: Of the scores: ``double``; or ``single``, in which those of confident networks are equal (version
+            0.1.0). None where nothing is scored.
         budget: What a training has in common with one on all samples. ``epochs``: fewer samples take fewer
             steps (as in the papers). ``steps``: fewer samples are seen more often; an epoch has as many steps
             as with all samples.
@@ -85,6 +96,8 @@ class Keep(Part):
     class_balanced: StrictBool = False
     models: Count | None = None
     epoch: Share | None = None
+    ties: Ties | None = None
+    precision: Precision | None = None
     budget: Literal["epochs", "steps"] = "epochs"
 
     @model_validator(mode="before")
@@ -104,15 +117,18 @@ class Keep(Part):
             return {"which": UNRANKED} | given
         given = {name: value for name, value in given.items() if value is not None}
         given = _default_options(given.get("which")) | given
-        return {"models": SCORING_MODELS, "epoch": usual_epoch(by)} | given
+        scored = {"models": SCORING_MODELS, "epoch": usual_epoch(by), "ties": "keyed", "precision": "double"}
+        return scored | given
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if not self.is_ranked and self.which != UNRANKED:
             message = f"which: {self.which} needs a score; add by, for example by: el2n, or leave which out"
             raise problem("keep", message)
-        if not self.is_ranked and not (self.models is None and self.epoch is None):
-            raise problem("keep", "models and epoch belong to a score; add by, for example by: el2n")
+        of_scores = (self.models, self.epoch, self.ties, self.precision)
+        if not self.is_ranked and any(value is not None for value in of_scores):
+            message = "models, epoch, ties and precision belong to a score; add by, for example by: el2n"
+            raise problem("keep", message)
         if self.is_ranked and self.which == UNRANKED:
             raise problem("keep", f"which: random does not look at {self.by}; leave by and which out")
         return self

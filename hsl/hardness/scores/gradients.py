@@ -1,6 +1,6 @@
 """Difficulty of each sample, from the features and gradients of a model. Higher = harder in every score.
 
-Every score takes labels, int64 [N] in [0, C), and returns float32 [N], at least 0. It raises `DataError` if
+Every score takes labels, int64 [N] in [0, C), and returns float64 [N], at least 0. It raises `DataError` if
 shapes disagree or a value is not finite.
 """
 
@@ -23,15 +23,22 @@ def prototypicality(features: Tensor, labels: Tensor) -> Tensor:
     """
     check_rows(features, labels, "feature", size="D")
     if not len(labels):
-        return torch.zeros(0, device=features.device)
+        return torch.zeros(0, dtype=torch.float64, device=features.device)
     values, classes = features.double(), int(labels.max()) + 1
     sums = torch.zeros(classes, features.shape[1], dtype=torch.float64, device=features.device)
     sums.index_add_(0, labels, values)
     means = sums / labels.bincount(minlength=classes).clamp(min=1)[:, None]
-    return torch.linalg.vector_norm(values - means[labels], dim=1).float()
+    return torch.linalg.vector_norm(values - means[labels], dim=1)
 
 
-def grand_last(logits: Tensor, labels: Tensor, features: Tensor, *, bias: bool = True) -> Tensor:
+def grand_last(
+    logits: Tensor,
+    labels: Tensor,
+    features: Tensor,
+    *,
+    bias: bool = True,
+    dtype: torch.dtype = torch.float64,
+) -> Tensor:
     """Norm of the gradient of the cross-entropy with respect to the last layer, in closed form.
 
     The gradient is the outer product of the prediction error and the features (with a 1 for the bias), so its
@@ -43,14 +50,22 @@ def grand_last(logits: Tensor, labels: Tensor, features: Tensor, *, bias: bool =
         labels: int64 [N] in [0, C).
         features: Floating point [N, D], inputs of the last, linear layer.
         bias: Whether that layer has a bias.
+        dtype: Of the prediction error.
     """
     check_rows(logits, labels)
     check_rows(features, labels, "feature", size="D")
     squares = features.double().square().sum(dim=1) + bias
-    return (el2n(logits, labels).double() * squares.sqrt()).float()
+    return el2n(logits, labels, dtype=dtype).double() * squares.sqrt()
 
 
-def grand(model: nn.Module, images: Tensor, labels: Tensor, *, chunk: int = 32) -> Tensor:
+def grand(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    chunk: int = 32,
+    dtype: torch.dtype = torch.float64,
+) -> Tensor:
     """Norm of the gradient of the cross-entropy with respect to all trainable parameters, sample by sample.
 
     In eval mode; every training flag and every ``.grad`` is as before afterwards. At initialisation this
@@ -63,6 +78,7 @@ def grand(model: nn.Module, images: Tensor, labels: Tensor, *, chunk: int = 32) 
         images: Floating point [N, C, H, W] in [0, 1].
         labels: int64 [N] in [0, classes).
         chunk: Samples whose gradients are held at once; bounds memory.
+        dtype: Of the cross-entropy: the prediction error of a confident model is 0 in float32.
     """
     if images.ndim != 4 or labels.shape != images.shape[:1]:
         shapes = f"{list(images.shape)} and {list(labels.shape)}"
@@ -73,10 +89,10 @@ def grand(model: nn.Module, images: Tensor, labels: Tensor, *, chunk: int = 32) 
 
     def loss(parameters: dict[str, Tensor], image: Tensor, label: Tensor) -> Tensor:
         logits = functional_call(model, (parameters, fixed), (image[None],))
-        return functional.cross_entropy(logits.float(), label[None])
+        return functional.cross_entropy(logits.to(dtype), label[None])
 
     gradients = vmap(grad(loss), in_dims=(None, 0, 0))
-    norms = [torch.zeros(0, device=images.device)]
+    norms = [torch.zeros(0, dtype=torch.float64, device=images.device)]
     with in_mode(model, training=False):
         for first in range(0, len(images), chunk):
             part = slice(first, first + chunk)
@@ -87,6 +103,6 @@ def grand(model: nn.Module, images: Tensor, labels: Tensor, *, chunk: int = 32) 
 
 
 def _norms(gradients: dict[str, Tensor]) -> Tensor:
-    """Norm of each sample's gradient over all parameters, float32 [B]."""
+    """Norm of each sample's gradient over all parameters, float64 [B]."""
     squares = [gradient.flatten(1).double().square().sum(dim=1) for gradient in gradients.values()]
-    return torch.stack(squares).sum(dim=0).sqrt().float()
+    return torch.stack(squares).sum(dim=0).sqrt()

@@ -1,11 +1,12 @@
 """Difficulty of each sample, from its predictions during training. Higher = harder in every score.
 
 After each of T epochs one of three quantities is recorded, each [N]; scores take them stacked, [T, N], and
-return float32 [N]. The passes may be those of training, as in the papers, or passes in eval mode after each
-epoch.
+return [N], of the type of the quantity where it is floating point. The passes may be those of training, as in
+the papers, or passes in eval mode after each epoch.
 
 Quantities take logits, floating point [N, C], and labels, int64 [N] in [0, C), and raise `DataError` if
-shapes disagree or a logit is not finite. Scores raise it if shape or dtype is wrong or a value is not finite.
+shapes disagree or a logit is not finite; `dtype` is that in which they compute. Scores raise it if shape or dtype
+is wrong or a value is not finite.
 """
 
 import torch
@@ -16,23 +17,23 @@ from hsl.errors import DataError
 from hsl.hardness.scores.logits import check_finite, check_rows
 
 
-def correct(logits: Tensor, labels: Tensor) -> Tensor:
-    """Whether each sample is classified as its label says, bool [N]."""
+def correct(logits: Tensor, labels: Tensor, *, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Whether each sample is classified as its label says, bool [N]; the same in every `dtype`."""
     check_rows(logits, labels)
     return logits.argmax(dim=1) == labels
 
 
-def margins(logits: Tensor, labels: Tensor) -> Tensor:
-    """Logit of the label less the largest other logit, float32 [N]; takes at least two classes."""
+def margins(logits: Tensor, labels: Tensor, *, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Logit of the label less the largest other logit, [N]; takes at least two classes."""
     check_rows(logits, labels, least=2)
     right = functional.one_hot(labels, logits.shape[1]).bool()
-    return logits.float()[right] - logits.float().masked_fill(right, -torch.inf).amax(dim=1)
+    return logits.to(dtype)[right] - logits.to(dtype).masked_fill(right, -torch.inf).amax(dim=1)
 
 
-def probabilities(logits: Tensor, labels: Tensor) -> Tensor:
-    """Probability of the label, float32 [N] in [0, 1]."""
+def probabilities(logits: Tensor, labels: Tensor, *, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Probability of the label, [N] in [0, 1]."""
     check_rows(logits, labels)
-    return functional.softmax(logits.float(), dim=1).gather(1, labels[:, None])[:, 0]
+    return functional.softmax(logits.to(dtype), dim=1).gather(1, labels[:, None])[:, 0]
 
 
 QUANTITIES = {"correct": correct, "margins": margins, "probabilities": probabilities}
@@ -42,23 +43,23 @@ QUANTITIES = {"correct": correct, "margins": margins, "probabilities": probabili
 def forgetting(correct: Tensor) -> Tensor:
     """Number of times a correctly classified sample is misclassified an epoch later; T if it never was correct.
 
-    Takes bool [T, N], T at least 2; in [0, T]. Toneva et al., An Empirical Study of Example Forgetting during
-    Deep Neural Network Learning, ICLR 2019, arXiv 1812.05159.
+    Takes bool [T, N], T at least 2; returns float64 in [0, T]. Toneva et al., An Empirical Study of Example
+    Forgetting during Deep Neural Network Learning, ICLR 2019, arXiv 1812.05159.
     """
     _check_correct(correct, looks=2)
     forgotten = (correct[:-1] & ~correct[1:]).sum(dim=0)
-    return torch.where(correct.any(dim=0), forgotten, len(correct)).float()
+    return torch.where(correct.any(dim=0), forgotten, len(correct)).double()
 
 
-def learning_speed(correct: Tensor) -> Tensor:
+def learning_speed(correct: Tensor, *, dtype: torch.dtype = torch.float64) -> Tensor:
     """Share of the epochs after which a sample is misclassified: higher for what is learnt late.
 
-    Takes bool [T, N]; in [0, 1]. A cheap stand-in for the consistency score, which takes thousands of
+    Takes bool [T, N]; returns `dtype` in [0, 1]. A cheap stand-in for the consistency score, which takes thousands of
     trainings. Jiang et al., Characterizing Structural Regularities of Labeled Data, ICML 2021, arXiv
     2002.03206.
     """
     _check_correct(correct, looks=1)
-    return 1 - correct.float().mean(dim=0)
+    return 1 - correct.to(dtype).mean(dim=0)
 
 
 def aum(margins: Tensor) -> Tensor:
@@ -68,7 +69,7 @@ def aum(margins: Tensor) -> Tensor:
     Area Under the Margin Ranking, NeurIPS 2020, arXiv 2001.10528.
     """
     _check_values(margins, "a margin", looks=1)
-    return -margins.double().mean(dim=0).float()
+    return -margins.double().mean(dim=0).to(margins.dtype)
 
 
 def datamap_confidence(probabilities: Tensor) -> Tensor:
@@ -78,7 +79,7 @@ def datamap_confidence(probabilities: Tensor) -> Tensor:
     Cartography, EMNLP 2020, arXiv 2009.10795.
     """
     _check_values(probabilities, "a probability", looks=1)
-    return 1 - probabilities.double().mean(dim=0).float()
+    return 1 - probabilities.double().mean(dim=0).to(probabilities.dtype)
 
 
 def datamap_variability(probabilities: Tensor) -> Tensor:
@@ -88,7 +89,7 @@ def datamap_variability(probabilities: Tensor) -> Tensor:
     Dataset Cartography, EMNLP 2020, arXiv 2009.10795.
     """
     _check_values(probabilities, "a probability", looks=2)
-    return probabilities.double().std(dim=0, correction=0).float()
+    return probabilities.double().std(dim=0, correction=0).to(probabilities.dtype)
 
 
 def _check_correct(correct: Tensor, looks: int) -> None:

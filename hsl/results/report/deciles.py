@@ -1,5 +1,6 @@
 """Do sparse networks gain on hard samples: accuracy by difficulty of the test samples."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
@@ -54,23 +55,36 @@ def section(evidence: Evidence) -> Section:
     rows = evidence.of_trials(_DECILES, chain.from_iterable(seeds.values()))
     profiles = []
     for row, its in pairs:
-        mine, dense_profile = (_profile(seeds[key_of(side)], rows) for side in (row, its))
+        sides = [_decile_rows(seeds[key_of(side)], rows) for side in (row, its)]
+        mine, dense_profile = (_profile(side, _shared(*sides)) for side in sides)
         profiles.append(_Pair(row, mine, dense_profile, evidence.level(row, its)))
     known = [pair for pair in profiles if pair.sparse and pair.dense]
     if not known:
         missing = (
-            "The store has no accuracies by difficulty of the test samples for a winner and its dense network "
-            "(table evaluations, measure decile)."
+            "The store has no accuracies by difficulty of the test samples for a winner and its dense network, by the "
+            "same scores for both (table evaluations, measure decile; hsl evaluate adds what is not there)."
         )
         return Section("deciles", HEADING, missing=(missing,))
     return Section("deciles", HEADING, figures=(_figure(evidence, known, rows),))
 
 
-def _profile(trials: Sequence[Values], rows: Mapping[str, Sequence[Values]]) -> Profile:
+def _decile_rows(trials: Sequence[Values], rows: Mapping[str, Sequence[Values]]) -> list[Values]:
+    """Rows of the deciles of some trials, each with the seed of its trial."""
+    return [{**row, "seed": trial["seed"]} for trial in trials for row in rows.get(trial["trial_id"], ())]
+
+
+def _shared(mine: Sequence[Values], its: Sequence[Values]) -> str | None:
+    """How the samples were divided, the most frequent way of those of both sides: others are of other samples."""
+    counts = Counter(row["parameters"] for row in (*mine, *its))
+    common = {row["parameters"] for row in mine} & {row["parameters"] for row in its}
+    return max(common, key=lambda parameters: (counts[parameters], str(parameters)), default=None)
+
+
+def _profile(rows: Sequence[Values], parameters: str | None) -> Profile:
     profile: Profile = {}
-    for trial in trials:
-        for row in rows.get(trial["trial_id"], ()):
-            profile.setdefault(row["decile"], {})[trial["seed"]] = row["accuracy"]
+    for row in rows:
+        if row["parameters"] == parameters:
+            profile.setdefault(row["decile"], {})[row["seed"]] = row["accuracy"]
     return dict(sorted(profile.items()))
 
 

@@ -25,6 +25,7 @@ DISTRIBUTIONS: Registry[Distribution, DistributionFacts] = Registry(
         "erk": formulas.erk,
         "igq": formulas.igq,
         "pyramid": formulas.pyramid,
+        "pyramid_vgg": formulas.pyramid_vgg,
         "global": Entry(ranked.global_, DistributionFacts(Family.RANKED, all_together)),
         "halves": Entry(ranked.halves, DistributionFacts(Family.RANKED, half_groups)),
         "from:snip": _from(Family.FROM_SCORES),

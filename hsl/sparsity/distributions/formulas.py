@@ -99,10 +99,10 @@ def igq(shapes: Shapes, sparsity: float, *, keep_dense: Collection[str] = ()) ->
 def pyramid(
     shapes: Shapes, sparsity: float, *, keep_dense: Collection[str] = (), last: float = 0.3
 ) -> dict[str, float]:
-    """Smart ratios: density falls with depth as h^2 + h, where h counts layers from the end.
+    """Smart ratios of residual networks: density falls with depth as h^2 + h, where h counts layers from the end.
 
     The last layer has the density `last`, unless the network as a whole is denser than that (Su et al. 2020,
-    arXiv:2009.11094).
+    arXiv:2009.11094). Other networks have ratios of their own there: `pyramid_vgg`.
     """
     _check(shapes, sparsity, keep_dense)
     names = list(shapes)
@@ -112,6 +112,34 @@ def pyramid(
     if len(names) > 1 and names[-1] not in fixed:
         fixed[names[-1]] = max(last, 1.0 - sparsity)
     return _proportional(shapes, sparsity, ratios, fixed)
+
+
+def pyramid_vgg(
+    shapes: Shapes, sparsity: float, *, keep_dense: Collection[str] = (), last: float = 0.3
+) -> dict[str, float]:
+    """Smart ratios of plain networks (VGG): as `pyramid`, over the square of the layer's number from the start.
+
+    So the density falls as (h^2 + h) / l^2, and what a layer cannot hold goes to the next one, as in the authors'
+    code (Su et al. 2020, arXiv:2009.11094).
+    """
+    _check(shapes, sparsity, keep_dense)
+    names, count = list(shapes), len(shapes)
+    fixed = dict.fromkeys(keep_dense, 1.0)
+    if count > 1 and names[-1] not in fixed:
+        fixed[names[-1]] = max(last, 1.0 - sparsity)
+    left = _budget_left(shapes, sparsity, fixed)
+    _check_left(shapes, sparsity, fixed, left)
+    sizes = {name: math.prod(shapes[name]) for name in names if name not in fixed}
+    ratios = {
+        name: ((count - index) ** 2 + count - index) / (index + 1) ** 2 for index, name in enumerate(names)
+    }
+    scale = left / sum(ratios[name] * size for name, size in sizes.items()) if sizes else 0.0
+    found, excess = dict(fixed), 0.0
+    for name, size in sizes.items():
+        wanted = scale * ratios[name] * size + excess
+        excess = max(0.0, wanted - size)
+        found[name] = min(1.0, wanted / size)
+    return {name: found[name] for name in names}
 
 
 def explicit(

@@ -1,6 +1,7 @@
 """What the engine asks of a driver."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
@@ -14,10 +15,15 @@ class Driver:
     Attributes:
         pending: Whether the first mask still waits for the gradients of the first step.
         reached_at: Steps after which the target sparsity is reached.
+        restarting: Weights, by layer, whose values and optimizer state the engine zeroes before the step: they were
+            dropped and grown at once.
+        restarts_optimizer: Whether the coming step is to find the optimizer without any state.
     """
 
     pending: bool = False
     reached_at: int = 0
+    restarting: Mapping[str, Tensor] = MappingProxyType({})
+    restarts_optimizer: bool = False
 
     def start(self) -> None:
         """Make the first masks, before any step."""

@@ -26,6 +26,8 @@ class DropAndGrowDriver(Driver):
         schedule: When, and how many.
         needs_gradient: Whether a criterion reads gradients.
         gradient_weight: Factor of the gradients that criteria read.
+        restart_regrown: Whether a weight that is dropped and grown in one update starts again at zero, without
+            optimizer state, as every other grown weight does; else it goes on as if it had stayed.
     """
 
     def __init__(
@@ -35,8 +37,10 @@ class DropAndGrowDriver(Driver):
         schedule: DropAndGrowSchedule,
         needs_gradient: bool,
         gradient_weight: float = 1.0,
+        restart_regrown: bool = False,
     ) -> None:
         self._network, self._schedule = network, schedule
+        self._restart_regrown = restart_regrown
         self._drop, self._grow = (CRITERIA[name] for name in criteria)
         self._needs_gradient, self._gradient_weight = needs_gradient, gradient_weight
 
@@ -50,16 +54,21 @@ class DropAndGrowDriver(Driver):
 
     def before_step(self, step: int) -> bool:
         """Drop and grow on update steps; a step whose gradients are not finite is left out."""
+        self.restarting = {}
         if not self._schedule.updates_at(step):
             return False
         layers = self._network.layers
         gradients = step_gradients(layers) if self._needs_gradient else {}
         if not all_finite(gradients):
             return False
-        set_masks_(layers, {name: self._moved(name, gradients.get(name), step) for name in layers})
+        moved = {name: self._moved(name, gradients.get(name), step) for name in layers}
+        if self._restart_regrown:
+            self.restarting = {name: grown & layers[name].weight_mask for name, (_, grown) in moved.items()}
+        set_masks_(layers, {name: kept | grown for name, (kept, grown) in moved.items()})
         return True
 
-    def _moved(self, name: str, gradient: Tensor | None, step: int) -> Tensor:
+    def _moved(self, name: str, gradient: Tensor | None, step: int) -> tuple[Tensor, Tensor]:
+        """Masks of the active weights that stay, and of those that are grown."""
         mask = self._network.layers[name].weight_mask
         drop, grow = self._scores(name, gradient)
         return drop_and_grow(mask, drop, grow, int(self._schedule.fraction(step) * int(mask.sum())))
@@ -80,8 +89,9 @@ class SoftDropAndGrowDriver(DropAndGrowDriver):
         schedule: DropAndGrowSchedule,
         needs_gradient: bool,
         gradient_weight: float = 1.0,
+        restart_regrown: bool = False,
     ) -> None:
-        super().__init__(network, criteria, schedule, needs_gradient, gradient_weight)
+        super().__init__(network, criteria, schedule, needs_gradient, gradient_weight, restart_regrown)
         self._end = self.reached_at = max(1, schedule.end)
 
     @property
@@ -100,10 +110,10 @@ class SoftDropAndGrowDriver(DropAndGrowDriver):
             kept = {name: self._kept(name, self._drop_scores(name)) for name in layers}
             set_masks_(layers, kept)
 
-    def _moved(self, name: str, gradient: Tensor | None, step: int) -> Tensor:
+    def _moved(self, name: str, gradient: Tensor | None, step: int) -> tuple[Tensor, Tensor]:
         drop, grow = self._scores(name, gradient)
         kept = self._kept(name, drop)
-        return kept | top_k_among(grow, self._excess(name, step), ~kept)
+        return kept, top_k_among(grow, self._excess(name, step), ~kept)
 
     def _kept(self, name: str, scores: Tensor) -> Tensor:
         return top_k_among(scores, self._counts[name], self._network.layers[name].weight_mask)
@@ -193,8 +203,8 @@ def moving(moment: DropAndGrow, start: Start) -> DropAndGrowDriver:
     schedule, criteria = moment.schedule(start.values, start.total_steps), (moment.drop, moment.grow)
     if moment.redistribute:
         return RedistributingDriver(start.network, criteria, schedule, start.values["momentum"])
-    weight = start.values.get("gradient_weight", 1.0)
-    return DropAndGrowDriver(start.network, criteria, schedule, start.needs_gradient, weight)
+    weight, restart = start.values.get("gradient_weight", 1.0), bool(start.values.get("restart_regrown"))
+    return DropAndGrowDriver(start.network, criteria, schedule, start.needs_gradient, weight, restart)
 
 
 def moving_softly(moment: SoftDropAndGrow, start: Start) -> SoftDropAndGrowDriver:
@@ -204,4 +214,5 @@ def moving_softly(moment: SoftDropAndGrow, start: Start) -> SoftDropAndGrowDrive
         values["excess"], values["interval"], values["until"], start.total_steps, decay="stepwise"
     )
     criteria, weight = (moment.drop, moment.grow), values.get("gradient_weight", 1.0)
-    return SoftDropAndGrowDriver(start.network, criteria, schedule, start.needs_gradient, weight)
+    restart = bool(values.get("restart_regrown"))
+    return SoftDropAndGrowDriver(start.network, criteria, schedule, start.needs_gradient, weight, restart)

@@ -74,15 +74,27 @@ class GradualDropAndGrowDriver(Driver):
 
 
 class AlternatingDriver(Driver):
-    """Dense and sparse phases in turn."""
+    """Dense and sparse phases in turn.
 
-    def __init__(self, network: Network, criterion: str, schedule: AlternatingSchedule) -> None:
+    Args:
+        network: What to work on.
+        criterion: Name of the criterion that weights are kept by.
+        schedule: When.
+        reset_momentum: Whether a dense phase begins without any optimizer state.
+    """
+
+    def __init__(
+        self, network: Network, criterion: str, schedule: AlternatingSchedule, reset_momentum: bool = False
+    ) -> None:
         self._network, self._criterion, self._schedule = network, CRITERIA[criterion], schedule
+        self._reset_momentum = reset_momentum
         self.reached_at = schedule.end
 
     def before_step(self, step: int) -> bool:
-        """Let all weights train again where the schedule says so; their optimizer state is still zero."""
-        if self._schedule.change_after(step) == "dense":
+        """Let all weights train again where the schedule says so; those that were pruned have no state."""
+        becomes_dense = self._schedule.change_after(step) == "dense"
+        self.restarts_optimizer = becomes_dense and self._reset_momentum
+        if becomes_dense:
             layers = self._network.layers
             set_masks_(layers, {name: torch.ones_like(layer.weight_mask) for name, layer in layers.items()})
         return False
@@ -111,8 +123,10 @@ def gradual(moment: Gradual, start: Start) -> GradualDriver:
 
 def alternating(moment: Alternating, start: Start) -> AlternatingDriver:
     """The driver of `Alternating`."""
-    schedule = AlternatingSchedule.from_fractions(**start.values, total_steps=start.total_steps)
-    return AlternatingDriver(start.network, moment.criterion, schedule)
+    values = dict(start.values)
+    reset = bool(values.pop("reset_momentum"))
+    schedule = AlternatingSchedule.from_fractions(**values, total_steps=start.total_steps)
+    return AlternatingDriver(start.network, moment.criterion, schedule, reset)
 
 
 def gradual_and_moving(moment: GradualDropAndGrow, start: Start) -> GradualDropAndGrowDriver:

@@ -41,6 +41,7 @@ class OnceDriver(Driver):
         """Make the mask, unless it waits for gradients."""
         if not self.pending:
             self._set(first_masks(self._network, self._criterion, self._loss, self._hyperparameters))
+        self._loss = None  # a function is often one that cannot be pickled
 
     def wants_gradients(self, step: int) -> bool:
         """Only until the mask is made."""
@@ -74,6 +75,7 @@ class AfterParentDriver(Driver):
     def start(self) -> None:
         """Score the parent's trained weights, and start from its trained or rewound ones."""
         network, parent = self._network, self._parent
+        self._parent = Parent({})  # two networks less to hold, copy and pickle
         load_parent_(network.model, parent.trained, "trained")
         masks = first_masks(network, self._moment.criterion, None, {})
         if self._moment.start == "rewound" and parent.rewind is not None:

@@ -73,6 +73,15 @@ GRASP = Method(
     needs_loss=True,
     hyperparameters=(
         Hyperparameter("temperature", 200.0, 1.0, 1e6, "logits are divided by it for the scores", _GRASP),
+        Hyperparameter(
+            "samples_per_class",
+            10,
+            0,
+            1000,
+            "training samples of each class that score the weights (0: 128 at random)",
+            _GRASP,
+            whole=True,
+        ),
     ),
 )
 

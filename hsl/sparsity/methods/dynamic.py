@@ -27,6 +27,15 @@ _INTERVAL = Hyperparameter(
 )
 _UNTIL = Hyperparameter("until", 0.75, 0.0, 1.0, "fraction of the steps after which the mask stays", _RIGL)
 _TO_THE_END = replace(_UNTIL, default=1.0)
+_RESTART = Hyperparameter(
+    "restart_regrown",
+    1,
+    0,
+    1,
+    "1: a weight that is dropped and grown in one update starts again at zero; 0: it keeps value and momentum",
+    _SET,
+    whole=True,
+)
 
 SET = Method(
     name="set",
@@ -39,6 +48,7 @@ SET = Method(
         replace(_DROP, summary="fraction of the active weights dropped at every update", source=_SET),
         _INTERVAL,
         replace(_TO_THE_END, source=_SET),
+        _RESTART,
     ),
 )
 
@@ -123,6 +133,7 @@ MEST = Method(
         _MEST_INTERVAL,
         _MEST_UNTIL,
         _GRADIENT_WEIGHT,
+        replace(_RESTART, source=_MEST),
     ),
 )
 
@@ -141,6 +152,7 @@ MEST_SOFT = Method(
         _MEST_INTERVAL,
         _MEST_UNTIL,
         _GRADIENT_WEIGHT,
+        replace(_RESTART, source=_MEST),
     ),
 )
 

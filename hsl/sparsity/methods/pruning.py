@@ -110,5 +110,14 @@ ACDC = Method(
             "interval", 0.1, 0.0, 1.0, "length of a phase as fraction of the steps (20 of 200 epochs)", _AC_DC
         ),
         Hyperparameter("end", 0.85, 0.0, 1.0, "fraction of the steps at which it stays sparse", _AC_DC),
+        Hyperparameter(
+            "reset_momentum",
+            1,
+            0,
+            1,
+            "1: every dense phase begins without optimizer state, as in the authors' runs; 0: it goes on",
+            _AC_DC,
+            whole=True,
+        ),
     ),
 )

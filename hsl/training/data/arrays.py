@@ -17,11 +17,13 @@ class Arrays:
         images: uint8 [N, C, H, W], values 0 to 255.
         labels: int64 [N], classes counted from 0.
         is_test: bool [N], the publisher's own test samples (may be all False).
+        names: Names of the classes, as far as they are known.
     """
 
     images: np.ndarray
     labels: np.ndarray
     is_test: np.ndarray
+    names: tuple[str, ...] = ()
 
     @cached_property
     def classes(self) -> int:

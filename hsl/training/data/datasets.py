@@ -19,13 +19,15 @@ from filelock import FileLock
 from hsl.errors import DamagedError, DataError
 from hsl.filesystems import placed
 from hsl.store.layout import derived
-from hsl.training.available import DATASETS, kind_and_path
+from hsl.training.available import DATASETS, kind_and_path, named_content
 from hsl.training.configuration import Split, digest
 from hsl.training.data.arrays import Arrays, cache_folder
-from hsl.training.data.sources import fingerprint
+from hsl.training.data.content import Content, content_of
+from hsl.training.data.fingerprints import fingerprint
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 PARTS = ("images", "labels", "is_test")
+PIXELS = "pixels"
 ABOUT = "about.json"
 
 T = TypeVar("T")
@@ -46,10 +48,37 @@ def load(dataset: str) -> Arrays:
     Raises:
         DataError: If it is missing, empty or unreadable.
     """
+    return _loaded(dataset, _arrays)
+
+
+def load_content(dataset: str) -> Content:
+    """The content of a data set; raises as `load` does."""
+    return _loaded(dataset, _content)
+
+
+def check_content(dataset: str, expected: str | None) -> None:
+    """Refuse a data set that has other samples than those with the expected digest; None expects none.
+
+    Raises:
+        DataError: If it is another one.
+    """
+    if expected is not None and (found := load_content(dataset).digest) != expected:
+        raise DataError(
+            f"{dataset} holds other samples on this machine (content {found}) than it is to hold ({expected}); "
+            "give every machine the same files"
+        )
+
+
+def _loaded(dataset: str, get: Callable[[Path], T]) -> T:
+    if content := named_content(dataset):
+        raise DataError(
+            f"of the data set {dataset} only the content ({content}) is known, not the place; give it, for example "
+            f"dataset={dataset.rpartition('@')[0]}:PATH"
+        )
     kind, path = kind_and_path(dataset)
     read = DATASETS[kind]
     folder = _folder(dataset)
-    return _cached(folder, _arrays, lambda: _write(read(path), folder, dataset))
+    return _cached(folder, get, lambda: _write(read(path), folder, dataset))
 
 
 def load_divided(dataset: str, split: Split) -> tuple[Arrays, Division]:
@@ -77,17 +106,28 @@ def _arrays(folder: Path) -> Arrays:
     """The arrays of a folder of the cache, memory-mapped; their values are not read."""
     if not folder.is_dir():
         raise FileNotFoundError(folder)
-    files = (ABOUT, *(f"{part}.npy" for part in PARTS))
+    files = (ABOUT, *(f"{part}.npy" for part in (*PARTS, PIXELS)))
     missing = [name for name in files if not (folder / name).is_file()]
     with _damage():
         if missing:
             raise ValueError(f"no {', '.join(missing)}")
-        shape = json.loads((folder / ABOUT).read_text(encoding="utf-8"))["shape"]
-        arrays = Arrays(*(np.load(folder / f"{part}.npy", mmap_mode="r") for part in PARTS))
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        shape, names = about["shape"], tuple(about["names"])
+        images, labels, is_test = (np.load(folder / f"{part}.npy", mmap_mode="r") for part in PARTS)
+        arrays = Arrays(images, labels, is_test, names)
         expected = (tuple(shape), *[(shape[0],)] * 2)
         if (found := tuple(getattr(arrays, part).shape for part in PARTS)) != expected:
             raise ValueError(f"shapes {found}, expected {expected}")
     return arrays
+
+
+def _content(folder: Path) -> Content:
+    arrays = _arrays(folder)
+    with _damage():
+        pixels = np.load(folder / f"{PIXELS}.npy", mmap_mode="r")
+        if pixels.shape != arrays.labels.shape:
+            raise ValueError(f"{len(pixels)} digests of {len(arrays.labels)} samples")
+    return Content(arrays.shape, arrays.names, pixels, arrays.labels, arrays.is_test)
 
 
 def _division(file: Path) -> Division:
@@ -113,7 +153,9 @@ def _write(arrays: Arrays, folder: Path, dataset: str) -> None:
         scratch.mkdir()
         for part in PARTS:
             np.save(scratch / f"{part}.npy", getattr(arrays, part))
-        (scratch / ABOUT).write_text(json.dumps({"dataset": dataset, "shape": arrays.images.shape}))
+        np.save(scratch / f"{PIXELS}.npy", content_of(arrays).pixels)
+        about = {"dataset": dataset, "shape": arrays.images.shape, "names": arrays.names}
+        (scratch / ABOUT).write_text(json.dumps(about))
 
 
 def _write_division(division: Division, file: Path) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from hsl.hardness.apply import Samples
 from hsl.training.configuration import Split
 from hsl.training.data.arrays import Arrays
-from hsl.training.data.datasets import load_divided
+from hsl.training.data.datasets import check_content, load_divided
 
 STATISTICS_CHUNK = 10_000
 
@@ -36,8 +36,19 @@ class Data:
 
 
 @lru_cache(maxsize=2)
-def load_data(dataset: str, split: Split, device: str) -> Data:
-    """The data set of this name on the device; loaded once per process."""
+def load_data(dataset: str, split: Split, device: str, content: str | None = None) -> Data:
+    """The data set of this name on the device; loaded once per process.
+
+    Args:
+        dataset: Its name or place.
+        split: Its division.
+        device: Torch device.
+        content: Digest of the samples that are expected; None for any.
+
+    Raises:
+        DataError: If there are other samples, or as `hsl.training.data.datasets.load` does.
+    """
+    check_content(dataset, content)
     arrays, division = load_divided(dataset, split)
     parts = (division.train, division.val, division.test)
     train, val, test = (_samples(arrays, ids, device) for ids in parts)

@@ -17,10 +17,16 @@ from hsl.training.measuring.evaluation import EvaluationSets
 
 @lru_cache(maxsize=16)
 def regime_sets(
-    dataset: str, split: Split, device: str, regime: Regime, seed: int, scores: str | None
+    dataset: str,
+    split: Split,
+    device: str,
+    regime: Regime,
+    seed: int,
+    scores: str | None,
+    content: str | None = None,
 ) -> tuple[TrainingSet, EvaluationSets]:
-    """Training and evaluation samples of a regime for one seed; `scores` is the URI of difficulty scores."""
-    data = load_data(dataset, split, device)
+    """Training and evaluation samples of a regime for one seed, as `sets_of`."""
+    data = load_data(dataset, split, device, content)
     difficulty = read_scores(scores, data) if scores else None
 
     def of(samples: Samples) -> Tensor | None:
@@ -50,4 +56,4 @@ def sets_of(
         device: Torch device.
     """
     c = configuration
-    return regime_sets(c.dataset, c.split, device, c.regime, seed, scores)
+    return regime_sets(c.dataset, c.split, device, c.regime, seed, scores, c.content)

@@ -61,14 +61,14 @@ def write_scores(
     Args:
         uri: Path or URI of the file.
         data: The data set, divided.
-        scores: float32 [N], aligned with `all_samples`.
+        scores: float64 or float32 [N], aligned with `all_samples`; stored as they are.
         about: Metadata ``hsl`` of the file, JSON-able: how they were made.
         is_wrong: bool [N], which labels the scoring models were given wrong; a column where any is.
     """
     identity = _identity(data)
     if is_wrong is not None and bool(is_wrong.any()):
         identity["is_wrong"] = pa.array(is_wrong.numpy(), pa.bool_())
-    table = pa.table({**identity, "score": pa.array(scores.cpu().numpy(), pa.float32())})
+    table = pa.table({**identity, "score": pa.array(scores.cpu().numpy())})
     write_table(uri, table.sort_by("id").replace_schema_metadata({"hsl": json.dumps(about)}))
 
 
@@ -90,10 +90,10 @@ def read_scores(uri: str, data: Data) -> Tensor:
 
 
 def by_id(table: pa.Table) -> Tensor:
-    """The scores of a table of `read_table`, float32 [highest id + 1]; NaN for ids that it does not have."""
+    """The scores of a table of `read_table`, float64 [highest id + 1]; NaN for ids that it does not have."""
     ids = torch.from_numpy(table.column("id").to_numpy().copy())
-    scores = torch.full((int(ids.max()) + 1,), torch.nan)
-    scores[ids] = torch.from_numpy(table.column("score").to_numpy().astype(np.float32))
+    scores = torch.full((int(ids.max()) + 1,), torch.nan, dtype=torch.float64)
+    scores[ids] = torch.from_numpy(table.column("score").to_numpy().astype(np.float64))
     return scores
 
 
@@ -110,7 +110,7 @@ def write_mean(uri: str, parts: Sequence[str], about: Mapping[str, Any]) -> None
     for part, table in zip(parts, tables, strict=True):
         _check_same(part, table, tables[0])
     mean = mean_over_models([torch.from_numpy(t.column("score").to_numpy().copy()) for t in tables])
-    made = tables[0].drop_columns("score").append_column("score", pa.array(mean.numpy(), pa.float32()))
+    made = tables[0].drop_columns("score").append_column("score", pa.array(mean.numpy()))
     write_table(uri, made.replace_schema_metadata({"hsl": json.dumps(about)}))
 
 

@@ -1,8 +1,8 @@
 """Readers of data sets: each reads one kind into arrays. Torch-free."""
 
-import hashlib
 import io
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 from hsl.errors import DataError
 from hsl.training.data.arrays import Arrays
-from hsl.training.data.remote import is_remote, local_copy, remote_files
+from hsl.training.data.remote import is_remote, local_copy
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp", ".tif", ".tiff"})
 
@@ -121,7 +121,8 @@ def imagefolder(path: str) -> Arrays:
     images = [_readable(str(file), file) for _, file in found]
     labels = [classes[file.parent.name] for _, file in found]
     is_test = [part != "train" for part, _ in found]
-    return _stacked(images, labels, is_test, [str(file) for _, file in found], path)
+    stacked = _stacked(images, labels, is_test, [str(file) for _, file in found], path)
+    return replace(stacked, names=tuple(classes))
 
 
 def _stacked(
@@ -138,20 +139,3 @@ def _stacked(
         if label is None or label < 0:
             raise DataError(f"{origin}: the label is {label}; labels are whole numbers from 0")
     return Arrays(np.stack(images), np.asarray(labels, np.int64), np.asarray(is_test, bool))
-
-
-def fingerprint(kind: str, path: str) -> str:
-    """Identity of the content of a source: names, sizes and times of its files."""
-    reads_files = kind in {"parquet", "imagefolder"} or (":" in kind and path)
-    if not reads_files or (is_remote(path) and kind != "parquet"):
-        return path
-    if is_remote(path):
-        return _digest((f.path, f.size, f.mtime_ns) for f in remote_files(path))
-    root = Path(path).expanduser().resolve()
-    files = [root] if root.is_file() else sorted(file for file in root.rglob("*") if file.is_file())
-    listed = [(str(f.relative_to(root.parent)), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-    return _digest(listed)
-
-
-def _digest(listed: Iterable[tuple[str, int, int]]) -> str:
-    return hashlib.blake2b(repr(list(listed)).encode(), digest_size=8).hexdigest()

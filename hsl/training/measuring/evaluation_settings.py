@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from hsl.hardness.registries import CORRUPTIONS, ROBUST, SCORES
 from hsl.hardness.schema.fields import Count, Name, Norm, Pixels, ScoreName, Share, known
+from hsl.hardness.schema.keep import Precision, Ties
 from hsl.hardness.schema.regimes import USUAL
 from hsl.training.configuration import Strict
 
@@ -62,11 +63,16 @@ class Deciles(Strict):
         by: Difficulty score that orders the samples.
         models: Number of scoring models whose scores are averaged; by default that of the score.
         epoch: When to score, as a share of the training epochs in (0, 1]; by default that of the score.
+        ties: Choice between equally hard samples, as of a regime: ``keyed``, at random; ``id``, the lower id is the
+            easier one.
+        precision: Of the scores, as of a regime: ``double`` or ``single``.
     """
 
     by: ScoreName = "el2n"
     models: Count | None = None
     epoch: Share | None = None
+    ties: Ties = "keyed"
+    precision: Precision = "double"
 
     @model_validator(mode="after")
     def _scores_by_something(self) -> Deciles:

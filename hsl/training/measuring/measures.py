@@ -19,8 +19,10 @@ from hsl.hardness import keyed
 from hsl.hardness.apply import EVALUATION, Samples
 from hsl.hardness.attacks.robustness import BLOCK, still_right
 from hsl.hardness.corruptions.corrupt import corrupt
+from hsl.hardness.orders import easiest, tie_order
 from hsl.training.configuration import digest
 from hsl.training.data.corrupted import CorruptedTestSet
+from hsl.training.identity import FIRST_OF_EVALUATION, without_first
 from hsl.training.measuring.evaluation import Classified, EvaluationSets, classify
 from hsl.training.measuring.evaluation_settings import Corruptions, Deciles, Evaluation
 
@@ -29,6 +31,7 @@ Work = Generator[list[Row], None, list[Row]]
 """Work in pieces: yields no rows after each of them, and returns the rows."""
 
 DECILES = 10
+DECILES_SECTION = "evaluation.deciles"
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def items(evaluation: Evaluation) -> Iterator[Item]:
         if evaluation.per_class:
             yield Item("class", split)
         if evaluation.deciles:
-            yield Item("decile", split, _given(evaluation.deciles))
+            yield Item("decile", split, without_first(_given(evaluation.deciles), DECILES_SECTION))
     limit = {} if evaluation.samples is None else {"samples": evaluation.samples}
     for split in evaluation.splits:
         if evaluation.corruptions and (split == "test" or not evaluation.corruptions.published):
@@ -97,7 +100,7 @@ class Bench:
     Attributes:
         model: Maps images in [0, 1] to logits.
         sets: Clean and matched samples.
-        difficulty: Score of every sample by its id, float32; None where no deciles are requested.
+        difficulty: Score of every sample by its id, float64; None where no deciles are requested.
     """
 
     model: nn.Module
@@ -178,23 +181,26 @@ def _class_rows(bench: Bench, item: Item) -> list[Row]:
 def _decile_rows(bench: Bench, item: Item) -> list[Row]:
     assert bench.difficulty is not None
     classified, ids = bench.classified(item.split)[0], bench.samples(item.split).ids
-    tenth = deciles(bench.difficulty[ids], ids)
+    ties = item.parameters.get("ties", FIRST_OF_EVALUATION[f"{DECILES_SECTION}.ties"])
+    tenth = deciles(bench.difficulty[ids], ids, ties)
     there = [number for number in range(DECILES) if bool((tenth == number).any())]
     return [_row("decile", str(number), classified.where(tenth == number)) for number in there]
 
 
-def deciles(scores: Tensor, ids: Tensor) -> Tensor:
+def deciles(scores: Tensor, ids: Tensor, ties: str = "keyed") -> Tensor:
     """Tenth of the difficulty scale that each of N samples belongs to.
 
     Args:
-        scores: Difficulty float32 [N], higher is harder.
-        ids: int64 [N]; of equally hard samples the one with the lower id counts as easier.
+        scores: Difficulty, floating point [N], higher is harder.
+        ids: int64 [N], all different.
+        ties: Choice between equally hard samples: ``keyed``, at random, the same in every call; or ``id``, the lower
+            id counts as easier, as in version 0.1.0.
 
     Returns:
         int64 [N], 0 (easiest) to 9; the sizes differ by one sample at most.
     """
-    by_id = ids.argsort()
-    order = by_id[scores[by_id].argsort(stable=True)]
+    given = tie_order(ids, keyed.key(EVALUATION, "deciles"), ties)
+    order = given[easiest(scores[given], ids[given])]
     tenth = torch.empty_like(order)
     tenth[order] = torch.arange(len(order), device=order.device) * DECILES // len(order)
     return tenth

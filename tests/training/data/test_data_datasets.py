@@ -68,6 +68,19 @@ def test_every_class_has_its_share_in_every_part(sizes: list[int], split: Split)
         assert all(abs(counts[label] - share * size) <= 2 for label, size in enumerate(sizes))
 
 
+@given(SIZES, SPLITS, st.sampled_from([None, 7, 30]))
+@settings(deadline=None, max_examples=30)
+def test_class_counts_of_the_parts_do_not_depend_on_how_samples_are_stored(
+    sizes: list[int], split: Split, limit: int | None
+) -> None:
+    split = split.model_copy(update={"limit": limit})
+    counts = []
+    for labels in (shuffled_labels(sizes), np.sort(shuffled_labels(sizes))):
+        parts = divide(arrays_of(labels), split)
+        counts.append([np.bincount(labels[p]).tolist() for p in (parts.train, parts.val, parts.test)])
+    assert counts[0] == counts[1]
+
+
 @given(SIZES, SPLITS)
 @settings(deadline=None, max_examples=30)
 def test_the_division_is_a_function_of_its_seed(sizes: list[int], split: Split) -> None:

@@ -17,8 +17,9 @@ from test_data_sources import encoded, pixels, write_images, write_parquet
 
 from hsl.errors import DataError
 from hsl.training.data.datasets import load
+from hsl.training.data.fingerprints import fingerprint
 from hsl.training.data.sizes import known_size
-from hsl.training.data.sources import fingerprint, imagefolder, parquet
+from hsl.training.data.sources import imagefolder, parquet
 
 BUCKET = "images"
 

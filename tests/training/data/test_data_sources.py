@@ -18,7 +18,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from hsl.errors import DataError
-from hsl.training.data.sources import digits, fingerprint, imagefolder, parquet
+from hsl.training.data.fingerprints import fingerprint
+from hsl.training.data.sources import digits, imagefolder, parquet
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 SHARED = Path(os.environ.get("HSL_TEST_DATA") or Path(__file__).parents[4] / "shared" / "data")

@@ -90,6 +90,7 @@ def test_deciles_are_numpys(bench: Bench, logits: np.ndarray, labels: np.ndarray
     ids = bench.sets.test_clean.ids.numpy()
     scores = bench.difficulty.numpy()[ids]
     order = np.lexsort((ids, scores))
+    assert len(np.unique(scores)) == len(scores)
     size = len(ids) / 10
     right, losses = logits.argmax(1) == labels, losses_of(logits, labels)
     for number in range(10):
@@ -106,11 +107,23 @@ def test_deciles_are_numpys(bench: Bench, logits: np.ndarray, labels: np.ndarray
 def test_tenths_are_even_and_in_order(scores: list[float], random: Any) -> None:
     ids = list(range(100, 100 + len(scores)))
     random.shuffle(ids)
-    tenth = deciles(torch.tensor(scores), torch.tensor(ids)).numpy()
-    sizes = np.bincount(tenth, minlength=10)
-    assert sizes.max() - sizes.min() <= 1
-    ranked = sorted(zip(scores, ids, tenth.tolist(), strict=True))
-    assert [t for *_, t in ranked] == sorted(tenth.tolist())
+    given = torch.tensor(scores), torch.tensor(ids)
+    for ties in ("keyed", "id"):
+        tenth = deciles(*given, ties).numpy()
+        sizes = np.bincount(tenth, minlength=10)
+        assert sizes.max() - sizes.min() <= 1
+        order = np.lexsort((ids if ties == "id" else tenth, scores))
+        assert tenth[order].tolist() == sorted(tenth.tolist())
+
+
+def test_deciles_of_version_0_1_keep_their_parameters() -> None:
+    former = {"by": "el2n", "ties": "id", "precision": "single"}
+    for asked, stored in (
+        (former, {"by": "el2n"}),
+        ("el2n", {"by": "el2n", "ties": "keyed", "precision": "double"}),
+    ):
+        (item,) = [item for item in items(Evaluation(deciles=asked)) if item.measure == "decile"]
+        assert dict(item.parameters) == stored
 
 
 def test_corruptions_are_those_of_matched_samples(bench: Bench, tmp_path: Path) -> None:
