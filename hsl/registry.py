@@ -8,9 +8,10 @@ Python code may use plug-ins freely. The command line reads names from files of 
 without ``--allow-plugins``, and its workers inherit that.
 """
 
+import inspect
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -35,6 +36,69 @@ class Entry(Generic[F]):
     facts: F
 
 
+@dataclass(frozen=True)
+class Call:
+    """How an object is called.
+
+    Attributes:
+        positional: Names of the positional arguments, for messages; an object may call them otherwise.
+        keywords: Names of the keyword arguments.
+    """
+
+    positional: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        star = ("*",) if self.keywords else ()
+        return f"({', '.join([*self.positional, *star, *self.keywords])})"
+
+    def problem(self, found: Callable[..., object]) -> str | None:
+        """What keeps `found` from being called so, or None."""
+        try:
+            signature = inspect.signature(found)
+        except (TypeError, ValueError):  # some functions in C have none
+            return None
+        try:
+            signature.bind(*self.positional, **dict.fromkeys(self.keywords))
+        except TypeError as error:
+            return f"takes {signature}, it must accept {self}: {error}"
+        return None
+
+
+@dataclass(frozen=True)
+class Wanted(Generic[F]):
+    """What the objects of a registry must be.
+
+    Attributes:
+        is_one: Whether an object is of the right kind.
+        words: What an object must be, for messages.
+        call: Facts -> how an object with these facts is called; None if that is not known.
+    """
+
+    is_one: Callable[[object], bool] = callable
+    words: str = "a function or a class"
+    call: Callable[[F], Call] | None = None
+
+    def problem(self, found: object, facts: F) -> str | None:
+        """What is wrong with an object, or None."""
+        if not self.is_one(found):
+            return f"is {_described(found)}, it must be {self.words}"
+        return self.call(facts).problem(found) if self.call and callable(found) else None
+
+
+def called(*positional: str, keywords: tuple[str, ...] = ()) -> Wanted[Any]:
+    """Functions that are all called in the same way."""
+    call = Call(positional, keywords)
+    return Wanted(call=lambda _: call)
+
+
+def _described(found: object) -> str:
+    if isinstance(found, type):
+        return f"the class {found.__name__}"
+    name = getattr(found, "__name__", "")
+    return f"the {type(found).__name__} {name}" if name else f"an object of {type(found).__name__}"
+
+
 class Registry(Mapping[str, T], Generic[T, F]):
     """Read-only mapping from names to objects of one kind.
 
@@ -42,11 +106,19 @@ class Registry(Mapping[str, T], Generic[T, F]):
         kind: Kind of the entries, in the singular, for messages ("method", "corruption", ...).
         entries: Objects or lazy references to them, in an `Entry` if their facts are not the default.
         facts: The default facts.
+        wanted: What objects must be. It is asked of a plug-in when it is imported.
     """
 
-    def __init__(self, kind: str, entries: Mapping[str, object], facts: F = None) -> None:  # type: ignore[assignment]
+    def __init__(
+        self,
+        kind: str,
+        entries: Mapping[str, object],
+        facts: F = None,  # type: ignore[assignment]
+        wanted: Wanted[F] | None = None,
+    ) -> None:
         self.kind = kind
         self._facts = facts
+        self._wanted = wanted or Wanted()
         self._entries = {name: self._entry(entry) for name, entry in entries.items()}
 
     def __getitem__(self, name: str) -> T:
@@ -55,7 +127,7 @@ class Registry(Mapping[str, T], Generic[T, F]):
         Raises:
             UnknownNameError: If no entry has this name.
             PluginError: If it is a plug-in, and plug-ins are not allowed.
-            HslError: If a plug-in reference cannot be imported.
+            HslError: If a plug-in reference cannot be imported, or is of another kind.
         """
         target = (self._entries.get(name) or self._plugin(name)).target
         return cast(T, imported(target, self.kind) if isinstance(target, str) else target)
@@ -90,7 +162,17 @@ class Registry(Mapping[str, T], Generic[T, F]):
     def _plugin(self, name: str) -> Entry[F]:
         self.check(name)
         _announce(self.kind, name)
-        return self._entry(imported(name, self.kind))
+        entry = self._entry(imported(name, self.kind))
+        if message := self.problem(entry):
+            raise HslError(f"{self.kind} {name!r} {message}")
+        return entry
+
+    def problem(self, entry: Entry[F]) -> str | None:
+        """What keeps an entry from being one of this registry, or None."""
+        facts = type(self._facts)
+        if not isinstance(entry.facts, facts):
+            return f"has {_described(entry.facts)} for its facts, they must be {facts.__name__}"
+        return self._wanted.problem(entry.target, entry.facts)
 
     def _entry(self, found: object) -> Entry[F]:
         return found if isinstance(found, Entry) else Entry(found, self._facts)

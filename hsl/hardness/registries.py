@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from hsl.registry import Entry, Registry
+from hsl.registry import Call, Entry, Registry, Wanted, called
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ SCORES: Registry[Callable[..., Any], ScoreFacts] = Registry(
         "random": Entry("hsl.hardness.scores.logits:random", ScoreFacts(options=("ids",), ranks=False)),
     },
     ScoreFacts(),
+    wanted=Wanted(call=lambda facts: Call(facts.arguments, facts.options)),
 )
 """Arguments and options that the facts name -> difficulty float64 or float32 [N], higher = harder."""
 
@@ -107,6 +108,7 @@ SELECTIONS: Registry[Callable[..., Any], SelectionFacts] = Registry(
         "window": _selection("window", options={"offset": None}),
     },
     SelectionFacts(),
+    wanted=Wanted(call=lambda facts: Call(("scores", "ids", "key"), tuple(facts.options))),
 )
 """(scores floating point [N], ids int64 [N], key int, **options) -> positions int64 [N], the first to keep first.
 Ids are all different; `key` is the stream of the draws. Samples are given in random order: equally hard ones stay in
@@ -120,6 +122,7 @@ LABEL_NOISES: Registry[Callable[..., Any], None] = Registry(
         "permutation": "hsl.hardness.label_noise:permutation",
         "symmetric": "hsl.hardness.label_noise:symmetric",
     },
+    wanted=called("labels", "ids", "rate", "classes", "key"),
 )
 """(labels int64 [N] in [0, classes), ids int64 [N], rate, classes, key) -> (labels int64 [N], is_wrong bool
 [N]); `asymmetric` takes ``mapping`` as well, pairs of classes."""
@@ -183,6 +186,7 @@ CORRUPTIONS: Registry[Callable[..., Any], CorruptionFacts] = Registry(
         "zoom_blur": _corruption("blur:zoom_blur", 16, is_random=False),
     },
     CorruptionFacts(),
+    wanted=called("pixels", "ids", "severity", "key"),
 )
 """(pixels float32 [B, C, H, W] in [0, 255], ids int64 [B], severity, key int) -> pixels float32 or float64
 [B, C, H, W], not yet clipped. The severity is 1 to 5, or 6 where the facts say so; `key` is the stream of the
@@ -238,6 +242,7 @@ ATTACKS: Registry[Callable[..., Any], AttackFacts] = Registry(
         "pgd_margin": "hsl.hardness.attacks.attacks:pgd_margin",
     },
     AttackFacts(),
+    wanted=called("model", "images", "labels", keywords=("eps", "step", "steps", "norm", "start", "bn_mode")),
 )
 """(model, images, labels, *, eps, step, steps, norm, start, bn_mode) -> images float32 [B, C, H, W] in [0, 1],
 nowhere further than eps from the given ones; `hsl.hardness.attacks.attacks.pgd` describes the parameters."""
@@ -256,6 +261,7 @@ TRAININGS: Registry[Callable[..., Any], AttackFacts] = Registry(
         ),
     },
     AttackFacts(),
+    wanted=called("attack", "seed"),
 )
 """Trainings with a loss of their own, by the names that a regime's attack may have besides `ATTACKS`:
 (attack, seed) -> `hsl.hardness.attacks.adversarial.TrainingLoss`."""
@@ -294,6 +300,7 @@ ROBUST: Registry[Callable[..., Any], RobustFacts] = Registry(
         "pgd50x10": Entry("hsl.hardness.attacks.robustness:pgd50x10", RobustFacts(500.0)),
     },
     RobustFacts(),
+    wanted=called("model", "images", "labels", "ids", keywords=("eps", "norm", "seed")),
 )
 """(model, images float32 [B, C, H, W] in [0, 1], labels int64 [B], ids int64 [B], *, eps, norm, seed) -> bool
 [B]: which images are classified right, untouched and attacked; `hsl.hardness.attacks.robustness.still_right`

@@ -2,23 +2,27 @@
 
 from collections.abc import Iterator
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 
 from hsl.errors import HslError, Problem, SpaceError
 from hsl.hardness.apply import check_regime
 from hsl.hardness.corruptions.constants import check_corruption
-from hsl.hardness.registries import ROBUST
+from hsl.hardness.registries import CORRUPTIONS, ROBUST, SCORES
 from hsl.planning.plan import Cell, Plan
 from hsl.planning.sampling import sampler_of
+from hsl.registry import Registry
 from hsl.search.optuna_terms import built
-from hsl.space.axes import configuration
+from hsl.space.axes import configuration, options_of
 from hsl.space.schema import SearchSpace
+from hsl.sparsity.distributions.allocate import DISTRIBUTIONS
 from hsl.sparsity.layers import Layers, prunable_layers
 from hsl.sparsity.request import chosen_distribution, make_budget
+from hsl.training.available import DATASETS, MODELS, kind_and_path, model_kind
 from hsl.training.build import make_network
 from hsl.training.compiled import check_compiled
-from hsl.training.configuration import Configuration
+from hsl.training.configuration import Configuration, model_spec
 from hsl.training.data.datasets import load_divided
 from hsl.training.measuring.evaluation_settings import Evaluation
 from hsl.training.models import Shape
@@ -29,10 +33,12 @@ def preflight(plan: Plan) -> None:
 
     Raises:
         HslError: If a sampler from outside is none.
+        SpaceError: With everything else from outside that cannot be imported or is called otherwise.
         DataError: If the data set is missing, empty, unreadable, or too small for its split.
         SpaceError: With every combination that is infeasible.
     """
     check_samplers(plan)
+    check_plugins(plan)
     arrays, _ = load_divided(plan.space.dataset, plan.space.split)
     problems: dict[str, Problem] = {}
     for cell in plan.cells:
@@ -61,6 +67,40 @@ def check_samplers(plan: Plan) -> None:
     used = [sampler_of(plan.space, cell) for cell in plan.cells]
     for sampler in {made.model_dump_json(): made for made in used}.values():
         built(sampler, plan.space.seed)
+
+
+def check_plugins(plan: Plan) -> None:
+    """Import everything that the plan names and that is from outside the package.
+
+    Raises:
+        SpaceError: With everything that cannot be imported, is of another kind, or is called otherwise.
+    """
+    problems: dict[str, Problem] = {}
+    for where, registry, name in _named(plan):
+        try:
+            _ = name in registry or registry[name]
+        except HslError as error:
+            problems[str(error)] = Problem(where, str(error))
+    if problems:
+        raise SpaceError(plan.space.name, list(problems.values()))
+
+
+def _named(plan: Plan) -> Iterator[tuple[str, Registry[Any, Any], str]]:
+    """Every name of a registry in a plan, and where it stands."""
+    space = plan.space
+    yield "dataset", DATASETS, kind_and_path(space.dataset)[0]
+    for cell in plan.cells:
+        for model in options_of(space, "model"):
+            yield "model", MODELS, model_kind(model_spec(model).name)[0]
+        for distributions in cell.distributions.values():
+            yield from (("distribution", DISTRIBUTIONS, name) for name in distributions if name)
+    for name, regime in space.regimes.items():
+        yield from ((f"regimes.{name}", registry, found) for registry, found in regime.names())
+    evaluation = space.evaluation
+    if evaluation.deciles:
+        yield "evaluation.deciles", SCORES, evaluation.deciles.by
+    for registry, some in ((CORRUPTIONS, evaluation.corruptions), (ROBUST, evaluation.attacks)):
+        yield from (("evaluation", registry, name) for name in (some.names if some else ()))
 
 
 def unmeasurable(evaluation: Evaluation, shape: Shape) -> Iterator[str]:

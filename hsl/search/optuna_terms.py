@@ -15,7 +15,7 @@ from hsl.errors import HslError
 from hsl.planning.plan import Cell
 from hsl.space.axes import Values
 from hsl.space.domain import Domain, within
-from hsl.space.samplers import CmaEs, Gp, SamplerSettings, Tpe
+from hsl.space.samplers import CmaEs, Gp, SamplerSettings, Tpe, optuna_facts
 
 
 def random_sampler(_: SamplerSettings, seed: int) -> optuna.samplers.BaseSampler:
@@ -43,10 +43,23 @@ def _arguments(settings: SamplerSettings) -> dict[str, Any]:
 
 
 def built(sampler: SamplerSettings, seed: int) -> optuna.samplers.BaseSampler:
-    """Optuna's sampler of some settings; an `HslError` if a plug-in makes something else."""
-    made = sampler.build(seed)
+    """Optuna's sampler of some settings.
+
+    Raises:
+        HslError: If it cannot be made, is none, or cannot be used here.
+    """
+    try:
+        made = sampler.build(seed)
+    except HslError:
+        raise
+    except (
+        Exception
+    ) as error:  # a user's code can raise anything, and arguments of Optuna's are not checked before
+        raise HslError(f"sampler {sampler.name!r} cannot be made: {type(error).__name__}: {error}") from error
     if not isinstance(made, optuna.samplers.BaseSampler):
         raise HslError(f"sampler {sampler.name!r} makes {made!r}, which is no optuna.samplers.BaseSampler")
+    if advice := optuna_facts(made).advice:
+        raise HslError(f"sampler {sampler.name!r} makes a {type(made).__name__}: {advice}")
     return made
 
 

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from hsl.search.grid import grid_order
 from hsl.search.optuna_terms import Recorded, _parameters, _suggest, built
 from hsl.space.axes import Values, configuration
 from hsl.space.domain import LARGEST_GRID
-from hsl.space.samplers import Random, SamplerSettings
+from hsl.space.samplers import Random, SamplerSettings, optuna_facts
 from hsl.space.schema import SearchSpace
 from hsl.space.sections import COST_COLUMNS, DIRECTIONS
 from hsl.store.outcomes import Status
@@ -34,6 +35,9 @@ MODEL_DRAWS = 5
 
 RANDOM_DRAWS = 25
 """Random draws that may be duplicates before what is left is counted through, or the cell ends."""
+
+Marks = Mapping[str, Any]
+"""What a sampler writes to a trial, by Optuna's names."""
 
 UNUSED_SAMPLER = optuna.samplers.RandomSampler(seed=0)
 """Keeps Optuna from making its default sampler for every study; each proposal sets its own."""
@@ -85,8 +89,9 @@ class CellStudy:
 
     Every method is proposed once before any is proposed again: a cell compares all of them with any sampler.
     A proposal is a function of its number and of what the study knows: a sampler is made again for each, with a seed
-    of its own, and what is accepted enters the study the same way as what is remembered. So a study that was
-    rebuilt from a store goes on as the lost one would have, and a lost number is drawn again.
+    of its own, and what is accepted enters the study the same way as what is remembered, with the marks that the
+    sampler wrote to it. So a study that was rebuilt from a store goes on as the lost one would have, and a lost
+    number is drawn again.
     """
 
     def __init__(self, space: SearchSpace, cell: Cell) -> None:
@@ -127,10 +132,10 @@ class CellStudy:
     def ask(self) -> Proposal | None:
         """The next configuration, or None if the budget is spent or nothing new can be found."""
         number = self._free_number()
-        for source, values in () if self.is_finished else self._candidates(number):
+        for source, values, marks in () if self.is_finished else self._candidates(number):
             made = self._configuration(values)
             if made and made.id not in self._entries:
-                self._enter(values, made.id, number)
+                self._enter(values, made.id, number, marks)
                 return Proposal(dict(values), made, number, source)
         self._exhausted = True
         return None
@@ -190,14 +195,15 @@ class CellStudy:
         entry = self._entries[configuration_id]
         return None if entry.trial is None else self._study.get_trials(deepcopy=False)[entry.trial]
 
-    def _candidates(self, number: int) -> Iterator[tuple[str, Values]]:
-        yield from (("warm_start", values) for values in self._warm)
+    def _candidates(self, number: int) -> Iterator[tuple[str, Values, Marks | None]]:
+        """Who proposes, values, and marks; None for the marks of values that the sampler has not drawn."""
+        yield from (("warm_start", values, None) for values in self._warm)
         if not self.sampler.is_listed:
-            for sampler, draws in ((self.sampler, MODEL_DRAWS), (Random(), RANDOM_DRAWS)):
-                for attempt in range(draws):
-                    seed = int(digest([self._seed, sampler.name, number, attempt]), 16) % 2**32
-                    yield sampler.name, self._drawn(sampler, seed, self._wanted_method(number))
-        yield from (("grid", values) for values in self._grid)
+            for attempt in range(MODEL_DRAWS):
+                yield self.sampler.name, *self._drawn(self.sampler, number, attempt)
+            for attempt in range(RANDOM_DRAWS):
+                yield Random().name, self._drawn(Random(), number, attempt)[0], None
+        yield from (("grid", values, None) for values in self._grid)
 
     def _wanted_method(self, number: int) -> str | None:
         """The method to try under a number, independent of lost proposals; None if any will do."""
@@ -208,36 +214,56 @@ class CellStudy:
             return methods[place]
         return self._untried[0] if self._untried else None
 
-    def _drawn(self, sampler: SamplerSettings, seed: int, method: str | None) -> Values:
-        """What a sampler suggests; Optuna forgets it, for only what is accepted is to count."""
-        trial = self._asked({"method": method} if method else {}, sampler, seed)
+    def _drawn(self, sampler: SamplerSettings, number: int, attempt: int) -> tuple[Values, Marks]:
+        """What a sampler suggests and writes; Optuna forgets the trial, for only what is accepted is to count."""
+        self._study.sampler = self._made(sampler, number, attempt)
+        if method := self._wanted_method(number):
+            self._study.enqueue_trial({"method": method})
+        trial = self._study.ask()
+        _ = (
+            trial.relative_params
+        )  # Optuna asks a model when the first value is open; here it is to mark each trial
         values = self._suggested(trial)
+        written = self._study._storage.get_trial_system_attrs(trial._trial_id)
         self._study.tell(trial, state=TrialState.FAIL)
-        return values
+        return values, {key: mark for key, mark in written.items() if key != "fixed_params"}
 
-    def _enter(self, values: Values, configuration_id: str, number: int) -> None:
-        trial = (self._marked if self.sampler.marks_trials else self._added)(values, configuration_id)
+    def _made(self, sampler: SamplerSettings, number: int, attempt: int) -> optuna.samplers.BaseSampler:
+        if sampler is self.sampler and optuna_facts(self._lasting).lasts:
+            return self._lasting
+        return built(sampler, int(digest([self._seed, sampler.name, number, attempt]), 16) % 2**32)
+
+    @cached_property
+    def _lasting(self) -> optuna.samplers.BaseSampler:
+        """A sampler for the whole study, or the example of those that are made for each draw."""
+        return built(self.sampler, self._seed)
+
+    def _enter(self, values: Values, configuration_id: str, number: int, marks: Marks | None = None) -> None:
+        if marks is None:
+            marks = self._marks(number)
+        trial = self._added(values, configuration_id, marks)
         self._entries[configuration_id] = _Entry(dict(values), number, trial)
         self._numbers.add(number)
 
-    def _added(self, values: Values, configuration_id: str) -> int | None:
+    def _marks(self, number: int) -> Marks:
+        """The marks of a trial that was drawn elsewhere: those of a draw under its number, now."""
+        if not (self.sampler.marks_trials or optuna_facts(self._lasting).marks):
+            return {}
+        return self._drawn(self.sampler, number, 0)[1]
+
+    def _added(self, values: Values, configuration_id: str, marks: Marks) -> int | None:
         """Number of a new trial with these values; None where they make another configuration here."""
         known = Recorded(_parameters(values, self.cell))
         if not self._is_made(self._suggested(known), configuration_id):
             return None
         trial = optuna.trial.create_trial(
-            state=TrialState.RUNNING, params=known.params, distributions=known.distributions
+            state=TrialState.RUNNING,
+            params=known.params,
+            distributions=known.distributions,
+            system_attrs=dict(marks),
         )
         self._study.add_trial(trial)
         return len(self._study.get_trials(deepcopy=False)) - 1
-
-    def _marked(self, values: Values, configuration_id: str) -> int | None:
-        """As `_added`, but with the marks of the sampler."""
-        trial = self._asked(_parameters(values, self.cell), self.sampler, self._seed)
-        if self._is_made(self._suggested(trial), configuration_id):
-            return trial.number
-        self._study.tell(trial, state=TrialState.FAIL)
-        return None
 
     def _is_made(self, values: Values, configuration_id: str) -> bool:
         """Whether values make a configuration of this identity."""
@@ -251,12 +277,6 @@ class CellStudy:
         while self._lowest in self._numbers:
             self._lowest += 1
         return self._lowest
-
-    def _asked(self, fixed: dict[str, Any], sampler: SamplerSettings, seed: int) -> Trial:
-        self._study.sampler = built(sampler, seed)
-        if fixed:
-            self._study.enqueue_trial(fixed)
-        return self._study.ask()
 
     def _suggested(self, trial: Trial | Recorded) -> dict[str, Any]:
         values: dict[str, Any] = {}

@@ -75,7 +75,7 @@ def _front_problems(space: SearchSpace) -> Iterator[Found]:
             "leave it out, or set it to none, if there is an objective against"
         )
         yield at(("early_stopping",), message)
-    if space.sampler.has_one_objective:
+    if space.sampler.is_for_one_objective:
         message = f"{space.sampler.name} has a single objective; use tpe, gp, random or grid"
         yield at(("sampler",), message)
     if "sparsity" in space.against and "sparsity" not in space.search:

@@ -13,7 +13,7 @@ from hsl.space.axes import known_axes
 from hsl.space.checks import method_problems, search_problems
 from hsl.space.domain import Domain
 from hsl.space.levels import normalised
-from hsl.space.problems import cross_problems, schema_problems, with_line
+from hsl.space.problems import cross_problems, schema_problems, short_form, with_line
 from hsl.space.scalars import Location, read_yaml, scalar_problems
 from hsl.space.schema import SearchSpace
 from hsl.stopping.settings import Kind
@@ -152,10 +152,6 @@ def override(raw: dict[str, Any], pair: str) -> None:
         target[last] = value
 
 
-_SHORT = {"corruptions": "names", "attacks": "names", "deciles": "by"}
-"""The key that the short form of a section stands for, if it is not ``name``."""
-
-
 def _pin(raw: dict[str, Any], axis: str, value: Any) -> None:
     factors, search = raw.get("factors"), raw.get("search")
     if isinstance(search, dict):
@@ -170,19 +166,35 @@ def _pin(raw: dict[str, Any], axis: str, value: Any) -> None:
         target[last] = value
 
 
-def _descend(target: dict[str, Any], parts: list[str], axes: bool = False) -> tuple[dict[str, Any], str]:
-    """The mapping of the last part of a dotted key, and that part; the keys of a mapping of `axes` contain dots."""
+def _descend(
+    target: dict[str, Any], parts: list[str], axes: bool = False, above: Location = ()
+) -> tuple[dict[str, Any], str]:
+    """The mapping of the last part of a dotted key, and that part.
+
+    Args:
+        target: The mapping of the parts that are done.
+        parts: What is left of the key.
+        axes: Whether the keys of the mapping are axes, which contain dots.
+        above: The parts that are done.
+    """
     whole = ".".join(parts)
     if len(parts) == 1 or whole in target:
         return target, whole
     for cut in range(len(parts) - 1, 0, -1):
-        child = target.get(".".join(parts[:cut]))
+        head = ".".join(parts[:cut])
+        child = target.get(head)
         if isinstance(child, dict):
-            return _descend(child, parts[cut:], axes=parts[:cut] in (["search"], ["factors"]))
+            return _descend(child, parts[cut:], head in {"search", "factors"}, (*above, head))
     if axes and parts[-1] not in Domain.model_fields:
         return target, whole
     cut = len(parts) - 1 if axes else 1
     head = ".".join(parts[:cut])
-    short = target.get(head)
-    target[head] = {_SHORT.get(head, "name"): short} if isinstance(short, str | list) else {}
-    return _descend(target[head], parts[cut:], axes=head in {"search", "factors"})
+    target[head] = _spelt_out((*above, head), target.get(head))
+    return _descend(target[head], parts[cut:], head in {"search", "factors"}, (*above, head))
+
+
+def _spelt_out(location: Location, short: Any) -> dict[str, Any]:
+    """The mapping that a name or a list alone stands for; an invalid one is refused under ``name``."""
+    if not isinstance(short, str | list):
+        return {}
+    return {short_form(location, short) or "name": short}

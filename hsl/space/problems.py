@@ -6,18 +6,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from hsl.errors import Problem, close_match
+from hsl.errors import Problem, UnknownNameError, close_match
+from hsl.registry import Registry
 from hsl.space.axes import axis_problem, value_problem
 from hsl.space.domain import has_duplicates
 from hsl.space.objective import SpaceRegime
+from hsl.space.samplers import SAMPLERS
 from hsl.space.scalars import Location
 from hsl.space.schema import SearchSpace
 from hsl.sparsity.methods import METHODS
 from hsl.stopping.settings import EARLY_STOPPING
 
 Found = tuple[Location, Problem]
+
+_KINDS: dict[str | int, Registry[Any, None]] = {"early_stopping": EARLY_STOPPING, "sampler": SAMPLERS}
+"""Sections whose keys depend on their kind or name."""
 
 
 def at(location: Location, message: str) -> Found:
@@ -37,6 +42,8 @@ def schema_problems(error: ValidationError) -> Iterator[Found]:
             location, message = location[:-1], f"the name {item['input']!r} is no text; put it in quotes"
         elif item["type"] == "missing":
             message = "missing, and it has no default"
+        elif item["type"] in {"union_tag_invalid", "union_tag_not_found"}:
+            message = _unknown_choice(location, item)
         elif item["type"] == "too_short":
             message = "empty; give at least one"
         elif item["type"] in {"model_type", "model_attributes_type", "dict_type"}:
@@ -48,13 +55,24 @@ def schema_problems(error: ValidationError) -> Iterator[Found]:
         yield at(location, message)
 
 
+def _unknown_choice(location: Location, item: Mapping[str, Any]) -> str:
+    """A section whose name or kind is unknown or missing, in the words of every other unknown name."""
+    context, section = item["ctx"], str(location[-1]).replace("_", " ")
+    key = context["discriminator"].strip("'")
+    if item["type"] == "union_tag_not_found":
+        return f"{key} is missing; give it, for example {location[-1]}: {{{key}: ...}}"
+    known = [tag.strip("' ") for tag in context["expected_tags"].split(",")]
+    return str(UnknownNameError(section, context["tag"], known))
+
+
 def _without_kind(location: Location) -> tuple[Location, type[BaseModel] | None]:
-    """The location of a problem of `early_stopping` in the file, and the model that pydantic names in between."""
-    if location[:1] != ("early_stopping",) or len(location) < 2:
+    """The location in the file of a problem of a section with kinds, and the model that pydantic names in between."""
+    section = _KINDS.get(location[0]) if len(location) > 1 else None
+    if section is None:
         return location, None
     name = str(location[1])
-    kind = EARLY_STOPPING[name] if name in EARLY_STOPPING else None  # noqa: SIM401  get would import a plug-in
-    return (location[0], *location[2:]), kind
+    kind = section[name] if name in section else None  # noqa: SIM401  get would import a plug-in
+    return (location[0], *location[2:]) if kind else location, kind
 
 
 def _known_keys(location: Location, kind: type[BaseModel] | None) -> list[str]:
@@ -75,6 +93,30 @@ def _step(annotation: Any, part: str | int) -> Any:
         if get_origin(kind) is dict:
             return get_args(kind)[1]
     return annotation
+
+
+def short_form(location: Location, value: object) -> str | None:
+    """The key of a section for which a value alone stands, as in ``sampler: tpe``; None if it stands for none."""
+    around: Any = SearchSpace
+    for part in location[:-1]:
+        around = _step(around, part)
+    fields = [kind.model_fields for kind in _alternatives(around) if _is_model(kind)]
+    section = next((found[location[-1]] for found in fields if location[-1] in found), None)
+    if section is None:
+        return None
+    annotated: Any = Annotated[section.annotation, *section.metadata]
+    schema: TypeAdapter[Any] = TypeAdapter(annotated)
+    meant = _validated(schema, value)
+    keys = _known_keys(location, None)
+    return next((key for key in keys if _validated(schema, {key: value}) == meant), None)
+
+
+def _validated(schema: TypeAdapter[Any], value: object) -> Any:
+    """The validated value, or what is wrong with it."""
+    try:
+        return schema.validate_python(value)
+    except ValidationError as error:
+        return [item["msg"] for item in error.errors()]
 
 
 def _alternatives(annotation: Any) -> list[Any]:
@@ -98,6 +140,8 @@ def cross_problems(raw: Mapping[str, Any]) -> Iterator[Found]:
     choices = _items(domains.get("method"), list).get("choice", ())
     plugged, foreign = _plugged_methods([raw.get("method"), *levels.get("method", ()), *choices])
     yield from foreign
+    if foreign:
+        levels, domains = (_without_unknown(axes, plugged) for axes in (levels, domains))
     for axis, values in levels.items():
         yield from _axis_problems("factors", axis, values, names, plugged)
     for axis, domain in domains.items():
@@ -135,6 +179,15 @@ def _plugged_methods(named: list[Any]) -> tuple[tuple[str, ...], list[Found]]:
         except ValueError as error:
             problems.append(at(("method",), str(error)))
     return tuple(found), problems
+
+
+def _without_unknown(axes: dict[str, Any], plugged: tuple[str, ...]) -> dict[str, Any]:
+    """The axes without hyperparameters that a method may have which could not be imported."""
+    return {
+        axis: given
+        for axis, given in axes.items()
+        if not axis.startswith("method.") or axis_problem(axis, plugged) is None
+    }
 
 
 def _probes(domain: Mapping[str, Any]) -> list[Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 
 from pydantic import ConfigDict, Field, SerializeAsAny, WrapValidator, model_validator
 
-from hsl.registry import Registry, imported
+from hsl.registry import Registry, Wanted, imported
 from hsl.training.configuration import Strict, checked
 
 FEWEST_NUMERIC = 2
@@ -23,7 +24,8 @@ class SamplerSettings(Strict):
         builder: Reference to a function of the settings and a seed that returns Optuna's sampler.
         is_listed: Whether it goes through a list of all combinations rather than drawing.
         has_one_objective: Whether it cannot search a front.
-        marks_trials: Whether it writes to the trials that it sees, as CMA-ES does their generation.
+        marks_trials: Whether it writes to trials although the class of Optuna's that it makes does not, see
+            `OptunaFacts.marks`.
     """
 
     builder: ClassVar[str] = "hsl.search.optuna_terms:random_sampler"
@@ -34,8 +36,21 @@ class SamplerSettings(Strict):
     name: str
 
     def build(self, seed: int) -> Any:
-        """Optuna's sampler (`optuna.samplers.BaseSampler`), whose draws depend on the seed and on known trials."""
+        """Optuna's sampler (`optuna.samplers.BaseSampler`), whose draws depend on the seed and on known trials.
+
+        It is called for each draw, so what an object keeps to itself is lost with the draw; what it writes to its
+        trial goes along with an accepted draw. Draws that are not accepted (the configuration was proposed before)
+        are trials as well, failed ones: the numbers of trials are not those of the proposals.
+
+        Args:
+            seed: Of this draw, from 0 to 2^32 - 1. A draw that is made again, as after a restart, has the same.
+        """
         return imported(self.builder, "sampler")(self, seed)
+
+    @property
+    def is_for_one_objective(self) -> bool:
+        """Whether it cannot search a front."""
+        return self.has_one_objective
 
     def fitted(self, configurations: int, numeric: int) -> SamplerSettings:
         """The settings for one cell, completed by what depends on the cell.
@@ -114,7 +129,6 @@ class CmaEs(SamplerSettings):
 
     builder = "hsl.search.optuna_terms:cma_es"
     has_one_objective = True
-    marks_trials = True
 
     name: Literal["cmaes"] = "cmaes"
     n_startup_trials: Annotated[int, Field(ge=1)] | None = None
@@ -140,18 +154,86 @@ class Gp(_ModelBased):
     deterministic_objective: bool = False
 
 
+@dataclass(frozen=True)
+class OptunaFacts:
+    """How a class of Optuna's samplers is to be used.
+
+    Attributes:
+        marks: Whether it writes to trials or to the study, as CMA-ES does the generation of a trial. Such marks are
+            not in the store: a study that is made again has the sampler draw for each trial that it remembers.
+        lasts: Whether one object serves the whole study: another seed would begin another sequence.
+        has_one_objective: Whether it cannot search a front.
+        advice: Why it cannot be used here and what can; empty if it can be used.
+        refused: Arguments that it cannot take here, with the reason.
+        defaults: Arguments whose defaults here are not Optuna's.
+    """
+
+    marks: bool = True
+    lasts: bool = False
+    has_one_objective: bool = False
+    advice: str = ""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+_LISTED = OptunaFacts(advice="it lists combinations by itself; use sampler: grid, which proposes each once")
+_WARNS_NOT = {"warn_independent_sampling": False}
+"""A parameter that only some methods have is drawn at random, in every cell: that is no news."""
+
+OF_OPTUNA = {
+    "BruteForceSampler": _LISTED,
+    "CmaEsSampler": OptunaFacts(
+        has_one_objective=True,
+        refused={"with_margin": "what it marks is known only to the process that drew; leave it out"},
+        defaults=_WARNS_NOT,
+    ),
+    "GPSampler": OptunaFacts(marks=False, defaults=_WARNS_NOT),
+    "GridSampler": _LISTED,
+    "PartialFixedSampler": OptunaFacts(
+        advice="it takes another sampler; name that one, and give fixed values in the space, outside of search"
+    ),
+    "QMCSampler": OptunaFacts(lasts=True, defaults=_WARNS_NOT),
+    "RandomSampler": OptunaFacts(marks=False),
+    "TPESampler": OptunaFacts(marks=False),
+}
+"""Classes of ``optuna.samplers`` whose facts are not the default."""
+
+
+def optuna_facts(sampler: object) -> OptunaFacts:
+    """Facts of a sampler, or of its class, by the nearest class of Optuna's that it is derived from."""
+    kind = sampler if isinstance(sampler, type) else type(sampler)
+    names = [base.__name__ for base in kind.__mro__ if base.__module__.startswith("optuna.")]
+    return next((OF_OPTUNA[name] for name in names if name in OF_OPTUNA), OptunaFacts())
+
+
 class OfOptuna(SamplerSettings):
     """Any Optuna sampler by its reference, ``name: optuna.samplers:QMCSampler``; other keys are its arguments."""
 
     model_config = ConfigDict(extra="allow")
 
+    @model_validator(mode="after")
+    def _is_usable(self) -> OfOptuna:
+        facts, given = optuna_facts(imported(self.name, "sampler")), self.model_extra or {}
+        problems = [f"{key}: {reason}" for key, reason in facts.refused.items() if key in given]
+        if problems := [*([facts.advice] if facts.advice else []), *problems]:
+            raise ValueError(f"{self.name} cannot be used so: {'; '.join(problems)}")
+        return self
+
+    @property
+    def is_for_one_objective(self) -> bool:
+        """See `SamplerSettings.is_for_one_objective`."""
+        return optuna_facts(imported(self.name, "sampler")).has_one_objective
+
     def build(self, seed: int) -> Any:
         """See `SamplerSettings.build`."""
-        return imported(self.name, "sampler")(seed=seed, **(self.model_extra or {}))
+        make = imported(self.name, "sampler")
+        return make(seed=seed, **{**optuna_facts(make).defaults, **(self.model_extra or {})})
 
 
 SAMPLERS: Registry[type[SamplerSettings], None] = Registry(
-    "sampler", {"tpe": Tpe, "random": Random, "grid": Grid, "cmaes": CmaEs, "gp": Gp}
+    "sampler",
+    {"tpe": Tpe, "random": Random, "grid": Grid, "cmaes": CmaEs, "gp": Gp},
+    wanted=Wanted(words="a subclass of hsl.space.samplers.SamplerSettings, or a class of optuna.samplers"),
 )
 """Settings of samplers by name; a plug-in is another such class, or a class that `OfOptuna` can call."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 from pydantic import AfterValidator, Field, SerializeAsAny, WrapValidator
 
 from hsl.errors import close_match
-from hsl.registry import Registry, imported
+from hsl.registry import Registry, Wanted, imported
 from hsl.stopping.rule import StoppingRule, every_epoch, milestones
 from hsl.training.configuration import Strict, checked
 
@@ -214,6 +214,10 @@ EARLY_STOPPING: Registry[type[Kind], None] = Registry(
         "ray_hyperband": RayHyperband,
         "ray_median": RayMedian,
     },
+    wanted=Wanted(
+        lambda found: isinstance(found, type) and issubclass(found, Kind),
+        "a subclass of hsl.stopping.settings.Kind",
+    ),
 )
 """Kinds of early stopping by name; a plug-in is such a class as well. ``none`` is the absence of all."""
 
@@ -252,10 +256,7 @@ def _plugged(value: Any, handler: Callable[[Any], Any]) -> Any:
     given = _kind(value)
     if not isinstance(given, dict) or given["kind"] in EARLY_STOPPING:
         return handler(given)
-    found = EARLY_STOPPING.for_schema(given["kind"])
-    if not (isinstance(found, type) and issubclass(found, Kind)):
-        raise ValueError(f"{given['kind']!r} is no subclass of hsl.stopping.settings.Kind")
-    return checked(found, given)
+    return checked(EARLY_STOPPING.for_schema(given["kind"]), given)
 
 
 if TYPE_CHECKING:

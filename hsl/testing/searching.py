@@ -36,7 +36,8 @@ SPACE: dict[str, Any] = {
 def check_sampler(settings: str | Mapping[str, Any]) -> None:
     """A sampler proposes what the domain allows, never the same twice, and the same again after a restart.
 
-    The last is not asked of samplers that mark the trials that they see.
+    A configuration that was proposed before is refused; after some refused draws one is proposed at random, and the
+    check says so if that is the half of all.
 
     Args:
         settings: As a space's ``sampler``: a name, or a mapping with its arguments.
@@ -47,12 +48,15 @@ def check_sampler(settings: str | Mapping[str, Any]) -> None:
     assert len(proposals) == TRIALS, f"{settings} proposes {len(proposals)} of {TRIALS} configurations"
     ids = [proposal.configuration.id for proposal in proposals]
     assert len(set(ids)) == len(ids), f"{settings} proposes a configuration twice"
+    drawn = [proposal.source for proposal in proposals if proposal.source != "random"]
+    assert len(drawn) >= TRIALS // 2 or space.sampler.name == "random", (
+        f"{settings} drew only {len(drawn)} of {TRIALS} proposals; its other draws were all proposed before"
+    )
     assert all(0.001 <= proposal.values["training.lr"] <= 1.0 for proposal in proposals)
     assert [p.values for p in _all_of(other)] == [p.values for p in proposals], (
-        f"{settings}: not the same again"
+        f"{settings}: not the same again for the same seeds; draw from the seed that build is given and from the "
+        "known trials alone: build is called for each draw, so nothing else may be kept"
     )
-    if space.sampler.marks_trials:
-        return  # what it wrote to trials is lost with the driver
     lost = _study(space)
     for proposal in proposals[: TRIALS // 2]:
         values = json.loads(json.dumps(proposal.values))
@@ -61,7 +65,10 @@ def check_sampler(settings: str | Mapping[str, Any]) -> None:
     following = lost.ask()
     expected = proposals[TRIALS // 2]
     assert following, f"{settings} proposes nothing after a restart"
-    assert following.values == expected.values, f"{settings} proposes something else after a restart"
+    assert following.values == expected.values, (
+        f"{settings} proposes {following.values} after a restart and would have proposed {expected.values}: what it "
+        "counts must be in its trials; refused draws are failed trials, so trial.number is not that of a proposal"
+    )
 
 
 def _study(space: SearchSpace) -> CellStudy:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hsl.errors import close_match
-from hsl.registry import Entry, Registry
+from hsl.registry import Entry, Registry, called
 
 if TYPE_CHECKING:
     from torch import nn
@@ -118,6 +118,7 @@ DATASETS: Registry[Callable[[str], Arrays], DatasetFacts] = Registry(
         "imagefolder": _dataset("sources:imagefolder", needs_path=True),
     },
     DatasetFacts(),
+    wanted=called("path"),
 )
 """``read(path) -> Arrays``; the path is what follows the first colon, as in ``parquet:PATH``, else empty."""
 

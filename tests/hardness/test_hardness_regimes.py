@@ -416,6 +416,9 @@ def test_severity_six_must_be_permitted_and_exist():
     refused = problems(corruption={"name": ["contrast", "fog"], **six})["corruption.severity"]
     assert "severity 6 of fog does not exist; it does of: brightness, contrast" in refused
     assert "allowed is 1-5" in problems(corruption={**six, **FOG, "severity": 7})["corruption.severity"]
+    assert (
+        "allow_extrapolated" not in problems(corruption={"name": "fog", "severity": 6})["corruption.severity"]
+    )
     needless = problems(corruption={**FOG, "allow_extrapolated": True})
     assert "none is given; leave it out" in needless["corruption"]
 

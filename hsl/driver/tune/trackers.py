@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsl.errors import HslError
-from hsl.registry import Entry, Registry
+from hsl.registry import Entry, Registry, Wanted
 
 if TYPE_CHECKING:
     from ray.tune.logger import LoggerCallback
@@ -59,6 +59,7 @@ TRACKERS: Registry[Callable[..., LoggerCallback], TrackerFacts] = Registry(
         for name, package in (("tensorboard", "tensorboardX"), ("wandb", "wandb"), ("mlflow", "mlflow"))
     },
     TrackerFacts(),
+    Wanted(words="the class of a LoggerCallback of Ray's, or a function that makes one"),
 )
 """(place: `Place`) -> Ray's callback. A plug-in may be the class of such a callback as well."""
 
@@ -71,10 +72,8 @@ def check_trackers(names: Sequence[str]) -> None:
         HslError: If its package is not installed, or a plug-in cannot be imported.
     """
     for name in names:
-        if name not in TRACKERS and not callable(TRACKERS[name]):
-            raise HslError(
-                f"--log {name}: it is no class of a LoggerCallback of Ray's, nor a function that makes one"
-            )
+        if name not in TRACKERS:
+            _ = TRACKERS[name]
     packages = {TRACKERS.facts(name).package for name in names} - {""}
     missing = sorted(package for package in packages if importlib.util.find_spec(package) is None)
     if missing:

@@ -4,13 +4,22 @@ Every check raises inside pydantic, so that one `pydantic.ValidationError` lists
 places.
 """
 
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StrictBool, StrictInt, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from hsl.hardness.corruptions.constants import EXTRAPOLATED_SEVERITY
-from hsl.hardness.registries import ATTACKS, CORRUPTIONS, LABEL_NOISES, TRAININGS, attack_facts
+from hsl.hardness.registries import (
+    ATTACKS,
+    CORRUPTIONS,
+    LABEL_NOISES,
+    SCORES,
+    SELECTIONS,
+    TRAININGS,
+    attack_facts,
+)
 from hsl.hardness.schema.fields import (
     ClassMap,
     CorruptionName,
@@ -25,6 +34,7 @@ from hsl.hardness.schema.fields import (
     problem,
 )
 from hsl.hardness.schema.keep import Keep
+from hsl.registry import Registry
 
 USUAL: dict[str, dict[str, object]] = {
     "linf": {"eps": "8/255", "step": "2/255", "steps": 10},
@@ -89,14 +99,13 @@ class Corruption(Part):
         message = f"severity {value} does not exist; allowed is 1-5"
         if value != EXTRAPOLATED_SEVERITY:
             raise problem("severity", message)
-        if not info.data.get("allow_extrapolated", False):
-            raise problem("severity", f"{message}, and 6 by extrapolation with allow_extrapolated: true")
         missing = [name for name in _names(info.data.get("name", ())) if not _reaches_six(name)]
         if missing:
             known = ", ".join(name for name in CORRUPTIONS if _reaches_six(name))
-            raise problem(
-                "severity", f"severity 6 of {', '.join(missing)} does not exist; it does of: {known}"
-            )
+            message = f"severity 6 of {', '.join(missing)} does not exist; it does of: {known}; else give 1-5"
+            raise problem("severity", message)
+        if not info.data.get("allow_extrapolated", False):
+            raise problem("severity", f"{message}, and 6 by extrapolation with allow_extrapolated: true")
         return value
 
     @model_validator(mode="after")
@@ -243,6 +252,18 @@ class Regime(Part):
     label_noise: LabelNoise | None = None
     corruption: Corruption | None = None
     attack: Attack | None = None
+
+    def names(self) -> Iterator[tuple[Registry[Any, Any], str]]:
+        """Every name of a registry in it."""
+        if self.keep:
+            yield SCORES, self.keep.by
+            yield SELECTIONS, self.keep.which
+        if self.label_noise:
+            yield LABEL_NOISES, self.label_noise.kind
+        for name in self.corruption.names if self.corruption else ():
+            yield CORRUPTIONS, name
+        if self.attack:
+            yield TRAININGS if self.attack.name in TRAININGS else ATTACKS, self.attack.name
 
     @property
     def needs_scores(self) -> str | None:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 
 from hsl.errors import InfeasibleError
-from hsl.registry import Entry, Registry
+from hsl.registry import Entry, Registry, called
 from hsl.sparsity.distributions import formulas, ranked
 from hsl.sparsity.distributions.formulas import Shape, check_sparsity
 from hsl.sparsity.distributions.ranked import DistributionFacts, Family, all_together, half_groups
@@ -35,6 +35,7 @@ DISTRIBUTIONS: Registry[Distribution, DistributionFacts] = Registry(
         "from:imp": _from(Family.FROM_PARENT),
     },
     DistributionFacts(),
+    wanted=called("shapes", "sparsity", keywords=("keep_dense",)),
 )
 """(shapes, sparsity, *, keep_dense) -> layer names and densities in [0, 1]; an estimate where several are ranked."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from hsl.errors import MethodError, UnknownNameError, close_match
-from hsl.registry import Registry
+from hsl.registry import Registry, Wanted
 from hsl.sparsity.distributions.allocate import DISTRIBUTIONS
 from hsl.sparsity.distributions.ranked import is_ratios
 from hsl.sparsity.methods.at_start import (
@@ -46,6 +46,7 @@ METHODS: Registry[Method, None] = Registry(
         "imp": IMP,
         "imp_ratios": IMP_RATIOS,
     },
+    wanted=Wanted(lambda found: isinstance(found, Method), "a hsl.sparsity.methods.Method"),
 )
 
 __all__ = ["METHODS", "Hyperparameter", "Method", "check_hyperparameters", "feasible"]
