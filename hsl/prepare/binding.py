@@ -11,9 +11,9 @@ from hsl.space.stored import stored_space
 from hsl.store.layout import Library, intact
 from hsl.store.store import Store
 from hsl.training.available import DATASETS, kind_and_path
-from hsl.training.data.content import Content, differences
+from hsl.training.data.contents.content import Content, differences
+from hsl.training.data.contents.sample_lists import read_samples, write_samples
 from hsl.training.data.datasets import load_content
-from hsl.training.data.sample_lists import read_samples, write_samples
 from hsl.wording import count
 
 NEW = "--new-data"

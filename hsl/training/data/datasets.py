@@ -24,8 +24,8 @@ from hsl.training.configuration import Split, digest
 from hsl.training.data.arrays import Arrays, cache_folder
 from hsl.training.data.checked_arrays import checked
 from hsl.training.data.classes import check_classes
-from hsl.training.data.content import Content, content_of
-from hsl.training.data.fingerprints import fingerprint
+from hsl.training.data.contents.content import Content, content_of
+from hsl.training.data.contents.fingerprints import fingerprint
 
 CACHE_VERSION = 2
 """Raised whenever readers make other arrays of the same files, so that what was cached before is read again."""

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hsl.errors import DamagedError, DataError
 from hsl.training.configuration import Split
 from hsl.training.data.arrays import Arrays
-from hsl.training.data.content import Content, content_of, differences
+from hsl.training.data.contents.content import Content, content_of, differences
+from hsl.training.data.contents.sample_lists import read_samples, write_samples
 from hsl.training.data.datasets import load_content
 from hsl.training.data.loaded import load_data
-from hsl.training.data.sample_lists import read_samples, write_samples
 
 
 def arrays(number: int = 12, classes: int = 3, seed: int = 0) -> Arrays:

@@ -16,8 +16,8 @@ from pyarrow import fs
 from test_data_sources import encoded, pixels, write_images, write_parquet
 
 from hsl.errors import DataError
+from hsl.training.data.contents.fingerprints import fingerprint
 from hsl.training.data.datasets import load
-from hsl.training.data.fingerprints import fingerprint
 from hsl.training.data.sizes import known_size
 from hsl.training.data.sources import imagefolder, parquet
 

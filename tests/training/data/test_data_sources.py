@@ -18,7 +18,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from hsl.errors import DataError
-from hsl.training.data.fingerprints import fingerprint
+from hsl.training.data.contents.fingerprints import fingerprint
 from hsl.training.data.sources import digits, imagefolder, parquet
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

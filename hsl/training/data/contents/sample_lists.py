@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from hsl.errors import DamagedError
 from hsl.filesystems import place
 from hsl.store.checkpoints import content_of
-from hsl.training.data.content import Content
+from hsl.training.data.contents.content import Content
 
 
 def write_samples(uri: str, content: Content) -> None:
