@@ -141,7 +141,13 @@ PINNED: list[tuple[str, dict[str, Any]]] = [
             "training": {"epochs": 200, "schedule": "multistep", "amp": True},
         },
     ),
-    ("9c8c50f856", {**MINIMAL, "regime": {"keep": {"fraction": 0.5, "by": "el2n"}}}),
+    (
+        "9c8c50f856",
+        {
+            **MINIMAL,
+            "regime": {"keep": {"fraction": 0.5, "by": "el2n", "ties": "id", "precision": "single"}},
+        },
+    ),
     (
         "9e7b333cc4",
         {
