@@ -21,7 +21,7 @@ def apply_masks(model: nn.Module) -> nn.Module:
         The model.
     """
     for weight, mask in _masked(model):
-        weight.masked_fill_(~mask, 0)
+        weight.mul_(mask)
     return model
 
 
@@ -29,7 +29,9 @@ def apply_masks(model: nn.Module) -> nn.Module:
 def apply_masks_after_load(module: nn.Module, _: object) -> None:
     """Zero the pruned weights of one module whose state dict was loaded: a dense one may have been given."""
     for weight, mask in _of_module(module):
-        weight.masked_fill_(~mask, 0)
+        weight.mul_(
+            mask
+        )  # as after a step, the sign of a zero included: what is loaded is kept to the last bit
 
 
 def _masked(model: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:

@@ -40,7 +40,8 @@ class Sparsifier:
 
     From here on, after every step: pruned weights are exactly zero, and so is all optimizer state that
     belongs to them; the number of active weights is the exact integer that the method asks for, per layer and
-    over the network; weights that are grown start at zero with zero optimizer state. Where a dynamic method
+    over the network; weights that are grown start at zero with zero optimizer state (rigl, and those like it, let
+    one go on that they drop and grow in the same update). Where a dynamic method
     moves its non-zeros, that replaces the optimizer step of the prunable weights (Evci et al. 2020,
     arXiv:1911.11134, algorithm 1), so that weights and gradients of one point decide. Method topkast is the
     exception that its paper asks for: it trains more weights than it uses and keeps the others' values aside.

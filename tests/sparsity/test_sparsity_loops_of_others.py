@@ -432,6 +432,16 @@ def test_a_copy_trains_as_the_original_does(duplicate, method, mlp, digits):
     assert sum(int((layer.weight == 0).sum()) for layer in prunable_layers(finished).values()) >= 0.79 * 3392
 
 
+def test_loading_ones_own_state_dict_changes_no_bit(mlp, digits):
+    optimizer = sgd(mlp.parameters())
+    make(mlp, optimizer, "static")
+    take_step(mlp, optimizer, digits, 0)
+    before = mlp[0].weight.detach().clone().view(torch.int32)
+    assert (before == torch.tensor(-0.0).view(torch.int32)).any()
+    mlp.load_state_dict(copy.deepcopy(mlp.state_dict()))
+    assert torch.equal(mlp[0].weight.detach().view(torch.int32), before)
+
+
 def test_a_dense_state_dict_is_masked_as_it_is_loaded(mlp, digits):
     dense = copy.deepcopy(mlp.state_dict())
     optimizer = sgd(mlp.parameters())
