@@ -35,14 +35,16 @@ TIE = 9
 # under two names. Nothing depends on the order of rows: sums are in the order of their terms.
 _CONFIGURATIONS = """
 WITH once AS (
-  SELECT *, {keys}, status = 'completed' AND coalesce(isfinite(objective), false) AS usable FROM {source}
+  SELECT *, row_number() OVER (
+      PARTITION BY {names}, baseline, configuration_id, stage ORDER BY usable DESC, cell, trial_id) AS place
+  FROM (SELECT *, {keys}, status = 'completed' AND coalesce(isfinite(objective), false) AS usable FROM {source})
   QUALIFY row_number() OVER (
     PARTITION BY {names}, baseline, configuration_id, stage, seed ORDER BY usable DESC, cell, trial_id) = 1
 ), configurations AS (
   SELECT {names}, baseline, configuration_id, stage = 'confirm' AS confirmed,
-    min(cell) AS cell, arg_min(dataset, cell) AS dataset, arg_min(model, cell) AS model,
-    arg_min(regime, cell) AS regime, arg_min(method, cell) AS method, arg_min(distribution, cell) AS distribution,
-    arg_min(sparsity, cell) AS sparsity, arg_min(parameters, cell) AS parameters,
+    arg_min(cell, place) AS cell, arg_min(dataset, place) AS dataset, arg_min(model, place) AS model,
+    arg_min(regime, place) AS regime, arg_min(method, place) AS method, arg_min(distribution, place) AS distribution,
+    arg_min(sparsity, place) AS sparsity, arg_min(parameters, place) AS parameters,
     count(*) FILTER (stage = 'search') AS searched,
     count(*) FILTER (stage = 'search' AND status = 'stopped') AS stopped_early,
     count(*) FILTER (status = 'failed') AS broken,

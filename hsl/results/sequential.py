@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from hsl.errors import HslError, StoreError
-from hsl.results.stats import CONFIDENCE, Interval
+from hsl.results.stats import CONFIDENCE, MINIMUM_SEEDS, Interval
 
 _RUNS = 100_000
 _CHUNK = 10_000
@@ -82,10 +82,12 @@ def is_decided(interval: Interval, width: float | None, clear: bool) -> bool:
 
     Args:
         interval: At the level of `confidence_of_looks`.
-        width: Its ends may be at most this far apart; None: no width suffices.
+        width: Its ends may be at most this far apart, as those of values that do not vary are; None: no width suffices.
         clear: Whether it suffices that the interval excludes zero.
     """
     low, high = interval.low, interval.high
+    if low is None and high is None:
+        return width is not None and interval.n >= MINIMUM_SEEDS
     if low is None or high is None:
         return False
     return (width is not None and high - low <= width) or (clear and (low > 0 or high < 0))

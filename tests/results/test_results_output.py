@@ -245,7 +245,7 @@ def test_summary_of_best(answer):
     assert noisy["configuration"] == "rigl uniform_plus"
     assert noisy["test % [95 % CI] n"].endswith(" 5/6")
     assert noisy["difference [CI]"].startswith("+2.0")
-    assert noisy["difference [CI]"].endswith(" seeds do not vary")
+    assert noisy["difference [CI]"].endswith(" **")
     assert pgd["difference [CI]"].endswith("] ~")
     assert half["test % [95 % CI] n"] == "50.0 unconfirmed"
     assert half["difference [CI]"] == "+0.0 no interval"
@@ -321,17 +321,18 @@ def test_the_caption_explains_what_is_there_and_nothing_else(answer):
         kept = [row for row in rows if all(row[name] == value for name, value in keep.items())]
         return caption(pa.Table.from_pylist(kept, answer.schema), pareto).splitlines()
 
-    (*chosen, paired, welch, single, lost) = said()
+    (*chosen, paired, welch, alike, single, lost) = said()
     assert chosen[0].startswith("Chosen on validation; matched test accuracy")
     assert chosen[1].startswith(
         "Intervals are over training seeds on one fixed split and test set; none below 3"
     )
     assert paired.startswith("difference: ")
     assert welch.startswith("~ ")
+    assert alike == "** no interval: seeds do not vary."
     assert single.startswith("unconfirmed: ")
     assert lost.startswith("n of m")
     assert said(regime="pgd", baseline=False) == [*chosen, welch]
-    assert said(regime="noisy-quarter", baseline=False) == [*chosen, paired, lost]
+    assert said(regime="noisy-quarter", baseline=False) == [*chosen, paired, alike, lost]
     assert said(regime="hardest-half", baseline=False) == [*chosen, single]
     front = said(("accuracy", "flops"), regime="pgd", baseline=False)
     assert front == [

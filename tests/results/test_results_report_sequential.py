@@ -81,7 +81,7 @@ def test_whiskers_are_those_of_scipy_at_that_level(
 
 
 def test_deciles_are_compared_at_that_level(strict: Report) -> None:
-    noise = 0.80 + GAIN + np.array(NOISE)  # accuracies by difficulty follow the objective, easiest as it is
+    noise = 0.80 + GAIN + np.array(NOISE) * 1.08  # the accuracies at sparsity 0.8, the easiest as they are
     low, high = stats.t.interval(0.99, len(SEEDS) - 1, 100 * noise.mean(), 100 * stats.sem(noise))
     easiest = next(row for row in figure(strict, "deciles").panels[1].rows if row["kind"] == "sparse")
     assert ends(easiest) == (pytest.approx(low, abs=1e-3), pytest.approx(high, abs=1e-3))

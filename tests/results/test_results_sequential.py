@@ -157,12 +157,18 @@ def test_the_level_is_the_quantile_of_a_hundred_thousand_seeded_draws() -> None:
         (-0.25, 0.25, 0.01, True, False),
         (None, 0.25, 9.0, True, False),
         (0.25, None, 9.0, True, False),
+        (None, None, 0.01, False, True),  # do not vary: as narrow as can be
+        (None, None, None, True, False),  # and show no difference
     ],
 )
 def test_when_no_more_values_are_needed(
     low: float | None, high: float | None, width: float | None, clear: bool, decided: bool
 ) -> None:
     assert is_decided(Interval(0.1, low, high, 5), width, clear) is decided
+
+
+def test_two_values_are_never_enough() -> None:
+    assert not is_decided(Interval(0.1, None, None, 2), 9.0, clear=True)
 
 
 def test_the_smallest_looks() -> None:

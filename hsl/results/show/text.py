@@ -10,7 +10,10 @@ from typing import Any
 import pyarrow as pa
 
 from hsl.results.shaping import grouped
-from hsl.results.stats import COVERS, MINIMUM_SEEDS
+from hsl.results.stats import ALIKE, COVERS, EQUAL, FEW, MINIMUM_SEEDS
+
+NOTES = {FEW: " *", ALIKE: " **", EQUAL: " ="}
+"""Marks of differences without an interval."""
 
 
 def percent(value: float | None, width: float | None = None, sign: bool = False) -> str:
@@ -94,6 +97,8 @@ def caption(answer: pa.Table, pareto: tuple[str, str] | None = None) -> str:
         lines.append("difference: to dense of the same regime, paired by seed.")
     if "unpaired" in kinds:
         lines.append("~ difference to dense of the same regime, seeds not shared (Welch).")
+    noted = {row["difference_note"] for row in rows}
+    lines += [f"{mark.strip()} no interval: {note}." for note, mark in NOTES.items() if note in noted]
     if not all(row["confirmed"] for row in rows):
         lines.append("unconfirmed: best trial of the search, not retrained with fresh seeds, so optimistic.")
     if any(row["seeds_lost"] for row in rows):
@@ -206,5 +211,5 @@ def _difference(row: Mapping[str, Any]) -> str:
     if row["difference"] is None:
         return "" if row["baseline"] else "no dense result"
     text = with_interval(row["difference"], row["difference_low"], row["difference_high"], sign=True)
-    note = f" {row['difference_note']}" if row.get("difference_note") else ""
+    note = NOTES.get(row.get("difference_note") or "", "")
     return text + {"paired": "", "unpaired": " ~", "point": " no interval"}[row["difference_kind"]] + note
