@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from hsl.errors import DamagedError, DataError, HslError
 from hsl.filesystems import place
 from hsl.hardness import keyed
-from hsl.hardness.attacks.attacks import check_ball, pgd, pgd_margin, random_start
+from hsl.hardness.attacks.attacks import check_ball, pgd_margin, pgd_odds, random_start
 from hsl.hardness.attacks.modes import in_mode
 from hsl.hardness.registries import ROBUST
 from hsl.store.layout import intact
@@ -95,7 +95,7 @@ def fgsm(
 
     Goodfellow et al., Explaining and Harnessing Adversarial Examples, ICLR 2015, arXiv 1412.6572.
     """
-    return _withstood(pgd, model, images, labels, ids, eps=eps, norm=norm, steps=1)
+    return _withstood(pgd_odds, model, images, labels, ids, eps=eps, norm=norm, steps=1)
 
 
 def pgd20(
@@ -113,7 +113,7 @@ def pgd20(
     Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018, arXiv 1706.06083.
     """
     key = keyed.key(seed, "pgd", 0)
-    return _withstood(pgd, model, images, labels, ids, eps=eps, norm=norm, steps=20, key=key)
+    return _withstood(pgd_odds, model, images, labels, ids, eps=eps, norm=norm, steps=20, key=key)
 
 
 def pgd50x10(
@@ -135,7 +135,7 @@ def pgd50x10(
         left = right.nonzero().view(-1)
         key = keyed.key(seed, "pgd", restart)
         right[left] = _withstood(
-            pgd, model, images[left], labels[left], ids[left], eps=eps, norm=norm, steps=50, key=key
+            pgd_odds, model, images[left], labels[left], ids[left], eps=eps, norm=norm, steps=50, key=key
         )
     return right
 
