@@ -21,7 +21,7 @@ LOG = logging.getLogger(__name__)
 def layer_macs(model: nn.Module, inputs: Tensor, layers: Prunable | None = None) -> dict[str, int]:
     """Multiply-accumulates of one sample's forward pass by every prunable weight, all of them active.
 
-    Each weight counts once for every position that it is used at, in whatever operation: by its own module, by a
+    Each weight counts once for every position that it is used at, in any operation: by its own module, by a
     function that is given it (torchvision's Swin), in part (the projections of an attention), cast to another type,
     or by several layers that share it. Biases, normalisation, activations and the products of attention, of queries
     with keys and of scores with values, are not counted: sparsity does not change them.

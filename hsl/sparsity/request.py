@@ -85,7 +85,7 @@ def make_budget(
 
     Raises:
         InfeasibleError: If it cannot be reached.
-        MethodError: If a glob matches no layer, the structure is none, or at_least no number of weights.
+        MethodError: If a glob matches no layer, the structure is none, or at_least is not a number of weights.
     """
     shapes = layer_shapes(prunable)
     pinned = layers.dense(list(shapes))

@@ -126,3 +126,13 @@ def test_no_network_is_robust_for_being_sure(measure, norm, some):
             still_right(measure, model, images, labels, ids, eps=eps, norm=norm).float().mean().item()
         )
     assert max(shares) - min(shares) <= (0.1 if classes == 10 else 0.01), shares
+
+
+def test_a_network_that_returns_nan_is_right_about_nothing(some):
+    images, labels, classes = some
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
+    nn.init.constant_(model[1].weight, torch.nan)
+    assert model(images).argmax(1).eq(0).all()
+    assert not is_right(model, images, labels).any()
+    ids = torch.arange(len(labels))
+    assert not still_right("pgd20", model, images, labels, ids, eps=0.1).any()

@@ -114,6 +114,27 @@ def test_a_layer_that_stays_dense_may_score_nothing() -> None:
     sparse(model, method="snip", sparsity=0.5, layers=Layers(first_dense=True))
 
 
+def test_many_equal_scores_at_the_border_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    """Pixels that are always black: their weights score 0, and at this sparsity some of them must stay."""
+    black = IMAGES.clone()
+    black[:, :, :, :4] = 0
+
+    def of_half(model: nn.Module) -> Tensor:
+        return functional.cross_entropy(model(black), CLASSES)
+
+    def model() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Flatten(), nn.Linear(192, 10))
+
+    with caplog.at_level(logging.WARNING):
+        sparse(model(), method="snip", sparsity=0.6, loss=of_half)
+        assert not caplog.text
+        sparse(model(), method="snip", sparsity=0.4, loss=of_half)
+    assert (
+        "192 of the weights that snip keeps in 1 have the same score as 768 that it does not" in caplog.text
+    )
+
+
 FORMULAS = [name for name in DISTRIBUTIONS if DISTRIBUTIONS.facts(name).family is Family.FORMULA]
 SHAPES = st.lists(
     st.one_of(

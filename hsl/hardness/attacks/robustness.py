@@ -160,10 +160,14 @@ def margin(
 
 
 def is_right(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Whether each image, float32 [B, C, H, W] in [0, 1], is classified right in eval mode and float32."""
+    """Whether each image, float32 [B, C, H, W] in [0, 1], is classified right in eval mode and float32.
+
+    Logits with NaN are not: their largest is the first of them, which would be right for one class.
+    """
     off = torch.autocast(images.device.type, enabled=False)
     with torch.no_grad(), in_mode(model, training=False), off:
-        return model(images).argmax(dim=1) == labels
+        logits = model(images)
+        return (logits.argmax(dim=1) == labels) & ~logits.isnan().any(dim=1)
 
 
 def _withstood(
