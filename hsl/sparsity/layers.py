@@ -72,6 +72,8 @@ class Layers:
         first_dense: Whether to keep the first prunable layer dense, as by `keep_dense`.
         last_dense: Whether to keep the last prunable layer dense, as by `keep_dense`.
         structure: ``"N:M"`` keeps N of every M inputs ("2:4"), for methods that make a mask by one choice.
+        at_least: Fewest weights that any layer keeps. None refuses a distribution by formula that leaves a layer
+            none, and warns where one ranking of several layers does; 0 lets both, as version 0.1.0 did.
     """
 
     include: Sequence[str] = ("*",)
@@ -80,6 +82,7 @@ class Layers:
     first_dense: bool = False
     last_dense: bool = False
     structure: str | None = None
+    at_least: int | None = None
 
     def dense(self, names: Sequence[str]) -> frozenset[str]:
         """Those of the pruned layers that stay dense.

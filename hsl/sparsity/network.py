@@ -1,6 +1,7 @@
 """The network that drivers work on: its masks, its gradients, and the parent that it may start from."""
 
-from collections.abc import Callable, Collection, Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -12,6 +13,8 @@ from hsl.sparsity.distributions.budget import Budget
 from hsl.sparsity.init import scale_layer_
 from hsl.sparsity.layers import Prunable, set_mask_
 from hsl.sparsity.masks import top_k, top_n_of_m
+
+LOG = logging.getLogger(__name__)
 
 Loss = Callable[[nn.Module], Tensor]
 
@@ -115,14 +118,28 @@ def keep_top(
     counts = budget.group_counts(progress, ceilings)
     found: dict[str, Tensor] = {}
     for group, names in budget.groups.items():
-        found |= _top_of_group({name: scores[name] for name in names}, counts[group], budget.keep_dense)
+        found |= _top_of_group({name: scores[name] for name in names}, counts[group], budget)
+    if progress == 1.0 and budget.at_least is None:
+        _warn_of_empty([name for name in scores if not found[name].any()])
     return {name: found[name] for name in scores}
 
 
-def _top_of_group(scores: Mapping[str, Tensor], count: int, keep_dense: Collection[str]) -> dict[str, Tensor]:
+def _warn_of_empty(layers: list[str]) -> None:
+    if layers:
+        LOG.warning(
+            "no weight of %s is kept, which cuts the network there; give at_least=1 (in a space layers.at_least) to "
+            "keep one in every layer",
+            ", ".join(layers),
+        )
+
+
+def _top_of_group(scores: Mapping[str, Tensor], count: int, budget: Budget) -> dict[str, Tensor]:
     """Masks of the highest scores of several layers, in one ranking."""
+    least = budget.floors()
     flat = [
-        torch.full_like(layer_scores, torch.inf).flatten() if name in keep_dense else layer_scores.flatten()
+        torch.full_like(layer_scores, torch.inf).flatten()
+        if name in budget.keep_dense
+        else _with_safe(layer_scores.flatten(), least[name])
         for name, layer_scores in scores.items()
     ]
     chosen = torch.split(top_k(torch.cat(flat), count), [part.numel() for part in flat])
@@ -130,6 +147,12 @@ def _top_of_group(scores: Mapping[str, Tensor], count: int, keep_dense: Collecti
         name: part.view(layer_scores.shape)
         for part, (name, layer_scores) in zip(chosen, scores.items(), strict=True)
     }
+
+
+def _with_safe(scores: Tensor, count: int) -> Tensor:
+    """Scores whose highest `count` are kept for sure, but for those that are gone already."""
+    safe = top_k(scores, count) & (scores > -torch.inf)
+    return scores.masked_fill(safe, torch.inf) if count else scores
 
 
 def _top_of_runs(

@@ -122,16 +122,24 @@ def make_budget(
 
     Raises:
         InfeasibleError: If it cannot be reached.
-        MethodError: If a glob matches no layer, or the structure is none.
+        MethodError: If a glob matches no layer, the structure is none, or at_least is not a number of weights.
     """
     shapes = layer_shapes(prunable)
     pinned = layers.dense(list(shapes))
     if layers.structure is None:
-        budget = Budget(shapes, sparsity, distribution, pinned)
+        budget = Budget(shapes, sparsity, distribution, pinned, at_least=_at_least(layers))
     else:
         budget = _structured(prunable, shapes, sparsity, pinned, parse_structure(layers.structure))
     budget.check()
     return budget
+
+
+def _at_least(layers: Layers) -> int | None:
+    """Fewest weights of a layer, checked."""
+    least = layers.at_least
+    if least is not None and (type(least) is not int or least < 0):
+        raise MethodError(f"at_least is {least!r}, it must be a whole number of weights, 0 or more, or None")
+    return least
 
 
 def parse_structure(structure: str) -> tuple[int, int]:

@@ -1,6 +1,8 @@
 """Scores of an untrained network, and the masks and layer densities that they give."""
 
 import copy
+import logging
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from hsl.errors import MethodError
 from hsl.registry import imported
 from hsl.sparsity.criteria import Signals
-from hsl.sparsity.distributions.budget import Budget
+from hsl.sparsity.distributions.budget import Budget, check_none_empty
 from hsl.sparsity.distributions.ranked import FROM, GLOBAL
 from hsl.sparsity.layers import Layer
 from hsl.sparsity.methods import METHODS, check_hyperparameters
@@ -22,6 +24,8 @@ from hsl.sparsity.methods.moments import Once, OnceAfterParent
 from hsl.sparsity.methods.weight_scores import CRITERIA
 from hsl.sparsity.network import Loss, Network, Parent, all_finite, complete, keep_top, load_parent_
 from hsl.sparsity.schedules import round_progress
+
+LOG = logging.getLogger(__name__)
 
 Hyperparameters = Mapping[str, float]
 Gradients = Callable[[Network, Loss, Hyperparameters], dict[str, Tensor]]
@@ -44,11 +48,12 @@ def first_masks(
         Layer names and masks that fit the budget.
 
     Raises:
-        MethodError: If the loss is missing, does not depend on a layer, or has gradients that are not finite.
+        MethodError: If the loss is missing, does not depend on a layer, or has gradients that are not finite, or if
+            scores are no order of the weights (`check_scores`).
     """
     facts, score = CRITERIA.facts(criterion), CRITERIA[criterion]
     if facts.in_rounds:
-        return _masks_in_rounds(network, score, _given(loss, criterion), int(hyperparameters["rounds"]))
+        return _masks_in_rounds(network, criterion, _given(loss, criterion), int(hyperparameters["rounds"]))
     gradients: dict[str, Tensor] = {}
     if facts.gradients:
         compute: Gradients = imported(facts.gradients, "gradients of criterion")
@@ -56,7 +61,72 @@ def first_masks(
         if not all_finite(gradients):
             raise MethodError("the loss that weights are scored by has gradients that are not finite")
     scores = {name: score(network.signals(name, gradients.get(name))) for name in network.layers}
-    return keep_top(scores, network.budget)
+    check_scores(scores, network.budget, criterion)
+    masks = keep_top(scores, network.budget)
+    _warn_of_ties(scores, masks, network.budget, criterion)
+    return masks
+
+
+def _warn_of_ties(
+    scores: Mapping[str, Tensor], masks: Mapping[str, Tensor], budget: Budget, criterion: str
+) -> None:
+    """Say where a hundredth of the kept weights or more have the score of others that are not kept."""
+    for members in budget.groups.values() if budget.structure is None else ():
+        names = [name for name in members if name not in budget.keep_dense]
+        kept = [scores[name][masks[name]] for name in names]
+        if not sum(part.numel() for part in kept):
+            continue
+        lowest = torch.cat(kept).min()
+        taken = sum(int((part == lowest).sum()) for part in kept)
+        left = sum(int((scores[name][~masks[name]] == lowest).sum()) for name in names)
+        if left and 100 * taken >= sum(part.numel() for part in kept):
+            LOG.warning(
+                "%d of the weights that %s keeps in %s have the same score as %d that it does not: the first of them "
+                "are kept",
+                *(taken, criterion, ", ".join(names), left),
+            )
+
+
+def check_scores(scores: Mapping[str, Tensor], budget: Budget, criterion: str) -> None:
+    """Refuse scores that cannot say which weights to keep: they would be kept in the order of their indices.
+
+    Args:
+        scores: Layer names and scores of all weights.
+        budget: What may be kept; scores of layers that stay dense do not matter.
+        criterion: Name of the criterion that they are of.
+
+    Raises:
+        MethodError: If scores are not finite, zero throughout a layer, or equal throughout layers that are ranked
+            together and not all kept.
+    """
+    ranked = {name: layer for name, layer in scores.items() if name not in budget.keep_dense}
+    broken = [name for name, layer in ranked.items() if not bool(torch.isfinite(layer).all())]
+    if broken:
+        raise MethodError(
+            f"scores of {criterion} are not finite in layers {', '.join(broken)}: check their weights"
+        )
+    silent = [name for name, layer in ranked.items() if not bool(layer.any())]
+    silent += [name for name in _without_order(ranked, budget) if name not in silent]
+    if silent:
+        raise MethodError(
+            f"scores of {criterion} are zero, or all the same, in layers {', '.join(silent)}, so they cannot say "
+            "which weights to keep. Does a head or a residual branch start at zero, is an activation saturated (as "
+            "ReLU6 in the flow of synflow), is the input of a normalisation constant, or do all weights start equal? "
+            "Start them from other values, exclude these layers or keep them dense, or use another method"
+        )
+
+
+def _without_order(scores: Mapping[str, Tensor], budget: Budget) -> list[str]:
+    """Layers that are ranked together, some kept and some not, though all their scores are equal."""
+    found: list[str] = []
+    counts = budget.group_counts()
+    for group, members in budget.groups.items():
+        names = [name for name in members if name in scores]
+        is_cut = counts[group] < sum(math.prod(budget.shapes[name]) for name in members)
+        together = torch.cat([scores[name].flatten() for name in names]) if names else torch.empty(0)
+        if is_cut and len(together) > 1 and bool((together == together[0]).all()):
+            found += names
+    return found
 
 
 def ratio_budget(network: Network, distribution: str, loss: Loss | None, parent: Parent | None) -> Budget:
@@ -73,6 +143,7 @@ def ratio_budget(network: Network, distribution: str, loss: Loss | None, parent:
 
     Raises:
         MethodError: If loss or parent are missing, or as `first_masks`.
+        InfeasibleError: If a layer would keep no weight.
     """
     source = METHODS[distribution.removeprefix(FROM)]
     assert isinstance(source.moment, Once | OnceAfterParent)
@@ -80,14 +151,22 @@ def ratio_budget(network: Network, distribution: str, loss: Loss | None, parent:
     whole = replace(network, budget=replace(network.budget, distribution=GLOBAL))
     if not source.moment.needs_parent:
         masks = first_masks(whole, criterion, loss, check_hyperparameters(source.name, {}))
-        return replace(network.budget, distribution=layer_densities(masks))
+        return _with_densities(network.budget, masks)
     if parent is None:
         raise MethodError(
             f"distribution {distribution!r} reads a trained dense network: give parent=Parent(...)"
         )
     with _weights_of(network.model, parent):
         masks = first_masks(whole, criterion, None, {})
-    return replace(network.budget, distribution=layer_densities(masks))
+    return _with_densities(network.budget, masks)
+
+
+def _with_densities(budget: Budget, masks: Mapping[str, Tensor]) -> Budget:
+    """The budget whose layers are as dense as masks are."""
+    densities = layer_densities(masks)
+    if budget.at_least is None:
+        check_none_empty([name for name, density in densities.items() if density == 0])
+    return replace(budget, distribution=densities)
 
 
 def loss_gradients(network: Network, loss: Loss, _: Hyperparameters | None = None) -> dict[str, Tensor]:
@@ -123,8 +202,9 @@ def hessian_gradients(network: Network, loss: Loss, hyperparameters: Hyperparame
     return _averaged(dict(zip(network.layers, products, strict=True)))
 
 
-def _masks_in_rounds(network: Network, score: Score, loss: Loss, rounds: int) -> dict[str, Tensor]:
+def _masks_in_rounds(network: Network, criterion: str, loss: Loss, rounds: int) -> dict[str, Tensor]:
     """Masks of iterative SynFlow: after round k of n the density is d^(k / n)."""
+    score: Score = CRITERIA[criterion]
     shape = _input_shape(network.model, loss)
     linear, weights = _linear_copy(network)
     ones = torch.ones(1, *shape[1:], dtype=torch.float64, device=next(iter(weights.values())).device)
@@ -137,6 +217,8 @@ def _masks_in_rounds(network: Network, score: Score, loss: Loss, rounds: int) ->
                 weight.copy_(dense[name] * masks[name])
         scores = _flow_scores(score, linear, weights, ones, network.generator)
         progress = round_progress(sparsity, k, rounds)
+        if k == 1:
+            check_scores(scores, network.budget, criterion)
         ceilings = {name: int(mask.sum()) for name, mask in masks.items()}
         scores = {name: score.masked_fill(~masks[name], -torch.inf) for name, score in scores.items()}
         masks = keep_top(scores, network.budget, progress, ceilings)

@@ -152,6 +152,11 @@ class Sparsifier:
         rows = self.report()
         return 1.0 - sum(row.non_zeros for row in rows) / sum(row.weights for row in rows)
 
+    @property
+    def mask_versions(self) -> tuple[int, ...]:
+        """One number per layer with a mask, which changes whenever the mask may have; cheap to compare."""
+        return tuple(layer.weight_mask._version for layer in self._layers.values() if layer.has_mask)
+
     def layer_densities(self) -> dict[str, float]:
         """Fraction of active weights now, by module name; raises as `sparsity`."""
         return {row.name: row.density for row in self.report()}

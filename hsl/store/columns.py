@@ -80,8 +80,18 @@ _TRIALS = (
     Column("layer_densities", "json", "", "Layer name to its fraction of active weights at the end."),
     Column("seconds", "float64", "s", "Training time."),
     Column("passes", "float64", "samples", "Forward-backward passes, counted per sample."),
-    Column("training_flops", "float64", "fraction", "Training FLOPs relative to dense, parent included."),
-    Column("inference_flops", "float64", "fraction", "FLOPs of a forward pass relative to dense."),
+    Column(
+        "training_flops",
+        "float64",
+        "fraction",
+        "Training FLOPs of prunable layers relative to dense, parent included.",
+    ),
+    Column(
+        "inference_flops",
+        "float64",
+        "fraction",
+        "FLOPs of a forward pass of prunable layers relative to dense.",
+    ),
     Column("exempt", "bool", "", "Whether early stopping was not allowed to stop the trial.", True),
     Column(
         "attempts",

@@ -16,7 +16,7 @@ from hsl.training import checkpoint
 from hsl.training.available import model_builder
 from hsl.training.compiled import check_compiled, compiled
 from hsl.training.configuration import Configuration, ModelSpec, Training
-from hsl.training.cost.flops import TrainingMeter, scoring_steps
+from hsl.training.cost.flops import Passes, TrainingMeter, scoring_samples
 from hsl.training.data.augmentation import SMALLEST_SIDE
 from hsl.training.data.batching import TrainingSet, batches
 from hsl.training.data.loaded import Data
@@ -91,7 +91,7 @@ def _network(
         hyperparameters=configuration.hyperparameters,
         layers=_layers(configuration),
     )
-    meter = _meter(configuration, model, task.data.shape, steps, begun.steps if begun else 0)
+    meter = _meter(configuration, model, task, steps, begun.cost if begun else 0)
     return SparseNetwork(model, compiled(model, training), optimizer, sparsifier, meter)
 
 
@@ -136,13 +136,22 @@ def _with_augmentation(training: Training, shape: Shape) -> Training:
 
 
 def _meter(
-    configuration: Configuration, model: nn.Module, shape: Shape, steps: int, parent_steps: float
+    configuration: Configuration, model: nn.Module, task: Task, steps: int, parent_cost: float
 ) -> TrainingMeter:
     """Counts from the cost of the parent and of the scores that the method computes before training."""
-    example = torch.zeros(1, *shape, device=next(model.parameters()).device)
+    example = torch.zeros(1, *task.data.shape, device=next(model.parameters()).device)
     method, given = configuration.method, configuration.hyperparameters
-    scored = scoring_steps(method, configuration.distribution, given, configuration.training.batch_size)
-    return TrainingMeter(layer_macs(model, example), method, given, steps, extra_steps=parent_steps + scored)
+    passes = Passes.of(configuration.regime.attack)
+    samples = min(SCORING_BATCH, len(task.train))
+    scored = scoring_samples(method, configuration.distribution, given, samples) * Passes().dense
+    extra = (parent_cost + scored) / _step_cost(configuration, task.train)
+    return TrainingMeter(layer_macs(model, example), method, given, steps, extra, passes)
+
+
+def _step_cost(configuration: Configuration, train: TrainingSet) -> float:
+    """Mean cost of a dense step, in forward passes of one sample."""
+    samples = len(train) / train.steps_per_cycle(configuration.training.batch_size)
+    return samples * Passes.of(configuration.regime.attack).dense
 
 
 def _model(configuration: Configuration, data: Data, seed: int, device: str) -> nn.Module:
@@ -168,10 +177,10 @@ def make_network(spec: ModelSpec, shape: Shape, classes: int) -> nn.Module:
 
 @dataclass(frozen=True)
 class _Begun:
-    """A parent, and what it cost in steps of dense training."""
+    """A parent, and what it cost in forward passes of one sample through the dense network."""
 
     parent: Parent
-    steps: float
+    cost: float
 
 
 def _parent(
@@ -190,7 +199,8 @@ def _parent(
     dense = before.dense_counterpart(before.training, before.regime)
     rewound = build_trainer(dense, seed, scores=scores, device=device)
     rewound.train_steps(round(float(fraction) * rewound.total_steps))
-    return _Begun(Parent(trained=trained, rewind=rewound.model.state_dict()), state["dense_steps"])
+    cost = state["dense_steps"] * _step_cost(before, rewound.train_samples)
+    return _Begun(Parent(trained=trained, rewind=rewound.model.state_dict()), cost)
 
 
 def _stored_parent(uri: str) -> dict[str, Any]:

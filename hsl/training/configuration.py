@@ -181,6 +181,7 @@ class Layers(Strict):
         first_dense: Keep the first layer dense, as by `keep_dense`.
         last_dense: Keep the last layer dense, as by `keep_dense`.
         structure: ``"N:M"`` keeps N of every M inputs, for methods that make a mask by one choice.
+        at_least: Fewest weights that any layer keeps; by default a distribution that leaves a layer none is refused.
     """
 
     include: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
@@ -189,6 +190,7 @@ class Layers(Strict):
     first_dense: bool = False
     last_dense: bool = False
     structure: Structure | None = None
+    at_least: Annotated[int, Field(ge=0)] | None = None
 
 
 class Configuration(Strict):
@@ -250,8 +252,14 @@ class Configuration(Strict):
 
     @property
     def id(self) -> str:
-        """Ten hexadecimal digits: hash of what is stored, so that new options and new defaults keep old ids."""
-        return digest(self.stored())
+        """Ten hexadecimal digits: hash of what is stored, so that new options and new defaults keep old ids.
+
+        ``layers.at_least`` 0 has the name of the default, which either trains the same or is refused.
+        """
+        stored = self.stored()
+        if self.layers.at_least == 0:
+            stored["layers"] = {name: value for name, value in stored["layers"].items() if name != "at_least"}
+        return digest({name: value for name, value in stored.items() if value != {}})
 
     def stored(self) -> dict[str, Any]:
         """JSON-able form in which the configuration is stored, see `hsl.training.identity`."""

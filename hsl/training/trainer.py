@@ -82,6 +82,8 @@ class Trainer:
         self._seed = seed
         self._step = 0
         self._target_step: int | None = None
+        self._mask_versions: tuple[int, ...] | None = None
+        self._densities: dict[str, float] = {}
         self._steps_per_cycle = task.loss.replays * task.train.steps_per_cycle(training.batch_size)
         self.steps_per_epoch = task.train.steps_per_epoch(training.batch_size)
         self.total_steps = training.epochs * self.steps_per_epoch
@@ -145,21 +147,25 @@ class Trainer:
 
     def _train_until(self, end: int) -> tuple[float, float]:
         """Take the steps of one epoch, or some of them; mean loss and accuracy."""
-        densities, first = self.sparsifier.layer_densities(), self._step
         self.epoch = math.ceil(end / self.steps_per_epoch)
         loss, accuracy = self._train_batches(end)
-        self._meter_steps(densities, first)
+        self._meter_steps()
         if not math.isfinite(loss):
             raise DivergedError(
                 f"the training loss is {loss} in epoch {self.epoch}; try a smaller training.lr"
             )
         return loss, accuracy
 
-    def _meter_steps(self, before: Mapping[str, float], first: int) -> None:
-        """Count the steps of an epoch, half of them with the densities before it, half with those after it."""
-        steps = self._step - first
-        self.meter.add(before, steps // 2)
-        self.meter.add(self.sparsifier.layer_densities(), steps - steps // 2)
+    def _meter_steps(self) -> None:
+        """Count the steps since the last count; their forward passes all had the same masks."""
+        self.meter.add(self._densities, self._step - self.meter.steps)
+
+    def _see_masks(self) -> None:
+        """Before a forward pass: where masks have changed, count the steps until then."""
+        if self.sparsifier.mask_versions != self._mask_versions:
+            self._meter_steps()
+            self._mask_versions = self.sparsifier.mask_versions
+            self._densities = self.sparsifier.layer_densities()
 
     def _metrics(self) -> dict[str, float]:
         due = self.is_done or self.epoch % self.training.evaluate_every == 0
@@ -195,6 +201,7 @@ class Trainer:
         return self._step // self._steps_per_cycle + 1
 
     def _train_batch(self, images: Tensor, labels: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        self._see_masks()
         if self.training.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         self._optimizer.zero_grad(set_to_none=True)

@@ -115,3 +115,32 @@ def test_no_more_classes_are_aimed_at_than_the_others(classes, targets):
     autoattack._fit(run, classes)
     assert run.apgd_targeted.n_target_classes == run.fab.n_target_classes == targets
     assert run.attacks_to_run == (["apgd-ce", "apgd-t"] if classes >= 4 else ["apgd-ce"])
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4])
+@pytest.mark.parametrize("norm", EPS)
+def test_with_few_classes_it_is_not_weaker_than_pgd50x10_and_the_margin(digits, classes, norm, monkeypatch):
+    """Even if the attacks of the package find nothing; with four classes all of its attacks are defined."""
+
+    class Powerless:
+        def __init__(self, *_, **__):
+            self.apgd_targeted, self.fab, self.attacks_to_run = SimpleNamespace(), SimpleNamespace(), []
+
+        def run_standard_evaluation(self, images, labels, batch_size):
+            return images, labels
+
+    monkeypatch.setattr(autoattack, "_package", lambda: SimpleNamespace(AutoAttack=Powerless))
+    chosen = digits[1] < classes
+    images, labels, ids = digits[0][chosen][:60], digits[1][chosen][:60], torch.arange(60)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    for _ in range(20):
+        optimizer.zero_grad()
+        functional.cross_entropy(model(images.float() / 255), labels).backward()
+        optimizer.step()
+    given = {"eps": {"linf": 0.2, "l2": 1.0}[norm], "norm": norm}
+    clean = is_right(model, images.float() / 255, labels)
+    others = [still_right(name, model, images, labels, ids, **given) for name in ("pgd50x10", "margin")]
+    expected = clean & others[0] & others[1] if classes < 4 else clean
+    assert torch.equal(still_right("autoattack", model, images, labels, ids, **given), expected)
+    assert accuracy(others[0]) < accuracy(clean)

@@ -13,7 +13,8 @@ SPARSE = [name for name in METHODS if name != "dense"]
 def build(model, optimizer, name, digits, seed=0):
     images, classes = digits
     method = METHODS[name]
-    state = {key: value.clone() for key, value in model.state_dict().items()}
+    generator = torch.Generator().manual_seed(1)
+    state = {key: torch.randn(value.shape, generator=generator) for key, value in model.state_dict().items()}
     return Sparsifier(
         model,
         optimizer,

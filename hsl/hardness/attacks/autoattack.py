@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hsl.errors import DataError, HslError
 from hsl.hardness import keyed
 from hsl.hardness.attacks.modes import frozen, in_mode
+from hsl.hardness.attacks.robustness import margin, pgd50x10
 
 TARGETS = 9
 """Classes that the targeted attacks aim at, if there are so many wrong ones."""
@@ -33,11 +34,12 @@ def autoattack(
 ) -> Tensor:
     """The standard AutoAttack: APGD on the cross-entropy, targeted APGD, targeted FAB and Square, in turn.
 
-    Its targeted attacks aim at nine wrong classes each; where there are fewer, at all of them. With two or
-    three classes targeted APGD is not defined and left out. Its random draws are those of the whole batch, so
-    the result of an image depends on the rest of its batch: `hsl.hardness.attacks.robustness.still_right`
-    always makes the same batches. Croce & Hein, Reliable Evaluation of Adversarial Robustness with an
-    Ensemble of Diverse Parameter-free Attacks, ICML 2020, arXiv 2003.01690.
+    Its targeted attacks aim at nine wrong classes each; where there are fewer, at all of them. The loss of targeted
+    APGD divides by the spread of four logits, so with two or three classes there is none: there the images that
+    withstand the other three attacks are attacked by PGD-50-10 and by PGD on the margin as well. Its random draws
+    are those of the whole batch, so the result of an image depends on the rest of its batch:
+    `hsl.hardness.attacks.robustness.still_right` always makes the same batches. Croce & Hein, Reliable Evaluation
+    of Adversarial Robustness with an Ensemble of Diverse Parameter-free Attacks, ICML 2020, arXiv 2003.01690.
 
     Raises:
         HslError: If pyautoattack is not installed.
@@ -61,7 +63,18 @@ def autoattack(
         _fit(run, logits.shape[1])
         _, found = run.run_standard_evaluation(images[left].contiguous(), labels[left], batch_size=len(left))
         right[left] = found == labels[left]
+        if logits.shape[1] < FEWEST_FOR_DLR:
+            _attack_rest_(right, model, images, labels, ids, eps=eps, norm=norm, seed=seed)
         return right
+
+
+def _attack_rest_(
+    right: Tensor, model: nn.Module, images: Tensor, labels: Tensor, ids: Tensor, **given: Any
+) -> None:
+    """Attack the images that are still classified right by what stands in for targeted APGD."""
+    for attack in (pgd50x10, margin):
+        left = right.nonzero().view(-1)
+        right[left] = attack(model, images[left], labels[left], ids[left], **given)
 
 
 def _fit(run: Any, classes: int) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from hsl.errors import DamagedError, DataError, HslError
 from hsl.filesystems import place
 from hsl.hardness import keyed
-from hsl.hardness.attacks.attacks import check_ball, pgd, pgd_margin, random_start
+from hsl.hardness.attacks.attacks import check_ball, pgd_margin, pgd_odds, random_start
 from hsl.hardness.attacks.modes import in_mode
 from hsl.hardness.registries import ROBUST
 from hsl.store.layout import intact
@@ -95,7 +95,7 @@ def fgsm(
 
     Goodfellow et al., Explaining and Harnessing Adversarial Examples, ICLR 2015, arXiv 1412.6572.
     """
-    return _withstood(pgd, model, images, labels, ids, eps=eps, norm=norm, steps=1)
+    return _withstood(pgd_odds, model, images, labels, ids, eps=eps, norm=norm, steps=1)
 
 
 def pgd20(
@@ -113,7 +113,7 @@ def pgd20(
     Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018, arXiv 1706.06083.
     """
     key = keyed.key(seed, "pgd", 0)
-    return _withstood(pgd, model, images, labels, ids, eps=eps, norm=norm, steps=20, key=key)
+    return _withstood(pgd_odds, model, images, labels, ids, eps=eps, norm=norm, steps=20, key=key)
 
 
 def pgd50x10(
@@ -135,7 +135,7 @@ def pgd50x10(
         left = right.nonzero().view(-1)
         key = keyed.key(seed, "pgd", restart)
         right[left] = _withstood(
-            pgd, model, images[left], labels[left], ids[left], eps=eps, norm=norm, steps=50, key=key
+            pgd_odds, model, images[left], labels[left], ids[left], eps=eps, norm=norm, steps=50, key=key
         )
     return right
 
@@ -160,10 +160,14 @@ def margin(
 
 
 def is_right(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Whether each image, float32 [B, C, H, W] in [0, 1], is classified right in eval mode and float32."""
+    """Whether each image, float32 [B, C, H, W] in [0, 1], is classified right in eval mode and float32.
+
+    Logits with NaN are not: their largest is the first of them, which would be right for one class.
+    """
     off = torch.autocast(images.device.type, enabled=False)
     with torch.no_grad(), in_mode(model, training=False), off:
-        return model(images).argmax(dim=1) == labels
+        logits = model(images)
+        return (logits.argmax(dim=1) == labels) & ~logits.isnan().any(dim=1)
 
 
 def _withstood(

@@ -92,12 +92,13 @@ def share_out(total: int, weights: Mapping[str, float], ceilings: Mapping[str, i
 
     Args:
         total: What to share out, at most the sum of the ceilings.
-        weights: Names and weights, 0 or more.
+        weights: Names and weights, 0 or more; NaN counts as 0, as the mean of an empty layer.
         ceilings: Names and the most that each may get.
 
     Returns:
         Names and shares; their sum is `total`.
     """
+    weights = {name: 0.0 if math.isnan(weight) else weight for name, weight in weights.items()}
     ideal = dict.fromkeys(weights, 0.0)
     open_ = set(weights)
     left = float(total)

@@ -1,7 +1,7 @@
 """The budget of one training: which layers may keep how many weights, now and at the end. Torch-free."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hsl.errors import InfeasibleError
@@ -20,6 +20,8 @@ class Budget:
         distribution: Name of a distribution, or densities by layer name or glob.
         keep_dense: Layers that are never pruned, although their weights count.
         structure: (N, M) if N of every M inputs are kept in the layers that are not dense.
+        at_least: Fewest weights that any layer keeps. None refuses a formula that leaves a layer none; where the
+            scores of several layers are ranked together, it lets them.
     """
 
     shapes: Mapping[str, Shape]
@@ -27,6 +29,7 @@ class Budget:
     distribution: str | Mapping[str, float]
     keep_dense: frozenset[str] = frozenset()
     structure: tuple[int, int] | None = None
+    at_least: int | None = None
 
     @property
     def groups(self) -> Groups:
@@ -39,14 +42,28 @@ class Budget:
         """Refuse what cannot be reached.
 
         Raises:
-            InfeasibleError: If the layers that stay dense exceed the budget, or no weight would be left.
+            InfeasibleError: If the layers that stay dense exceed the budget, or no weight would be left, of the
+                network or of a layer that a formula gives a density above 0.
         """
-        self.densities()
+        densities = self.densities()
         if self.total() == 0:
             raise InfeasibleError(
                 f"sparsity {self.sparsity:g} keeps none of "
                 f"{weight_count(self.shapes)} prunable weights; lower it"
             )
+        if self.total() < (needed := sum(self.floors().values())):
+            raise InfeasibleError(
+                f"sparsity {self.sparsity:g} keeps {self.total()} weights, and at_least {self.at_least} asks for "
+                f"{needed}; lower either"
+            )
+        if self.at_least is None and len(self.groups) == len(self.shapes):
+            check_none_empty(
+                [name for name, count in self.counts().items() if not count and densities[name] > 0]
+            )
+
+    def floors(self) -> dict[str, int]:
+        """Fewest weights per layer."""
+        return {name: min(self.at_least or 0, math.prod(shape)) for name, shape in self.shapes.items()}
 
     def densities(self) -> dict[str, float]:
         """Densities per layer at the target; an estimate for layers that are ranked together."""
@@ -83,7 +100,9 @@ class Budget:
             group: sum(densities[name] * math.prod(self.shapes[name]) for name in members) / shapes[group][0]
             for group, members in groups.items()
         }
-        final = allocate(kept, shapes, self.sparsity)
+        least = self.floors()
+        fewest = {group: sum(least[name] for name in members) for group, members in groups.items()}
+        final = allocate(kept, shapes, self.sparsity, floors=fewest)
         if progress == 1.0:
             return final
         limits = ceilings and {
@@ -92,3 +111,20 @@ class Budget:
         due = {group: 1.0 - (1.0 - density) * progress for group, density in kept.items()}
         # What is gone cannot come back: no group falls below its final count, nor rises again.
         return allocate(due, shapes, self.sparsity * progress, floors=final, ceilings=limits)
+
+
+def check_none_empty(layers: Sequence[str]) -> None:
+    """Refuse a budget that leaves layers without any weight.
+
+    Args:
+        layers: Their names.
+
+    Raises:
+        InfeasibleError: If there are some.
+    """
+    if layers:
+        raise InfeasibleError(
+            f"{', '.join(layers)} would keep no weight at all, which cuts the network there: lower the sparsity, "
+            "choose another distribution, exclude these layers or keep them dense, give at_least=1 (in a space "
+            "layers.at_least) to keep a weight in every layer, or at_least=0 to train the network as it is"
+        )

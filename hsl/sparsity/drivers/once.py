@@ -19,7 +19,7 @@ from hsl.sparsity.network import (
     set_masks_,
     step_gradients,
 )
-from hsl.sparsity.saliency import first_masks
+from hsl.sparsity.saliency import check_scores, first_masks
 
 
 class OnceDriver(Driver):
@@ -57,6 +57,7 @@ class OnceDriver(Driver):
             return False
         score = CRITERIA[self._criterion]
         scores = {name: score(network.signals(name, gradients[name])) for name in network.layers}
+        check_scores(scores, network.budget, self._criterion)
         self._set(keep_top(scores, network.budget))
         self.pending = False
         return True

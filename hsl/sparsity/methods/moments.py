@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hsl.registry import imported
 from hsl.sparsity.methods.weight_scores import CRITERIA
-from hsl.sparsity.schedules import DropAndGrowSchedule
+from hsl.sparsity.schedules import AlternatingSchedule, DropAndGrowSchedule
 
 if TYPE_CHECKING:
     from hsl.sparsity.drivers.base import Driver
@@ -226,6 +226,11 @@ class Alternating(_OneChoice):
     driver = "hsl.sparsity.drivers.gradual:alternating"
 
     criterion: str
+
+    def dense_gradient_steps(self, values: Values, total_steps: int, first: int, last: int) -> int:
+        """The step at which a dense phase begins: its forward pass was sparse, and it trains all weights."""
+        schedule = AlternatingSchedule.from_fractions(**values, total_steps=total_steps)
+        return sum(schedule.change_after(step) == "dense" for step in range(first, last))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 A step costs three times its forward pass: the pass itself, the gradients of the activations, and those of the
 weights. A method that reads gradients of pruned weights pays for dense weight gradients (Evci et al. 2020,
-arXiv:1911.11134, appendix). `hsl.sparsity.layer_macs` counts the operations of a network's layers.
+arXiv:1911.11134, appendix). The steps of an attack need no gradients of weights. `hsl.sparsity.layer_macs` counts the
+operations of a network's layers.
 
 Everywhere `macs` maps layers to the operations of one sample's forward pass with all weights active, `densities` maps
 layers to fractions of active weights (a layer that is missing is dense), and hyperparameters that are not given have
@@ -13,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hsl.hardness.registries import attack_facts
+from hsl.hardness.schema.regimes import Attack
 from hsl.sparsity.distributions.ranked import FROM, is_ratios
 from hsl.sparsity.methods import METHODS, check_hyperparameters
 
@@ -27,9 +30,31 @@ def relative_forward(macs: Mapping[str, int], densities: Mapping[str, float]) ->
     return forward_macs(macs, densities) / sum(macs.values())
 
 
-def step_macs(forward: float, weight_gradients: float) -> float:
-    """Operations of a training step from those of a forward pass and of the weights' gradients."""
-    return 2.0 * forward + weight_gradients
+@dataclass(frozen=True)
+class Passes:
+    """What a training step computes for each sample.
+
+    Attributes:
+        forward: Forward passes, each with the gradients of its activations: those of an attack as well.
+        weights: How many of them compute gradients of weights.
+    """
+
+    forward: float = 1.0
+    weights: float = 1.0
+
+    @classmethod
+    def of(cls, attack: Attack | None) -> "Passes":
+        """Those of a step in a regime with this attack, or none."""
+        return cls() if attack is None else cls(attack.passes_per_step, attack_facts(attack.name).loss_passes)
+
+    @property
+    def dense(self) -> float:
+        """Cost of a dense step, in forward passes."""
+        return self.macs(1.0, 1.0)
+
+    def macs(self, forward: float, weight_gradients: float) -> float:
+        """Operations of a step from those of a forward pass and of the weights' gradients."""
+        return 2.0 * self.forward * forward + self.weights * weight_gradients
 
 
 def dense_gradient_steps(
@@ -40,19 +65,25 @@ def dense_gradient_steps(
     return METHODS[method].moment.dense_gradient_steps(values, total_steps, first, last)
 
 
-def scoring_steps(
-    method: str, distribution: str | None, hyperparameters: Mapping[str, float], batch_size: int
+def scoring_samples(
+    method: str, distribution: str | None, hyperparameters: Mapping[str, float], samples: int
 ) -> float:
-    """Cost of the scores that are computed before training, in dense steps on a batch of `batch_size` samples.
+    """Cost of the scores that are computed before training, in dense passes of one sample, gradients included.
 
-    SNIP takes one, GraSP two (a gradient of a gradient), SynFlow one sample in each of its rounds. A distribution
-    ``from:METHOD`` adds that method's scores.
+    SNIP takes one pass over its samples, GraSP two (a gradient of a gradient), SynFlow one sample in each of its
+    rounds. A distribution ``from:METHOD`` adds that method's scores.
+
+    Args:
+        method: Registry name of the method.
+        distribution: Name of its distribution; None for dense.
+        hyperparameters: Of the method.
+        samples: Number of samples that weights are scored by.
     """
     scored = [(method, hyperparameters)]
     if distribution is not None and is_ratios(distribution):
         scored.append((distribution.removeprefix(FROM), {}))
     return sum(
-        METHODS[name].moment.scoring_passes(check_hyperparameters(name, given), batch_size)
+        METHODS[name].moment.scoring_passes(check_hyperparameters(name, given), samples) * samples
         for name, given in scored
     )
 
@@ -64,7 +95,8 @@ class TrainingMeter:
     Attributes:
         total_steps: Steps of the whole training.
         steps: Steps added so far.
-        extra_steps: Dense steps before the first one: a parent's, and those of `scoring_steps`.
+        extra_steps: Dense steps before the first one, as costly as its own: a parent's, and those of `scoring_samples`.
+        passes: What a step computes.
         spent: Operations per sample of the steps added so far.
     """
 
@@ -73,16 +105,17 @@ class TrainingMeter:
     hyperparameters: Mapping[str, float]
     total_steps: int
     extra_steps: float = 0.0
+    passes: Passes = Passes()
     steps: int = 0
     spent: float = 0.0
 
     def add(self, densities: Mapping[str, float], steps: int) -> None:
-        """Count steps that were taken with these densities; call it as often as densities may change."""
+        """Count steps whose forward passes had these densities: those from one change of a mask to the next."""
         dense, sparse = float(sum(self.macs.values())), forward_macs(self.macs, densities)
         last = self.steps + steps
         updates = dense_gradient_steps(self.method, self.hyperparameters, self.total_steps, self.steps, last)
-        self.spent += updates * step_macs(sparse, dense)
-        self.spent += (steps - updates) * step_macs(sparse, self._trained(densities))
+        self.spent += updates * self.passes.macs(sparse, dense)
+        self.spent += (steps - updates) * self.passes.macs(sparse, self._trained(densities))
         self.steps = last
 
     @property
@@ -90,7 +123,7 @@ class TrainingMeter:
         """Operations so far, extra ones included, over those of as many dense steps; 0 before the first."""
         if self.steps == 0:
             return 0.0
-        dense = step_macs(*[float(sum(self.macs.values()))] * 2)
+        dense = sum(self.macs.values()) * self.passes.dense
         return (self.spent + self.extra_steps * dense) / (self.steps * dense)
 
     def state_dict(self) -> dict[str, Any]:

@@ -6,15 +6,16 @@ import sys
 
 import pytest
 
+from hsl.hardness.schema.regimes import Regime
 from hsl.sparsity.distributions.formulas import er, erk, igq, uniform
 from hsl.sparsity.schedules import cubic_progress
 from hsl.training.cost.flops import (
+    Passes,
     TrainingMeter,
     dense_gradient_steps,
     forward_macs,
     relative_forward,
-    scoring_steps,
-    step_macs,
+    scoring_samples,
 )
 
 
@@ -53,8 +54,9 @@ def test_inference_of_resnet18(distribution, expected):
 def test_rigl_on_resnet18_costs_a_quarter():
     shapes, macs = resnet18()
     dense, sparse = sum(macs.values()), forward_macs(macs, erk(shapes, 0.9))
-    step = (100 * step_macs(sparse, sparse) + step_macs(sparse, dense)) / 101  # one update follows 100 others
-    assert step / step_macs(dense, dense) == pytest.approx(0.2507, abs=5e-5)
+    macs = Passes().macs
+    step = (100 * macs(sparse, sparse) + macs(sparse, dense)) / 101  # one update follows 100 others
+    assert step / macs(dense, dense) == pytest.approx(0.2507, abs=5e-5)
 
 
 MACS = {"a": 100, "b": 300}
@@ -111,11 +113,32 @@ def test_gradual_pruning_costs_the_mean_density():
 def test_parents_and_scores_count():
     assert measured("omp", extra_steps=100) == pytest.approx(1.5)
     assert measured("lth", extra_steps=200) == pytest.approx(2.5)
-    assert measured("snip", extra_steps=scoring_steps("snip", "global", {}, 64)) == pytest.approx(0.51)
-    assert scoring_steps("static", "from:grasp", {}, 64) == 2
-    assert scoring_steps("synflow", "erk", {"rounds": 32}, 64) == 0.5
-    assert scoring_steps("snip", "from:synflow", {}, 100) == 2
-    assert scoring_steps("rigl", "erk", {}, 64) == 0
+    assert measured("snip", extra_steps=1) == pytest.approx(0.51)
+
+
+@pytest.mark.parametrize(
+    ("method", "distribution", "given", "samples", "expected"),
+    [
+        ("snip", "global", {}, 64, 64),
+        ("static", "from:grasp", {}, 128, 256),
+        ("synflow", "erk", {"rounds": 32}, 128, 32),
+        ("snip", "from:synflow", {}, 100, 200),
+        ("rigl", "erk", {}, 128, 0),
+        ("dense", None, {}, 128, 0),
+    ],
+)
+def test_scores_cost_passes_over_their_samples(method, distribution, given, samples, expected):
+    assert scoring_samples(method, distribution, given, samples) == pytest.approx(expected)
+
+
+def test_the_steps_of_an_attack_need_no_gradients_of_weights():
+    """PGD-10 on rigl: eleven forward passes with gradients of activations, one with those of all weights."""
+    regime = Regime(attack={"eps": "8/255", "step": "2/255", "steps": 10})
+    meter = TrainingMeter(MACS, "snfs", {}, 100, passes=Passes.of(regime.attack))
+    meter.add(HALF, 100)
+    assert meter.relative == pytest.approx((11 * 2 * 0.5 + 1) / (11 * 2 + 1))
+    assert Passes.of(None) == Passes(1, 1)
+    assert measured("snfs", passes=Passes.of(None)) == measured("snfs")
 
 
 def test_update_steps_are_those_of_the_schedule():
