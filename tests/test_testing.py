@@ -125,6 +125,23 @@ class Late(own_axes.HalfWay):
         return driver
 
 
+class Slow(own_axes.HalfWay):
+    """Prunes in the fourth step, however few there are."""
+
+    def build(self, start: Any) -> Any:
+        driver = super().build(start)
+        driver.reached_at = 4
+        return driver
+
+
+class Blind(own_axes.HalfWay):
+    """Does not look at the layers that are to stay dense."""
+
+    def build(self, start: Any) -> Any:
+        budget = replace(start.network.budget, keep_dense=frozenset())
+        return super().build(replace(start, network=replace(start.network, budget=budget)))
+
+
 class Global(own_axes.HalfWay):
     """Draws from the generator that belongs to the user."""
 
@@ -134,6 +151,8 @@ class Global(own_axes.HalfWay):
 
 
 LATE = replace(own_axes.HALF_WAY, name="test_testing:LATE", moment=Late())
+SLOW = replace(own_axes.HALF_WAY, name="test_testing:SLOW", moment=Slow())
+BLIND = replace(own_axes.HALF_WAY, name="test_testing:BLIND", moment=Blind())
 GLOBAL = replace(own_axes.HALF_WAY, name="test_testing:GLOBAL", moment=Global())
 
 
@@ -189,6 +208,8 @@ class Promising(Kind):
         ("distribution", "too_dense", "leave"),
         ("distribution", "deaf", "kept dense"),
         ("method", "LATE", "does not reach its target"),
+        ("method", "SLOW", "in 1 steps does not reach its target"),
+        ("method", "BLIND", "a layer that is kept dense has density"),
         ("method", "GLOBAL", "global generator"),
         ("model", "headless", "returns"),
         ("model", "constant", "no random weights"),

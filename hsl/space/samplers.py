@@ -235,7 +235,11 @@ SAMPLERS: Registry[type[SamplerSettings], None] = Registry(
     {"tpe": Tpe, "random": Random, "grid": Grid, "cmaes": CmaEs, "gp": Gp},
     wanted=Wanted(words="a subclass of hsl.space.samplers.SamplerSettings, or a class of optuna.samplers"),
 )
-"""Settings of samplers by name; a plug-in is another such class, or a class that `OfOptuna` can call."""
+"""Settings of samplers by name; a plug-in is another such class, or a class that `OfOptuna` can call.
+
+An entry is the class itself, and its class stands in this module, for the schema of a space is made of all of them
+when this module is imported: a reference to a module that imports this one would be a circle. What needs Optuna is
+named by `SamplerSettings.builder`, in `hsl.search`. A plug-in may be in any module."""
 
 
 def _plugged(value: Any, handler: Callable[[Any], Any]) -> Any:

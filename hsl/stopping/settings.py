@@ -219,7 +219,11 @@ EARLY_STOPPING: Registry[type[Kind], None] = Registry(
         "a subclass of hsl.stopping.settings.Kind",
     ),
 )
-"""Kinds of early stopping by name; a plug-in is such a class as well. ``none`` is the absence of all."""
+"""Kinds of early stopping by name; a plug-in is such a class as well. ``none`` is the absence of all.
+
+An entry is the class itself, and its class stands in this module, for the schema of a space is made of all of them
+when this module is imported: a reference to a module that imports this one would be a circle. What decides is named
+by `Kind.rule`, in a module of its own. A plug-in may be in any module."""
 
 
 def make_rule(settings: Kind | None, epochs: int, seed: int) -> StoppingRule:

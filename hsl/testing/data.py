@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from hsl.errors import DataError
 from hsl.hardness.corruptions.corrupt import corrupt
 from hsl.hardness.registries import ATTACKS, CORRUPTIONS, SCORES, SELECTIONS
+from hsl.hardness.schema.keep import Keep
 from hsl.hardness.selection import select
 from hsl.sparsity.layers import prunable_layers
 from hsl.training.available import DATASETS, kind_and_path, model_builder
@@ -90,7 +91,11 @@ def check_selection(name: str) -> None:
     """
     ids = torch.arange(100, 100 + SAMPLES)
     scores = torch.rand(SAMPLES, generator=_generator())
-    options = {key: 0.25 if value is None else value for key, value in SELECTIONS.facts(name).options.items()}
+    facts = SELECTIONS.facts(name)
+    options = {key: 0.25 if value is None else value for key, value in facts.options.items()}
+    if facts.reads_scores:
+        keep = Keep.model_validate({"fraction": 0.5, "by": "el2n", "which": name, **options})
+        assert keep.options == options, f"{name} receives {keep.options} from a regime that says {options}"
     order = SELECTIONS[name](scores, ids, KEY, **options)
     assert order.dtype == torch.int64, f"{name} returns {order.dtype}, it must be int64"
     positions = sorted(order.tolist())

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hsl.sparsity import DISTRIBUTIONS, METHODS, Parent, Sparsifier, allocate, check_hyperparameters
+from hsl.sparsity import DISTRIBUTIONS, METHODS, Layers, Parent, Sparsifier, allocate, check_hyperparameters
 from hsl.sparsity.distributions.ranked import is_ratios
 from hsl.sparsity.layers import Layer, prunable_layers
 
@@ -79,7 +79,12 @@ class Training:
     @classmethod
     def of(cls, method: str, distribution: str | None = None, **options: Any) -> "Training":
         """A training of `STEPS` steps, not begun; `options` are further arguments of the `Sparsifier`."""
-        model, asked = network(), METHODS[method]
+        return cls.on(network(), method, distribution, **options)
+
+    @classmethod
+    def on(cls, model: nn.Module, method: str, distribution: str | None = None, **options: Any) -> "Training":
+        """The same of another network for such images."""
+        asked = METHODS[method]
         optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-2)
         images, classes = samples()
         if asked.needs_loss or is_ratios(distribution):
@@ -126,6 +131,10 @@ def check_method(name: str, distributions: Sequence[str] | None = None) -> None:
     chosen = next(iter(distributions or method.distributions), None)
     _check_same_again(name, chosen)
     _check_continues(name, chosen)
+    if METHODS[name].moment.is_masked:
+        check_kept_dense(name, chosen)
+        check_smallest_budgets(name, chosen)
+        check_memory_format(name, chosen)
 
 
 def _check_every_step(name: str, distribution: str | None) -> None:
@@ -201,6 +210,45 @@ def _check_continues(name: str, distribution: str | None) -> None:
     for found, what in ((other, "checkpoint"), (copied, "copy")):
         same = _equal(one.model.state_dict(), found.model.state_dict())
         assert same, f"{name}: a {what} continues otherwise"
+
+
+def check_kept_dense(name: str, distribution: str | None = None) -> None:
+    """A layer that is to stay dense does, and the others make up for it."""
+    training = Training.of(name, distribution, layers=Layers(keep_dense=["1"]))
+    list(training.train(range(STEPS)))
+    density = training.sparsifier.layer_densities()["1"]
+    assert density == 1, f"{name} with {distribution}: a layer that is kept dense has density {density}"
+    _check_total(training, f"{name} with {distribution} and a layer that is kept dense")
+
+
+def check_smallest_budgets(name: str, distribution: str | None = None) -> None:
+    """Trainings of one, two and three steps reach their target."""
+    for steps in (1, 2, 3):
+        training = Training.of(name, distribution, total_steps=steps)
+        list(training.train(range(steps)))
+        where = f"{name} with {distribution} in {steps} steps"
+        assert training.sparsifier.target_reached, f"{where} does not reach its target"
+        _check_total(training, where)
+
+
+def check_memory_format(name: str, distribution: str | None = None) -> None:
+    """Masks do not depend on the memory format of the weights."""
+    masks = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        model = network().to(memory_format=memory_format)
+        training = Training.on(model, name, distribution)
+        list(training.train(range(3)))
+        masks.append(_masks(training))
+    assert _equal(*masks), f"{name} with {distribution}: other masks in channels_last; do not rely on strides"
+
+
+def _check_total(training: Training, where: str) -> None:
+    rows = training.sparsifier.report()
+    active, goal = (
+        sum(row.non_zeros for row in rows),
+        round((1 - SPARSITY) * sum(row.weights for row in rows)),
+    )
+    assert active == goal, f"{where}: {active} weights of {goal}"
 
 
 def _equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:

@@ -19,6 +19,7 @@ NOTHING: dict[str, Any] = {
     "offset": None,
     "mislabel_cut": None,
     "power": None,
+    "own": None,
     "long_tail": None,
     "class_balanced": False,
     "models": None,

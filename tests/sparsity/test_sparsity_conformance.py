@@ -3,7 +3,6 @@
 import copy
 import itertools
 import json
-import math
 
 import pytest
 import torch
@@ -11,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from hsl.sparsity import DISTRIBUTIONS, METHODS, Layers, Sparsifier, allocate, prunable_layers
-from hsl.testing.methods import parent_of
+from hsl.sparsity import DISTRIBUTIONS, METHODS, Sparsifier, allocate, prunable_layers
+from hsl.testing.methods import check_kept_dense, check_memory_format, check_smallest_budgets, parent_of
 
 STEPS, SPARSITY = 12, 0.9
 COMBINATIONS = [
@@ -112,14 +111,10 @@ def test_optimizer_state_is_zero_where_pruned(name, optimizer_name, cnn, digits)
     assert all(len(optimizer.state[layer.weight]) > 0 for layer in layers.values())
 
 
+@pytest.mark.parametrize("check", [check_kept_dense, check_memory_format, check_smallest_budgets])
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "dense"])
-def test_layers_kept_dense_stay_dense_and_are_made_up_for(name, cnn, digits):
-    optimizer = OPTIMIZERS["sgd"](cnn.parameters())
-    sparsifier = build(cnn, optimizer, name, digits, layers=Layers(keep_dense=["1"]))
-    list(train(cnn, optimizer, digits, range(STEPS)))
-    assert sparsifier.layer_densities()["1"] == 1.0
-    weights = sum(row.weights for row in sparsifier.report())
-    assert sum(row.non_zeros for row in sparsifier.report()) == round((1 - SPARSITY) * weights)
+def test_what_is_asked_of_methods_from_outside(name, check):
+    check(name)
 
 
 @pytest.mark.parametrize("name", list(METHODS))
@@ -139,29 +134,6 @@ def test_a_fresh_object_continues_to_the_last_bit(name, optimizer_name, cnn, dig
     for key, value in cnn.state_dict().items():
         assert torch.equal(value, fresh.state_dict()[key]), key
     assert other.target_reached == sparsifier.target_reached
-
-
-@pytest.mark.parametrize("name", list(METHODS))
-def test_memory_format_plays_no_part(name, cnn, digits):
-    masks = []
-    for memory_format in (torch.contiguous_format, torch.channels_last):
-        model = copy.deepcopy(cnn).to(memory_format=memory_format)
-        optimizer = OPTIMIZERS["sgd"](model.parameters())
-        build(model, optimizer, name, digits)
-        list(train(model, optimizer, digits, range(3)))
-        masks.append([value for key, value in model.state_dict().items() if "mask" in key])
-    assert all(torch.equal(first, second) for first, second in zip(*masks, strict=True))
-
-
-@pytest.mark.parametrize("total_steps", [1, 2, 3])
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "dense"])
-def test_the_smallest_budgets_reach_the_target(name, total_steps, mlp, digits):
-    optimizer = OPTIMIZERS["sgd"](mlp.parameters())
-    sparsifier = build(mlp, optimizer, name, digits, total_steps=total_steps)
-    list(train(mlp, optimizer, digits, range(total_steps)))
-    weights = sum(math.prod(row.shape) for row in sparsifier.report())
-    assert sparsifier.target_reached
-    assert sum(row.non_zeros for row in sparsifier.report()) == round((1 - SPARSITY) * weights)
 
 
 MOVING = [name for name in METHODS if METHODS[name].has_schedule]

@@ -1,8 +1,8 @@
 """The schema of the part of a regime that says which samples stay. Free of torch."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StrictBool, model_validator
+from pydantic import BeforeValidator, Field, StrictBool, model_validator
 
 from hsl.hardness.registries import SCORES, SELECTIONS
 from hsl.hardness.schema.fields import Count, Name, Part, ScoreName, Share, as_window, known, problem
@@ -19,6 +19,14 @@ OPTIONS = {
     "power": "the power of the score that is the weight of the draw",
 }
 """Keyword arguments of selections that a regime can give, and their meaning."""
+
+_Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+Pairs = Annotated[
+    tuple[tuple[str, _Number], ...],
+    BeforeValidator(lambda given: sorted(given.items()) if isinstance(given, dict) else given),
+]
+"""Names and numbers; a mapping is stored as pairs in the order of their names, so that a regime can be hashed."""
 
 UNRANKED = "random"
 """The score, and the selection, that order samples at random."""
@@ -41,6 +49,21 @@ def _default_options(which: object) -> dict[str, float]:
     known = isinstance(which, str) and SELECTIONS.knows(which)
     taken = SELECTIONS.facts(str(which)).options if known else {}
     return {option: value for option, value in taken.items() if value is not None}
+
+
+def _own_options(given: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a kept part, with those that only its selection knows, by its facts, gathered in `own`."""
+    which, known = given.get("which"), given.get("own") or {}
+    if (
+        not isinstance(which, str)
+        or not SELECTIONS.knows(which)
+        or not isinstance(known, dict | list | tuple)
+    ):
+        return given
+    names = [name for name in SELECTIONS.facts(which).options if name not in Keep.model_fields]
+    found = {name: given[name] for name in names if name in given}
+    rest = {name: value for name, value in given.items() if name not in found}
+    return {**rest, "own": {**found, **dict(known)}} if found else given
 
 
 class LongTail(Part):
@@ -70,6 +93,7 @@ class Keep(Part):
         mislabel_cut: Share of the hardest samples that ``stratified`` leaves out as suspected mislabels, in
             [0, 1).
         power: Power of the score that is the weight of a ``probabilistic`` draw, above 0.
+        own: Options of a selection from outside, whose facts name them; in a space they stand as keys of their own.
         long_tail: Sizes of the classes, chosen at random; matched samples keep all of theirs.
         class_balanced: Keep the same share of every class.
         models: Number of scoring models whose scores are averaged; None where nothing is scored.
@@ -92,6 +116,7 @@ class Keep(Part):
     offset: Annotated[float, Field(gt=0, lt=1, strict=True)] | None = None
     mislabel_cut: Annotated[float, Field(ge=0, lt=1, strict=True)] | None = None
     power: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)] | None = None
+    own: Pairs | None = None
     long_tail: LongTail | None = None
     class_balanced: StrictBool = False
     models: Count | None = None
@@ -116,7 +141,7 @@ class Keep(Part):
         if not SCORES.facts(by).ranks:
             return {"which": UNRANKED} | given
         given = {name: value for name, value in given.items() if value is not None}
-        given = _default_options(given.get("which")) | given
+        given = _own_options(_default_options(given.get("which")) | given)
         scored = {"models": SCORING_MODELS, "epoch": usual_epoch(by), "ties": "keyed", "precision": "double"}
         return scored | given
 
@@ -155,8 +180,11 @@ class Keep(Part):
                 which = " or ".join(name for name in SELECTIONS if option in SELECTIONS.facts(name).options)
                 message = f"{option} belongs to which: {which}; leave it out, or set which: {which}"
                 raise problem("keep", message)
+        for option in dict(self.own or ()):
+            if taken and option not in taken:
+                raise problem("keep", f"{self.which} has no option {option}; it has {', '.join(taken)}")
         for option in taken:
-            if getattr(self, option) is None:
+            if option not in self.options:
                 raise problem(
                     "keep", f"a {self.which} needs an {option}, {OPTIONS.get(option, 'which it takes')}"
                 )
@@ -184,4 +212,4 @@ class Keep(Part):
     def options(self) -> dict[str, float]:
         """Keyword arguments of the selection."""
         given = {option: getattr(self, option) for option in OPTIONS}
-        return {option: value for option, value in given.items() if value is not None}
+        return {option: value for option, value in given.items() if value is not None} | dict(self.own or ())

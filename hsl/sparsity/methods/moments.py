@@ -21,6 +21,11 @@ Values = Mapping[str, float]
 class Moment:
     """The base of every moment; one of your own overrides what differs.
 
+    Every method is imported whenever names are listed or a space is read, so its moment must not import torch:
+    keep the driver (a `hsl.sparsity.drivers.base.Driver`) in a module of its own and name it in `driver`, as the
+    moments here do. A moment from outside may have its driver next to it and override `build`; then every command
+    that reads a space with it waits for torch.
+
     Attributes:
         driver: Reference to what `build` calls with the moment and with what there is to start from.
         is_masked: Whether there are masks at all.
