@@ -10,17 +10,15 @@ import numpy as np
 import published_corruptions as published
 import pytest
 import torch
+from corruption_draws import DRAWS, KEY, SEVERITIES, SIDES, rough, waves
 from PIL import Image
 from scipy import ndimage
-from test_hardness_corruptions import DRAWS, KEY, SIDES, rough, waves
 
 from hsl.hardness import CORRUPTIONS
 
 cv2 = pytest.importorskip("cv2")
 color = pytest.importorskip("skimage.color")
 filters = pytest.importorskip("skimage.filters")
-
-SEVERITIES = range(1, 6)
 
 
 def constant(name, x, severity):
