@@ -77,8 +77,10 @@ def test_gradients_are_those_of_the_published_formula(name, beta, count, scale):
     loss = ours(*tensors, torch.from_numpy(labels), beta)
     loss.backward()
     assert loss.item() == pytest.approx(value, rel=1e-5)
+    # Of an image of which the model is sure 1.0001 - q is coarse in single precision, by 6e-8 of 1e-4.
+    tolerance = {"rtol": 1e-4, "atol": 1e-5} if scale <= 2 else {"rtol": 3e-3, "atol": 1e-4}
     for tensor, by_hand in zip(tensors, expected, strict=True):
-        np.testing.assert_allclose(tensor.grad.numpy() * count, by_hand * count, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(tensor.grad.numpy() * count, by_hand * count, **tolerance)
     for side in (0, 1):
         direction = draw.normal(size=both[side].shape)
         ends = []
