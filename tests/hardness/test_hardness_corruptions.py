@@ -4,6 +4,7 @@ import numpy as np
 import published_corruptions as published
 import pytest
 import torch
+from corruption_draws import DRAWS, KEY, SEVERITIES, SIDES, rough, waves
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -13,26 +14,6 @@ from hsl.hardness import CORRUPTIONS, keyed
 from hsl.hardness.corruptions.constants import TABLES, check_corruption
 from hsl.hardness.corruptions.corrupt import choice, correlated_choice, corrupt, mixed
 from hsl.hardness.corruptions.weather import ice_textures
-
-KEY = keyed.key(3, "corruption")
-SEVERITIES = range(1, 6)
-SIDES = (32, 64)
-
-
-def waves(n, side, channels=3):
-    """Smooth images that use the whole range."""
-    y, x = np.mgrid[0:side, 0:side] / (side - 1)
-    phases = np.random.default_rng(0).uniform(0, 2 * np.pi, (n, channels, 2))
-    values = [[np.sin(4 * x + a) * np.cos(5 * y + b) for a, b in image] for image in phases]
-    return torch.from_numpy(np.uint8(np.stack(values) * 127.5 + 127.5))
-
-
-def rough(n, side):
-    """Images of many colours, some of them grey, black or white."""
-    values = np.random.default_rng(1).integers(0, 256, (n, 3, side, side)).astype(np.uint8)
-    values[:, :, 2] = values[:, :1, 2]
-    values[:, :, 3], values[:, :, 4] = 0, 255
-    return torch.from_numpy(values)
 
 
 @pytest.fixture(scope="module")
@@ -44,42 +25,6 @@ def images():
 def ids():
     return torch.arange(16) * 7 + 100
 
-
-def normal(ids, *shape, key=KEY):
-    return keyed.normal(key, ids, shape).double().numpy()
-
-
-def signed(ids, *shape, key=KEY):
-    return keyed.uniform(key, ids, shape).double().numpy() * 2 - 1
-
-
-def degrees(ids, middle, key=KEY):
-    return signed(ids, key=key) * 45 + middle
-
-
-def moves(ids, side, severity):
-    _, reach, rounds = published.CONSTANTS[side]["glass_blur"][severity - 1]
-    return keyed.integers(KEY, ids, (rounds, 2, side, side), 2 * reach).numpy() - reach
-
-
-def part(name):
-    return keyed.key(KEY, name)
-
-
-DRAWS = {
-    "gaussian_noise": lambda ids, n, s: [normal(ids, 3, n, n).transpose(0, 2, 3, 1)],
-    "speckle_noise": lambda ids, n, s: [normal(ids, 3, n, n).transpose(0, 2, 3, 1)],
-    "motion_blur": lambda ids, n, s: [degrees(ids, 0)],
-    "glass_blur": lambda ids, n, s: [moves(ids, n, s)],
-    "fog": lambda ids, n, s: [signed(ids, n, n)],
-    "snow": lambda ids, n, s: [normal(ids, n, n, key=part("flakes")), degrees(ids, -90, part("direction"))],
-    "spatter": lambda ids, n, s: [normal(ids, n, n)],
-    "elastic_transform": lambda ids, n, s: [
-        signed(ids, 3, 2, key=part("corners")),
-        signed(ids, 2, n, n, key=part("flow")),
-    ],
-}
-"""What each published function is given, one entry per image."""
 
 TOLERANCE = {"gaussian_noise": 1e-6, "speckle_noise": 1e-6, "spatter": 1e-9, "elastic_transform": 1e-9}
 """Distance of values in [0, 1] before they are cut; 1e-12 where none is given."""
