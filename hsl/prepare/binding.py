@@ -7,13 +7,14 @@ from typing import Any
 from hsl.errors import DataError, StoreError
 from hsl.plugin_code import code_digest
 from hsl.space.schema import SearchSpace
-from hsl.space.stored import stored_space
+from hsl.space.stored import stored_space, with_defaults_of
 from hsl.store.layout import Library, intact
 from hsl.store.store import Store
 from hsl.training.available import DATASETS, kind_and_path
 from hsl.training.data.contents.content import Content, differences
 from hsl.training.data.contents.sample_lists import read_samples, write_samples
 from hsl.training.data.datasets import load_content
+from hsl.training.identity import FIRST_VERSION
 from hsl.wording import count
 
 NEW = "--new-data"
@@ -109,6 +110,7 @@ def _continued(
     space: SearchSpace, store: Store, content: Content, code: Mapping[str, str], is_new: bool
 ) -> Bound:
     stored = stored_space(store, "its data are unknown")
+    space = with_defaults_of(stored, space)
     library = Library(store.uri)
     before = intact(library.samples(stored.version), read_samples)
     known = stored.content or (before.digest if before else None)
@@ -171,5 +173,7 @@ def _warnings(store: Store, space: SearchSpace, known: str | None, is_new: bool)
             f"{store.uri} does not say which samples {space.dataset} had when it was begun (version 0.1 did not "
             "record them): that they are the same cannot be checked; from now on they are recorded"
         )
+    if space.defaults == FIRST_VERSION and known is None:
+        yield f"{store.uri} was begun with the defaults of version {FIRST_VERSION}, and goes on with them"
     if is_new:
         yield f"{NEW}: data and code are those that the store knows, and it continues"

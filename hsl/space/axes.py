@@ -23,6 +23,7 @@ from hsl.training.configuration import (
     Training,
     model_spec,
 )
+from hsl.training.identity import FIRST_VERSION, former_hyperparameters
 
 Values = Mapping[str, Any]
 
@@ -118,6 +119,8 @@ def configuration(space: SearchSpace, values: Values) -> Configuration:
     dense = not METHODS[method].distributions
     takes = {h.name for h in METHODS[method].hyperparameters}
     given = {axis.partition(".")[2]: v for axis, v in values.items() if axis.startswith("method.")}
+    if space.defaults == FIRST_VERSION:
+        given = former_hyperparameters(method) | given
     return Configuration(
         dataset=space.dataset,
         content=space.content,

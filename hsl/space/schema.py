@@ -84,6 +84,8 @@ class SearchSpace(Strict):
     """Seconds without a report after which a trial's worker is killed; the trial is retried, then failed."""
     prices: dict[str, Price] = {}
     seed: Annotated[int, Field(ge=0)] = 0
+    defaults: Literal["0.1", "0.2"] = "0.2"
+    """Version whose defaults the trials have, where they are not given; a store keeps those that it was begun with."""
     content: Digest | None = None
     """Digest of the samples of the data set; a sweep finds it out, and refuses other samples than the given ones."""
     code: dict[str, Digest] = {}

@@ -30,7 +30,7 @@ from hsl.space.objective import default_regime
 from hsl.space.scalars import write_yaml
 from hsl.space.schema import SearchSpace
 from hsl.store.store import Store
-from hsl.training.identity import filled_space
+from hsl.training.identity import FIRST_VERSION, filled_space, former_space
 
 
 def stored_space(store: Store, without: str) -> SearchSpace:
@@ -82,6 +82,7 @@ ADVICE = {
     "objective": "the search would be steered by another metric; ask `hsl best --metric` instead",
     "seed": "for further seeds raise confirm.seeds",
     "name": "a store has the name of its space",
+    "defaults": "a store keeps the defaults with which it was begun; leave the key out, or take another --store",
 }
 """Advice on single keys, in addition to that below all differences."""
 
@@ -98,6 +99,13 @@ def space_text(space: SearchSpace) -> str:
     content |= {key: None for key in ("baseline", "early_stopping") if getattr(space, key) is None}
     content = {key: value for key, value in content.items() if (key, value) not in UNCHANGED}
     return write_yaml(content)
+
+
+def with_defaults_of(stored: SearchSpace, space: SearchSpace) -> SearchSpace:
+    """A space with the defaults with which its store was begun, unless it asks for others."""
+    if stored.defaults != FIRST_VERSION or "defaults" in space.model_fields_set:
+        return space
+    return make_space(former_space(yaml.safe_load(space_text(space))), is_stored=True)
 
 
 def check_continues(text: str | None, space: SearchSpace, where: str) -> SearchSpace:

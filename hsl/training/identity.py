@@ -11,6 +11,8 @@ from typing import Any
 
 Document = dict[str, Any]
 
+FIRST_VERSION = "0.1"
+
 FIRST: dict[str, Any] = {"regime.keep.ties": "id", "regime.keep.precision": "single"}
 """Path -> value of version 0.1, of every default of a configuration that has changed since: ``training.lr: 0.1``."""
 
@@ -60,15 +62,29 @@ def filled(stored: Document) -> Document:
     return found
 
 
+def former_hyperparameters(method: str) -> dict[str, float]:
+    """Those hyperparameters of a method whose defaults have changed since version 0.1, with the former values."""
+    return FIRST_HYPERPARAMETERS.get(method, {})
+
+
 def filled_space(stored: Document) -> Document:
     """A stored space, as parsed, with the frozen defaults written out that it does not have."""
-    found = copy.deepcopy(stored)
+    return {"defaults": FIRST_VERSION} | _with_frozen(stored, is_given=False)
+
+
+def former_space(given: Document) -> Document:
+    """A space, as parsed, with the frozen defaults in place of the values that it has."""
+    return _with_frozen(given, is_given=True) | {"defaults": FIRST_VERSION}
+
+
+def _with_frozen(space: Document, is_given: bool) -> Document:
+    found = copy.deepcopy(space)
     regimes = found.get("regimes")
     described = list(regimes.values()) if isinstance(regimes, dict) else []
     for path, first in (FIRST | FIRST_OF_EVALUATION).items():
         is_of_regime = path.partition(".")[0] == "regime"
         for place in [{"regime": each} for each in described] if is_of_regime else [found]:
-            _fill(place, path, first)
+            _fill(place, path, first, is_given)
     return found
 
 
@@ -85,14 +101,14 @@ def value_at(document: Any, path: str) -> Any:
     return document
 
 
-def _fill(document: Document, path: str, first: Any) -> None:
-    """Write a frozen default where there is no value, and where the option is there."""
+def _fill(document: Document, path: str, first: Any, is_given: bool = False) -> None:
+    """Write a frozen default where the option is there, and there is no value, or in place of the given one."""
     if not _is_there(document, path):
         return
     *groups, key = path.split(".")
     for group in groups:
         document = document.setdefault(group, {})
-    document.setdefault(key, first)
+    document[key] = first if is_given else document.get(key, first)
 
 
 def _is_there(document: Document, path: str) -> bool:

@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from hsl.errors import StoreError
+from hsl.space.axes import configuration
 from hsl.space.load import make_space
 from hsl.space.schema import SearchSpace
-from hsl.space.stored import check_continues, differences, space_text, stored_space
+from hsl.space.stored import check_continues, differences, space_text, stored_space, with_defaults_of
 from hsl.store.store import Store
 
 STORED: dict[str, Any] = {
@@ -230,7 +231,7 @@ def test_a_store_of_version_0_1_is_continued_with_its_defaults_alone() -> None:
     assert "regimes.few" not in str(caught.value)
     kept = space_of_0_1()
     kept["regimes"] = {**kept["regimes"], "a.b": {"keep": {**OF_0_1, "ties": "id", "precision": "single"}}}
-    check_continues(text, make_space(kept), "runs/t")
+    check_continues(text, make_space({**kept, "defaults": "0.1"}), "runs/t")
 
 
 def test_a_new_regime_may_not_take_the_place_of_the_only_one() -> None:
@@ -276,3 +277,41 @@ def test_a_baseline_that_is_added_hides_no_other_difference() -> None:
 
 def test_the_stored_text_begins_with_what_a_reader_looks_for() -> None:
     assert list(yaml.safe_load(space_text(make_space(STORED))))[:3] == ["name", "dataset", "model"]
+
+
+FORMER = {
+    **STORED,
+    "regimes": {"clean": {}, "few": {"keep": {"fraction": 0.5, "by": "el2n"}}},
+    "evaluation": {"deciles": "el2n"},
+}
+
+
+def stored_by_0_1(content: dict[str, Any]) -> str:
+    """The text of a space as version 0.1.0 wrote it: without the keys that came later."""
+    raw = yaml.safe_load(space_text(make_space(content)))
+    del raw["defaults"]
+    for later in ("ties", "precision"):
+        del raw["regimes"]["few"]["keep"][later], raw["evaluation"]["deciles"][later]
+    return yaml.safe_dump(raw)
+
+
+def test_a_store_of_0_1_0_goes_on_with_its_defaults(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_space(stored_by_0_1(FORMER))
+    stored, space = stored_space(store, ""), make_space(FORMER)
+    former = with_defaults_of(stored, space)
+    assert former == stored
+    keep = former.regimes["few"].hardness.keep
+    assert keep is not None
+    assert (keep.ties, keep.precision, former.defaults) == ("id", "single", "0.1")
+    assert configuration(former, {"method": "set", "sparsity": 0.9}).hyperparameters == {"restart_regrown": 0}
+    assert configuration(space, {"method": "set", "sparsity": 0.9}).hyperparameters == {}
+    check_continues(store.read_space(), former, "runs/t")
+    asked = with_defaults_of(stored, make_space({**FORMER, "defaults": "0.2"}))
+    with pytest.raises(StoreError, match=r"defaults: stored '0\.1', given '0\.2'"):
+        check_continues(store.read_space(), asked, "runs/t")
+
+
+def test_a_store_of_this_version_keeps_its_defaults() -> None:
+    space = make_space(FORMER)
+    assert with_defaults_of(space, space) is space
