@@ -61,7 +61,8 @@ def compare(network, samples, norm, eps, steps, is_random, count):
     ours_fooled = network(ours).argmax(dim=1) != labels
     assert int((ours_fooled != fooled).sum()) <= int(differs.sum())
     assert ours_fooled.float().mean() > 0
-    assert float((ours - images).abs().max()) > 0.5 * eps / (1 if norm == "linf" else 8)
+    reach = min(1, steps * STEPS["linf"]) if norm == "linf" else min(1, steps * STEPS["l2"]) / 8
+    assert float((ours - images).abs().max()) > 0.9 * eps * reach
 
 
 @pytest.mark.parametrize("norm", EPS)
@@ -136,11 +137,11 @@ def test_autoattack_is_what_its_package_says(network, samples):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("norm", EPS)
-@pytest.mark.parametrize(("size", "seed"), [(1.5, 0), (2.5, 1)])
+@pytest.mark.parametrize(("size", "seed"), [(1.5, 0), (2.0, 1)])
 def test_autoattack_is_what_its_package_says_of_many_images(network, samples, norm, size, seed):
     """And no weaker than twenty steps of foolbox's PGD, image by image."""
     images, labels, _ = (part[:40] for part in samples)
     accuracy = compare_autoattack(network, samples, norm, size * EPS[norm], seed, 40)
     attack = THEIRS[norm](rel_stepsize=STEPS[norm], steps=20, random_start=False)
     _, fooled = of_foolbox(network, images, labels, attack, size * EPS[norm])
-    assert accuracy <= 1 - np.mean(fooled.numpy())
+    assert accuracy <= 1 - np.mean(fooled.numpy()) + 1e-6
