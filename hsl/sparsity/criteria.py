@@ -89,7 +89,7 @@ def signed_magnitude(signals: Signals) -> Tensor:
     order = values.abs().argsort(stable=True)
     for group in (values[order] >= 0, values[order] < 0):
         members = active[order[group]]
-        ranks = torch.arange(len(members), device=weight.device) + 0.5
+        ranks = torch.arange(len(members), device=weight.device, dtype=scores.dtype) + 0.5
         scores[members] = ranks / max(1, len(members))
     return scores.view(weight.shape)
 

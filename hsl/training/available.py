@@ -88,11 +88,13 @@ class DatasetFacts:
         size: Its size; None where it is only known after reading.
         needs_path: Whether its name must be followed by a path, as in ``parquet:PATH``.
         counted_by: Reference to a function path -> size that reads no images; empty for none.
+        reads_objects: Whether the path may be a URI of an object store.
     """
 
     size: Size | None = None
     needs_path: bool = False
     counted_by: str = ""
+    reads_objects: bool = False
 
 
 def _dataset(function: str, *size: int, **facts: Any) -> Entry[DatasetFacts]:
@@ -113,7 +115,10 @@ DATASETS: Registry[Callable[[str], Arrays], DatasetFacts] = Registry(
         "fashion-mnist": _dataset("published:fashion_mnist", 70_000, 10_000),
         "tiny-imagenet": _dataset("tiny_imagenet:tiny_imagenet", 110_000, 10_000),
         "parquet": _dataset(
-            "sources:parquet", needs_path=True, counted_by="hsl.training.data.sizes:parquet_rows"
+            "sources:parquet",
+            needs_path=True,
+            counted_by="hsl.training.data.sizes:parquet_rows",
+            reads_objects=True,
         ),
         "imagefolder": _dataset("sources:imagefolder", needs_path=True),
     },

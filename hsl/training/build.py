@@ -142,7 +142,7 @@ def _meter(
     example = torch.zeros(1, *task.data.shape, device=next(model.parameters()).device)
     method, given = configuration.method, configuration.hyperparameters
     passes = Passes.of(configuration.regime.attack)
-    samples = min(SCORING_BATCH, len(task.train))
+    samples = min(_samples_per_class(configuration) * task.data.classes or SCORING_BATCH, len(task.train))
     scored = scoring_samples(method, configuration.distribution, given, samples) * Passes().dense
     extra = (parent_cost + scored) / _step_cost(configuration, task.train)
     return TrainingMeter(layer_macs(model, example), method, given, steps, extra, passes)

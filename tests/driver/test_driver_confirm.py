@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -46,7 +47,7 @@ def search_rows(plan: Plan) -> list[dict[str, Any]]:
                 "status": "completed",
                 "objective": 0.9,
                 "configuration_id": made.id,
-                "configuration": made.model_dump_json(exclude_defaults=True),
+                "configuration": json.dumps(made.stored()),
                 "parameters": "{}",
             }
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -240,7 +241,7 @@ def test_confirmation_has_fresh_seeds_and_no_rungs(plan: Plan, jobs: Jobs) -> No
         "status": "completed",
         "objective": 0.5,
         "configuration_id": job.identity.configuration.id,
-        "configuration": job.identity.configuration.model_dump_json(exclude_defaults=True),
+        "configuration": json.dumps(job.identity.configuration.stored()),
         "parameters": '{"training.lr": 0.1}',
     }
     jobs = confirm_jobs(plan, [row], jobs)

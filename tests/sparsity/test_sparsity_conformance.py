@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from hsl.sparsity import DISTRIBUTIONS, METHODS, Sparsifier, allocate, prunable_layers
+from hsl.sparsity import DISTRIBUTIONS, METHODS, Layers, Sparsifier, allocate, prunable_layers
 from hsl.testing.methods import check_kept_dense, check_memory_format, check_smallest_budgets, parent_of
 
 STEPS, SPARSITY = 12, 0.9
@@ -156,7 +156,13 @@ def test_totals_are_exact_at_every_step_whatever_the_shapes(widths, sparsity, na
     optimizer = OPTIMIZERS["sgd"](model.parameters())
     distribution = "uniform" if "uniform" in METHODS[name].distributions else None
     sparsifier = Sparsifier(
-        model, optimizer, method=name, sparsity=sparsity, total_steps=total_steps, distribution=distribution
+        model,
+        optimizer,
+        method=name,
+        sparsity=sparsity,
+        total_steps=total_steps,
+        distribution=distribution,
+        layers=Layers(at_least=0),
     )
     layers = prunable_layers(model)
     for _ in range(total_steps):

@@ -128,7 +128,15 @@ PINNED: list[tuple[str, dict[str, Any]]] = [
     ("533b516523", MINIMAL),
     ("1bf43506ac", {**MINIMAL, "method": "static", "sparsity": 0.9}),
     ("16e50c8ccd", {**MINIMAL, "method": "snip", "sparsity": 0.95}),
-    ("174c2f48fd", {**MINIMAL, "method": "set", "sparsity": 0.8, "hyperparameters": {"drop_fraction": 0.4}}),
+    (
+        "174c2f48fd",
+        {
+            **MINIMAL,
+            "method": "set",
+            "sparsity": 0.8,
+            "hyperparameters": {"drop_fraction": 0.4, "restart_regrown": 0},
+        },
+    ),
     ("431107e15e", {**MINIMAL, "method": "rigl", "sparsity": 0.5, "distribution": "uniform"}),
     ("59ebe8f0a4", {**MINIMAL, "method": "gmp", "sparsity": 0.9, "init": "dense"}),
     ("735a9fd367", {**MINIMAL, "method": "omp", "sparsity": 0.9, "training": {"lr": 0.05}}),

@@ -62,8 +62,11 @@ def test_a_compared_setting_of_the_training_must_be_pinned() -> None:
     ]
 
 
+RANGE = {"search": {"sparsity": {"uniform": [0.5, 0.98]}}, "against": ["sparsity"]}
+
+
 def test_a_compared_range_is_to_be_pinned() -> None:
-    space = make_space({**SMALL, "search": {"sparsity": {"uniform": [0.5, 0.98]}}, "against": ["sparsity"]})
+    space = make_space({**SMALL, "method": "set", **RANGE})
     with pytest.raises(
         SpaceError, match=r"sparsity: has a range of values; choose one, for example sparsity=0\.5"
     ):

@@ -158,7 +158,7 @@ def test_the_log_of_a_trial_whose_worker_was_lost(
     assert [line for line in lines if line.startswith("checkpoint")] == [
         f"checkpoint after epoch {epoch}" for epoch in (2, 4, 5)
     ]
-    assert any("rigl has moved its non-zeros" in line for line in lines)
+    assert any("masks have moved" in line for line in lines)
     assert lines[-1] == "completed"
 
 

@@ -269,8 +269,8 @@ def _objective(sure: float, bn_mode: str) -> Objective:
 
     def cross_entropy_or_odds(logits: Tensor, labels: Tensor) -> Tensor:
         losses = functional.cross_entropy(logits, labels, reduction="none")
-        right = functional.one_hot(labels, logits.shape[1]).bool()
-        odds = logits.masked_fill(right, -torch.inf).logsumexp(dim=1) - logits[right]
+        right, own = _right(logits, labels)
+        odds = logits.masked_fill(right, -torch.inf).logsumexp(dim=1) - own
         return torch.where(odds < -sure, odds, losses).sum()
 
     return cross_entropy_or_odds
@@ -281,8 +281,15 @@ def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _margin(logits: Tensor, labels: Tensor) -> Tensor:
-    right = functional.one_hot(labels, logits.shape[1]).bool()
-    return (logits.masked_fill(right, -torch.inf).amax(dim=1) - logits[right]).sum()
+    right, own = _right(logits, labels)
+    return (logits.masked_fill(right, -torch.inf).amax(dim=1) - own).sum()
+
+
+def _right(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Which logits are those of the labels, bool [B, classes], and these, [B]; the host waits for nothing."""
+    places = labels.view(-1, 1)
+    right = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, places, value=True)
+    return right, logits.gather(1, places).squeeze(1)
 
 
 def _divergence(logits: Tensor, clean: Tensor) -> Tensor:

@@ -234,7 +234,9 @@ class Alternating(_OneChoice):
 
     def dense_gradient_steps(self, values: Values, total_steps: int, first: int, last: int) -> int:
         """The step at which a dense phase begins: its forward pass was sparse, and it trains all weights."""
-        schedule = AlternatingSchedule.from_fractions(**values, total_steps=total_steps)
+        schedule = AlternatingSchedule.from_fractions(
+            values["start"], values["end"], values["interval"], total_steps
+        )
         return sum(schedule.change_after(step) == "dense" for step in range(first, last))
 
 

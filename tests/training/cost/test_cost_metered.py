@@ -57,7 +57,7 @@ class Watched:
             return self._weights()
         if (explored := sparsifier._driver.trained_masks()) is not None:
             return sum(int(mask.sum()) for mask in explored.values())
-        return self.before if sparsifier._held_back else self._active()
+        return self.before if sparsifier._steps._held_back is not None else self._active()
 
 
 SLOW = pytest.mark.slow

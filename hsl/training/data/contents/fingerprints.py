@@ -18,12 +18,14 @@ def fingerprint(kind: str, path: str) -> str:
     if kind in DATASETS and not DATASETS.facts(kind).needs_path:
         return path
     code = None if kind in DATASETS else code_digest(kind)
-    return _digest([code, _files(path) if path and (kind in DATASETS or _is_there(path)) else path])
+    return _digest([code, _files(path) if path and _is_listed(kind, path) else path])
 
 
-def _is_there(path: str) -> bool:
-    """Whether the text after the name of a plug-in is the path of something on this machine."""
-    return not is_remote(path) and Path(path).expanduser().exists()
+def _is_listed(kind: str, path: str) -> bool:
+    """Whether files are to be listed; the text after the name of a plug-in may be something else than a path."""
+    if is_remote(path):
+        return kind in DATASETS and DATASETS.facts(kind).reads_objects
+    return kind in DATASETS or Path(path).expanduser().exists()
 
 
 def _files(path: str) -> Iterable[Any]:
