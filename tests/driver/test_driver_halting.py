@@ -180,7 +180,8 @@ def test_a_store_and_checkpoints_of_version_0_1_0_are_continued(
     assert {file: file.read_bytes() for file in parents} == parents
     for name in under_way:
         assert "continues after epoch" in (store / "logs" / f"{name}.txt").read_text()
-    expected = {row["trial_id"]: row for row in Store(undisturbed(TINY)).read("trials").to_pylist()}
+    former = undisturbed({**TINY, "name": "former", "defaults": "0.1"})
+    expected = {row["trial_id"]: row for row in Store(former).read("trials").to_pylist()}
     searched = {row["trial_id"]: row for row in rows if row["stage"] == "search"}
     assert searched.keys() == {name for name, row in expected.items() if row["stage"] == "search"}
     assert len(rows) == len(expected)
