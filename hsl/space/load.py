@@ -17,6 +17,7 @@ from hsl.space.problems import cross_problems, schema_problems, short_form, with
 from hsl.space.scalars import Location, read_yaml, scalar_problems
 from hsl.space.schema import SearchSpace
 from hsl.stopping.settings import Kind
+from hsl.training.identity import FIRST_VERSION, filled_space
 
 
 def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
@@ -54,6 +55,7 @@ def make_space(
         SpaceError: With all problems.
     """
     raw = raw if is_stored else normalised(raw)
+    raw = filled_space(raw) if raw.get("defaults") == FIRST_VERSION else raw
     problems = list(cross_problems(raw))
     try:
         space = SearchSpace.model_validate(raw)

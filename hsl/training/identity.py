@@ -9,6 +9,8 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+from hsl.hardness.schema.keep import UNRANKED
+
 Document = dict[str, Any]
 
 FIRST_VERSION = "0.1"
@@ -23,8 +25,8 @@ FIRST_OF_EVALUATION: dict[str, Any] = {
 """The same of a space alone: of its section ``evaluation``, which is no part of a configuration."""
 
 OWNERS: dict[str, str] = {
-    "regime.keep.ties": "regime.keep.models",
-    "regime.keep.precision": "regime.keep.models",
+    "regime.keep.ties": "regime.keep.by",
+    "regime.keep.precision": "regime.keep.by",
     "evaluation.deciles.ties": "evaluation.deciles.by",
     "evaluation.deciles.precision": "evaluation.deciles.by",
 }
@@ -112,7 +114,7 @@ def _fill(document: Document, path: str, first: Any, is_given: bool = False) -> 
 
 
 def _is_there(document: Document, path: str) -> bool:
-    return path not in OWNERS or value_at(document, OWNERS[path]) is not None
+    return path not in OWNERS or value_at(document, OWNERS[path]) not in (None, UNRANKED)
 
 
 def _frozen(method: str) -> Document:
