@@ -1,15 +1,14 @@
 """The content of a data set as a file of a store: what its trials were trained on. Torch-free."""
 
-import io
 import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hsl.errors import DamagedError
-from hsl.filesystems import place
 from hsl.store.checkpoints import content_of
 from hsl.training.data.contents.content import Content
+from hsl.training.data.score_tables import write_table
 
 
 def write_samples(uri: str, content: Content) -> None:
@@ -22,11 +21,7 @@ def write_samples(uri: str, content: Content) -> None:
         }
     )
     about = {"shape": content.shape, "names": content.names, "digest": content.digest}
-    buffer = io.BytesIO()
-    pq.write_table(
-        table.replace_schema_metadata({"hsl": json.dumps(about)}), buffer, write_page_checksum=True
-    )
-    place(uri, buffer.getvalue())
+    write_table(uri, table.replace_schema_metadata({"hsl": json.dumps(about)}))
 
 
 def read_samples(uri: str) -> Content | None:
