@@ -87,8 +87,8 @@ ADVICE = {
 """Advice on single keys, in addition to that below all differences."""
 
 ADVICE_ON_REGIMES = {
-    "keep.ties": "trials of version 0.1.0 keep the lower id of equally hard samples; to continue them write ties: id",
-    "keep.precision": "scores of version 0.1.0 are float32; to continue with them write precision: single",
+    "keep.ties": "trials of version 0.1.0 keep the lower id of equally hard samples; to continue them leave ties out",
+    "keep.precision": "scores of version 0.1.0 are float32; to continue with them leave precision out",
 }
 """The same on keys of a regime."""
 
@@ -102,10 +102,14 @@ def space_text(space: SearchSpace) -> str:
 
 
 def with_defaults_of(stored: SearchSpace, space: SearchSpace) -> SearchSpace:
-    """A space with the defaults with which its store was begun, unless it asks for others."""
+    """A space with the defaults with which its store was begun, unless it asks for others.
+
+    What its author has written stays, so that a value that no longer fits the store is refused and not replaced.
+    """
     if stored.defaults != FIRST_VERSION or "defaults" in space.model_fields_set:
         return space
-    return make_space(former_space(yaml.safe_load(space_text(space))), is_stored=True)
+    written = space.model_dump(mode="json", exclude_unset=True)
+    return make_space(former_space(yaml.safe_load(space_text(space)), written), is_stored=True)
 
 
 def check_continues(text: str | None, space: SearchSpace, where: str) -> SearchSpace:

@@ -6,7 +6,7 @@ here.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from hsl.hardness.schema.keep import UNRANKED
@@ -60,7 +60,8 @@ def filled(stored: Document) -> Document:
     """A stored configuration with the frozen defaults written out where the present ones differ."""
     found = copy.deepcopy(stored)
     for path, first in _frozen(found.get("method", "dense")).items():
-        _fill(found, path, first)
+        if value_at(stored, path) is None:
+            _fill(found, path, first)
     return found
 
 
@@ -71,23 +72,35 @@ def former_hyperparameters(method: str) -> dict[str, float]:
 
 def filled_space(stored: Document) -> Document:
     """A stored space, as parsed, with the frozen defaults written out that it does not have."""
-    return {"defaults": FIRST_VERSION} | _with_frozen(stored, is_given=False)
+    return {"defaults": FIRST_VERSION} | _with_frozen(stored, stored)
 
 
-def former_space(given: Document) -> Document:
-    """A space, as parsed, with the frozen defaults in place of the values that it has."""
-    return _with_frozen(given, is_given=True) | {"defaults": FIRST_VERSION}
+def former_space(space: Document, written: Document) -> Document:
+    """A space with the frozen defaults in place of the present ones.
+
+    Args:
+        space: It, with every default written out.
+        written: The part of it that its author has written, which stays.
+    """
+    return _with_frozen(space, written) | {"defaults": FIRST_VERSION}
 
 
-def _with_frozen(space: Document, is_given: bool) -> Document:
+def _with_frozen(space: Document, written: Document) -> Document:
     found = copy.deepcopy(space)
-    regimes = found.get("regimes")
-    described = list(regimes.values()) if isinstance(regimes, dict) else []
     for path, first in (FIRST | FIRST_OF_EVALUATION).items():
-        is_of_regime = path.partition(".")[0] == "regime"
-        for place in [{"regime": each} for each in described] if is_of_regime else [found]:
-            _fill(place, path, first, is_given)
+        for place, own in _places(path, found, written):
+            if value_at(own, path) is None:
+                _fill(place, path, first)
     return found
+
+
+def _places(path: str, space: Document, written: Document) -> Iterator[tuple[Document, Document]]:
+    """Where a path of a space is looked up, in it or in each of its regimes, and the written part of that."""
+    regimes, own = space.get("regimes"), written.get("regimes")
+    if path.partition(".")[0] != "regime":
+        yield space, written
+    elif isinstance(regimes, dict) and isinstance(own, dict):
+        yield from (({"regime": each}, {"regime": own.get(name)}) for name, each in regimes.items())
 
 
 def without_first(given: Document, section: str) -> Document:
@@ -103,14 +116,14 @@ def value_at(document: Any, path: str) -> Any:
     return document
 
 
-def _fill(document: Document, path: str, first: Any, is_given: bool = False) -> None:
-    """Write a frozen default where the option is there, and there is no value, or in place of the given one."""
+def _fill(document: Document, path: str, first: Any) -> None:
+    """Write a frozen default where the option is there."""
     if not _is_there(document, path):
         return
     *groups, key = path.split(".")
     for group in groups:
         document = document.setdefault(group, {})
-    document[key] = first if is_given else document.get(key, first)
+    document[key] = first
 
 
 def _is_there(document: Document, path: str) -> bool:

@@ -41,8 +41,9 @@ def later(tmp_path: Path) -> Path:
     assert changed != schema.read_text()
     schema.write_text(changed)
     names = package / "training" / "identity.py"
-    kept = f'FIRST: dict[str, Any] = {{"training.momentum": {Training().momentum}}}'
-    names.write_text(names.read_text().replace("FIRST: dict[str, Any] = {}", kept))
+    begin = "FIRST: dict[str, Any] = {"
+    assert begin in names.read_text()
+    names.write_text(names.read_text().replace(begin, f'{begin}"training.momentum": {Training().momentum}, '))
     return package.parent
 
 
@@ -64,11 +65,10 @@ def test_a_changed_default_mixes_no_results(later: Path, tmp_path: Path) -> None
     with zipfile.ZipFile(HERE / "store_0_1_0.zip") as archive:
         archive.extractall(tmp_path / "old")
     before = {row["trial_id"]: row for row in Store(tmp_path / "old").read("trials").to_pylist()}
-    refused = run(later, tmp_path)
+    refused = run(later, tmp_path, training={**TINY.get("training", {}), "momentum": 0.5})
     assert refused.returncode != 0
     assert "training.momentum" in refused.stderr
-    training = {**TINY.get("training", {}), "momentum": Training().momentum}
-    done = run(later, tmp_path, training=training)
+    done = run(later, tmp_path)
     assert done.returncode == 0, done.stderr
     after = {row["trial_id"]: row for row in Store(tmp_path / "old").read("trials").to_pylist()}
     assert {name: after[name] for name in before} == before

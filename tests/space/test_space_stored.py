@@ -312,6 +312,17 @@ def test_a_store_of_0_1_0_goes_on_with_its_defaults(tmp_path: Path) -> None:
         check_continues(store.read_space(), asked, "runs/t")
 
 
+@pytest.mark.parametrize(("key", "value"), [("ties", "keyed"), ("precision", "double")])
+def test_what_is_written_is_refused_and_not_replaced(key: str, value: str, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_space(stored_by_0_1(FORMER))
+    few = {"keep": {**FORMER["regimes"]["few"]["keep"], key: value}}
+    asked = make_space({**FORMER, "regimes": {"clean": {}, "few": few}})
+    space = with_defaults_of(stored_space(store, ""), asked)
+    with pytest.raises(StoreError, match=f"few.keep.{key}: stored .*to continue"):
+        check_continues(store.read_space(), space, "runs/t")
+
+
 def test_a_store_of_this_version_keeps_its_defaults() -> None:
     space = make_space(FORMER)
     assert with_defaults_of(space, space) is space

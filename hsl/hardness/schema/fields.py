@@ -2,9 +2,18 @@
 
 from collections.abc import Iterable
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    StrictInt,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from hsl.errors import HslError, UnknownNameError, close_match
@@ -157,3 +166,12 @@ class Part(BaseModel):
     """Base of every part of a regime: unknown keys are refused, values are frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _written(cls, given: object, validated: ModelWrapValidatorHandler[Self]) -> Self:
+        """Only what was given counts as set, and not the defaults that a validator has written out."""
+        part = validated(given)
+        if isinstance(given, dict):
+            part.model_fields_set.intersection_update(given)
+        return part
