@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from made_jobs import made_job
+from ray.tune import PlacementGroupFactory
 from ray.tune.experiment import Trial
 
 from hsl.driver import survey as module
@@ -131,7 +132,20 @@ def tune_trial(name: str) -> Any:
         get_pickled_error=lambda: RuntimeError("it died"),
         temporary_state=SimpleNamespace(ray_actor=None),
         run_metadata=SimpleNamespace(metric_analysis={"done": {}}, metric_n_steps={"done": {}}),
+        placement_group_factory=PlacementGroupFactory([{"CPU": 1.0}]),
+        config={"name": name},
     )
+
+
+def test_ended_trials_share_what_tune_keeps_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver(tmp_path / "s", monkeypatch, "x", "y", "z")
+    for name in ("x", "y"):
+        driver.report(name, "n", 0, 1, status=Status.COMPLETED)
+    x, y, z = (driver.trials[name] for name in "xyz")
+    assert x.placement_group_factory is y.placement_group_factory is not z.placement_group_factory
+    assert x.placement_group_factory == z.placement_group_factory
+    assert (x.config, x.run_metadata.metric_analysis) == ({}, {})
+    assert z.config == {"name": "z"}
 
 
 def test_the_row_of_the_session_shows_who_works_where(

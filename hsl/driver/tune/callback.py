@@ -28,6 +28,7 @@ class DriverCallback(Unsaved, tune.Callback):
         self._progress = progress
         self._trackers = trackers
         self._ended = 0
+        self._requests: dict[Any, Any] = {}
 
     def setup(self, **info: Any) -> None:
         """Note that the experiment begins."""
@@ -56,7 +57,7 @@ class DriverCallback(Unsaved, tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Note that a trial has left Tune."""
         self._trials.leave(trial.trial_id)
-        forget_statistics(trial)
+        self._forget(trial)
         self._ended += 1
         if self._ended % FROZEN_TRIALS == 0:
             _freeze()
@@ -76,12 +77,19 @@ class DriverCallback(Unsaved, tune.Callback):
         for tracker in self._trackers:
             tracker.on_experiment_end(trials, **info)
 
+    def _forget(self, trial: Trial) -> None:
+        """Give up what Tune keeps of an ended trial and never reads.
 
-def forget_statistics(trial: Trial) -> None:
-    """Delete Tune's statistics of every number that a trial has reported: some 4 KiB of each, never read."""
-    metadata = trial.run_metadata
-    metadata.metric_analysis.clear()
-    metadata.metric_n_steps.clear()
+        These are statistics of every reported number, some 4 KiB, and copies of its parameters and of its request for
+        resources, some 3 KiB.
+        """
+        trial.run_metadata.metric_analysis.clear()
+        trial.run_metadata.metric_n_steps.clear()
+        request = self._requests.setdefault(trial.placement_group_factory, trial.placement_group_factory)
+        trial.placement_group_factory = trial._default_placement_group_factory = request
+        trial.config = trial.evaluated_params = trial._Trial__unresolved_config = {}
+        trial.stopping_criterion = {}
+        trial.experiment_tag = ""
 
 
 @contextlib.contextmanager
