@@ -149,6 +149,7 @@ _EVALUATIONS = (
     Column("samples", "int64", "samples", "Number of samples.", True),
     Column("parameters", "json", "", "Settings of the evaluation, for example eps and steps of an attack."),
     Column("seconds", "float64", "s", "Time it took."),
+    Column("correct", "string", "", "Samples and which of them are correct, packed; of measure sample only."),
 )
 
 _SESSIONS = (

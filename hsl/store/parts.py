@@ -48,7 +48,7 @@ def decode(table: str, source: pa.NativeFile, columns: Sequence[str] | None = No
             `rows.require_values` refuses a row.
         pyarrow.ArrowException, OSError, ValueError, KeyError: If it is not a file of this table.
     """
-    file = pq.ParquetFile(source, pre_buffer=True)
+    file = pq.ParquetFile(source, pre_buffer=True, page_checksum_verification=True)
     found = file.schema_arrow
     _check_version(found)
     if len(set(found.names)) < len(found.names):
