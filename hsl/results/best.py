@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from hsl.errors import HslError, NothingMatchedError, UnknownNameError
 from hsl.results.dense import READ_CELLS, READ_TRIALS, SCOPE, DenseRows, counterparts
+from hsl.results.per_sample import KeptSamples
 from hsl.results.ranking import READ, Ranking, check_objectives, ranked
 from hsl.results.sequential import asked_levels
 from hsl.results.shaping import fields
@@ -32,6 +33,9 @@ _ANSWER = pa.schema(
         *fields(pa.float64(), "test_mean", "test_low", "test_high", "val_mean", "dense_mean"),
         *fields(pa.float64(), "difference", "difference_low", "difference_high"),
         *fields(pa.string(), "difference_kind", "difference_note"),
+        *fields(pa.int64(), "samples"),
+        *fields(pa.float64(), "test_samples_low", "test_samples_high"),
+        *fields(pa.float64(), "difference_samples_low", "difference_samples_high"),
         *fields(pa.float64(), "seconds"),
         *fields(pa.int64(), "considered", "stopped", "failed"),
         *fields(pa.float64(), "objective", "sparsity", "training_flops", "inference_flops", "nonzeros"),
@@ -83,9 +87,12 @@ def best(
         on one fixed split and test set; none below three seeds, or if they do not vary), val_mean,
         dense_mean, difference with difference_low, difference_high and difference_kind ("paired", "unpaired",
         or "point" for no interval) and difference_note (why there is no interval: "not enough seeds", "seeds do not
-        vary"), seconds (per trial), of the group's search: considered, stopped; failed
-        (both stages), objective (its mean over the seeds), sparsity, training_flops and inference_flops (relative
-        to dense), nonzeros. Accuracies are fractions. A front is ordered from its first objective's best.
+        vary"), samples (of the test set) with test_samples_low, test_samples_high,
+        difference_samples_low and difference_samples_high (95 % intervals over training seeds *and* test samples, on
+        one fixed split, paired by both where they can be, see `hsl.results.crossed`; of matched and clean accuracies,
+        where `evaluation.per_sample` has kept which samples are correct), seconds (per trial), of the group's
+        search: considered, stopped; failed (both stages), objective (its mean over the seeds), sparsity,
+        training_flops and inference_flops (relative to dense), nonzeros. Accuracies are fractions. A front is ordered from its first objective's best.
 
     Raises:
         NothingMatchedError: If no completed trial matches.
@@ -107,7 +114,8 @@ def best(
     for row in (*winners, *dense):
         row["level"] = asked.get(row["cell"], CONFIDENCE)
     reference = DenseRows(counterparts(tables["cells"], tables["trials"]), dense)
-    rows = [_answer(row, by, reference.of(row), metric) for row in winners]
+    kept = KeptSamples.of(store, metric)
+    rows = [_answer(row, by, reference.of(row), metric, kept) for row in winners]
     keys = map(arrow_schema("trials").field, by)
     others = (field for field in _ANSWER if field.name not in by)
     return pa.Table.from_pylist(rows, schema=pa.schema([*keys, *others]))
@@ -175,7 +183,11 @@ def check_metric(metric: str) -> None:
 
 
 def _answer(
-    row: Mapping[str, Any], by: Sequence[str], dense: Mapping[str, Any] | None, metric: str
+    row: Mapping[str, Any],
+    by: Sequence[str],
+    dense: Mapping[str, Any] | None,
+    metric: str,
+    kept: KeptSamples,
 ) -> dict[str, object]:
     """One row of the result of `best`."""
     values = list(_tests(row).values())
@@ -198,7 +210,24 @@ def _answer(
         "difference_high": gain and gain.high,
         "difference_kind": gain and gain.kind,
         "difference_note": (gain and gain.kind != "point" and gain.withheld) or None,
+        **(_over_samples(row, None if row["baseline"] else dense, kept) if row["confirmed"] else {}),
     }
+
+
+def _over_samples(
+    row: Mapping[str, Any], dense: Mapping[str, Any] | None, kept: KeptSamples
+) -> dict[str, object]:
+    """Columns of the intervals over seeds and test samples."""
+    low, high, samples = kept.mean(_runs(row), row["level"])
+    found: dict[str, object] = {"samples": samples, "test_samples_low": low, "test_samples_high": high}
+    if dense and dense["confirmed"]:
+        gain = kept.difference(_runs(row), _runs(dense), max(row["level"], dense["level"]))
+        found |= {"difference_samples_low": gain.low, "difference_samples_high": gain.high}
+    return found
+
+
+def _runs(row: Mapping[str, Any]) -> dict[int, list[list[str]]]:
+    return {run["seed"]: [[run["trial_id"]]] for run in row["runs"] if run["test"] is not None}
 
 
 def _tests(row: Mapping[str, Any]) -> dict[int, float]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from hsl.errors import HslError, NothingMatchedError
 from hsl.results.best import check_columns, check_metric
 from hsl.results.dense import READ_CELLS, READ_TRIALS, counterparts, is_sparsification, levels_of
+from hsl.results.per_sample import KeptSamples
 from hsl.results.sequential import asked_levels
 from hsl.results.shaping import fields, grouped
 from hsl.results.stats import CONFIDENCE, GAIN, adjusted, paired_difference, verdict
@@ -38,13 +39,18 @@ _ANSWER = (
     *fields(pa.string(), "metric"),
     *fields(pa.float64(), "a_mean", "b_mean", "difference", "difference_low", "difference_high"),
     *fields(pa.string(), "difference_kind"),
-    *fields(pa.int64(), "seeds"),
+    *fields(pa.int64(), "seeds", "samples"),
+    *fields(pa.float64(), "difference_samples_low", "difference_samples_high"),
     *fields(pa.float64(), "p_value", "p_adjusted"),
     *fields(pa.string(), "verdict"),
 )
 
 Row = Mapping[str, Any]
-Values = dict[tuple[Any, ...], list[float]]
+Trials = dict[tuple[Any, ...], list[Row]]
+"""Levels and, last, the seed -> trials; several where a filter covers several configurations."""
+
+Seeds = dict[int, list[list[Row]]]
+"""Seed -> its trials, in groups of equal levels."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,8 @@ def compare(
 
     Returns:
         One row per group: the columns of `by`, then metric, a_mean, b_mean, difference (a - b) with its 95 %
-        interval and kind ("paired", "unpaired", or "point" for no interval), seeds, p_value (two-sided t
+        interval and kind ("paired", "unpaired", or "point" for no interval), seeds, samples (of the test set) with
+        difference_samples_low and difference_samples_high (as of `best`), p_value (two-sided t
         test), p_adjusted (Benjamini-Hochberg over all rows) and verdict: "a is better" or "b is better"
         (p_adjusted below 0.05), "no difference shown", "not enough seeds" (less than 3),
         or "seeds do not vary" (no t test is possible); the last two have neither interval nor p_value. Intervals are
@@ -103,7 +110,11 @@ def compare(
     first, second = _sides(store, a, b, by or (), metric)
     columns = _default_columns(first, second) if by is None else tuple(by)
     level = max(first.level, second.level)
-    rows = [_row(group, x, y, metric, level) for group, x, y in _groups(first, second, columns)]
+    kept = KeptSamples.of(store, metric)
+    rows = [
+        {**group, "metric": metric, **_difference(x, y, level), **_over_samples(x, y, level, kept)}
+        for group, x, y in _groups(first, second, columns)
+    ]
     if not rows:
         raise NothingMatchedError(
             f"{a!r} and {b!r} have no {' x '.join(columns)} in common; compare over other columns (by)"
@@ -165,10 +176,8 @@ def _default_columns(a: _Side, b: _Side) -> tuple[str, ...]:
     return (*several, "regime", "sparsity") if shared else (*several, "regime")
 
 
-def _groups(
-    a: _Side, b: _Side, columns: Sequence[str]
-) -> Iterable[tuple[dict[str, Any], dict[int, float], dict[int, float]]]:
-    """Every group that both sides have, with one value per seed of either side."""
+def _groups(a: _Side, b: _Side, columns: Sequence[str]) -> Iterable[tuple[dict[str, Any], Seeds, Seeds]]:
+    """Every group that both sides have, with the trials of either side by seed."""
     broadcast = a.dense != b.dense
     own = [name for name in columns if not (broadcast and is_sparsification(name))]
     axes = _shared_axes(a, b, broadcast)
@@ -181,7 +190,7 @@ def _groups(
         if broadcast:
             x, y = (_counterparts(x, y), y) if a.dense else (x, _counterparts(y, x))
         if x and y:
-            yield (group, *_per_seed(_values(x, axes), _values(y, axes)))
+            yield (group, *_per_seed(_trials(x, axes), _trials(y, axes)))
 
 
 def _counterparts(dense: list[dict[str, Any]], sparse: Sequence[Row]) -> list[dict[str, Any]]:
@@ -208,41 +217,45 @@ def _key(row: Row, columns: Sequence[str]) -> tuple[Any, ...]:
     return tuple(row[f"by_{name}"] for name in columns)
 
 
-def _values(rows: Iterable[Row], axes: Sequence[str]) -> Values:
-    """Values of a group's trials by levels and seed; several where a filter covers several configurations.
+def _trials(rows: Iterable[Row], axes: Sequence[str]) -> Trials:
+    """Trials of a group by levels and seed.
 
     A configuration counts once, also where a merged store has it under two names.
     """
-    values: dict[tuple[Any, ...], dict[str, float]] = defaultdict(dict)
+    found: dict[tuple[Any, ...], dict[str, Row]] = defaultdict(dict)
     for row in rows:
         key = (*(row["levels"].get(axis) for axis in axes), row["seed"])
-        values[key].setdefault(row["configuration_id"], row["value"])
-    return {key: list(found.values()) for key, found in values.items()}
+        found[key].setdefault(row["configuration_id"], row)
+    return {key: list(trials.values()) for key, trials in found.items()}
 
 
-def _per_seed(a: Values, b: Values) -> tuple[dict[int, float], dict[int, float]]:
-    """Means per seed: over what both sides have, if that is two seeds or more; else over everything."""
+def _per_seed(a: Trials, b: Trials) -> tuple[Seeds, Seeds]:
+    """Trials by seed: those of what both sides have, if that is two seeds or more; else all."""
     shared = a.keys() & b.keys()
     if len({key[-1] for key in shared}) >= 2:
         a, b = ({key: side[key] for key in shared} for side in (a, b))
-    return _mean_per_seed(a), _mean_per_seed(b)
+    return _by_seed(a), _by_seed(b)
 
 
-def _mean_per_seed(values: Values) -> dict[int, float]:
-    by_seed = grouped(sorted(values, key=str), lambda key: key[-1])
-    return {seed: fmean(fmean(values[key]) for key in keys) for seed, keys in by_seed.items()}
+def _by_seed(trials: Trials) -> Seeds:
+    by_seed = grouped(sorted(trials, key=str), lambda key: key[-1])
+    return {seed: [trials[key] for key in keys] for seed, keys in by_seed.items()}
 
 
-def _row(
-    group: Mapping[str, Any], a: Mapping[int, float], b: Mapping[int, float], metric: str, level: float
-) -> dict[str, Any]:
+def _mean_per_seed(seeds: Seeds) -> dict[int, float]:
+    return {
+        seed: fmean(fmean(row["value"] for row in group) for group in groups)
+        for seed, groups in seeds.items()
+    }
+
+
+def _difference(first: Seeds, second: Seeds, level: float) -> dict[str, Any]:
+    a, b = _mean_per_seed(first), _mean_per_seed(second)
     found = paired_difference(a, b, level, GAIN)
     if found.kind == "paired":
         shared = a.keys() & b.keys()
         a, b = ({seed: side[seed] for seed in shared} for side in (a, b))
     return {
-        **group,
-        "metric": metric,
         "a_mean": fmean(a.values()),
         "b_mean": fmean(b.values()),
         "difference": found.difference,
@@ -252,3 +265,13 @@ def _row(
         "seeds": found.n,
         "p_value": found.p,
     }
+
+
+def _over_samples(a: Seeds, b: Seeds, level: float, kept: KeptSamples) -> dict[str, Any]:
+    """Columns of the interval over seeds and test samples."""
+    low, high, samples = kept.difference(_names(a), _names(b), level)
+    return {"samples": samples, "difference_samples_low": low, "difference_samples_high": high}
+
+
+def _names(seeds: Seeds) -> dict[int, list[list[str]]]:
+    return {seed: [[row["trial_id"] for row in group] for group in groups] for seed, groups in seeds.items()}

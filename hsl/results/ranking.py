@@ -55,8 +55,8 @@ WITH once AS (
     avg(training_flops ORDER BY training_flops) FILTER (usable) AS training_flops,
     avg(inference_flops ORDER BY inference_flops) FILTER (usable) AS inference_flops,
     avg(nonzeros ORDER BY nonzeros) FILTER (usable) AS nonzeros,
-    list({{'seed': seed, 'test': test_{metric}_accuracy, 'val': val_{metric}_accuracy}} ORDER BY seed)
-      FILTER (usable) AS runs
+    list({{'seed': seed, 'trial_id': trial_id, 'test': test_{metric}_accuracy, 'val': val_{metric}_accuracy}}
+      ORDER BY seed) FILTER (usable) AS runs
   FROM once GROUP BY {names}, baseline, configuration_id, stage
 ), counted AS (
   SELECT *, (sum(searched) OVER everyone)::BIGINT AS considered,
