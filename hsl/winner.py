@@ -106,7 +106,7 @@ def _content(space: SearchSpace, winner: Winner, cell: str) -> dict[str, Any]:
     own = () if dense else ("method", "distribution", "sparsity")
     described = space.regimes.get(winner.regime)
     objective = {"objective": described.objective} if described and described.objective else {}
-    kept = ("split", "training", "confirm", "sampler", "objective", "evaluation", "resources", "seed")
+    kept = ("training", "confirm", "sampler", "objective", "evaluation", "resources", "seed")
     return {
         "name": re.sub(r"[^A-Za-z0-9._-]+", "-", f"{space.name}-{cell}"),
         "dataset": chosen["dataset"],
@@ -115,6 +115,7 @@ def _content(space: SearchSpace, winner: Winner, cell: str) -> dict[str, Any]:
         "regime": winner.regime,
         **{name: chosen[name] for name in own if name in chosen},
         "init": chosen["init"],
+        "split": chosen["split"],
         "search": {axis: {"choice": [value]} for axis, value in _tuned(raw, chosen).items()},
         "baseline": "dense" if dense else None,
         **{name: raw[name] for name in kept},

@@ -79,7 +79,7 @@ def regimes(space: SearchSpace, library: Library, images: int) -> Preview:
         scores, note = _scores(space, example, library)
         row: dict[str, Any] = {"regime": name}
         if note is None:
-            data = load_data(space.dataset, space.split, "cpu")
+            data = load_data(space.dataset, example.split, "cpu")
             train, sets = sets_of(example, space.seed, scores, "cpu")
             samples = train.at(1)
             before = _same(data, samples)

@@ -16,7 +16,7 @@ import pyarrow as pa
 from hsl.store.documents import mapping
 from hsl.store.outcomes import Status
 
-SCOPE = ("dataset", "model", "regime")
+SCOPE = ("dataset", "model", "split_seed", "regime")
 """Columns of trials in which a network and its dense counterpart agree."""
 
 READ_CELLS = ("cell", "regime", "levels", "baseline", "space_hash")

@@ -20,6 +20,7 @@ READ = (
         "objective",
         "dataset",
         "model",
+        "split_seed",
         "regime",
     ),
     *("method", "distribution", "sparsity", "parameters"),
@@ -43,7 +44,8 @@ WITH once AS (
 ), configurations AS (
   SELECT {names}, baseline, configuration_id, stage = 'confirm' AS confirmed,
     arg_min(cell, place) AS cell, arg_min(dataset, place) AS dataset, arg_min(model, place) AS model,
-    arg_min(regime, place) AS regime, arg_min(method, place) AS method, arg_min(distribution, place) AS distribution,
+    arg_min(split_seed, place) AS split_seed, arg_min(regime, place) AS regime,
+    arg_min(method, place) AS method, arg_min(distribution, place) AS distribution,
     arg_min(sparsity, place) AS sparsity, arg_min(parameters, place) AS parameters,
     count(*) FILTER (stage = 'search') AS searched,
     count(*) FILTER (stage = 'search' AND status = 'stopped') AS stopped_early,

@@ -54,6 +54,7 @@ _TRIALS = (
     Column("seed", "int64", "", "Seed of everything random.", True),
     Column("dataset", "string", "", "Name of the data set.", True),
     Column("model", "string", "", "Name of the model.", True),
+    Column("split_seed", "int64", "", "Seed of the division into training, validation and test samples."),
     Column("regime", "string", "", "Name of the hardness regime.", True),
     Column("method", "string", "", "How the mask is found and changed.", True),
     Column("distribution", "string", "", "How non-zeros are split over layers; null if the method has none."),

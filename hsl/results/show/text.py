@@ -9,10 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from hsl.results.divisions import ALIKE_SPLITS, COVERS_SPLITS, FEW_SPLITS
 from hsl.results.shaping import grouped
 from hsl.results.stats import ALIKE, COVERS, COVERS_SAMPLES, EQUAL, FEW, MINIMUM_SEEDS
 
-NOTES = {FEW: " *", ALIKE: " **", EQUAL: " ="}
+NOTES = {FEW: " *", ALIKE: " **", EQUAL: " =", FEW_SPLITS: " *", ALIKE_SPLITS: " **"}
 """Marks of differences without an interval."""
 
 
@@ -94,6 +95,7 @@ def caption(answer: pa.Table, pareto: tuple[str, str] | None = None) -> str:
     lines = [
         f"Chosen on validation; {metric} test accuracy as mean [95 % t interval] and number of seeds n.",
         f"Intervals are {COVERS}; none below {MINIMUM_SEEDS} seeds, or if seeds do not vary.",
+        *_splits_caption(rows),
         *_samples_caption(rows),
     ]
     if pareto:
@@ -126,7 +128,7 @@ def compared(answer: pa.Table) -> pa.Table:
             "b %": percent(row["b_mean"]),
             "difference [CI]": _difference({**row, "baseline": False}),
             **_over_samples(row, kept),
-            "n": str(row["seeds"]),
+            "n": str(row["seeds"]) + (f" x {row['splits']} splits" if _splits(row) > 1 else ""),
             "p": cell("p", row["p_value"]),
             "p corrected": cell("p", row["p_adjusted"]),
             "verdict": row["verdict"],
@@ -144,7 +146,7 @@ def compared_caption(answer: pa.Table, a: str, b: str) -> str:
     return (
         f"a: {a}; b: {b}; {rows[0]['metric']} test accuracy of confirmed trials, a - b [95 % t interval], {paired}.\n"
         f"Intervals are {COVERS}; none below {MINIMUM_SEEDS} seeds, or if seeds do not vary.\n"
-        + "".join(f"{line}\n" for line in _samples_caption(rows))
+        + "".join(f"{line}\n" for line in (*_splits_caption(rows), *_samples_caption(rows)))
         + f"p: two-sided t test, corrected over {len(rows)} rows by Benjamini-Hochberg; better means p below 0.05."
     )
 
@@ -215,6 +217,8 @@ def _summary(row: Mapping[str, Any], keys: list[str], pareto: tuple[str, str] | 
 def _test(row: Mapping[str, Any]) -> str:
     lost = f"/{row['seeds'] + row['seeds_lost']}" if row["seeds_lost"] else ""
     interval = with_interval(row["test_mean"], row["test_low"], row["test_high"])
+    if row["confirmed"] and _splits(row) > 1:
+        return f"{interval} {row['splits']} splits"
     return f"{interval} {row['seeds']}{lost}" if row["confirmed"] else f"{interval} unconfirmed"
 
 
@@ -232,6 +236,18 @@ def _over_samples(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, str
 
 def _ends_of(row: Mapping[str, Any], name: str) -> str:
     return ends_only(row[f"{name}_samples_low"], row[f"{name}_samples_high"], sign=name in _SIGNED)
+
+
+def _splits_caption(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return (
+        [f"Of rows of several splits they are {COVERS_SPLITS}."]
+        if max(map(_splits, rows), default=1) > 1
+        else []
+    )
+
+
+def _splits(row: Mapping[str, Any]) -> int:
+    return int(row.get("splits") or 1)
 
 
 def _samples_caption(rows: Sequence[Mapping[str, Any]]) -> list[str]:
