@@ -82,7 +82,7 @@ def compare(
 
     Only completed trials of the confirm stage count. Inside a group, values are paired by seed and by every
     factor that both sides share levels of, and averaged to one value per seed: the seeds are the sample. Where a group
-    holds several divisions of the data set (`split_seed`), one value per division is the sample: `hsl.results.divisions`.
+    holds several divisions of the data set (`split_seed`), these are, with one value each (`hsl.results.divisions`).
     With less than two shared ones it is Welch's test. A side that is dense throughout is compared to the sparse
     trials of every group with the same other columns, as dense has no sparsity, method or distribution; of its
     trials those of the dense counterparts count (`hsl.results.dense`), if it holds any.
