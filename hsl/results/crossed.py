@@ -18,8 +18,9 @@ def crossed_interval(parts: Sequence[Table], level: float, within: Range) -> tup
     of the two-way random model, from mean squares (Cornfield and Tukey, Annals of Mathematical Statistics 27, 1956).
     The quantile is Student's, with the degrees of freedom of Satterthwaite (Biometrics Bulletin 2, 1946): those of the
     rows where these decide, many where the columns do. A bootstrap that draws rows and columns (the pigeonhole
-    bootstrap, Owen, Annals of Applied Statistics 1, 2007) agrees for many rows, and is too narrow for five: it covers
-    86 to 91 % there, and this one 95. It is never narrower than the t interval over rows alone.
+    bootstrap, Owen, Annals of Applied Statistics 1, 2007) agrees for many rows; with five its 95 % interval holds the
+    truth in 97 % of worlds where noise decides and in 87 % where rows do, and this one in 93 to 96 % of either. It is
+    never narrower than the t interval over rows alone.
 
     Args:
         parts: float64 [rows, columns] each, with the same columns: one of paired differences, or a side and the

@@ -14,6 +14,9 @@ from hsl.errors import StoreError
 from hsl.results.best import best
 from hsl.results.compare import compare
 from hsl.results.crossed import crossed_interval
+from hsl.results.report.evidence import gather
+from hsl.results.report.significance import compare_winners
+from hsl.results.report.winners import SAMPLES_TOO, section
 from hsl.results.show.text import caption, compared, compared_caption, summary
 from hsl.results.stats import GAIN, SHARE
 from hsl.store.packed import packed
@@ -150,3 +153,11 @@ def test_best_over_ten_thousand_samples_takes_less_than_a_second(tmp_path: Path)
     began = time.process_time()
     assert best(store)["samples"].null_count == 0
     assert time.process_time() - began < 1.0
+
+
+def test_the_report_has_them_as_well(tmp_path: Path, sides: Any) -> None:
+    store = kept(tmp_path, sides)
+    (table,) = section(evidence := gather(str(tmp_path)), compare_winners(evidence, [])).tables
+    assert table.columns[-1] == SAMPLES_TOO
+    shown = [row[-1].text for row in table.rows]
+    assert sorted(shown) == sorted(["", summary(best(store)).to_pylist()[-1]["difference [CI+]"]])

@@ -9,7 +9,7 @@ import pytest
 
 from hsl.errors import SpaceError
 from hsl.planning.plan import make_plan
-from hsl.planning.scores import scores_for
+from hsl.planning.scores import asked_scores, scores_for
 from hsl.space.axes import (
     axis_problem,
     configuration,
@@ -186,6 +186,14 @@ def test_divisions_of_the_data_are_levels_with_parents_and_scores_of_their_own()
     assert [scores.configuration.split for scores in plan.scores] == splits
     assert len({scores.id for scores in plan.scores}) == len({parent.id for parent in plan.parents}) == 3
     assert [scores_for(cell.example, space) for cell in plan.cells[:3]] == list(plan.scores)
+
+
+def test_scores_are_asked_for_of_one_division() -> None:
+    with pytest.raises(SpaceError, match=r"split\.seed: has 3 values; choose one, for example split\.seed=0"):
+        asked_scores(make_space(SPLITS), "el2n", None, None)
+    raw = copy.deepcopy(SPLITS)
+    override(raw, "split.seed=1")
+    assert asked_scores(make_space(raw), "el2n", None, None).configuration.split.seed == 1
 
 
 def test_a_division_is_fixed_or_compared_and_never_tuned() -> None:
