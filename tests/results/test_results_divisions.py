@@ -12,6 +12,7 @@ from scipy import stats
 
 from hsl.errors import HslError
 from hsl.results.best import best
+from hsl.results.claims.view import read_tables
 from hsl.results.compare import compare
 from hsl.results.divisions import ALIKE_SPLITS, FEW_SPLITS, pooled
 from hsl.results.show.text import caption, compared, compared_caption, summary
@@ -148,3 +149,14 @@ def _answer(gain: float) -> dict[str, Any]:
         "test_mean": 0.5 + gain,
         "difference": gain,
     }
+
+
+def test_claims_never_mix_divisions(tmp_path: Path) -> None:
+    both = read_tables(divided(tmp_path / "both"))["others"].to_pylist()
+    assert {row["cell"]: row["factors"] for row in both}["1/0.9"] == '{"split.seed": 1}'
+    trials = [trial_row(cell="a", split_seed=0), trial_row(cell="b", split_seed=1)]
+    merged = filled(tmp_path / "merged", trials, [cell_row(cell="a"), cell_row(cell="b")])
+    factors = {row["factors"] for row in read_tables(merged)["others"].to_pylist()}
+    assert factors == {'{"split.seed": 0}', '{"split.seed": 1}'}, "although no cell says so"
+    one = read_tables(filled(tmp_path / "one", trials[:1], [cell_row(cell="a")]))["others"].to_pylist()
+    assert [row["factors"] for row in one] == ["{}"]
