@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from hsl.errors import NothingMatchedError, StoreError
 from hsl.filesystems import place
 from hsl.results.inspect import inspect
+from hsl.space.axes import SPLIT
 from hsl.space.load import make_space
 from hsl.space.scalars import write_yaml
 from hsl.space.schema import SearchSpace
@@ -115,7 +116,7 @@ def _content(space: SearchSpace, winner: Winner, cell: str) -> dict[str, Any]:
         "regime": winner.regime,
         **{name: chosen[name] for name in own if name in chosen},
         "init": chosen["init"],
-        "split": chosen["split"],
+        "split": raw["split"] | ({"seed": chosen["split"]["seed"]} if SPLIT in space.factors else {}),
         "search": {axis: {"choice": [value]} for axis, value in _tuned(raw, chosen).items()},
         "baseline": "dense" if dense else None,
         **{name: raw[name] for name in kept},
