@@ -204,6 +204,7 @@ def described(own: Identity) -> dict[str, Any]:
         "seed": own.seed,
         "dataset": made.named_data,
         "model": made.model.name,
+        "split_seed": made.split.seed,
         "method": made.method,
         "sparsity": made.sparsity,
         "distribution": made.distribution,

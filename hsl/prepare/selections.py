@@ -16,6 +16,7 @@ from hsl.planning.plan import Plan, regime_of
 from hsl.planning.scores import Scores, scores_for
 from hsl.prepare.parents import Task, missing, scores_task
 from hsl.prepare.preflight import combinations
+from hsl.space.axes import splits
 from hsl.space.schema import SearchSpace
 from hsl.store.layout import Library
 from hsl.training.configuration import Configuration
@@ -38,7 +39,7 @@ def try_selections(
 
     Args:
         space: The search space.
-        examples: Regime names and configurations that have them.
+        examples: Regime names and configurations that have them; every division of the space is tried.
         library: Store of the scores.
         seed: Of the trials whose selection is tried.
 
@@ -49,18 +50,21 @@ def try_selections(
         DataError: If scores that are there are of other samples or other labels.
         SpaceError: With every selection that is not possible.
     """
-    arrays, division = load_divided(space.dataset, space.split)
-    parts = _parts(arrays, division)
     problems: list[Problem] = []
-    found = list(unlearnable(arrays.labels, division.train, division.test))
-    for name, example in examples.items():
-        scores = _scores(scores_for(example, space), library, arrays, division)
-        try:
-            found += [f"regime {name}, {text}" for text in _tried(example.regime, parts, scores, seed)]
-        except DataError as error:
-            problems.append(Problem(f"regimes.{name}", str(error)))
+    found: list[str] = []
+    for split in splits(space):
+        arrays, division = load_divided(space.dataset, split)
+        parts = _parts(arrays, division)
+        found += unlearnable(arrays.labels, division.train, division.test)
+        for name, example in examples.items():
+            needed = scores_for(example.model_copy(update={"split": split}), space)
+            scores = _scores(needed, library, arrays, division)
+            try:
+                found += [f"regime {name}, {text}" for text in _tried(example.regime, parts, scores, seed)]
+            except DataError as error:
+                problems.append(Problem(f"regimes.{name}", str(error)))
     if problems:
-        raise SpaceError(space.name, problems)
+        raise SpaceError(space.name, list(dict.fromkeys(problems)))
     return list(dict.fromkeys(found))
 
 

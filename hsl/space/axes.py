@@ -1,7 +1,7 @@
 """Axes of a space, which factors vary and a search tunes, and the configuration that values of them describe.
 
-An axis is ``regime``, ``method``, ``distribution``, ``sparsity``, ``model``, ``init``, ``training.FIELD`` or
-``method.HYPERPARAMETER``.
+An axis is ``regime``, ``method``, ``distribution``, ``sparsity``, ``model``, ``init``, ``split.seed``,
+``training.FIELD`` or ``method.HYPERPARAMETER``.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,12 +20,16 @@ from hsl.training.configuration import (
     Layers,
     MethodName,
     Sparsity,
+    Split,
     Training,
     model_spec,
 )
 from hsl.training.identity import FIRST_VERSION, former_hyperparameters
 
 Values = Mapping[str, Any]
+
+SPLIT = "split.seed"
+"""The axis of divisions of the data set: compared or fixed, never tuned."""
 
 
 def level_name(axis: str, level: Any) -> str:
@@ -92,6 +96,7 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "sparsity": TypeAdapter(Sparsity).validate_python,
     "model": model_spec,
     "init": TypeAdapter(Literal["sparse", "dense"]).validate_python,
+    SPLIT: lambda seed: Split(seed=seed),
 }
 
 
@@ -126,7 +131,7 @@ def configuration(space: SearchSpace, values: Values) -> Configuration:
         content=space.content,
         code=space.code,
         model=model_spec(values.get("model", space.model)),
-        split=space.split,
+        split=_split(space, values),
         training=_training(space, values),
         regime=space.regimes[values.get("regime") or default_regime(space.regime, space.regimes)].hardness,
         method=method,
@@ -136,6 +141,15 @@ def configuration(space: SearchSpace, values: Values) -> Configuration:
         init=values.get("init", space.init),
         layers=Layers() if dense else space.layers,
     )
+
+
+def splits(space: SearchSpace) -> tuple[Split, ...]:
+    """All divisions of the data set that the space compares."""
+    return tuple(_split(space, {SPLIT: seed}) for seed in space.factors.get(SPLIT, (space.split.seed,)))
+
+
+def _split(space: SearchSpace, values: Values) -> Split:
+    return space.split.model_copy(update={"seed": values.get(SPLIT, space.split.seed)})
 
 
 def _training(space: SearchSpace, values: Values) -> Training:

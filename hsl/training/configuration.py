@@ -128,18 +128,18 @@ class Training(Strict):
 
 
 class Split(Strict):
-    """Division of the samples: stratified by class, seeded, disjoint; the same for every trial of a space.
+    """Division of the samples: stratified by class, seeded, disjoint; the same for every trial of a cell.
 
     Attributes:
         validation: Fraction of the non-test samples held out for the search, in (0, 1).
         test: Fraction held out for reporting, in (0, 1), where the data set has no test set of its own.
-        seed: Seed of the division.
+        seed: Seed of the division, at most 2**32 - 3; as a factor, ``split.seed``, its levels are different divisions.
         limit: Use at most this many training samples, stratified (for small studies); all by default.
     """
 
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
     test: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, le=2**32 - 3)] = 0
     limit: Annotated[int, Field(ge=1)] | None = None
 
 

@@ -45,8 +45,8 @@ KEY = ("trial_id", "checkpoint", "split", "measure", "detail")
 GROUP = ("cell", *KEY[1:])
 """Columns that identify a row of their summary."""
 
-SUMMED_UP = frozenset({"class", "corruption"})
-"""Measures that have a row for each of many details, and another that summarises them."""
+SUMMED_UP = frozenset({"class", "sample", "corruption"})
+"""Measures whose accuracies other rows summarise, or repeat."""
 
 
 @dataclass(frozen=True)

@@ -142,3 +142,15 @@ def test_a_corruption_that_is_undefined_on_digits_is_refused_before_anything(tmp
     with pytest.raises(SpaceError, match=r"fog is not defined on images of 8 x 8.* there are: brightness"):
         sweep(SweepRequest(space, str(tmp_path / "store")), Console(file=io.StringIO()))
     assert not (tmp_path / "store").exists()
+
+
+def test_every_division_of_the_data_is_tried(tmp_path: Path) -> None:
+    space = make_space({**BASE, "regimes": {"hard": {"keep": HARD}}, "factors": {"split.seed": [0, 1]}})
+    second = next(cell.example for cell in make_plan(space).cells if cell.example.split.seed == 1)
+    task = scores_task(needed := scores_for(second, space), Library(str(tmp_path)))
+    assert needed is not None
+    assert tried(space, tmp_path) == []
+    task.run("cpu")
+    spoil(Path(task.target), "label", 3)
+    with pytest.raises(DataError, match="labels"):
+        tried(space, tmp_path)

@@ -21,6 +21,7 @@ from hsl.hardness.apply import EVALUATION, Samples
 from hsl.hardness.attacks.robustness import BLOCK, still_right
 from hsl.hardness.corruptions.corrupt import corrupt
 from hsl.hardness.orders import easiest, tie_order
+from hsl.store.packed import packed
 from hsl.training.configuration import digest
 from hsl.training.data.corrupted import CorruptedTestSet
 from hsl.training.identity import FIRST_OF_EVALUATION, without_first
@@ -40,7 +41,7 @@ class Item:
     """One measure on one part of the data set.
 
     Attributes:
-        measure: ``clean``, ``matched``, ``class``, ``decile``, ``corruption``, or a measure of robustness.
+        measure: ``clean``, ``matched``, ``class``, ``sample``, ``decile``, ``corruption``, or a measure of robustness.
         split: ``val`` or ``test``.
         parameters: Of the measure, JSON-able; equal parameters give equal results.
     """
@@ -69,7 +70,12 @@ class Item:
         return self.measure, ""
 
 
-_SUMMARIES = {"class": ("worst_class", ""), "corruption": ("corruption_mean", ""), "decile": ("decile", "0")}
+_SUMMARIES = {
+    "class": ("worst_class", ""),
+    "sample": ("sample", "matched"),
+    "corruption": ("corruption_mean", ""),
+    "decile": ("decile", "0"),
+}
 
 
 def items(evaluation: Evaluation) -> Iterator[Item]:
@@ -79,6 +85,8 @@ def items(evaluation: Evaluation) -> Iterator[Item]:
         yield Item("matched", split)
         if evaluation.per_class:
             yield Item("class", split)
+        if evaluation.per_sample:
+            yield Item("sample", split)
         if evaluation.deciles:
             yield Item("decile", split, without_first(_given(evaluation.deciles), DECILES_SECTION))
     limit = {} if evaluation.samples is None else {"samples": evaluation.samples}
@@ -183,6 +191,16 @@ def _class_rows(bench: Bench, item: Item) -> list[Row]:
     return [*rows, {**worst, "measure": "worst_class", "detail": ""}]
 
 
+def _sample_rows(bench: Bench, item: Item) -> list[Row]:
+    """Rows of the clean and of the matched samples, with those that are classified correctly."""
+    rows = []
+    for detail, found in zip(("clean", "matched"), bench.classified(item.split), strict=True):
+        ids = getattr(bench.sets, f"{item.split}_{detail}").ids
+        correct = packed(ids.cpu().numpy(), found.correct.cpu().numpy())
+        rows.append({**_row("sample", detail, found), "correct": correct})
+    return rows
+
+
 def _decile_rows(bench: Bench, item: Item) -> list[Row]:
     assert bench.difficulty is not None
     classified, ids = bench.classified(item.split)[0], bench.samples(item.split).ids
@@ -277,5 +295,6 @@ _AT_ONCE: dict[str, Callable[[Bench, Item], list[Row]]] = {
     "clean": lambda bench, item: [_row("clean", "", bench.classified(item.split)[0])],
     "matched": lambda bench, item: [_row("matched", "", bench.classified(item.split)[1])],
     "class": _class_rows,
+    "sample": _sample_rows,
     "decile": _decile_rows,
 }
