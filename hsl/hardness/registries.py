@@ -211,7 +211,7 @@ class AttackFacts:
     advice: str = ""
     step_over_eps: float | None = None
     eval_reach: float | None = None
-    options: Mapping[str, float] = field(default_factory=dict)
+    options: Mapping[str, float | str] = field(default_factory=dict)
     loss_passes: float = 1.0
     is_attacked: bool = True
 
@@ -229,7 +229,7 @@ _FREE = AttackFacts(
     "free attacks by the gradients of its own training steps; leave steps and bn_mode out",
     step_over_eps=1.0,
     eval_reach=2.5,
-    options={"replays": 8},
+    options={"replays": 8, "at_bounds": "moved"},
     is_attacked=False,
 )
 

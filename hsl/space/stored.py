@@ -89,6 +89,7 @@ ADVICE = {
 ADVICE_ON_REGIMES = {
     "keep.ties": "trials of version 0.1.0 keep the lower id of equally hard samples; to continue them write ties: id",
     "keep.precision": "scores of version 0.1.0 are float32; to continue with them write precision: single",
+    "attack.at_bounds": "trials of version 0.1.0 follow PyTorch's clamp; to continue them write at_bounds: clamp",
 }
 """The same on keys of a regime."""
 
