@@ -168,16 +168,16 @@ class Typed(BaseModel):
     @classmethod
     def _switches_are_no_numbers(cls, given: Any) -> Any:
         """The values, in which a switch in place of a number is its text, which every numeric field refuses."""
-        if not isinstance(given, dict) or not _has_switch(given):
+        if not isinstance(given, dict) or not has_switch(given):
             return given
-        numeric = {name for name, field in cls.model_fields.items() if _is_numeric(field.annotation)}
+        numeric = {name for name, field in cls.model_fields.items() if is_numeric(field.annotation)}
         return {name: _as_text(value) if name in numeric else value for name, value in given.items()}
 
 
-def _has_switch(value: object) -> bool:
+def has_switch(value: object) -> bool:
     """Whether a value is true or false, or contains it."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return isinstance(value, bool) or any(map(_has_switch, inner))
+    return isinstance(value, bool) or any(map(has_switch, inner))
 
 
 def _as_text(value: Any) -> Any:
@@ -189,7 +189,7 @@ def _as_text(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else value
 
 
-def _is_numeric(annotation: object) -> bool:
+def is_numeric(annotation: object) -> bool:
     """Whether values of a type are numbers, or contain numbers and no switches."""
     leaves, waiting = set(), [annotation]
     while waiting:
