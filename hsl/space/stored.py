@@ -89,6 +89,7 @@ ADVICE = {
 ADVICE_ON_REGIMES = {
     "keep.ties": "trials of version 0.1.0 keep the lower id of equally hard samples; to continue them leave ties out",
     "keep.precision": "scores of version 0.1.0 are float32; to continue with them leave precision out",
+    "attack.at_bounds": "trials of version 0.1.0 follow PyTorch's clamp; to continue them leave at_bounds out",
 }
 """The same on keys of a regime."""
 

@@ -1,8 +1,8 @@
 """configuration + seed -> Trainer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from hsl.errors import DamagedError, HslError
 from hsl.hardness import keyed
+from hsl.hardness.schema.fields import has_switch, is_numeric
 from hsl.sparsity import Layers, Parent, Sparsifier, layer_macs
 from hsl.sparsity.methods import METHODS, check_hyperparameters
 from hsl.training import checkpoint
@@ -169,10 +170,25 @@ def make_network(spec: ModelSpec, shape: Shape, classes: int) -> nn.Module:
     Raises:
         HslError: If its builder does not take the options.
     """
+    builder = model_builder(spec.name)
+    _check_numbers(spec, builder)
     try:
-        return model_builder(spec.name)(shape=shape, classes=classes, **spec.options)
+        return builder(shape=shape, classes=classes, **spec.options)
     except TypeError as error:
         raise HslError(f"model {spec.name!r} with {spec.options}: {error}") from error
+
+
+def _check_numbers(spec: ModelSpec, builder: Callable[..., nn.Module]) -> None:
+    """Refuse true and false for options that the builder declares as numbers: PyTorch takes them for 1 and 0."""
+    try:
+        types = get_type_hints(builder)
+    except (NameError, TypeError):  # of a builder from outside whose annotations are no types
+        return
+    for name, value in spec.options.items():
+        if has_switch(value) and is_numeric(types.get(name)):
+            raise HslError(
+                f"model {spec.name!r} with {name}: {value}; true and false are no numbers, write the number"
+            )
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -22,7 +21,7 @@ from pydantic import (
 )
 
 from hsl.errors import MethodError
-from hsl.hardness.schema.fields import check_known, known
+from hsl.hardness.schema.fields import Typed, check_known, known
 from hsl.hardness.schema.regimes import Regime
 from hsl.sparsity.distributions.allocate import DISTRIBUTIONS
 from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
@@ -38,7 +37,7 @@ from hsl.training.available import (
 from hsl.training.identity import canonical, filled, value_at
 
 
-class Strict(BaseModel):
+class Strict(Typed):
     """Base of every schema: unknown keys are refused, values are frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -7,15 +7,22 @@ here.
 
 import copy
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from hsl.hardness.registries import TRAININGS
 from hsl.hardness.schema.keep import UNRANKED
 
 Document = dict[str, Any]
 
 FIRST_VERSION = "0.1"
 
-FIRST: dict[str, Any] = {"regime.keep.ties": "id", "regime.keep.precision": "single"}
+FIRST: dict[str, Any] = {
+    "regime.keep.ties": "id",
+    "regime.keep.precision": "single",
+    "regime.attack.at_bounds": "clamp",
+}
 """Path -> value of version 0.1, of every default of a configuration that has changed since: ``training.lr: 0.1``."""
 
 FIRST_OF_EVALUATION: dict[str, Any] = {
@@ -24,13 +31,36 @@ FIRST_OF_EVALUATION: dict[str, Any] = {
 }
 """The same of a space alone: of its section ``evaluation``, which is no part of a configuration."""
 
-OWNERS: dict[str, str] = {
-    "regime.keep.ties": "regime.keep.by",
-    "regime.keep.precision": "regime.keep.by",
-    "evaluation.deciles.ties": "evaluation.deciles.by",
-    "evaluation.deciles.precision": "evaluation.deciles.by",
+
+@dataclass(frozen=True)
+class Owner:
+    """The value with which an option is there.
+
+    Attributes:
+        path: Its path; version 0.1 stored it too.
+        has: Whether such a value has the option; called with None where there is none.
+    """
+
+    path: str
+    has: Callable[[Any], bool]
+
+
+def _ranks(score: Any) -> bool:
+    return score not in (None, UNRANKED)
+
+
+def _takes(option: str, attack: Any) -> bool:
+    return isinstance(attack, str) and attack in TRAININGS and option in TRAININGS.facts(attack).options
+
+
+OWNERS: dict[str, Owner] = {
+    "regime.keep.ties": Owner("regime.keep.by", _ranks),
+    "regime.keep.precision": Owner("regime.keep.by", _ranks),
+    "regime.attack.at_bounds": Owner("regime.attack.name", partial(_takes, "at_bounds")),
+    "evaluation.deciles.ties": Owner("evaluation.deciles.by", _ranks),
+    "evaluation.deciles.precision": Owner("evaluation.deciles.by", _ranks),
 }
-"""Path of an option that is not always there -> path of the value, stored by version 0.1 too, with which it is."""
+"""Path of an option that is not always there -> the value with which it is."""
 
 FIRST_HYPERPARAMETERS: dict[str, dict[str, float]] = {
     "acdc": {"reset_momentum": 0},
@@ -127,7 +157,7 @@ def _fill(document: Document, path: str, first: Any) -> None:
 
 
 def _is_there(document: Document, path: str) -> bool:
-    return path not in OWNERS or value_at(document, OWNERS[path]) not in (None, UNRANKED)
+    return path not in OWNERS or OWNERS[path].has(value_at(document, OWNERS[path].path))
 
 
 def _frozen(method: str) -> Document:

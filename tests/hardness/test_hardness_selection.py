@@ -1,4 +1,5 @@
 import warnings
+from decimal import Decimal
 
 import pytest
 import torch
@@ -224,6 +225,30 @@ def test_a_probabilistic_draw_has_the_weights_of_the_scores(power):
     expected = shares[1:4].double() / shares[1:4].double().sum() * after_four.sum()
     assert stats.chisquare(after_four.numpy(), expected.numpy()).pvalue > 1e-4
     assert select(scores, labels, ids, 0.2, "probabilistic", key=7).shape == (1,)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([0.5, 4.0, 60.0, 400.0, 1e6, 1e300]))
+def test_a_probabilistic_draw_has_its_weights_however_large_the_power(seed, power):
+    """Against decimal numbers, whose exponents have no end."""
+    generator = torch.Generator().manual_seed(seed)
+    scores = 10.0 ** (-12 * torch.rand(40, generator=generator).double())
+    scores[torch.rand(40, generator=generator) < 0.1] = 0
+    ids = torch.arange(40)
+    uniform = keyed.uniform(seed, ids).double() + 2.0**-25
+
+    def distance(i):
+        share = Decimal(float(scores[i] / scores.max()))
+        return (-Decimal(float(uniform[i])).ln()).ln() / Decimal(power) - share.ln()
+
+    there = [i for i in range(40) if scores[i] > 0]
+    found = probabilistic(scores, ids, seed, power=power)
+    assert found[: len(there)].tolist() == sorted(there, key=distance)
+    former = probabilistic(scores, ids, seed, power=power, underflow=True)
+    weights = (scores / scores.max()) ** power
+    finite = int((uniform.log().neg() / weights).isfinite().sum())
+    assert torch.equal(former[:finite], found[:finite])
+    assert power > 4 or finite == len(there)
 
 
 def test_a_probabilistic_draw_of_zeros_is_a_random_one_and_of_negative_scores_refused():

@@ -223,9 +223,9 @@ def test_a_store_of_version_0_1_is_continued_with_its_defaults_alone() -> None:
         check_continues(text, make_space(space_of_0_1()), "runs/t")
     for line in (
         "regimes.a.b.keep.ties: stored id, given keyed (trials of version 0.1.0 keep the lower id of equally hard "
-        "samples; to continue them write ties: id)",
+        "samples; to continue them leave ties out)",
         "regimes.a.b.keep.precision: stored single, given double (scores of version 0.1.0 are float32; to continue "
-        "with them write precision: single)",
+        "with them leave precision out)",
     ):
         assert line in str(caught.value)
     assert "regimes.few" not in str(caught.value)

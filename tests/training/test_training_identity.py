@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hsl.hardness.schema.keep import Keep
+from hsl.hardness.schema.regimes import Attack
 from hsl.planning.job import Job
 from hsl.sparsity.methods import check_hyperparameters
 from hsl.training import identity
@@ -87,6 +88,52 @@ def test_regimes_without_scores_keep_their_identity_and_get_no_ties(
     assert found.id == former
     assert Configuration.from_stored(json.dumps(found.stored())) == found
     assert found.regime.keep is None or (found.regime.keep.ties, found.regime.keep.precision) == (None, None)
+
+
+FREE_OF_0_1: dict[str, Any] = {
+    "name": "free",
+    "norm": "l2",
+    "eps": 0.5,
+    "step": 0.5,
+    "steps": 1,
+    "replays": 4,
+}
+"""As 0.1.0 stored the regime ``attack: {name: free, norm: l2, replays: 4}``."""
+
+
+def test_free_training_has_a_new_identity_and_that_of_0_1_keeps_its_own() -> None:
+    """The id is that which version 0.1.0 gave (commit 4ef07ef)."""
+    given = {"name": "free", "norm": "l2", "replays": 4}
+    former = made(regime={"attack": {**given, "at_bounds": "clamp"}})
+    assert former.stored()["regime"] == {"attack": FREE_OF_0_1}
+    assert former.id == "3692ff2df9"
+    present = made(regime={"attack": given})
+    assert present.stored()["regime"] == {"attack": {**FREE_OF_0_1, "at_bounds": "moved"}}
+    assert present.id != former.id
+    for whole in (former, present):
+        assert Configuration.from_stored(json.dumps(whole.stored())) == whole
+    assert Configuration.from_stored({**BASE, "regime": {"attack": FREE_OF_0_1}}) == former
+
+
+@pytest.mark.parametrize(
+    ("attack", "former"),
+    [
+        ({}, "73604c8a4c"),
+        ({"norm": "l2"}, "ceb027c425"),
+        ({"name": "fgsm_rs"}, "ebab8ccc9f"),
+        ({"name": "pgd_divergence"}, "5ef4be73b0"),
+        ({"name": "pgd_margin"}, "f1034408f9"),
+        ({"name": "trades"}, "d677f422c9"),
+        ({"name": "mart"}, "0366366065"),
+    ],
+)
+def test_other_attacks_keep_their_identity(attack: dict[str, Any], former: str) -> None:
+    """The ids are those that version 0.1.0 gave (commit 4ef07ef)."""
+    found = made(regime={"attack": attack})
+    assert found.id == former
+    assert Configuration.from_stored(json.dumps(found.stored())) == found
+    assert found.regime.attack is not None
+    assert found.regime.attack.at_bounds is None
 
 
 @pytest.mark.usefixtures("changed")
@@ -194,18 +241,22 @@ KEEP_OF_0_1 = {
     *("models", "epoch", "budget"),
 }
 DECILES_OF_0_1 = {"by", "models", "epoch"}
+ATTACK_OF_0_1 = {
+    *("name", "norm", "eps", "step", "steps", "eval_steps", "random_start", "bn_mode", "beta", "replays"),
+}
 
 
 def test_new_options_of_parts_that_need_not_be_there_have_a_former_value_and_an_owner() -> None:
     for prefix, schema, former, listed in (
         ("regime.keep", Keep, KEEP_OF_0_1, identity.FIRST),
+        ("regime.attack", Attack, ATTACK_OF_0_1, identity.FIRST),
         ("evaluation.deciles", Deciles, DECILES_OF_0_1, identity.FIRST_OF_EVALUATION),
     ):
         assert former <= set(schema.model_fields)
         for name in (
             set(schema.model_fields) - former - {"own"}
         ):  # only selections that 0.1.0 could not use have it
-            owner = identity.OWNERS[f"{prefix}.{name}"]
+            owner = identity.OWNERS[f"{prefix}.{name}"].path
             assert f"{prefix}.{name}" in listed
             assert owner.rpartition(".")[0] == prefix
             assert owner.rpartition(".")[2] in former
@@ -214,13 +265,20 @@ def test_new_options_of_parts_that_need_not_be_there_have_a_former_value_and_an_
 @pytest.mark.usefixtures("changed")
 def test_a_stored_space_has_the_former_defaults_where_it_says_nothing() -> None:
     scored = {"fraction": 0.5, "by": "el2n", "models": 3}
-    stored = {"regimes": {"a": {"keep": scored}, "b": {}, "c": None, "d": {"keep": None}}, "evaluation": None}
+    attacks = {
+        "e": {"attack": {"name": "free"}},
+        "f": {"attack": {"eps": 0.1}},
+        "g": {"attack": {"name": [1]}},
+    }
+    others = {"b": {}, "c": None, "d": {"keep": None}, **attacks}
+    stored = {"regimes": {"a": {"keep": scored}, **others}, "evaluation": None}
     before = copy.deepcopy(stored)
     read = identity.filled_space(stored)
     assert read["training"] == {"momentum": BEFORE}
     assert read["regimes"] == {
         **before["regimes"],
         "a": {"keep": {**scored, "ties": "id", "precision": "single"}},
+        "e": {"attack": {"name": "free", "at_bounds": "clamp"}},
     }
     assert read["evaluation"] is None
     assert stored == before
