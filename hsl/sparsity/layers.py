@@ -147,9 +147,7 @@ def prunable_layers(model: nn.Module, layers: Layers = ALL) -> dict[str, Layer]:
     return chosen
 
 
-def _half_excluded(
-    candidates: Prunable, left_out: Sequence[str], exclude: Sequence[str]
-) -> Iterator[str]:
+def _half_excluded(candidates: Prunable, left_out: Sequence[str], exclude: Sequence[str]) -> Iterator[str]:
     """Layers that would be pruned although they share their weight with one that is excluded by name."""
     excluded = {
         id(layer.module._parameters.get(layer.parameter)): name

@@ -1,5 +1,6 @@
 """The engine: hooks a sparse-training method into any model and optimizer."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -20,7 +21,7 @@ from hsl.sparsity.layers import (
     prunable_layers,
     warn_of_dense_rest,
 )
-from hsl.sparsity.mask_buffers import apply_masks
+from hsl.sparsity.mask_buffers import zero_pruned_
 from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
 from hsl.sparsity.network import Loss, Network, Parent, Start
 from hsl.sparsity.request import (
@@ -33,6 +34,8 @@ from hsl.sparsity.request import (
 )
 from hsl.sparsity.saliency import ratio_budget
 from hsl.sparsity.steps import Steps
+
+LOG = logging.getLogger(__name__)
 
 
 class Sparsifier:
@@ -190,7 +193,7 @@ class Sparsifier:
 
     def apply_masks(self) -> None:
         """Zero the pruned weights, after weights were written from outside: averaged, exchanged, updated by hand."""
-        apply_masks(self._network.model)
+        zero_pruned_(self._network.model)
 
     def follow(self, optimizer: Optimizer) -> None:
         """Go on with another optimizer of the same weights, in place of the one before.
@@ -211,6 +214,8 @@ class Sparsifier:
     def finalize(self, format: Format = "dense") -> nn.Module:
         """Let go of the model as `remove` does, and return it for use: pruned weights are zeros in it.
 
+        A warning says so where it is not at its final sparsity yet.
+
         Args:
             format: "csr" turns the weights of Linear layers into sparse matrices in compressed rows, "2:4" those
                 that keep at most two of every four inputs into the format of NVIDIA's sparse tensor cores (on
@@ -225,6 +230,7 @@ class Sparsifier:
         """
         self._steps.check()
         check_format(format, self._layers)
+        self._warn_of_missing_steps()
         self.remove()
         store_(self._network.model, self._layers, format)
         return self._network.model
@@ -271,6 +277,18 @@ class Sparsifier:
         for name, union in self._network.explored.items():
             union.copy_(state["explored"][name])
         self._generator.set_state(state["generator"].cpu())
+
+    def _warn_of_missing_steps(self) -> None:
+        if not self.target_reached:
+            LOG.warning(
+                "the network is %.4g %% sparse, not %.4g %%: %s is there after %d steps of the optimizer, and %d were "
+                "taken (total_steps counts steps, not batches: of gradients that accumulate over 4, a quarter)",
+                100 * self.sparsity(),
+                100 * self.target_sparsity,
+                self.method.name,
+                max(1, self._driver.reached_at),
+                self.step_count,
+            )
 
     def _settings(self) -> dict[str, Any]:
         return {

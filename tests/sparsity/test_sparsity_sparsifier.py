@@ -253,3 +253,17 @@ def test_a_dense_network_counts_its_steps_and_is_explored(mlp, digits):
     assert sparsifier.target_reached
     assert (sparsifier.sparsity(), sparsifier.explored()) == (0.0, 1.0)
     assert set(sparsifier.layer_densities().values()) == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("method", "steps", "there"), [("gmp", 4, 16), ("snip", 0, 1), ("gmp", 16, 0), ("set", 0, 0)]
+)
+def test_a_network_that_was_trained_too_short_says_so_in_the_end(method, steps, there, mlp, digits, caplog):
+    optimizer = sgd(mlp)
+    sparsifier = Sparsifier(mlp, optimizer, method=method, sparsity=0.9, total_steps=20)
+    for step in range(steps):
+        take_step(mlp, optimizer, digits, step)
+    with caplog.at_level("WARNING"):
+        sparsifier.finalize()
+    assert (f"not 90 %: {method} is there after {there} steps" in caplog.text) == (there > 0)
+    assert bool(caplog.text) == (there > 0)
