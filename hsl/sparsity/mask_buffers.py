@@ -63,10 +63,10 @@ def _take_masks_(model: nn.Module, like: nn.Module) -> None:
             "shapes differ; give the network that the model is a copy or an average of"
         )
     for own, other in zip(mine, its, strict=True):
-        for name in other._parameters:
+        for name, weight in own._parameters.items():
             mask = other._buffers.get(f"{name}{MASK}")
-            if mask is not None:
-                own.register_buffer(f"{name}{MASK}", mask.to(own._parameters[name].device, copy=True))
+            if mask is not None and weight is not None:
+                own.register_buffer(f"{name}{MASK}", mask.to(weight.device, copy=True))
 
 
 @torch.no_grad()
