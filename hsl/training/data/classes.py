@@ -57,3 +57,23 @@ def unlearnable(labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> Iter
             f"{len(unknown)} of {len(test)} test samples have a label that no training sample has "
             f"({listed(np.unique(unknown))}): they count as wrong in the accuracies, and not in the worst class"
         )
+
+
+def unevaluated(labels: np.ndarray, train: np.ndarray, val: np.ndarray, test: np.ndarray) -> Iterator[str]:
+    """Warnings of classes that are learned and have no sample to be evaluated on.
+
+    Args:
+        labels: int64 [N], of the whole data set.
+        train: Ids of the training samples.
+        val: Ids of the validation samples.
+        test: Ids of the test samples.
+    """
+    classes, sizes = np.unique(labels[train], return_counts=True)
+    for name, ids in (("validation", val), ("test", test)):
+        absent = ~np.isin(classes, labels[ids])
+        if absent.any():
+            yield (
+                f"{absent.sum()} of the {len(classes)} classes have no {name} sample ({listed(classes[absent])}, with "
+                f"{sizes[absent].min()} training samples and more): the {name} accuracies and the worst class say "
+                f"nothing of them"
+            )
