@@ -23,7 +23,7 @@ from hsl.space.schema import SearchSpace
 from hsl.store.layout import Library
 from hsl.training.configuration import Configuration
 from hsl.training.data.arrays import Arrays
-from hsl.training.data.classes import unevaluated, unlearnable
+from hsl.training.data.classes import misnumbered, unevaluated, unlearnable
 from hsl.training.data.contents.repeats import repeated
 from hsl.training.data.datasets import Division, load_content, load_divided
 from hsl.training.data.files.omitted import listed
@@ -48,8 +48,9 @@ def try_selections(
         seed: Of the trials whose selection is tried.
 
     Returns:
-        Warnings: labels without training, validation or test samples, validation and test samples that are training
-        samples as well, selections that leave a class without a sample, and label noise that wins or changes nothing.
+        Warnings: classes named by other numbers than their labels; labels without training, validation or test
+        samples; validation and test samples that are training samples as well; selections that leave a class without a
+        sample; and label noise that wins or changes nothing.
 
     Raises:
         DataError: If scores that are there are of other samples or other labels.
@@ -74,6 +75,7 @@ def _of_data(dataset: str, division: Division) -> list[str]:
     """Warnings of the data set as it is divided."""
     content, ids = load_content(dataset), (division.train, division.val, division.test)
     return [
+        *misnumbered(content.names),
         *unlearnable(content.labels, division.train, division.test),
         *unevaluated(content.labels, *ids),
         *repeated(content, *ids),
