@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from hsl.errors import MethodError
 from hsl.sparsity.distributions.ranked import is_ratios
 from hsl.sparsity.formats import Format, check_format, store_
+from hsl.sparsity.guard import masks_digest
 from hsl.sparsity.layers import (
     ALL,
     Layers,
@@ -240,7 +241,7 @@ class Sparsifier:
 
         Returns:
             JSON-able settings and counters, the union of all masks so far of a method that moves its
-            non-zeros, and the generator state as a uint8 tensor.
+            non-zeros, a digest of the masks, and the generator state as a uint8 tensor.
 
         Raises:
             MethodError: If a pruned weight is not zero.
@@ -252,11 +253,14 @@ class Sparsifier:
             "driver": self._driver.state_dict(),
             "densities": self._network.budget.densities() if is_ratios(self.distribution) else None,
             "explored": dict(self._network.explored),
+            "masks": masks_digest(self._layers) if self._masked else None,
             "generator": self._generator.get_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint. The model's state dict, masks included, must be loaded as well.
+        """Go on from a checkpoint. The model's state dict, masks included, must be loaded as well, before or after.
+
+        The next step is refused where the masks are others than those of the checkpoint.
 
         Args:
             state: What `state_dict` returned.
@@ -271,6 +275,7 @@ class Sparsifier:
                     "build the Sparsifier with the settings of the checkpoint, or start again"
                 )
         self._steps.count = int(state["step_count"])
+        self._steps.expected_masks = state.get("masks")  # which version 0.1 did not write
         self._driver.load_state_dict(state["driver"])
         if state["densities"] is not None:
             self._network.budget = replace(self._network.budget, distribution=dict(state["densities"]))
