@@ -23,6 +23,7 @@ from hsl.space.schema import SearchSpace
 from hsl.store.layout import Library
 from hsl.training.configuration import Configuration
 from hsl.training.data.arrays import Arrays
+from hsl.training.data.channels import check_perturbed, constant_channels, perturbs
 from hsl.training.data.classes import misnumbered, unevaluated, unlearnable
 from hsl.training.data.contents.repeats import repeated
 from hsl.training.data.datasets import Division, load_content, load_divided
@@ -54,21 +55,33 @@ def try_selections(
 
     Raises:
         DataError: If scores that are there are of other samples or other labels.
-        SpaceError: With every selection that is not possible.
+        SpaceError: With every selection that is not possible, and every regime and evaluation that would perturb a
+            channel without any spread.
     """
     arrays, division = load_divided(space.dataset, space.split)
     parts = _parts(arrays, division)
-    problems: list[Problem] = []
+    constant = constant_channels(arrays.images, division.train)
+    problems = _of_evaluation(space, constant)
     found = _of_data(space.dataset, division)
     for name, example in examples.items():
         scores = _scores(scores_for(example, space), library, arrays, division)
         try:
+            check_perturbed(constant, perturbs(example.regime))
             found += [f"regime {name}, {text}" for text in _tried(example.regime, parts, scores, seed)]
         except DataError as error:
             problems.append(Problem(f"regimes.{name}", str(error)))
     if problems:
         raise SpaceError(space.name, problems)
     return list(dict.fromkeys(found))
+
+
+def _of_evaluation(space: SearchSpace, constant: list[int]) -> list[Problem]:
+    asked = space.evaluation.corruptions is not None or space.evaluation.attacks is not None
+    try:
+        check_perturbed(constant, asked)
+    except DataError as error:
+        return [Problem("evaluation", str(error))]
+    return []
 
 
 def _of_data(dataset: str, division: Division) -> list[str]:
