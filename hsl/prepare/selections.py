@@ -23,6 +23,7 @@ from hsl.space.schema import SearchSpace
 from hsl.store.layout import Library
 from hsl.training.configuration import Configuration
 from hsl.training.data.arrays import Arrays
+from hsl.training.data.augmentation import misleading
 from hsl.training.data.channels import check_perturbed, constant_channels, perturbs
 from hsl.training.data.classes import misnumbered, unevaluated, unlearnable
 from hsl.training.data.contents.repeats import repeated
@@ -63,6 +64,8 @@ def try_selections(
     constant = constant_channels(arrays.images, division.train)
     problems = _of_evaluation(space, constant)
     found = _of_data(space.dataset, division)
+    for example in examples.values():
+        found += misleading(space.dataset, example.training.augment, arrays.shape)
     for name, example in examples.items():
         scores = _scores(scores_for(example, space), library, arrays, division)
         try:
