@@ -16,6 +16,7 @@ from hsl.space.levels import normalised
 from hsl.space.problems import cross_problems, schema_problems, short_form, with_line
 from hsl.space.scalars import Location, read_yaml, scalar_problems
 from hsl.space.schema import SearchSpace
+from hsl.space.training_axes import training_problems
 from hsl.stopping.settings import Kind
 from hsl.training.identity import FIRST_VERSION, filled_space
 
@@ -60,8 +61,8 @@ def make_space(
     try:
         space = SearchSpace.model_validate(raw)
         problems += search_problems(space)
-        if not is_stored:  # version 0.1 accepted both
-            problems += [*method_problems(space), *regime_problems(space)]
+        if not is_stored:  # version 0.1 accepted these
+            problems += [*method_problems(space), *regime_problems(space), *training_problems(space)]
     except ValidationError as error:
         problems = [*schema_problems(error), *problems]
     if problems:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import weakref
 from collections.abc import Iterable, Mapping
 
@@ -104,6 +105,27 @@ def check_intact(layers: Prunable, weights: Mapping[str, nn.Parameter]) -> None:
                 "fully_shard, another layer, or load_state_dict(assign=True)), so neither its mask nor the optimizer "
                 "reaches it: change the model first, then make optimizer and Sparsifier"
             )
+
+
+def masks_digest(layers: Prunable) -> str:
+    """16 hexadecimal digits of all masks: where the active weights are."""
+    made = hashlib.blake2b(digest_size=8)
+    for name, layer in layers.items():
+        made.update(name.encode() + layer.weight_mask.cpu().numpy().tobytes())
+    return made.hexdigest()
+
+
+def check_masks(layers: Prunable, digest: str) -> None:
+    """Refuse masks that are not those with which a checkpoint was written.
+
+    Raises:
+        MethodError: If they are others.
+    """
+    if masks_digest(layers) != digest:
+        raise MethodError(
+            "the masks are not those of the checkpoint that load_state_dict of the Sparsifier has read: load the "
+            "model's state dict of the same moment, masks included (strict=True names what is missing)"
+        )
 
 
 def check_trained(layers: Prunable) -> None:

@@ -11,7 +11,7 @@ from hsl.sparsity.distributions.ranked import is_ratios
 from hsl.sparsity.drivers.gradual import prune_
 from hsl.sparsity.guard import check_zeros
 from hsl.sparsity.layers import ALL, Layers, attach_masks, detach_masks, prunable_layers
-from hsl.sparsity.mask_buffers import apply_masks
+from hsl.sparsity.mask_buffers import zero_pruned_
 from hsl.sparsity.methods.weight_scores import CRITERIA
 from hsl.sparsity.network import Network
 from hsl.sparsity.request import check_optimizer, make_budget
@@ -102,4 +102,4 @@ def _train_sparse(network: Network, train: Train) -> None:
 
 def _rewind(network: Network, start: Mapping[str, Tensor]) -> None:
     network.model.load_state_dict(dict(start), strict=False)
-    apply_masks(network.model)
+    zero_pruned_(network.model)

@@ -115,19 +115,20 @@ def prunable_layers(model: nn.Module, layers: Layers = ALL) -> dict[str, Layer]:
         Layer names and layers.
 
     Raises:
-        MethodError: If nothing is left, a glob matches no layer, or a weight cannot be masked: it is
-            parametrised, sharded, quantised or not initialised yet.
+        MethodError: If nothing is left, a glob matches no layer, a weight is excluded under one of its names and not
+            under another, or cannot be masked: it is parametrised, sharded, quantised or not initialised yet.
     """
     if not isinstance(layers, Layers):
         raise MethodError(f"layers is {layers!r}, it must be a Layers, for example Layers(exclude=['head'])")
     include, exclude = _as_globs(layers.include), _as_globs(layers.exclude)
     candidates = dict(_candidates(model))
     _check_globs(candidates, [*(glob for glob in include if glob != "*"), *exclude])
-    tied, problems = _tied(model), []
+    left_out = [name for name in candidates if not _matches(name, include) or _matches(name, exclude)]
+    tied, problems = _tied(model), list(_half_excluded(candidates, left_out, exclude))
     chosen: dict[str, Layer] = {}
     seen: set[int] = set()
     for name, layer in candidates.items():
-        if not _matches(name, include) or _matches(name, exclude):
+        if name in left_out:
             continue
         problem = _problem(layer)
         if problem is not None:
@@ -144,6 +145,22 @@ def prunable_layers(model: nn.Module, layers: Layers = ALL) -> dict[str, Layer]:
             f"module, as an embedding; include is {include}, exclude is {exclude}"
         )
     return chosen
+
+
+def _half_excluded(candidates: Prunable, left_out: Sequence[str], exclude: Sequence[str]) -> Iterator[str]:
+    """Layers that would be pruned although they share their weight with one that is excluded by name."""
+    excluded = {
+        id(layer.module._parameters.get(layer.parameter)): name
+        for name, layer in candidates.items()
+        if _matches(name, exclude)
+    }
+    for name, layer in candidates.items():
+        weight = layer.module._parameters.get(layer.parameter)
+        if weight is not None and name not in left_out and id(weight) in excluded:
+            yield (
+                f"the weight of layer {name!r} is that of {excluded[id(weight)]!r} as well, which is excluded; exclude "
+                f"both, or neither"
+            )
 
 
 def warn_of_dense_rest(model: nn.Module, layers: Prunable) -> None:

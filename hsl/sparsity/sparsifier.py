@@ -1,5 +1,6 @@
 """The engine: hooks a sparse-training method into any model and optimizer."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from torch.optim import Optimizer
 from hsl.errors import MethodError
 from hsl.sparsity.distributions.ranked import is_ratios
 from hsl.sparsity.formats import Format, check_format, store_
+from hsl.sparsity.guard import masks_digest
 from hsl.sparsity.layers import (
     ALL,
     Layers,
@@ -20,7 +22,7 @@ from hsl.sparsity.layers import (
     prunable_layers,
     warn_of_dense_rest,
 )
-from hsl.sparsity.mask_buffers import apply_masks
+from hsl.sparsity.mask_buffers import zero_pruned_
 from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
 from hsl.sparsity.network import Loss, Network, Parent, Start
 from hsl.sparsity.request import (
@@ -33,6 +35,8 @@ from hsl.sparsity.request import (
 )
 from hsl.sparsity.saliency import ratio_budget
 from hsl.sparsity.steps import Steps
+
+LOG = logging.getLogger(__name__)
 
 
 class Sparsifier:
@@ -190,7 +194,7 @@ class Sparsifier:
 
     def apply_masks(self) -> None:
         """Zero the pruned weights, after weights were written from outside: averaged, exchanged, updated by hand."""
-        apply_masks(self._network.model)
+        zero_pruned_(self._network.model)
 
     def follow(self, optimizer: Optimizer) -> None:
         """Go on with another optimizer of the same weights, in place of the one before.
@@ -211,6 +215,8 @@ class Sparsifier:
     def finalize(self, format: Format = "dense") -> nn.Module:
         """Let go of the model as `remove` does, and return it for use: pruned weights are zeros in it.
 
+        A warning says so where it is not at its final sparsity yet.
+
         Args:
             format: "csr" turns the weights of Linear layers into sparse matrices in compressed rows, "2:4" those
                 that keep at most two of every four inputs into the format of NVIDIA's sparse tensor cores (on
@@ -225,6 +231,7 @@ class Sparsifier:
         """
         self._steps.check()
         check_format(format, self._layers)
+        self._warn_of_missing_steps()
         self.remove()
         store_(self._network.model, self._layers, format)
         return self._network.model
@@ -234,7 +241,7 @@ class Sparsifier:
 
         Returns:
             JSON-able settings and counters, the union of all masks so far of a method that moves its
-            non-zeros, and the generator state as a uint8 tensor.
+            non-zeros, a digest of the masks, and the generator state as a uint8 tensor.
 
         Raises:
             MethodError: If a pruned weight is not zero.
@@ -246,11 +253,14 @@ class Sparsifier:
             "driver": self._driver.state_dict(),
             "densities": self._network.budget.densities() if is_ratios(self.distribution) else None,
             "explored": dict(self._network.explored),
+            "masks": masks_digest(self._layers) if self._masked else None,
             "generator": self._generator.get_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint. The model's state dict, masks included, must be loaded as well.
+        """Go on from a checkpoint. The model's state dict, masks included, must be loaded as well, before or after.
+
+        The next step is refused where the masks are others than those of the checkpoint.
 
         Args:
             state: What `state_dict` returned.
@@ -265,12 +275,25 @@ class Sparsifier:
                     "build the Sparsifier with the settings of the checkpoint, or start again"
                 )
         self._steps.count = int(state["step_count"])
+        self._steps.expected_masks = state.get("masks")  # which version 0.1 did not write
         self._driver.load_state_dict(state["driver"])
         if state["densities"] is not None:
             self._network.budget = replace(self._network.budget, distribution=dict(state["densities"]))
         for name, union in self._network.explored.items():
             union.copy_(state["explored"][name])
         self._generator.set_state(state["generator"].cpu())
+
+    def _warn_of_missing_steps(self) -> None:
+        if not self.target_reached:
+            LOG.warning(
+                "the network is %.4g %% sparse, not %.4g %%: %s is there after %d steps of the optimizer, and %d were "
+                "taken (total_steps counts steps, not batches: of gradients that accumulate over 4, a quarter)",
+                100 * self.sparsity(),
+                100 * self.target_sparsity,
+                self.method.name,
+                max(1, self._driver.reached_at),
+                self.step_count,
+            )
 
     def _settings(self) -> dict[str, Any]:
         return {

@@ -18,7 +18,7 @@ from hsl.training.available import model_builder
 from hsl.training.compiled import check_compiled, compiled
 from hsl.training.configuration import Configuration, ModelSpec, Training
 from hsl.training.cost.flops import Passes, TrainingMeter, scoring_samples
-from hsl.training.data.augmentation import SMALLEST_SIDE
+from hsl.training.data.augmentation import is_augmented
 from hsl.training.data.batching import TrainingSet, batches
 from hsl.training.data.loaded import Data
 from hsl.training.data.score_files import read_scores
@@ -131,9 +131,7 @@ def _layers(configuration: Configuration) -> Layers:
 
 def _with_augmentation(training: Training, shape: Shape) -> Training:
     """Whether to augment is decided by the size of the images, where nothing else has."""
-    if training.augment is not None:
-        return training
-    return training.model_copy(update={"augment": min(shape[1:]) >= SMALLEST_SIDE})
+    return training.model_copy(update={"augment": is_augmented(training.augment, shape)})
 
 
 def _meter(

@@ -96,7 +96,7 @@ class Training(Strict):
         schedule: Learning rate over the run, per step; milestones are fractions of the run.
         milestones: Fractions of the run at which ``multistep`` multiplies the rate; ``step`` repeats the first.
         gamma: Factor of the rate at each milestone.
-        warmup: Fraction of the run over which the rate rises linearly (``one_cycle`` rises over it too).
+        warmup: Fraction of the run over which the rate rises linearly; of ``one_cycle`` it is 0.3 where none is given.
         augment: Random crop (padding 4) and horizontal flip; by default where images are at least 32 px.
         amp: Forward and loss in bfloat16 autocast.
         channels_last: NHWC memory format for convolutional networks.
@@ -124,6 +124,15 @@ class Training(Strict):
     cuda_graphs: bool = False
     evaluate_every: Annotated[int, Field(ge=1)] = 1
     checkpoint_every: Annotated[int, Field(ge=1)] = 10
+
+
+READ_BY = {
+    "momentum": ("optimizer", frozenset({"sgd"})),
+    "nesterov": ("optimizer", frozenset({"sgd"})),
+    "gamma": ("schedule", frozenset({"step", "multistep"})),
+    "milestones": ("schedule", frozenset({"step", "multistep"})),
+}
+"""Fields of `Training` that only some optimizers or schedules read -> the field that names those, and which ones."""
 
 
 class Split(Strict):

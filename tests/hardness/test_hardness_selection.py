@@ -295,6 +295,7 @@ def test_a_long_tail_has_the_published_sizes():
     assert set(kept.tolist()) <= set(ids.tolist())
 
 
+@pytest.mark.filterwarnings("ignore:keep.long_tail")
 @settings(max_examples=60, deadline=None)
 @given(populations(), st.integers(1, 100), st.sampled_from(["exponential", "step"]), st.randoms())
 def test_a_long_tail_keeps_every_class_in_any_order(population, percent, profile, shuffle):
@@ -317,6 +318,18 @@ def test_without_a_key_the_draws_are_those_of_key_0():
     ]
     assert torch.equal(kept[0], kept[1])
     assert not torch.equal(kept[0], kept[2])
+
+
+def test_a_long_tail_of_classes_that_are_too_small_for_it_is_warned_of():
+    labels = torch.tensor([0] * 5 + [1] * 50 + [2] * 5)
+    with pytest.warns(
+        UserWarning, match=r"there are only 5 of 50 of class 0, so the imbalance is not the one"
+    ):
+        kept = long_tail(labels, torch.arange(60), 0.1)
+    assert labels[kept].bincount().tolist() == [5, 16, 5]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        long_tail(torch.tensor([0] * 46 + [1] * 50 + [2] * 48), torch.arange(144), 0.1)
 
 
 def test_wrong_long_tails_are_refused():

@@ -479,6 +479,55 @@ def test_averaged_weights_become_sparse_by_their_masks(options, mlp, digits):
     assert sparsifier.sparsity() == pytest.approx(0.8, abs=1e-3)
 
 
+class EveryBufferAveraged(nn.Module):
+    """Averages the whole state dict, buffers included, as ModelEmaV2 of timm and others do."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.module = copy.deepcopy(model)
+
+    def update_parameters(self, model):
+        own = self.module.state_dict()
+        for name, value in model.state_dict().items():
+            if name in own:
+                own[name].copy_(0.9 * own[name] + 0.1 * value)
+
+
+@pytest.mark.parametrize("is_older", [False, True], ids=["masks averaged", "made before the masks"])
+def test_an_average_without_masks_of_its_own_takes_those_of_the_network(is_older, mlp, digits):
+    optimizer = sgd(mlp.parameters())
+    average = EveryBufferAveraged(mlp)
+    sparsifier = make(mlp, optimizer, "set")
+    average = average if is_older else EveryBufferAveraged(mlp)
+    for step in range(STEPS):
+        take_step(mlp, optimizer, digits, step)
+        average.update_parameters(mlp)
+    if is_older:
+        with pytest.raises(MethodError, match="no layer of the model has a mask"):
+            apply_masks(average)
+    plain = average.module[0].weight.clone()
+    apply_masks(average, like=mlp)
+    assert torch.equal(average.module[0].weight, plain * mlp[0].weight_mask)
+    assert average.module[0].weight_mask.data_ptr() != mlp[0].weight_mask.data_ptr()
+    zeros = sum(int((layer.weight == 0).sum()) for layer in prunable_layers(average).values())
+    assert zeros >= sum(row.weights - row.non_zeros for row in sparsifier.report())
+
+
+def test_averaged_masks_are_refused(mlp, digits):
+    optimizer = sgd(mlp.parameters())
+    make(mlp, optimizer, "set")
+    average = AveragedModel(mlp, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
+    for step in range(STEPS):
+        take_step(mlp, optimizer, digits, step)
+        average.update_parameters(mlp)
+    with pytest.raises(MethodError, match="masks have no average: give the network"):
+        apply_masks(average)
+    with pytest.raises(MethodError, match="like is another network"):
+        apply_masks(average, like=nn.Linear(3, 3))
+    apply_masks(average, like=mlp)
+    assert pruned_non_zeros(average.module) == 0
+
+
 def test_groups_and_schedulers_that_come_later_are_followed(mlp, digits):
     class WithHead(nn.Module):
         def __init__(self):

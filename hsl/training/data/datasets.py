@@ -27,7 +27,7 @@ from hsl.training.data.classes import check_classes
 from hsl.training.data.contents.content import Content, content_of
 from hsl.training.data.contents.fingerprints import fingerprint
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 """Raised whenever readers make other arrays of the same files, so that what was cached before is read again."""
 
 PARTS = ("images", "labels", "is_test")
