@@ -82,6 +82,7 @@ ADVICE = {
     "objective": "the search would be steered by another metric; ask `hsl best --metric` instead",
     "seed": "for further seeds raise confirm.seeds",
     "name": "a store has the name of its space",
+    "layers.ties": "trials of version 0.1.0 keep the first of equal weights; to continue them write ties: index",
     "defaults": "a store keeps the defaults with which it was begun; leave the key out, or take another --store",
 }
 """Advice on single keys, in addition to that below all differences."""

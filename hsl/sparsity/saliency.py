@@ -81,9 +81,8 @@ def _warn_of_ties(
         left = sum(int((scores[name][~masks[name]] == lowest).sum()) for name in names)
         if left and 100 * taken >= sum(part.numel() for part in kept):
             LOG.warning(
-                "%d of the weights that %s keeps in %s have the same score as %d that it does not: the first of them "
-                "are kept",
-                *(taken, criterion, ", ".join(names), left),
+                "%d of the weights that %s keeps in %s have the same score as %d that it does not: %s of them are kept",
+                *(taken, criterion, ", ".join(names), left, "some" if budget.ties else "the first"),
             )
 
 
@@ -129,7 +128,13 @@ def _without_order(scores: Mapping[str, Tensor], budget: Budget) -> list[str]:
     return found
 
 
-def ratio_budget(network: Network, distribution: str, loss: Loss | None, parent: Parent | None) -> Budget:
+def ratio_budget(
+    network: Network,
+    distribution: str,
+    loss: Loss | None,
+    parent: Parent | None,
+    hyperparameters: Hyperparameters,
+) -> Budget:
     """The budget whose layer densities are those that another method's scores give.
 
     Args:
@@ -137,6 +142,7 @@ def ratio_budget(network: Network, distribution: str, loss: Loss | None, parent:
         distribution: ``from:METHOD``.
         loss: As of `first_masks`.
         parent: The trained dense network, for ``from:omp`` and ``from:imp``.
+        hyperparameters: Of the other method, where it scores without a parent; the rest keep their defaults.
 
     Returns:
         The network's budget with densities in place of the name.
@@ -150,7 +156,7 @@ def ratio_budget(network: Network, distribution: str, loss: Loss | None, parent:
     criterion = source.moment.criterion
     whole = replace(network, budget=replace(network.budget, distribution=GLOBAL))
     if not source.moment.needs_parent:
-        masks = first_masks(whole, criterion, loss, check_hyperparameters(source.name, {}))
+        masks = first_masks(whole, criterion, loss, check_hyperparameters(source.name, hyperparameters))
         return _with_densities(network.budget, masks)
     if parent is None:
         raise MethodError(

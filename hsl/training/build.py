@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from hsl.errors import DamagedError, HslError
 from hsl.hardness import keyed
-from hsl.sparsity import Layers, Parent, Sparsifier, layer_macs
-from hsl.sparsity.methods import METHODS, check_hyperparameters
+from hsl.sparsity import Layers, Parent, Ratios, Sparsifier, layer_macs
+from hsl.sparsity.methods import METHODS, check_hyperparameters, scored_source
 from hsl.training import checkpoint
 from hsl.training.available import model_builder
 from hsl.training.compiled import check_compiled, compiled
@@ -87,9 +87,13 @@ def _network(
         seed=keyed.key(seed, "sparsity") >> 1,
         init=configuration.init,
         parent=begun.parent if begun else None,
-        loss=_scoring_loss(task.train, seed, _samples_per_class(configuration)),
+        loss=_scoring_loss(task.train, seed, _samples_per_class(_hyperparameters(configuration))),
         hyperparameters=configuration.hyperparameters,
         layers=_layers(configuration),
+        ratios=Ratios(
+            _scoring_loss(task.train, seed, _samples_per_class(configuration.all_ratios)),
+            configuration.ratios,
+        ),
     )
     meter = _meter(configuration, model, task, steps, begun.cost if begun else 0)
     return SparseNetwork(model, compiled(model, training), optimizer, sparsifier, meter)
@@ -142,10 +146,21 @@ def _meter(
     example = torch.zeros(1, *task.data.shape, device=next(model.parameters()).device)
     method, given = configuration.method, configuration.hyperparameters
     passes = Passes.of(configuration.regime.attack)
-    samples = min(_samples_per_class(configuration) * task.data.classes or SCORING_BATCH, len(task.train))
-    scored = scoring_samples(method, configuration.distribution, given, samples) * Passes().dense
+    scored = _scored_samples(configuration, task) * Passes().dense
     extra = (parent_cost + scored) / _step_cost(configuration, task.train)
     return TrainingMeter(layer_macs(model, example), method, given, steps, extra, passes)
+
+
+def _scored_samples(configuration: Configuration, task: Task) -> float:
+    """Cost of the scores before training, in dense passes of one sample, gradients included."""
+
+    def scored(method: str, values: Mapping[str, float]) -> float:
+        samples = min(_samples_per_class(values) * task.data.classes or SCORING_BATCH, len(task.train))
+        return scoring_samples(method, values, samples)
+
+    own = scored(configuration.method, _hyperparameters(configuration))
+    source = scored_source(configuration.distribution)
+    return own + (scored(source, configuration.all_ratios) if source else 0.0)
 
 
 def _step_cost(configuration: Configuration, train: TrainingSet) -> float:
@@ -216,9 +231,12 @@ def _stored_parent(uri: str) -> dict[str, Any]:
     )
 
 
-def _samples_per_class(configuration: Configuration) -> int:
-    values = check_hyperparameters(configuration.method, configuration.hyperparameters)
-    return int(values.get("samples_per_class", 0))
+def _hyperparameters(configuration: Configuration) -> dict[str, float]:
+    return check_hyperparameters(configuration.method, configuration.hyperparameters)
+
+
+def _samples_per_class(hyperparameters: Mapping[str, float]) -> int:
+    return int(hyperparameters.get("samples_per_class", 0))
 
 
 def _scoring_loss(train: TrainingSet, seed: int, samples_per_class: int = 0) -> Any:

@@ -6,16 +6,21 @@ here.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hsl.hardness.schema.keep import UNRANKED
+from hsl.sparsity.methods import scored_source
 
 Document = dict[str, Any]
 
 FIRST_VERSION = "0.1"
 
-FIRST: dict[str, Any] = {"regime.keep.ties": "id", "regime.keep.precision": "single"}
+FIRST: dict[str, Any] = {
+    "regime.keep.ties": "id",
+    "regime.keep.precision": "single",
+    "layers.ties": "index",
+}
 """Path -> value of version 0.1, of every default of a configuration that has changed since: ``training.lr: 0.1``."""
 
 FIRST_OF_EVALUATION: dict[str, Any] = {
@@ -31,6 +36,9 @@ OWNERS: dict[str, str] = {
     "evaluation.deciles.precision": "evaluation.deciles.by",
 }
 """Path of an option that is not always there -> path of the value, stored by version 0.1 too, with which it is."""
+
+OWNERS_IN_CONFIGURATION: dict[str, str] = {"layers.ties": "sparsity"}
+"""The same of a section that every space has, and not every configuration: a dense one takes no layers."""
 
 FIRST_HYPERPARAMETERS: dict[str, dict[str, float]] = {
     "acdc": {"reset_momentum": 0},
@@ -50,8 +58,8 @@ def canonical(given: Document, method: str, value_of: Callable[[str], Any]) -> D
         method: Its method.
         value_of: Path -> value of the configuration; called for defaults that have changed only.
     """
-    for path, first in _frozen(method).items():
-        if _is_there(given, path):
+    for path, first in _frozen(method, given.get("distribution")).items():
+        if _is_there(given, path, OWNERS | OWNERS_IN_CONFIGURATION):
             _write(given, path, value_of(path), first)
     return {key: value for key, value in given.items() if value != {}}
 
@@ -59,8 +67,9 @@ def canonical(given: Document, method: str, value_of: Callable[[str], Any]) -> D
 def filled(stored: Document) -> Document:
     """A stored configuration with the frozen defaults written out where the present ones differ."""
     found = copy.deepcopy(stored)
-    for path, first in _frozen(found.get("method", "dense")).items():
-        _fill(found, path, first)
+    for path, first in _frozen(found.get("method", "dense"), found.get("distribution")).items():
+        if _is_there(found, path, OWNERS | OWNERS_IN_CONFIGURATION):
+            _fill(found, path, first)
     return found
 
 
@@ -86,7 +95,8 @@ def _with_frozen(space: Document, is_given: bool) -> Document:
     for path, first in (FIRST | FIRST_OF_EVALUATION).items():
         is_of_regime = path.partition(".")[0] == "regime"
         for place in [{"regime": each} for each in described] if is_of_regime else [found]:
-            _fill(place, path, first, is_given)
+            if _is_there(place, path, OWNERS):
+                _fill(place, path, first, is_given)
     return found
 
 
@@ -104,23 +114,26 @@ def value_at(document: Any, path: str) -> Any:
 
 
 def _fill(document: Document, path: str, first: Any, is_given: bool = False) -> None:
-    """Write a frozen default where the option is there, and there is no value, or in place of the given one."""
-    if not _is_there(document, path):
-        return
+    """Write a frozen default where there is no value, or in place of the given one."""
     *groups, key = path.split(".")
     for group in groups:
         document = document.setdefault(group, {})
     document[key] = first if is_given else document.get(key, first)
 
 
-def _is_there(document: Document, path: str) -> bool:
-    return path not in OWNERS or value_at(document, OWNERS[path]) not in (None, UNRANKED)
+def _is_there(document: Document, path: str, owners: Mapping[str, str]) -> bool:
+    return path not in owners or value_at(document, owners[path]) not in (None, UNRANKED)
 
 
-def _frozen(method: str) -> Document:
-    """Path -> frozen default, of all that have changed of a configuration with this method."""
-    own = FIRST_HYPERPARAMETERS.get(method, {})
-    return FIRST | {f"hyperparameters.{name}": value for name, value in own.items()}
+def _frozen(method: str, distribution: str | None) -> Document:
+    """Path -> frozen default, of all that have changed of a configuration with this method and distribution."""
+    source = scored_source(distribution) or ""
+    own, of_ratios = former_hyperparameters(method), former_hyperparameters(source)
+    return (
+        FIRST
+        | {f"hyperparameters.{name}": value for name, value in own.items()}
+        | {f"ratios.{name}": value for name, value in of_ratios.items()}
+    )
 
 
 def _write(document: Document, path: str, value: Any, first: Any) -> None:
