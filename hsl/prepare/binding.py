@@ -1,7 +1,7 @@
 """Data and code of a sweep: their identity, and whether they are still those of its store."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hsl.errors import DataError, StoreError
@@ -57,9 +57,9 @@ def bind(space: SearchSpace, store: Store, is_new: bool = False) -> Bound:
             with every difference.
     """
     content, code = load_content(space.dataset), codes(space)
-    if store.read_space() is None:
-        return _first(space, content, code)
-    return _continued(space, store, content, code, is_new)
+    is_first = store.read_space() is None
+    found = _first(space, content, code) if is_first else _continued(space, store, content, code, is_new)
+    return replace(found, warnings=(*content.remarks, *found.warnings))
 
 
 def bound_space(space: SearchSpace, store: str | None) -> SearchSpace:

@@ -448,7 +448,7 @@ def test_a_copy_of_the_model_alone_is_not_trained_dense(duplicate, mlp, digits):
     assert sparsifier.sparsity() == pytest.approx(0.8, abs=1e-3)
     dense = duplicate(sparsifier.finalize())
     take_step(dense, sgd(dense.parameters()), digits, 2)
-    assert dense[4].weight.count_nonzero() > 0.9 * dense[4].weight.numel()
+    assert dense[4].weight.count_nonzero() > 0.4 * dense[4].weight.numel()
 
 
 def test_an_optimizer_made_after_the_sparsifier_is_gone_is_refused(mlp, digits):

@@ -62,10 +62,10 @@ def _parquet(path: str, shown: str) -> Arrays:
             where = f"{name} row {number}"
             samples.add(where, read_picture(where, _content(row or {}, Path(file).parent)), value, is_test)
     arrays = samples.arrays(shown)
-    warn_of(
+    left_out = warn_of(
         shown, [*parquet_files.counted(found.omitted, root), *parquet_files.missing_shards(found.is_test)]
     )
-    return arrays
+    return replace(arrays, remarks=arrays.remarks + left_out)
 
 
 def _content(row: Mapping[str, Any], folder: Path) -> Path | bytes:
@@ -92,5 +92,5 @@ def imagefolder(path: str) -> Arrays:
     for file, is_test in found.is_test.items():
         samples.add(str(file), read_picture(str(file), file), label[file.parent.name], is_test)
     arrays = samples.arrays(path)
-    warn_of(path, found.omitted)
-    return replace(arrays, names=tuple(names))
+    remarks = arrays.remarks + warn_of(path, found.omitted)
+    return replace(arrays, names=tuple(names), remarks=remarks)
