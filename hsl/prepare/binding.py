@@ -19,7 +19,12 @@ from hsl.wording import count
 
 NEW = "--new-data"
 CODE_PARTS = ("model", "regimes", "factors", "search", "method", "distribution")
-"""Keys of a space that name what determines the result of a trial, but for the data set, which has a content."""
+"""Keys of a space that name what determines the result of a trial, but for the data set, which has a content.
+
+Samplers and kinds of early stopping are not among them: they determine which trials there are, and how far these are
+trained, as a seed or a budget does, but not what a configuration with a seed comes to; nor are trackers, which only
+look on. Code of final evaluations is in the parameters of their rows.
+"""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from hsl.errors import DamagedError, HslError
 from hsl.hardness import keyed
+from hsl.plugin_code import check_code
 from hsl.sparsity import Layers, Parent, Ratios, Sparsifier, layer_macs
 from hsl.sparsity.methods import METHODS, check_hyperparameters, scored_source
 from hsl.training import checkpoint
@@ -59,8 +60,9 @@ def build_trainer(
         keep_best: Whether the network of that epoch is kept, besides the final one.
 
     Raises:
-        HslError: If something that the configuration needs is missing here.
+        HslError: If something that the configuration needs is missing here, or the code of its plug-ins is another.
     """
+    check_code(configuration.code)
     check_compiled(configuration.training, device)
     task = Task.of(configuration, seed, scores, device)
     network = _network(configuration, task, seed, parent, scores, device)
@@ -118,6 +120,7 @@ def build_bench(
         difficulty: URI of the scores that make the deciles; None where none are asked for.
         device: Torch device.
     """
+    check_code(configuration.code)
     task = Task.of(configuration, seed, scores, device)
     model = _model(configuration, task.data, seed, device)
     model.load_state_dict({name: state[name] for name in model.state_dict()})
