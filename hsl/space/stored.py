@@ -72,8 +72,8 @@ FREE = frozenset(
 GROWS = frozenset({"regimes", "factors", "search", "budget", "confirm"})
 """Keys that may only grow."""
 
-UNCHANGED: tuple[tuple[str, Any], ...] = (("code", {}), ("version", 1))
-"""What a sweep finds out of its data and its plug-ins, where there is nothing to say."""
+UNCHANGED: tuple[tuple[str, Any], ...] = (("code", {}), ("version", 1), ("ratios", {}))
+"""What a sweep finds out of its data and its plug-ins, or is rarely given, where there is nothing to say."""
 
 RANGES = ("uniform", "loguniform", "int")
 
