@@ -134,6 +134,25 @@ def _warn_of_empty(layers: list[str]) -> None:
         )
 
 
+def warn_of_ties(
+    scores: Mapping[str, Tensor], masks: Mapping[str, Tensor], budget: Budget, criterion: str
+) -> None:
+    """Say where a hundredth of the kept weights or more have the score of others that are not kept."""
+    for members in budget.groups.values() if budget.structure is None else ():
+        names = [name for name in members if name not in budget.keep_dense]
+        kept = [scores[name][masks[name]] for name in names]
+        if not sum(part.numel() for part in kept):
+            continue
+        lowest = torch.cat(kept).min()
+        taken = sum(int((part == lowest).sum()) for part in kept)
+        left = sum(int((scores[name][~masks[name]] == lowest).sum()) for name in names)
+        if left and 100 * taken >= sum(part.numel() for part in kept):
+            LOG.warning(
+                "%d of the weights that %s keeps in %s have the same score as %d that it does not: %s of them are kept",
+                *(taken, criterion, ", ".join(names), left, "some" if budget.ties else "the first"),
+            )
+
+
 def _top_of_group(scores: Mapping[str, Tensor], count: int, budget: Budget) -> dict[str, Tensor]:
     """Masks of the highest scores of several layers, in one ranking."""
     least = budget.floors()
