@@ -120,7 +120,7 @@ def ratio_budget(
     distribution: str,
     loss: Loss | None,
     parent: Parent | None,
-    hyperparameters: Hyperparameters,
+    hyperparameters: Hyperparameters | None = None,
 ) -> Budget:
     """The budget whose layer densities are those that another method's scores give.
 
@@ -143,7 +143,7 @@ def ratio_budget(
     criterion = source.moment.criterion
     whole = replace(network, budget=replace(network.budget, distribution=GLOBAL))
     if not source.moment.needs_parent:
-        masks = first_masks(whole, criterion, loss, check_hyperparameters(source.name, hyperparameters))
+        masks = first_masks(whole, criterion, loss, check_hyperparameters(source.name, hyperparameters or {}))
         return _with_densities(network.budget, masks)
     if parent is None:
         raise MethodError(
