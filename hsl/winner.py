@@ -117,6 +117,7 @@ def _content(space: SearchSpace, winner: Winner, cell: str) -> dict[str, Any]:
         **{name: chosen[name] for name in own if name in chosen},
         "init": chosen["init"],
         "split": raw["split"] | ({"seed": chosen["split"]["seed"]} if SPLIT in space.factors else {}),
+        **({} if dense else {"layers": chosen["layers"], "ratios": chosen["ratios"]}),
         "search": {axis: {"choice": [value]} for axis, value in _tuned(raw, chosen).items()},
         "baseline": "dense" if dense else None,
         **{name: raw[name] for name in kept},

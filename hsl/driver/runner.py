@@ -123,7 +123,7 @@ class Runner:
             self._prepare(stage)
             self._train(stage)
         if account.exceeded() and (left := self._unfinished(stage)):
-            later = " and all of confirm" if stage.studies and self._site.space.confirm.seeds else ""
+            later = " and all of confirm" if stage.studies and self._site.plan.space.confirm.seeds else ""
             self.left = f"{account.in_words()}; {stage.name} has {left} trials left{later}"
 
     def _connect(self) -> None:
@@ -134,11 +134,11 @@ class Runner:
         import ray  # noqa: PLC0415  after its settings
 
         session.machines.look(ray.nodes())
-        set_price(session, self._site.space, strict=True)
+        set_price(session, self._site.sized_space, strict=True)
 
     def _prepare(self, stage: Stage) -> None:
         """Make the parents and scores that the trials need."""
-        site, session, resources = self._site, self._session, self._site.space.resources
+        site, session, resources = self._site, self._session, self._site.sized_space.resources
         needed = site.jobs.prerequisites.of_search() if stage.studies else self._needs_of(stage.queue)
         say, count = site.announcer.say, session.account.count
         prepare(needed, resources, lambda: slots(resources), say, session.tick, count)
@@ -154,7 +154,7 @@ class Runner:
         site, session = self._site, self._session
         book = site.ledger(stage)
         ended, failed = book.tally.ended, book.tally.failed
-        self._tuning = Tuning(site.space, site.announcer.console, site.trackers, site.library.root)
+        self._tuning = Tuning(site.sized_space, site.announcer.console, site.trackers, site.library.root)
         try:
             self._tuning.train(self._supply(stage), book, session)
         finally:
@@ -175,7 +175,7 @@ class Runner:
         )
 
     def _proposed(self, study: CellStudy, proposal: Proposal) -> Job:
-        configuration, seed = proposal.configuration, self._site.space.seed
+        configuration, seed = proposal.configuration, self._site.plan.space.seed
         return self._site.jobs.make(
             study.cell, "search", configuration, seed, proposal.values, proposal.number, proposal.source
         )

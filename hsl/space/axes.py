@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from hsl.errors import MethodError, close_match
 from hsl.space.objective import default_regime
 from hsl.space.schema import SearchSpace
-from hsl.sparsity.methods import METHODS, check_hyperparameters
+from hsl.sparsity.methods import METHODS, check_hyperparameters, scored_source
 from hsl.training.configuration import (
     Configuration,
     DistributionName,
@@ -140,6 +140,7 @@ def configuration(space: SearchSpace, values: Values) -> Configuration:
         sparsity=0.0 if dense else values.get("sparsity", default_sparsity(space)) or 0.0,
         init=values.get("init", space.init),
         layers=Layers() if dense else space.layers,
+        ratios={} if dense else _ratios(space, values.get("distribution", space.distribution)),
     )
 
 
@@ -150,6 +151,16 @@ def splits(space: SearchSpace) -> tuple[Split, ...]:
 
 def _split(space: SearchSpace, values: Values) -> Split:
     return space.split.model_copy(update={"seed": values.get(SPLIT, space.split.seed)})
+
+
+def _ratios(space: SearchSpace, distribution: str | None) -> dict[str, float]:
+    """Hyperparameters of the method whose scores give the distribution."""
+    source = scored_source(distribution)
+    if source is None:
+        return {}
+    former = former_hyperparameters(source) if space.defaults == FIRST_VERSION else {}
+    takes = {h.name for h in METHODS[source].hyperparameters}
+    return {name: value for name, value in (former | space.ratios).items() if name in takes}
 
 
 def _training(space: SearchSpace, values: Values) -> Training:

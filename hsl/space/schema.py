@@ -69,6 +69,8 @@ class SearchSpace(Strict):
     sparsity: Sparsity | None = None
     init: Literal["sparse", "dense"] = "sparse"
     layers: Layers = Layers()
+    ratios: dict[str, float] = {}
+    """Hyperparameters of the methods whose scores give distributions ``from:METHOD``; each takes those that it has."""
     baseline: Literal["dense"] | None = "dense"
     sampler: Sampler = Tpe()
     priority: Literal["even", "uncertain"] = "even"

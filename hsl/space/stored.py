@@ -72,8 +72,8 @@ FREE = frozenset(
 GROWS = frozenset({"regimes", "factors", "search", "budget", "confirm"})
 """Keys that may only grow."""
 
-UNCHANGED: tuple[tuple[str, Any], ...] = (("code", {}), ("version", 1))
-"""What a sweep finds out of its data and its plug-ins, where there is nothing to say."""
+UNCHANGED: tuple[tuple[str, Any], ...] = (("code", {}), ("version", 1), ("ratios", {}))
+"""What a sweep finds out of its data and its plug-ins, or is rarely given, where there is nothing to say."""
 
 RANGES = ("uniform", "loguniform", "int")
 
@@ -82,6 +82,7 @@ ADVICE = {
     "objective": "the search would be steered by another metric; ask `hsl best --metric` instead",
     "seed": "for further seeds raise confirm.seeds",
     "name": "a store has the name of its space",
+    "layers.ties": "trials of version 0.1.0 keep the first of equal weights; to continue them write ties: index",
     "defaults": "a store keeps the defaults with which it was begun; leave the key out, or take another --store",
 }
 """Advice on single keys, in addition to that below all differences."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from hsl.errors import MethodError
-from hsl.sparsity.mask_buffers import MASK, apply_masks_after_load
+from hsl.sparsity.mask_buffers import MASK, Masked
 
 LOG = logging.getLogger(__name__)
 
@@ -74,6 +74,8 @@ class Layers:
         structure: ``"N:M"`` keeps N of every M inputs ("2:4"), for methods that make a mask by one choice.
         at_least: Fewest weights that any layer keeps. None refuses a distribution by formula that leaves a layer
             none, and warns where one ranking of several layers does; 0 lets both, as version 0.1.0 did.
+        ties: Choice among equally scored weights, wherever a method keeps, drops or grows some of them: ``random``, or
+            ``index``, the first of them, as version 0.1.0 did.
     """
 
     include: Sequence[str] = ("*",)
@@ -83,6 +85,7 @@ class Layers:
     last_dense: bool = False
     structure: str | None = None
     at_least: int | None = None
+    ties: str = "random"
 
     def dense(self, names: Sequence[str]) -> frozenset[str]:
         """Those of the pruned layers that stay dense.
@@ -228,8 +231,8 @@ def attach_masks(layers: Prunable) -> None:
     for layer in layers.values():
         layer.module.register_buffer(layer.mask_name, torch.ones_like(layer.weight, dtype=torch.bool))
         hooks = layer.module._load_state_dict_post_hooks
-        if apply_masks_after_load not in hooks.values():
-            layer.module.register_load_state_dict_post_hook(apply_masks_after_load)
+        if not any(isinstance(hook, Masked) for hook in hooks.values()):
+            layer.module.register_load_state_dict_post_hook(Masked(layer.module))
 
 
 def detach_masks(layers: Prunable) -> None:
@@ -237,7 +240,7 @@ def detach_masks(layers: Prunable) -> None:
     for layer in layers.values():
         layer.module._buffers.pop(layer.mask_name, None)
         hooks = layer.module._load_state_dict_post_hooks
-        for key in [key for key, hook in hooks.items() if hook is apply_masks_after_load]:
+        for key in [key for key, hook in hooks.items() if isinstance(hook, Masked)]:
             del hooks[key]
 
 

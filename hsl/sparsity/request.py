@@ -1,7 +1,7 @@
 """What a user asks of a Sparsifier, checked and made into a budget; and what it reports."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import distributed
@@ -12,7 +12,21 @@ from hsl.sparsity.distributions.budget import Budget
 from hsl.sparsity.distributions.formulas import Shape
 from hsl.sparsity.layers import ALL, TRANSPOSED, Layers, Prunable, layer_shapes
 from hsl.sparsity.methods import METHODS
-from hsl.sparsity.network import Parent
+from hsl.sparsity.network import Loss, Parent
+from hsl.sparsity.ties import TIES
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """How weights are scored for a distribution ``from:METHOD``.
+
+    Attributes:
+        loss: Function of the model that returns the loss of one batch; None for that of the Sparsifier.
+        hyperparameters: Of that method, by name; the rest keep their defaults.
+    """
+
+    loss: Loss | None = None
+    hyperparameters: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,13 +131,17 @@ def make_budget(
     sparsity: float,
     distribution: str | Mapping[str, float],
     layers: Layers = ALL,
+    generator: torch.Generator | None = None,
 ) -> Budget:
-    """The budget that is asked for.
+    """The budget that is asked for; ties are broken by draws of `generator`.
 
     Raises:
         InfeasibleError: If it cannot be reached.
-        MethodError: If a glob matches no layer, the structure is none, or at_least is not a number of weights.
+        MethodError: If a glob matches no layer, the structure is none, at_least is not a number of weights, or ties
+            can not be broken as asked.
     """
+    if layers.ties not in TIES:
+        raise MethodError(f"ties is {layers.ties!r}, it must be one of {', '.join(TIES)}")
     shapes = layer_shapes(prunable)
     pinned = layers.dense(list(shapes))
     if layers.structure is None:
@@ -131,7 +149,7 @@ def make_budget(
     else:
         budget = _structured(prunable, shapes, sparsity, pinned, parse_structure(layers.structure))
     budget.check()
-    return budget
+    return replace(budget, ties=TIES[layers.ties](generator or torch.Generator()))
 
 
 def _at_least(layers: Layers) -> int | None:

@@ -27,6 +27,7 @@ from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
 from hsl.sparsity.network import Loss, Network, Parent, Start
 from hsl.sparsity.request import (
     LayerReport,
+    Ratios,
     check_optimizer,
     check_request,
     check_same_seed,
@@ -37,6 +38,7 @@ from hsl.sparsity.saliency import ratio_budget
 from hsl.sparsity.steps import Steps
 
 LOG = logging.getLogger(__name__)
+AS_GIVEN = Ratios()
 
 
 class Sparsifier:
@@ -66,7 +68,7 @@ class Sparsifier:
     optimizer is refused. Where weights were written from outside, `sparsity`, `report`, `state_dict` and `finalize`
     refuse to speak of a network that is not as sparse as its masks, until `apply_masks` is called; a state dict
     that is loaded into the model, dense or not, is masked at once. Copy or pickle model, optimizer and Sparsifier
-    together; a copy of the model alone is masked but not kept sparse.
+    together: a step of an optimizer over a copy of the model alone, which nothing keeps sparse, is refused.
 
     Args:
         model: Any module with Linear, Conv1d/2d/3d, ConvTranspose1d/2d/3d or MultiheadAttention layers.
@@ -86,6 +88,7 @@ class Sparsifier:
             before training.
         hyperparameters: Of the method, by name; the rest keep their defaults.
         layers: Which layers are pruned, and how; all that can be by default.
+        ratios: How weights are scored for a distribution ``from:METHOD``; by default with `loss`.
 
     Raises:
         MethodError: If the method is used without something it needs, or with something it does not take.
@@ -108,6 +111,7 @@ class Sparsifier:
         loss: Loss | None = None,
         hyperparameters: Mapping[str, float] | None = None,
         layers: Layers = ALL,
+        ratios: Ratios = AS_GIVEN,
     ) -> None:
         if reason := feasible(method, distribution, sparsity):
             raise MethodError(reason)
@@ -125,11 +129,12 @@ class Sparsifier:
             check_optimizer(optimizer, self._layers)
             check_same_seed(seed, self._layers)
             warn_of_dense_rest(model, self._layers)
-        budget = make_budget(self._layers, sparsity, self.distribution or "uniform", layers)
+        budget = make_budget(self._layers, sparsity, self.distribution or "uniform", layers, self._generator)
         scale_init = init == "sparse" and self.method.starts_sparse
         self._network = Network(model, self._layers, budget, self._generator, scale_init)
         if is_ratios(self.distribution):
-            self._network.budget = ratio_budget(self._network, str(self.distribution), loss, parent)
+            scored_by = (ratios.loss or loss, parent, ratios.hyperparameters)
+            self._network.budget = ratio_budget(self._network, str(self.distribution), *scored_by)
         needs_gradient, values = self.method.needs_gradient, self.hyperparameters
         start = Start(self._network, method, needs_gradient, values, total_steps or 1, parent, loss)
         self._driver = self.method.moment.build(start)

@@ -11,8 +11,9 @@ from torch.nn import functional
 from hsl.errors import DamagedError, HslError
 from hsl.hardness import keyed
 from hsl.hardness.schema.fields import has_switch, is_numeric
-from hsl.sparsity import Layers, Parent, Sparsifier, layer_macs
-from hsl.sparsity.methods import METHODS, check_hyperparameters
+from hsl.plugin_code import check_code
+from hsl.sparsity import Layers, Parent, Ratios, Sparsifier, layer_macs
+from hsl.sparsity.methods import METHODS, check_hyperparameters, scored_source
 from hsl.training import checkpoint
 from hsl.training.available import model_builder
 from hsl.training.compiled import check_compiled, compiled
@@ -60,8 +61,9 @@ def build_trainer(
         keep_best: Whether the network of that epoch is kept, besides the final one.
 
     Raises:
-        HslError: If something that the configuration needs is missing here.
+        HslError: If something that the configuration needs is missing here, or the code of its plug-ins is another.
     """
+    check_code(configuration.code)
     check_compiled(configuration.training, device)
     task = Task.of(configuration, seed, scores, device)
     network = _network(configuration, task, seed, parent, scores, device)
@@ -88,9 +90,13 @@ def _network(
         seed=keyed.key(seed, "sparsity") >> 1,
         init=configuration.init,
         parent=begun.parent if begun else None,
-        loss=_scoring_loss(task.train, seed, _samples_per_class(configuration)),
+        loss=_scoring_loss(task.train, seed, _samples_per_class(_hyperparameters(configuration))),
         hyperparameters=configuration.hyperparameters,
         layers=_layers(configuration),
+        ratios=Ratios(
+            _scoring_loss(task.train, seed, _samples_per_class(configuration.all_ratios)),
+            configuration.ratios,
+        ),
     )
     meter = _meter(configuration, model, task, steps, begun.cost if begun else 0)
     return SparseNetwork(model, compiled(model, training), optimizer, sparsifier, meter)
@@ -115,6 +121,7 @@ def build_bench(
         difficulty: URI of the scores that make the deciles; None where none are asked for.
         device: Torch device.
     """
+    check_code(configuration.code)
     task = Task.of(configuration, seed, scores, device)
     model = _model(configuration, task.data, seed, device)
     model.load_state_dict({name: state[name] for name in model.state_dict()})
@@ -141,10 +148,21 @@ def _meter(
     example = torch.zeros(1, *task.data.shape, device=next(model.parameters()).device)
     method, given = configuration.method, configuration.hyperparameters
     passes = Passes.of(configuration.regime.attack)
-    samples = min(_samples_per_class(configuration) * task.data.classes or SCORING_BATCH, len(task.train))
-    scored = scoring_samples(method, configuration.distribution, given, samples) * Passes().dense
+    scored = _scored_samples(configuration, task) * Passes().dense
     extra = (parent_cost + scored) / _step_cost(configuration, task.train)
     return TrainingMeter(layer_macs(model, example), method, given, steps, extra, passes)
+
+
+def _scored_samples(configuration: Configuration, task: Task) -> float:
+    """Cost of the scores before training, in dense passes of one sample, gradients included."""
+
+    def scored(method: str, values: Mapping[str, float]) -> float:
+        samples = min(_samples_per_class(values) * task.data.classes or SCORING_BATCH, len(task.train))
+        return scoring_samples(method, values, samples)
+
+    own = scored(configuration.method, _hyperparameters(configuration))
+    source = scored_source(configuration.distribution)
+    return own + (scored(source, configuration.all_ratios) if source else 0.0)
 
 
 def _step_cost(configuration: Configuration, train: TrainingSet) -> float:
@@ -230,9 +248,12 @@ def _stored_parent(uri: str) -> dict[str, Any]:
     )
 
 
-def _samples_per_class(configuration: Configuration) -> int:
-    values = check_hyperparameters(configuration.method, configuration.hyperparameters)
-    return int(values.get("samples_per_class", 0))
+def _hyperparameters(configuration: Configuration) -> dict[str, float]:
+    return check_hyperparameters(configuration.method, configuration.hyperparameters)
+
+
+def _samples_per_class(hyperparameters: Mapping[str, float]) -> int:
+    return int(hyperparameters.get("samples_per_class", 0))
 
 
 def _scoring_loss(train: TrainingSet, seed: int, samples_per_class: int = 0) -> Any:

@@ -24,7 +24,7 @@ from hsl.errors import MethodError
 from hsl.hardness.schema.fields import Typed, check_known, known
 from hsl.hardness.schema.regimes import Regime
 from hsl.sparsity.distributions.allocate import DISTRIBUTIONS
-from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
+from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible, scored_source
 from hsl.training.available import (
     CONTENT_DIGITS,
     DATASETS,
@@ -190,6 +190,7 @@ class Layers(Strict):
         last_dense: Keep the last layer dense, as by `keep_dense`.
         structure: ``"N:M"`` keeps N of every M inputs, for methods that make a mask by one choice.
         at_least: Fewest weights that any layer keeps; by default a distribution that leaves a layer none is refused.
+        ties: Choice among weights that score the same: ``random``, or ``index``, the first, as version 0.1 did.
     """
 
     include: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
@@ -199,6 +200,7 @@ class Layers(Strict):
     last_dense: bool = False
     structure: Structure | None = None
     at_least: Annotated[int, Field(ge=0)] | None = None
+    ties: Literal["random", "index"] = "random"
 
 
 class Configuration(Strict):
@@ -214,6 +216,8 @@ class Configuration(Strict):
         sparsity: Fraction of zeros among prunable weights, in [0, 1); 0 for dense, and for dense alone.
         init: ``sparse`` scales initial weights for the live fan-in, ``dense`` leaves them as they are.
         layers: Layers to prune; all by default, and for dense.
+        ratios: Hyperparameters of the method whose scores give the distribution, of ``from:METHOD``; only those that
+            differ from its defaults are kept.
         content: Digest of the samples of the data set; None of those that are named without a path, and in stores of
             version 0.1. Where it is given it is the identity of the data set, and `dataset` only its place.
         code: Digests of the code of plug-ins (reference -> digest); those that do not occur in it are left out.
@@ -230,6 +234,7 @@ class Configuration(Strict):
     sparsity: Sparsity = 0.0
     init: Literal["sparse", "dense"] = "sparse"
     layers: Layers = Layers()
+    ratios: dict[str, float] = {}
     content: Digest | None = None
     code: dict[str, Digest] = {}
 
@@ -243,13 +248,11 @@ class Configuration(Strict):
             raise ValueError(f"{self.method} prunes nothing, so it takes no layers")
         if reason := feasible(self.method, self.distribution, self.sparsity):
             raise ValueError(reason)
-        try:
-            full = check_hyperparameters(self.method, self.hyperparameters)
-        except MethodError as error:
-            raise ValueError(str(error)) from error
-        defaults = check_hyperparameters(self.method, {})
-        given = {name: value for name, value in full.items() if value != defaults[name]}
-        object.__setattr__(self, "hyperparameters", given)
+        object.__setattr__(self, "hyperparameters", _differing(self.method, self.hyperparameters))
+        source = scored_source(self.distribution)
+        if source is None and self.ratios:
+            raise ValueError(f"ratios are of distributions from:METHOD by scores, not of {self.distribution}")
+        object.__setattr__(self, "ratios", _differing(source, self.ratios) if source else {})
         object.__setattr__(self, "code", self._used_code())
         return self
 
@@ -289,7 +292,14 @@ class Configuration(Strict):
         """JSON of the value at a path, defaults of the method included."""
         values = self.model_dump(mode="json")
         values["hyperparameters"] = check_hyperparameters(self.method, self.hyperparameters)
+        values["ratios"] = self.all_ratios
         return value_at(values, path)
+
+    @property
+    def all_ratios(self) -> dict[str, float]:
+        """All hyperparameters of the method whose scores give the distribution."""
+        source = scored_source(self.distribution)
+        return check_hyperparameters(source, self.ratios) if source else {}
 
     @classmethod
     def from_stored(cls, stored: str | Mapping[str, Any]) -> Configuration:
@@ -311,6 +321,16 @@ class Configuration(Strict):
     def trial_id(self, seed: int) -> str:
         """Identity of this configuration trained with `seed`."""
         return f"{self.id}-{seed}"
+
+
+def _differing(method: str, given: Mapping[str, float]) -> dict[str, float]:
+    """Those hyperparameters of a method that differ from its defaults; ValueError if it does not take them."""
+    try:
+        full = check_hyperparameters(method, given)
+    except MethodError as error:
+        raise ValueError(str(error)) from error
+    defaults = check_hyperparameters(method, {})
+    return {name: value for name, value in full.items() if value != defaults[name]}
 
 
 def digest(value: Any) -> str:

@@ -6,13 +6,14 @@ here.
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from hsl.hardness.registries import TRAININGS
 from hsl.hardness.schema.keep import UNRANKED
+from hsl.sparsity.methods import scored_source
 
 Document = dict[str, Any]
 
@@ -22,6 +23,7 @@ FIRST: dict[str, Any] = {
     "regime.keep.ties": "id",
     "regime.keep.precision": "single",
     "regime.attack.at_bounds": "clamp",
+    "layers.ties": "index",
 }
 """Path -> value of version 0.1, of every default of a configuration that has changed since: ``training.lr: 0.1``."""
 
@@ -62,6 +64,11 @@ OWNERS: dict[str, Owner] = {
 }
 """Path of an option that is not always there -> the value with which it is."""
 
+OWNERS_IN_CONFIGURATION: dict[str, Owner] = {
+    "layers.ties": Owner("sparsity", lambda value: value is not None)
+}
+"""The same of a section that every space has, and not every configuration: a dense one takes no layers."""
+
 FIRST_HYPERPARAMETERS: dict[str, dict[str, float]] = {
     "acdc": {"reset_momentum": 0},
     "grasp": {"samples_per_class": 0},
@@ -80,8 +87,8 @@ def canonical(given: Document, method: str, value_of: Callable[[str], Any]) -> D
         method: Its method.
         value_of: Path -> value of the configuration; called for defaults that have changed only.
     """
-    for path, first in _frozen(method).items():
-        if _is_there(given, path):
+    for path, first in _frozen(method, given.get("distribution")).items():
+        if _is_there(given, path, OWNERS | OWNERS_IN_CONFIGURATION):
             _write(given, path, value_of(path), first)
     return {key: value for key, value in given.items() if value != {}}
 
@@ -89,8 +96,8 @@ def canonical(given: Document, method: str, value_of: Callable[[str], Any]) -> D
 def filled(stored: Document) -> Document:
     """A stored configuration with the frozen defaults written out where the present ones differ."""
     found = copy.deepcopy(stored)
-    for path, first in _frozen(found.get("method", "dense")).items():
-        if value_at(stored, path) is None:
+    for path, first in _frozen(found.get("method", "dense"), found.get("distribution")).items():
+        if value_at(stored, path) is None and _is_there(found, path, OWNERS | OWNERS_IN_CONFIGURATION):
             _fill(found, path, first)
     return found
 
@@ -119,7 +126,7 @@ def _with_frozen(space: Document, written: Document) -> Document:
     found = copy.deepcopy(space)
     for path, first in (FIRST | FIRST_OF_EVALUATION).items():
         for place, own in _places(path, found, written):
-            if value_at(own, path) is None:
+            if value_at(own, path) is None and _is_there(place, path, OWNERS):
                 _fill(place, path, first)
     return found
 
@@ -147,23 +154,26 @@ def value_at(document: Any, path: str) -> Any:
 
 
 def _fill(document: Document, path: str, first: Any) -> None:
-    """Write a frozen default where the option is there."""
-    if not _is_there(document, path):
-        return
+    """Write a frozen default."""
     *groups, key = path.split(".")
     for group in groups:
         document = document.setdefault(group, {})
     document[key] = first
 
 
-def _is_there(document: Document, path: str) -> bool:
-    return path not in OWNERS or OWNERS[path].has(value_at(document, OWNERS[path].path))
+def _is_there(document: Document, path: str, owners: Mapping[str, Owner]) -> bool:
+    return path not in owners or owners[path].has(value_at(document, owners[path].path))
 
 
-def _frozen(method: str) -> Document:
-    """Path -> frozen default, of all that have changed of a configuration with this method."""
-    own = FIRST_HYPERPARAMETERS.get(method, {})
-    return FIRST | {f"hyperparameters.{name}": value for name, value in own.items()}
+def _frozen(method: str, distribution: str | None) -> Document:
+    """Path -> frozen default, of all that have changed of a configuration with this method and distribution."""
+    source = scored_source(distribution) or ""
+    own, of_ratios = former_hyperparameters(method), former_hyperparameters(source)
+    return (
+        FIRST
+        | {f"hyperparameters.{name}": value for name, value in own.items()}
+        | {f"ratios.{name}": value for name, value in of_ratios.items()}
+    )
 
 
 def _write(document: Document, path: str, value: Any, first: Any) -> None:

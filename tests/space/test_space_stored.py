@@ -289,7 +289,7 @@ FORMER = {
 def stored_by_0_1(content: dict[str, Any]) -> str:
     """The text of a space as version 0.1.0 wrote it: without the keys that came later."""
     raw = yaml.safe_load(space_text(make_space(content)))
-    del raw["defaults"]
+    del raw["defaults"], raw["layers"]["ties"]
     for later in ("ties", "precision"):
         del raw["regimes"]["few"]["keep"][later], raw["evaluation"]["deciles"][later]
     return yaml.safe_dump(raw)
@@ -306,6 +306,12 @@ def test_a_store_of_0_1_0_goes_on_with_its_defaults(tmp_path: Path) -> None:
     assert (keep.ties, keep.precision, former.defaults) == ("id", "single", "0.1")
     assert configuration(former, {"method": "set", "sparsity": 0.9}).hyperparameters == {"restart_regrown": 0}
     assert configuration(space, {"method": "set", "sparsity": 0.9}).hyperparameters == {}
+    by_grasp = {"method": "static", "distribution": "from:grasp", "sparsity": 0.9}
+    assert (former.layers.ties, configuration(former, by_grasp).ratios) == ("index", {"samples_per_class": 0})
+    assert (space.layers.ties, configuration(space, by_grasp).ratios) == ("random", {})
+    asked_for = make_space({**FORMER, "ratios": {"samples_per_class": 3, "rounds": 7}})
+    assert configuration(asked_for, by_grasp).ratios == {"samples_per_class": 3}
+    assert configuration(asked_for, {**by_grasp, "distribution": "erk"}).ratios == {}
     check_continues(store.read_space(), former, "runs/t")
     asked = with_defaults_of(stored, make_space({**FORMER, "defaults": "0.2"}))
     with pytest.raises(StoreError, match=r"defaults: stored '0\.1', given '0\.2'"):

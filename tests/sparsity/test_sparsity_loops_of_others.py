@@ -5,6 +5,7 @@ the chain rule gives pruned weights no gradient there, so nothing can be learned
 """
 
 import copy
+import gc
 import pickle
 import time
 
@@ -432,6 +433,34 @@ def test_a_copy_trains_as_the_original_does(duplicate, method, mlp, digits):
     assert sum(int((layer.weight == 0).sum()) for layer in prunable_layers(finished).values()) >= 0.79 * 3392
 
 
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_of_the_model_alone_is_not_trained_dense(duplicate, mlp, digits):
+    optimizer = sgd(mlp.parameters())
+    sparsifier = make(mlp, optimizer, "static")
+    alone, average = duplicate(mlp), AveragedModel(mlp)
+    unseen = sgd(alone.parameters())
+    with pytest.raises(MethodError, match="SGD would train 3 weights that have masks and no Sparsifier"):
+        take_step(alone, unseen, digits, 0)
+    assert all(torch.equal(value, mlp.state_dict()[name]) for name, value in alone.state_dict().items())
+    take_step(mlp, optimizer, digits, 0)  # copies, and averages that follow, are no concern of the original's
+    average.update_parameters(mlp)
+    take_step(mlp, optimizer, digits, 1)
+    assert sparsifier.sparsity() == pytest.approx(0.8, abs=1e-3)
+    dense = duplicate(sparsifier.finalize())
+    take_step(dense, sgd(dense.parameters()), digits, 2)
+    assert dense[4].weight.count_nonzero() > 0.4 * dense[4].weight.numel()
+
+
+def test_an_optimizer_made_after_the_sparsifier_is_gone_is_refused(mlp, digits):
+    optimizer = sgd(mlp.parameters())
+    sparsifier = make(mlp, optimizer, "static")
+    take_step(mlp, optimizer, digits, 0)
+    del optimizer, sparsifier
+    gc.collect()
+    with pytest.raises(MethodError, match="Hand the new one over with follow"):
+        take_step(mlp, sgd(mlp.parameters()), digits, 1)
+
+
 def test_loading_ones_own_state_dict_changes_no_bit(mlp, digits):
     optimizer = sgd(mlp.parameters())
     make(mlp, optimizer, "static")
@@ -636,7 +665,8 @@ def test_rounds_of_pruning_notice_what_passes_them_by(mlp, digits):
         optimizer = sgd(model.parameters())
         keep_sparse(optimizer)
         take_step(model, optimizer, digits, 0)
-        take_step(model, torch.optim.Adam(model.parameters()), digits, 1)
+        with torch.no_grad():
+            model[0].weight.add_(1.0)
 
     with pytest.raises(MethodError, match=r"pruned weights of layers .* are not zero"):
         iterative_magnitude_pruning(mlp, train, sparsity=0.5, rounds=1)

@@ -136,6 +136,29 @@ def test_other_attacks_keep_their_identity(attack: dict[str, Any], former: str) 
     assert found.regime.attack.at_bounds is None
 
 
+SPARSE_OF_0_1: dict[str, Any] = {**BASE, "method": "rigl", "distribution": "erk", "sparsity": 0.9}
+
+
+def test_masks_by_scores_have_a_new_identity_and_those_of_0_1_keep_theirs() -> None:
+    """Of equally scored weights 0.1.0 kept the first; a dense network has no masks, and keeps its name."""
+    sparse = {"method": "rigl", "sparsity": 0.9}
+    former, present = made(**sparse, layers={"ties": "index"}), made(**sparse)
+    assert former.stored() == SPARSE_OF_0_1
+    assert present.stored() == {**SPARSE_OF_0_1, "layers": {"ties": "random"}}
+    assert former.id == digest(SPARSE_OF_0_1) != present.id
+    assert Configuration.from_stored(SPARSE_OF_0_1) == former
+    floored = {**SPARSE_OF_0_1, "layers": {"first_dense": True}}
+    assert Configuration.from_stored(floored).layers.ties == "index"
+    for whole in (former, present, made()):
+        assert Configuration.from_stored(json.dumps(whole.stored())) == whole
+    assert identity.filled_space({"name": "a"})["layers"] == {"ties": "index"}
+    given = {"layers": {"ties": "random", "last_dense": True}}
+    assert identity.former_space(given, {"layers": {"last_dense": True}})["layers"] == {
+        "ties": "index",
+        "last_dense": True,
+    }
+
+
 @pytest.mark.usefixtures("changed")
 def test_what_an_earlier_version_stored_is_read_with_the_former_default() -> None:
     read = Configuration.from_stored('{"dataset": "digits", "model": {"name": "mlp"}}')

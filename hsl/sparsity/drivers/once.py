@@ -18,6 +18,7 @@ from hsl.sparsity.network import (
     load_parent_,
     set_masks_,
     step_gradients,
+    warn_of_ties,
 )
 from hsl.sparsity.saliency import check_scores, first_masks
 
@@ -58,7 +59,9 @@ class OnceDriver(Driver):
         score = CRITERIA[self._criterion]
         scores = {name: score(network.signals(name, gradients[name])) for name in network.layers}
         check_scores(scores, network.budget, self._criterion)
-        self._set(keep_top(scores, network.budget))
+        masks = keep_top(scores, network.budget)
+        warn_of_ties(scores, masks, network.budget, self._criterion)
+        self._set(masks)
         self.pending = False
         return True
 

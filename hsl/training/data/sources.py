@@ -67,8 +67,8 @@ def _parquet(path: str, shown: str) -> Arrays:
     names = agreed_names(labellings)
     unread += parquet_files.missing_shards(found.is_test)
     arrays = samples.arrays(shown)
-    warn_of(shown, [*parquet_files.counted(found.omitted, root), *unread])
-    return replace(arrays, names=names)
+    left_out = warn_of(shown, [*parquet_files.counted(found.omitted, root), *unread])
+    return replace(arrays, names=names, remarks=arrays.remarks + left_out)
 
 
 def _content(row: Mapping[str, Any], folder: Path) -> Path | bytes:
@@ -95,5 +95,5 @@ def imagefolder(path: str) -> Arrays:
     for file, is_test in found.is_test.items():
         samples.add(str(file), read_picture(str(file), file), label[file.parent.name], is_test)
     arrays = samples.arrays(path)
-    warn_of(path, found.omitted)
-    return replace(arrays, names=tuple(names))
+    remarks = arrays.remarks + warn_of(path, found.omitted)
+    return replace(arrays, names=tuple(names), remarks=remarks)

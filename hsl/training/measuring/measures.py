@@ -21,6 +21,7 @@ from hsl.hardness.apply import EVALUATION, Samples
 from hsl.hardness.attacks.robustness import BLOCK, still_right
 from hsl.hardness.corruptions.corrupt import corrupt
 from hsl.hardness.orders import easiest, tie_order
+from hsl.plugin_code import codes_of
 from hsl.store.packed import packed
 from hsl.training.configuration import digest
 from hsl.training.data.corrupted import CorruptedTestSet
@@ -88,14 +89,22 @@ def items(evaluation: Evaluation) -> Iterator[Item]:
         if evaluation.per_sample:
             yield Item("sample", split)
         if evaluation.deciles:
-            yield Item("decile", split, without_first(_given(evaluation.deciles), DECILES_SECTION))
+            given = without_first(_given(evaluation.deciles), DECILES_SECTION)
+            yield Item("decile", split, given | _code(evaluation.deciles.by))
     limit = {} if evaluation.samples is None else {"samples": evaluation.samples}
     for split in evaluation.splits:
         if evaluation.corruptions and (split == "test" or not evaluation.corruptions.published):
-            yield Item("corruption", split, _given(evaluation.corruptions) | limit)
+            code = _code(*evaluation.corruptions.names)
+            yield Item("corruption", split, _given(evaluation.corruptions) | limit | code)
         if attacks := evaluation.attacks:
             for name in attacks.names:
-                yield Item(name, split, {"norm": attacks.norm, "eps": attacks.eps, **limit})
+                yield Item(name, split, {"norm": attacks.norm, "eps": attacks.eps, **limit, **_code(name)})
+
+
+def _code(*names: str) -> dict[str, Any]:
+    """Digests of the code of plug-ins, where there are some: evaluations by other code are others."""
+    found = codes_of(names)
+    return {"code": found} if found else {}
 
 
 def _given(settings: Deciles | Corruptions) -> dict[str, Any]:
