@@ -12,7 +12,8 @@ def training_problems(space: SearchSpace) -> Iterator[Found]:
     """Compared and tuned fields that no network of the space reads, and values that fail or mean another one."""
     for field, (owner, readers) in READ_BY.items():
         others = _values(space, owner)
-        if _is_axis(space, field) and readers.isdisjoint(others):
+        several = _is_axis(space, field) and len(_values(space, field)) > 1
+        if several and readers.isdisjoint(others):
             message = (
                 f"{field} belongs to {owner} {' or '.join(sorted(readers))}, and {owner} is "
                 f"{' or '.join(map(str, others))}, so all its values train the same; take it out"

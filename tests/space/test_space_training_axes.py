@@ -84,6 +84,7 @@ def test_values_that_mean_something_else_are_refused(
         ({"nesterov": True, "momentum": 0, "optimizer": "adamw"}, {}),
         ({"schedule": "one_cycle"}, {}),
         ({"schedule": "cosine", "warmup": 0}, {}),
+        ({"schedule": "cosine"}, {"factors": {"training.gamma": [0.5]}}),
         ({}, {"factors": {"training.optimizer": ["sgd", "adamw"], "training.momentum": [0.5, 0.9]}}),
         (
             {},
