@@ -64,7 +64,7 @@ def iterative_magnitude_pruning(
     if layers.structure is not None:
         raise MethodError(f"iterative pruning takes no structure; {layers.structure} was given")
     budget = make_budget(pruned, sparsity, distribution, layers)
-    network = Network(model, pruned, budget, torch.Generator(), scale_init=False)
+    network = Network(model, pruned, budget, torch.Generator())
     start = {name: value.clone() for name, value in model.state_dict().items()}
     attach_masks(pruned)
     try:

@@ -26,6 +26,7 @@ from hsl.hardness.schema.fields import check_known, known
 from hsl.hardness.schema.regimes import Regime
 from hsl.sparsity.distributions.allocate import DISTRIBUTIONS
 from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
+from hsl.sparsity.methods.weight_scores import Init
 from hsl.training.available import (
     CONTENT_DIGITS,
     DATASETS,
@@ -204,7 +205,8 @@ class Configuration(Strict):
         hyperparameters: Of the method; only those that differ from its defaults are kept.
         distribution: Division of the non-zeros over layers; by default the method's first; None for dense.
         sparsity: Fraction of zeros among prunable weights, in [0, 1); 0 for dense, and for dense alone.
-        init: ``sparse`` scales initial weights for the live fan-in, ``dense`` leaves them as they are.
+        init: Scaling of initial weights for the first mask: ``sparse`` for the live fan-in, ``energy`` to the norm of
+            the dense unit, ``dense`` none; by default what is best for the masks of the method, which is filled in.
         layers: Layers to prune; all by default, and for dense.
         content: Digest of the samples of the data set; None of those that are named without a path, and in stores of
             version 0.1. Where it is given it is the identity of the data set, and `dataset` only its place.
@@ -220,7 +222,7 @@ class Configuration(Strict):
     hyperparameters: dict[str, float] = {}
     distribution: DistributionName | None = None
     sparsity: Sparsity = 0.0
-    init: Literal["sparse", "dense"] = "sparse"
+    init: Init | None = None
     layers: Layers = Layers()
     content: Digest | None = None
     code: dict[str, Digest] = {}
@@ -231,6 +233,7 @@ class Configuration(Strict):
         if self.distribution is None and method.distributions:
             default = "uniform" if self.layers.structure else method.distributions[0]
             object.__setattr__(self, "distribution", default)
+        object.__setattr__(self, "init", self.init or method.init)
         if not method.distributions and self.layers != Layers():
             raise ValueError(f"{self.method} prunes nothing, so it takes no layers")
         if reason := feasible(self.method, self.distribution, self.sparsity):

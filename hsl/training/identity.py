@@ -15,8 +15,11 @@ Document = dict[str, Any]
 
 FIRST_VERSION = "0.1"
 
-FIRST: dict[str, Any] = {"regime.keep.ties": "id", "regime.keep.precision": "single"}
+FIRST: dict[str, Any] = {"init": "sparse", "regime.keep.ties": "id", "regime.keep.precision": "single"}
 """Path -> value of version 0.1, of every default of a configuration that has changed since: ``training.lr: 0.1``."""
+
+CHOSEN_BY_OTHERS = frozenset({"init"})
+"""Paths whose value depends on others where none is given (``init`` on the method), so a space has none then."""
 
 FIRST_OF_EVALUATION: dict[str, Any] = {
     "evaluation.deciles.ties": "id",
@@ -52,7 +55,8 @@ def canonical(given: Document, method: str, value_of: Callable[[str], Any]) -> D
     """
     for path, first in _frozen(method).items():
         if _is_there(given, path):
-            _write(given, path, value_of(path), first)
+            value = value_at(given, path)
+            _write(given, path, value_of(path) if value is None else value, first)
     return {key: value for key, value in given.items() if value != {}}
 
 
@@ -110,7 +114,8 @@ def _fill(document: Document, path: str, first: Any, is_given: bool = False) -> 
     *groups, key = path.split(".")
     for group in groups:
         document = document.setdefault(group, {})
-    document[key] = first if is_given else document.get(key, first)
+    given = document.get(key)
+    document[key] = first if given is None or (is_given and path not in CHOSEN_BY_OTHERS) else given
 
 
 def _is_there(document: Document, path: str) -> bool:
