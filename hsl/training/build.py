@@ -11,6 +11,7 @@ from torch.nn import functional
 from hsl.errors import DamagedError, HslError
 from hsl.hardness import keyed
 from hsl.sparsity import Layers, Parent, Sparsifier, layer_macs
+from hsl.sparsity.init import READ_LOSS
 from hsl.sparsity.methods import METHODS, check_hyperparameters
 from hsl.training import checkpoint
 from hsl.training.available import model_builder
@@ -144,8 +145,14 @@ def _meter(
     passes = Passes.of(configuration.regime.attack)
     samples = min(_samples_per_class(configuration) * task.data.classes or SCORING_BATCH, len(task.train))
     scored = scoring_samples(method, configuration.distribution, given, samples) * Passes().dense
-    extra = (parent_cost + scored) / _step_cost(configuration, task.train)
+    extra = (parent_cost + scored + _init_cost(configuration, samples)) / _step_cost(configuration, task.train)
     return TrainingMeter(layer_macs(model, example), method, given, steps, extra, passes)
+
+
+def _init_cost(configuration: Configuration, samples: int) -> float:
+    """Cost of an initialisation that looks at samples, dense and sparse, in forward passes of one sample."""
+    reads = configuration.init in READ_LOSS and METHODS[configuration.method].starts_sparse
+    return samples * (2 - configuration.sparsity) if reads else 0
 
 
 def _step_cost(configuration: Configuration, train: TrainingSet) -> float:

@@ -74,7 +74,12 @@ def former_hyperparameters(method: str) -> dict[str, float]:
 
 
 def filled_space(stored: Document) -> Document:
-    """A stored space, as parsed, with the frozen defaults written out that it does not have."""
+    """A stored space, as parsed, with the frozen defaults written out that it does not have.
+
+    One that was begun with later defaults has all of them written out, or chosen by others, and stays as it is.
+    """
+    if stored.get("defaults", FIRST_VERSION) != FIRST_VERSION:
+        return stored
     return {"defaults": FIRST_VERSION} | _with_frozen(stored, is_given=False)
 
 
