@@ -1,4 +1,21 @@
-"""Initialisation of networks that are sparse from the start: how weights are scaled for the first mask."""
+"""Initialisation of networks that are sparse from the start: how weights are scaled for the first mask.
+
+Accuracy on digits at 90 and 98 % sparsity, of an MLP and of a network of convolutions without batch normalisation, by
+`init` (``tests/benchmarks/inits.py``; means of 4 or 5 seeds, of 2 or 3 for static)::
+
+    network  mask       sparse     energy     signal      dense
+    mlp      random     96  61     96  57      -   -     93  10
+    mlp      snip       97  95     97  95     97  95     97  92
+    mlp      grasp      91  94     95  94     97  92     97  91
+    mlp      synflow    98  97     97  96     98  96     97  96
+    convnet  random     87   9     85  10      -   -      9   9
+    convnet  snip       41  10     87  58     95  79     94  19
+    convnet  grasp       9   8      8  10     66  45     12  43
+    convnet  synflow    86  45     96  92     96  92     95  30
+
+Hence the default of each kind of mask (`CriterionFacts.init`). The MLP tells the masks by scores apart by less than 4
+points, mostly by less than 1; without normalisation only ``signal`` lets all of them begin near the dense network's loss.
+"""
 
 from collections.abc import Callable, Mapping
 

@@ -145,7 +145,9 @@ def _meter(
     passes = Passes.of(configuration.regime.attack)
     samples = min(_samples_per_class(configuration) * task.data.classes or SCORING_BATCH, len(task.train))
     scored = scoring_samples(method, configuration.distribution, given, samples) * Passes().dense
-    extra = (parent_cost + scored + _init_cost(configuration, samples)) / _step_cost(configuration, task.train)
+    extra = (parent_cost + scored + _init_cost(configuration, samples)) / _step_cost(
+        configuration, task.train
+    )
     return TrainingMeter(layer_macs(model, example), method, given, steps, extra, passes)
 
 

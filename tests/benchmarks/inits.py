@@ -149,17 +149,17 @@ def mean(values):
 
 
 def tables(rows):
-    """Print accuracies, paired differences to `dense`, and the largest loss before the first step."""
+    """Print accuracies, paired differences to `sparse`, and the largest loss before the first step."""
     cells = defaultdict(dict)
     for (problem, method, sparsity, init, seed), row in rows.items():
         cells[problem, method, sparsity, init][seed] = row
     for problem in PROBLEMS:
         whole = cells[problem, "dense", 0.0, "dense"]
-        print(f"\n{problem}: accuracy, accuracy - that with `dense`, largest loss before the first step")
+        print(f"\n{problem}: accuracy, accuracy - that with `sparse`, largest loss before the first step")
         print(f"{'dense':24} {mean([value for _, value in whole.values()])}")
         for method, sparsity, init in itertools.product(METHODS, SPARSITIES, INITS):
-            cell, plain = cells[problem, method, sparsity, init], cells[problem, method, sparsity, "dense"]
-            gains = [cell[seed][1] - plain[seed][1] for seed in cell.keys() & plain.keys()]
+            cell, former = cells[problem, method, sparsity, init], cells[problem, method, sparsity, "sparse"]
+            gains = [cell[seed][1] - former[seed][1] for seed in cell.keys() & former.keys()]
             if gains:
                 accuracy = mean([value for _, value in cell.values()])
                 first = max(loss for loss, _ in cell.values())
