@@ -128,6 +128,29 @@ def first_losses(make, digits, method, sparsity, **options):
         return dense, loss(model).item()
 
 
+@pytest.mark.parametrize("method", ["snip", "grasp", "static"])
+def test_signal_keeps_the_outputs_of_every_layer_as_large_as_they_were(method, digits):
+    """An independent pass by hand, layer after layer, of a network without biases."""
+    torch.manual_seed(0)
+    images, classes = digits[0][:128], digits[1][:128]
+    sizes = (64, 48, 48, 48, 10)
+    model = nn.Sequential(*(nn.Linear(*pair, bias=False) for pair in pairwise(sizes)))
+
+    def outputs():
+        values, found = images, []
+        for layer in model:
+            values = values @ layer.weight.T
+            found.append(values.square().mean().sqrt().item())
+        return found
+
+    dense = outputs()
+    asked = {"method": method, "sparsity": 0.8, "total_steps": 10, "init": "signal"}
+    loss = {"loss": lambda network: functional.cross_entropy(network(images), classes)}
+    with torch.no_grad():
+        Sparsifier(model, torch.optim.SGD(model.parameters(), lr=0.1), **asked, **loss)
+        assert outputs() == pytest.approx(dense, rel=1e-4)
+
+
 STARTING = [name for name in METHODS if METHODS[name].starts_sparse and not METHODS[name].needs_parent]
 FIRST_OF_KIND = list({kind_of(name): name for name in reversed(STARTING)}.values())
 OPTIONS = {"synflow": {"hyperparameters": {"rounds": 10}}}
