@@ -9,9 +9,9 @@ Accuracy on digits at 90 and 98 % sparsity, of an MLP and of a network of convol
     mlp      grasp      91  94     95  94     97  92     97  91
     mlp      synflow    98  97     97  96     98  96     97  96
     convnet  random     87   9     85  10      -   -      9   9
-    convnet  snip       41  10     87  58     95  79     94  19
-    convnet  grasp       9   8      8  10     66  45     12  43
-    convnet  synflow    86  45     96  92     96  92     95  30
+    convnet  snip       47   9     89  58     95  79     94  19
+    convnet  grasp       9   8      8   9     68  43     11  44
+    convnet  synflow    88  37     97  92     96  93     96  30
 
 Hence the default of each kind of mask (`CriterionFacts.init`). With the MLP ``signal`` is within 1 point of the best,
 or 2 for grasp at 98 %; without normalisation it alone lets all masks begin near the dense network's loss.
