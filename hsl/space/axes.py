@@ -6,7 +6,7 @@ An axis is ``regime``, ``method``, ``distribution``, ``sparsity``, ``model``, ``
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -14,6 +14,7 @@ from hsl.errors import MethodError, close_match
 from hsl.space.objective import default_regime
 from hsl.space.schema import SearchSpace
 from hsl.sparsity.methods import METHODS, check_hyperparameters, scored_source
+from hsl.sparsity.methods.weight_scores import Init
 from hsl.training.configuration import (
     Configuration,
     DistributionName,
@@ -95,7 +96,7 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "distribution": TypeAdapter(DistributionName).validate_python,
     "sparsity": TypeAdapter(Sparsity).validate_python,
     "model": model_spec,
-    "init": TypeAdapter(Literal["sparse", "dense"]).validate_python,
+    "init": TypeAdapter(Init).validate_python,
     SPLIT: lambda seed: Split(seed=seed),
 }
 

@@ -81,6 +81,7 @@ ADVICE = {
     "training.epochs": "trials of another length are not beginnings of these; to compare lengths use a factor",
     "objective": "the search would be steered by another metric; ask `hsl best --metric` instead",
     "seed": "for further seeds raise confirm.seeds",
+    "init": "null leaves it to each method: hsl list methods",
     "name": "a store has the name of its space",
     "layers.ties": "trials of version 0.1.0 keep the first of equal weights; to continue them write ties: index",
     "defaults": "a store keeps the defaults with which it was begun; leave the key out, or take another --store",

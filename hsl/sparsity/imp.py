@@ -65,7 +65,7 @@ def iterative_magnitude_pruning(
         raise MethodError(f"iterative pruning takes no structure; {layers.structure} was given")
     generator = torch.Generator()
     budget = make_budget(pruned, sparsity, distribution, layers, generator)
-    network = Network(model, pruned, budget, generator, scale_init=False)
+    network = Network(model, pruned, budget, generator)
     start = {name: value.clone() for name, value in model.state_dict().items()}
     attach_masks(pruned)
     try:

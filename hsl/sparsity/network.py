@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from hsl.errors import MethodError
 from hsl.sparsity.criteria import Signals
 from hsl.sparsity.distributions.budget import Budget
-from hsl.sparsity.init import scale_layer_
 from hsl.sparsity.layers import Prunable, set_mask_
 from hsl.sparsity.masks import top_k, top_n_of_m
 from hsl.sparsity.ties import Ties
@@ -42,7 +41,8 @@ class Network:
         layers: Its prunable layers, each with a mask.
         budget: What they may keep.
         generator: CPU generator for everything random.
-        scale_init: Whether weights are scaled for the live fan-in once the first mask is made.
+        init: How initial weights are scaled for the first masks: a key of `hsl.sparsity.init.INITS`.
+        loss: Loss of one batch, where `init` reads it, until masks are set.
         explored: Union of all masks so far, by layer; empty for methods that never move their non-zeros.
     """
 
@@ -50,7 +50,8 @@ class Network:
     layers: Prunable
     budget: Budget
     generator: torch.Generator
-    scale_init: bool
+    init: str = "dense"
+    loss: Loss | None = None
     explored: dict[str, Tensor] = field(default_factory=dict)
 
     def signals(self, name: str, gradient: Tensor | None = None) -> Signals:
@@ -58,12 +59,6 @@ class Network:
         layer = self.layers[name]
         mask = layer.weight_mask if layer.has_mask else None
         return Signals(layer.weight, gradient, self.generator, mask, self.budget.ties)
-
-    def scale_init_(self) -> None:
-        """Scale the initial weights for their live fan-in, where that was asked for."""
-        if self.scale_init:
-            for layer in self.layers.values():
-                scale_layer_(layer)
 
     def explore_(self) -> None:
         """Add the masks of now to the union of all masks so far."""

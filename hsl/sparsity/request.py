@@ -10,8 +10,10 @@ from torch.optim import LBFGS, Optimizer, Rprop, SparseAdam
 from hsl.errors import InfeasibleError, MethodError
 from hsl.sparsity.distributions.budget import Budget
 from hsl.sparsity.distributions.formulas import Shape
+from hsl.sparsity.init import INITS, READ_LOSS
 from hsl.sparsity.layers import ALL, TRANSPOSED, Layers, Prunable, layer_shapes
 from hsl.sparsity.methods import METHODS
+from hsl.sparsity.methods.weight_scores import Init
 from hsl.sparsity.network import Loss, Parent
 from hsl.sparsity.ties import TIES
 
@@ -51,7 +53,7 @@ class LayerReport:
         return self.non_zeros / self.weights
 
 
-def check_request(method: str, total_steps: int | None, init: str, parent: Parent | None) -> None:
+def check_request(method: str, total_steps: int | None, init: str | None, parent: Parent | None) -> None:
     """Refuse what is wrong for any model.
 
     Raises:
@@ -64,12 +66,29 @@ def check_request(method: str, total_steps: int | None, init: str, parent: Paren
         )
     if total_steps is not None and (type(total_steps) is not int or total_steps < 1):
         raise MethodError(f"total_steps is {total_steps!r}, it must be a whole number of steps, at least 1")
-    if init not in ("sparse", "dense"):
-        raise MethodError(f"init is {init!r}, it must be 'sparse' or 'dense'")
+    if init is not None and init not in INITS:
+        raise MethodError(f"init is {init!r}, it must be one of {', '.join(map(repr, INITS))}")
     if parent is not None and not METHODS[method].needs_parent:
         raise MethodError(
             f"method {method!r} does not start from a parent, but one was given; leave parent out"
         )
+
+
+def chosen_init(method: str, init: Init | None, loss: Loss | None) -> Init:
+    """The scaling of initial weights that is asked for, or the method's default, without a loss "dense".
+
+    Raises:
+        MethodError: If it reads a loss, and none is given.
+    """
+    chosen = init or METHODS[method].init
+    if chosen not in READ_LOSS or loss is not None or not METHODS[method].starts_sparse:
+        return chosen
+    if init is None:
+        return "dense"
+    raise MethodError(
+        f"init {init!r} looks at the outputs of layers: give loss=, a function of the model that returns the loss of "
+        "one batch"
+    )
 
 
 def check_optimizer(optimizer: Optimizer, layers: Prunable) -> None:

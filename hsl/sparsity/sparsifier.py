@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,6 +24,7 @@ from hsl.sparsity.layers import (
 )
 from hsl.sparsity.mask_buffers import zero_pruned_
 from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
+from hsl.sparsity.methods.weight_scores import Init
 from hsl.sparsity.network import Loss, Network, Parent, Start
 from hsl.sparsity.request import (
     LayerReport,
@@ -32,6 +33,7 @@ from hsl.sparsity.request import (
     check_request,
     check_same_seed,
     chosen_distribution,
+    chosen_init,
     make_budget,
 )
 from hsl.sparsity.saliency import ratio_budget
@@ -81,8 +83,10 @@ class Sparsifier:
         distribution: Name of a distribution the method takes, or ``package.module:attr``, or densities in
             [0, 1] by layer name or glob (layers that are not named share the rest); None: its default.
         seed: Of everything random here, and of nothing else; the same in all processes of a training.
-        init: "sparse" scales the initial weights for the live fan-in (of methods that are sparse from the
-            start and have no parent), "dense" leaves them as they are.
+        init: How initial weights of methods that are sparse from the start, and have no parent, are scaled for the
+            first mask, by output unit: "sparse" by sqrt(fan-in / live fan-in), "energy" so that a unit's weights keep
+            their norm, "dense" not at all; or by layer: "signal" keeps outputs on the batch of `loss` as large as those
+            of the dense network. None: as is best for masks of that kind (`METHODS[method].init`).
         parent: The trained dense network, for methods that need one and only for them.
         loss: Function of the model that returns the loss of one batch; used by methods that score gradients
             before training.
@@ -106,7 +110,7 @@ class Sparsifier:
         total_steps: int | None = None,
         distribution: str | Mapping[str, float] | None = None,
         seed: int = 0,
-        init: Literal["sparse", "dense"] = "sparse",
+        init: Init | None = None,
         parent: Parent | None = None,
         loss: Loss | None = None,
         hyperparameters: Mapping[str, float] | None = None,
@@ -130,8 +134,8 @@ class Sparsifier:
             check_same_seed(seed, self._layers)
             warn_of_dense_rest(model, self._layers)
         budget = make_budget(self._layers, sparsity, self.distribution or "uniform", layers, self._generator)
-        scale_init = init == "sparse" and self.method.starts_sparse
-        self._network = Network(model, self._layers, budget, self._generator, scale_init)
+        self.init = chosen_init(method, init, loss)
+        self._network = Network(model, self._layers, budget, self._generator, self.init, loss)
         if is_ratios(self.distribution):
             scored_by = (ratios.loss or loss, parent, ratios.hyperparameters)
             self._network.budget = ratio_budget(self._network, str(self.distribution), *scored_by)
@@ -140,6 +144,7 @@ class Sparsifier:
         self._driver = self.method.moment.build(start)
         if self._masked:
             self._start()
+        self._network.loss = None  # a function is often one that cannot be pickled
         self._steps = Steps(self._network, self._driver, optimizer, self._masked)
 
     @property

@@ -13,6 +13,7 @@ from hsl.hardness import keyed
 from hsl.hardness.schema.fields import has_switch, is_numeric
 from hsl.plugin_code import check_code
 from hsl.sparsity import Layers, Parent, Ratios, Sparsifier, layer_macs
+from hsl.sparsity.init import READ_LOSS
 from hsl.sparsity.methods import METHODS, check_hyperparameters, scored_source
 from hsl.training import checkpoint
 from hsl.training.available import model_builder
@@ -149,7 +150,7 @@ def _meter(
     method, given = configuration.method, configuration.hyperparameters
     passes = Passes.of(configuration.regime.attack)
     scored = _scored_samples(configuration, task) * Passes().dense
-    extra = (parent_cost + scored) / _step_cost(configuration, task.train)
+    extra = (parent_cost + scored + _init_cost(configuration, task)) / _step_cost(configuration, task.train)
     return TrainingMeter(layer_macs(model, example), method, given, steps, extra, passes)
 
 
@@ -157,12 +158,25 @@ def _scored_samples(configuration: Configuration, task: Task) -> float:
     """Cost of the scores before training, in dense passes of one sample, gradients included."""
 
     def scored(method: str, values: Mapping[str, float]) -> float:
-        samples = min(_samples_per_class(values) * task.data.classes or SCORING_BATCH, len(task.train))
-        return scoring_samples(method, values, samples)
+        return scoring_samples(method, values, _scoring_count(values, task))
 
     own = scored(configuration.method, _hyperparameters(configuration))
     source = scored_source(configuration.distribution)
     return own + (scored(source, configuration.all_ratios) if source else 0.0)
+
+
+def _init_cost(configuration: Configuration, task: Task) -> float:
+    """Cost of an initialisation that looks at samples, dense and sparse, in forward passes of one sample."""
+    reads = configuration.init in READ_LOSS and METHODS[configuration.method].starts_sparse
+    return (
+        _scoring_count(_hyperparameters(configuration), task) * (2 - configuration.sparsity) if reads else 0
+    )
+
+
+def _scoring_count(hyperparameters: Mapping[str, float], task: Task) -> int:
+    """Number of samples that weights are scored on before training."""
+    per_class = _samples_per_class(hyperparameters)
+    return min(per_class * task.data.classes or SCORING_BATCH, len(task.train))
 
 
 def _step_cost(configuration: Configuration, train: TrainingSet) -> float:

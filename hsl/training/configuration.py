@@ -25,6 +25,7 @@ from hsl.hardness.schema.fields import Typed, check_known, known
 from hsl.hardness.schema.regimes import Regime
 from hsl.sparsity.distributions.allocate import DISTRIBUTIONS
 from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible, scored_source
+from hsl.sparsity.methods.weight_scores import Init
 from hsl.training.available import (
     CONTENT_DIGITS,
     DATASETS,
@@ -214,7 +215,8 @@ class Configuration(Strict):
         hyperparameters: Of the method; only those that differ from its defaults are kept.
         distribution: Division of the non-zeros over layers; by default the method's first; None for dense.
         sparsity: Fraction of zeros among prunable weights, in [0, 1); 0 for dense, and for dense alone.
-        init: ``sparse`` scales initial weights for the live fan-in, ``dense`` leaves them as they are.
+        init: Scaling of initial weights for the first mask: ``sparse`` for the live fan-in, ``energy`` to the norm of
+            the dense unit, ``dense`` none; by default what is best for the masks of the method, which is filled in.
         layers: Layers to prune; all by default, and for dense.
         ratios: Hyperparameters of the method whose scores give the distribution, of ``from:METHOD``; only those that
             differ from its defaults are kept.
@@ -232,7 +234,7 @@ class Configuration(Strict):
     hyperparameters: dict[str, float] = {}
     distribution: DistributionName | None = None
     sparsity: Sparsity = 0.0
-    init: Literal["sparse", "dense"] = "sparse"
+    init: Init | None = None
     layers: Layers = Layers()
     ratios: dict[str, float] = {}
     content: Digest | None = None
@@ -244,6 +246,7 @@ class Configuration(Strict):
         if self.distribution is None and method.distributions:
             default = "uniform" if self.layers.structure else method.distributions[0]
             object.__setattr__(self, "distribution", default)
+        object.__setattr__(self, "init", self.init or method.init)
         if not method.distributions and self.layers != Layers():
             raise ValueError(f"{self.method} prunes nothing, so it takes no layers")
         if reason := feasible(self.method, self.distribution, self.sparsity):

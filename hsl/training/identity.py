@@ -20,6 +20,7 @@ Document = dict[str, Any]
 FIRST_VERSION = "0.1"
 
 FIRST: dict[str, Any] = {
+    "init": "sparse",
     "regime.keep.ties": "id",
     "regime.keep.precision": "single",
     "regime.attack.at_bounds": "clamp",
@@ -89,7 +90,8 @@ def canonical(given: Document, method: str, value_of: Callable[[str], Any]) -> D
     """
     for path, first in _frozen(method, given.get("distribution")).items():
         if _is_there(given, path, OWNERS | OWNERS_IN_CONFIGURATION):
-            _write(given, path, value_of(path), first)
+            value = value_at(given, path)
+            _write(given, path, value_of(path) if value is None else value, first)
     return {key: value for key, value in given.items() if value != {}}
 
 
@@ -108,7 +110,12 @@ def former_hyperparameters(method: str) -> dict[str, float]:
 
 
 def filled_space(stored: Document) -> Document:
-    """A stored space, as parsed, with the frozen defaults written out that it does not have."""
+    """A stored space, as parsed, with the frozen defaults written out that it does not have.
+
+    One that was begun with later defaults has all of them written out, or chosen by others, and stays as it is.
+    """
+    if stored.get("defaults", FIRST_VERSION) != FIRST_VERSION:
+        return stored
     return {"defaults": FIRST_VERSION} | _with_frozen(stored, stored)
 
 

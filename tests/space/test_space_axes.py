@@ -75,7 +75,7 @@ def test_a_valid_value_has_no_problem(axis: str, value: Any) -> None:
         ("distribution", "erkk", "did you mean 'erk'"),
         ("sparsity", 1.0, "a number in [0, 1)"),
         ("model", "mpl", "did you mean 'mlp'"),
-        ("init", "sparce", "'sparse' or 'dense'"),
+        ("init", "sparce", "'sparse', 'energy', 'signal' or 'dense'"),
         ("training.lr", -1, "greater than 0"),
         ("method.drop_fraction", 1.5, "it must be in [0, 1]"),
         ("method.drop_fraction", "much", "must be a number"),

@@ -14,6 +14,7 @@ from hsl.space.axes import configuration
 from hsl.space.load import make_space
 from hsl.space.schema import SearchSpace
 from hsl.space.stored import check_continues, differences, space_text, stored_space, with_defaults_of
+from hsl.sparsity.methods import METHODS
 from hsl.store.store import Store
 
 STORED: dict[str, Any] = {
@@ -169,7 +170,7 @@ CHANGES = [
     ("baseline", None, "baseline: stored dense, given null"),
     ("objective", "clean", "objective: stored matched, given clean"),
     ("seed", 1, "seed: stored 0, given 1"),
-    ("init", "dense", "init: stored sparse, given dense"),
+    ("init", "dense", "init: stored null, given dense (null leaves it to each method: hsl list methods)"),
 ]
 
 
@@ -270,7 +271,7 @@ def test_a_baseline_that_is_added_hides_no_other_difference() -> None:
     without = make_space(STORED | {"baseline": None}).model_dump(mode="json")
     given = make_space(STORED | {"seed": 1, "objective": "clean", "init": "dense", "name": "u"})
     found = "\n".join(differences(without, given.model_dump(mode="json")))
-    for line in ("seed: stored 0", "objective: stored matched", "init: stored sparse", "name: stored t"):
+    for line in ("seed: stored 0", "objective: stored matched", "init: stored null", "name: stored t"):
         assert line in found
     assert "baseline" not in found
 
@@ -327,6 +328,24 @@ def test_what_is_written_is_refused_and_not_replaced(key: str, value: str, tmp_p
     space = with_defaults_of(stored_space(store, ""), asked)
     with pytest.raises(StoreError, match=f"few.keep.{key}: stored .*to continue"):
         check_continues(store.read_space(), space, "runs/t")
+
+
+@pytest.mark.parametrize("init", ["sparse", "dense"])
+def test_a_store_of_0_1_0_keeps_its_init_for_every_method(tmp_path: Path, init: str) -> None:
+    store = Store(tmp_path)
+    store.write_space(stored_by_0_1({**FORMER, "init": init}))
+    given = FORMER if init == "sparse" else {**FORMER, "init": init}
+    former = with_defaults_of(stored_space(store, ""), make_space(given))
+    check_continues(store.read_space(), former, "runs/t")
+    for method in ("static", "grasp"):
+        assert configuration(former, {"method": method, "sparsity": 0.9}).init == init
+        assert (
+            configuration(make_space(FORMER), {"method": method, "sparsity": 0.9}).init
+            == METHODS[method].init
+        )
+    with pytest.raises(StoreError, match=f"init: stored {init}, given energy"):
+        energy = make_space({**FORMER, "init": "energy"})
+        check_continues(store.read_space(), with_defaults_of(stored_space(store, ""), energy), "runs/t")
 
 
 def test_a_store_of_this_version_keeps_its_defaults() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hsl.hardness.schema.keep import Keep
 from hsl.hardness.schema.regimes import Attack
 from hsl.planning.job import Job
-from hsl.sparsity.methods import check_hyperparameters
+from hsl.sparsity.methods import METHODS, check_hyperparameters
 from hsl.training import identity
 from hsl.training.configuration import Configuration, Training, digest
 from hsl.training.measuring.evaluation_settings import Deciles
@@ -37,7 +37,7 @@ def changed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_a_changed_default_only_differences_are_stored() -> None:
     assert made().stored() == {"dataset": "digits", "model": {"name": "mlp"}}
     assert made(training={"epochs": 3}).stored()["training"] == {"epochs": 3}
-    assert made().id == digest(made().model_dump(mode="json", exclude_defaults=True))
+    assert made().id == digest(made().model_dump(mode="json", exclude_defaults=True, exclude={"init"}))
 
 
 @pytest.mark.usefixtures("changed")
@@ -157,6 +157,33 @@ def test_masks_by_scores_have_a_new_identity_and_those_of_0_1_keep_theirs() -> N
         "ties": "index",
         "last_dense": True,
     }
+
+
+INIT_OF_0_1 = [
+    ("static", "1bf43506ac"),
+    ("snip", "649d8969e9"),
+    ("grasp", "26881f65e2"),
+    ("synflow", "4aec9553d7"),
+    ("rigl", "062ea9b406"),
+    ("gmp", "83996b49e4"),
+]
+
+
+@pytest.mark.parametrize(("method", "former"), INIT_OF_0_1)
+def test_init_by_method_gives_scored_masks_a_new_identity_and_rows_of_0_1_keep_theirs(
+    method: str, former: str
+) -> None:
+    """Ids and stored forms are those of version 0.1.0, in which every method had ``init: sparse``."""
+    asked = {"method": method, "sparsity": 0.9, "layers": {"ties": "index"}}
+    hyperparameters = {"samples_per_class": 0} if method == "grasp" else {}
+    old = made(**asked, init="sparse", hyperparameters=hyperparameters)
+    assert (old.id, "init" in old.stored()) == (former, False)
+    assert Configuration.from_stored(json.dumps(old.stored())) == old
+    present = made(**asked, hyperparameters=hyperparameters)
+    assert present.init == METHODS[method].init
+    assert (present.id == former) == (present.init == "sparse")
+    assert present.stored().get("init", "sparse") == present.init
+    assert Configuration.from_stored(json.dumps(present.stored())) == present
 
 
 @pytest.mark.usefixtures("changed")

@@ -9,6 +9,7 @@ from torch import Tensor
 from hsl.sparsity.criteria import Criterion
 from hsl.sparsity.distributions.allocate import share_out
 from hsl.sparsity.drivers.base import Driver
+from hsl.sparsity.init import set_first_masks_
 from hsl.sparsity.layers import active_counts
 from hsl.sparsity.masks import drop_and_grow, top_k, top_k_among
 from hsl.sparsity.methods.moments import DropAndGrow, SoftDropAndGrow
@@ -196,13 +197,12 @@ class RedistributingDriver(DropAndGrowDriver):
 
 
 def draw_masks_(network: Network, counts: Mapping[str, int]) -> None:
-    """Give every layer a random mask of so many weights, and scale what is left for its live fan-in."""
+    """Give every layer a random mask of so many weights, and scale what is left as `init` says."""
     draw: Criterion = CRITERIA["random"]
     ties = network.budget.ties
     masks = {name: top_k(draw(network.signals(name)), counts[name], ties) for name in network.layers}
-    set_masks_(network.layers, masks)
+    set_first_masks_(network, masks)
     network.explore_()
-    network.scale_init_()
 
 
 def moving(moment: DropAndGrow, start: Start) -> DropAndGrowDriver:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from hsl.errors import MethodError
 from hsl.sparsity.drivers.base import Driver
+from hsl.sparsity.init import set_first_masks_
 from hsl.sparsity.methods.moments import Once, OnceAfterParent
 from hsl.sparsity.methods.weight_scores import CRITERIA
 from hsl.sparsity.network import (
@@ -66,8 +67,7 @@ class OnceDriver(Driver):
         return True
 
     def _set(self, masks: Mapping[str, Tensor]) -> None:
-        set_masks_(self._network.layers, masks)
-        self._network.scale_init_()
+        set_first_masks_(self._network, masks)
 
 
 class AfterParentDriver(Driver):
