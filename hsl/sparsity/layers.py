@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from hsl.errors import MethodError
-from hsl.sparsity.mask_buffers import MASK, Masked
+from hsl.sparsity.mask_buffers import MASK, Masked, mark
 
 LOG = logging.getLogger(__name__)
 
@@ -230,9 +230,7 @@ def attach_masks(layers: Prunable) -> None:
             )
     for layer in layers.values():
         layer.module.register_buffer(layer.mask_name, torch.ones_like(layer.weight, dtype=torch.bool))
-        hooks = layer.module._load_state_dict_post_hooks
-        if not any(isinstance(hook, Masked) for hook in hooks.values()):
-            layer.module.register_load_state_dict_post_hook(Masked(layer.module))
+        mark(layer.module)
 
 
 def detach_masks(layers: Prunable) -> None:

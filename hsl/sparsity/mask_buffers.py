@@ -70,6 +70,13 @@ def _take_masks_(model: nn.Module, like: nn.Module) -> None:
             mask = other._buffers.get(f"{name}{MASK}")
             if mask is not None and weight is not None:
                 own.register_buffer(f"{name}{MASK}", mask.to(weight.device, copy=True))
+                mark(own)
+
+
+def mark(module: nn.Module) -> None:
+    """Mark a module as one with masks, once."""
+    if not any(isinstance(hook, Masked) for hook in module._load_state_dict_post_hooks.values()):
+        module.register_load_state_dict_post_hook(Masked(module))
 
 
 class Masked:

@@ -90,6 +90,9 @@ def as_window(given: dict[str, Any]) -> dict[str, Any]:
     lower, upper = (Fraction(str(bound)) / 100 for bound in bounds)
     if not 0 <= lower < upper <= 1:
         raise problem("percentiles", f"percentiles {bounds!r}: allowed is 0 <= lower < upper <= 100")
+    if 0 < lower < upper < Fraction(1, 100):
+        message = f"percentiles {bounds!r} are less than a hundredth; they are in percent, as in [20, 80]"
+        raise problem("percentiles", message)
     place = {"which": "window", "offset": float(1 - upper)} if upper < 1 else {"which": "hardest"}
     return {**rest, "fraction": float(upper - lower), **place}
 
