@@ -1,15 +1,15 @@
 """Initialisation of networks that are sparse from the start: how weights are scaled for the first mask.
 
 Accuracy on digits at 90 and 98 % sparsity, of an MLP and of a network of convolutions without batch normalisation, by
-`init` (``tests/benchmarks/inits.py``; means of 4 or 5 seeds, of 2 or 3 for static)::
+`init` (``tests/benchmarks/inits.py``; means of five seeds)::
 
     network  mask       sparse     energy     signal      dense
-    mlp      random     96  61     96  57      -   -     93  10
+    mlp      random     97  65     96  59      -   -     94  11
     mlp      snip       97  95     97  95     97  95     97  92
     mlp      grasp      91  94     95  94     97  92     97  91
     mlp      synflow    98  97     97  96     98  96     97  96
-    convnet  random     87   9     85  10      -   -      9   9
-    convnet  snip       47   9     89  58     95  79     94  19
+    convnet  random     88  10     87  11      -   -      8   8
+    convnet  snip       47   9     89  63     95  81     94  18
     convnet  grasp       9   8      8   9     68  43     11  44
     convnet  synflow    88  37     97  92     96  93     96  30
 
