@@ -61,11 +61,18 @@ def test_snip_scores_128_at_random_and_so_did_grasp_in_version_0_1(monkeypatch: 
 def test_a_distribution_is_scored_as_its_method_scores_and_not_as_the_one_that_takes_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    of_ratios, own = all_scored_by(monkeypatch, with_method("snip", **SMALL, distribution="from:grasp"))
+    """With dense initial weights, which look at no samples by themselves."""
+    of_ratios, own = all_scored_by(
+        monkeypatch, with_method("snip", **SMALL, init="dense", distribution="from:grasp")
+    )
     assert (of_ratios.bincount().tolist(), len(own)) == ([10] * 10, 128)
-    of_ratios, own = all_scored_by(monkeypatch, with_method("grasp", **SMALL, distribution="from:snip"))
+    of_ratios, own = all_scored_by(
+        monkeypatch, with_method("grasp", **SMALL, init="dense", distribution="from:snip")
+    )
     assert (len(of_ratios), own.bincount().tolist()) == (128, [10] * 10)
-    former = with_method("snip", **SMALL, distribution="from:grasp", ratios={"samples_per_class": 0})
+    former = with_method(
+        "snip", **SMALL, init="dense", distribution="from:grasp", ratios={"samples_per_class": 0}
+    )
     assert torch.equal(*all_scored_by(monkeypatch, former))
 
 
