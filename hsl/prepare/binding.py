@@ -107,8 +107,8 @@ def _references(value: Any) -> Iterator[str]:
 
 def _has_place(dataset: str) -> bool:
     """Whether the name of a data set says where it is, and nothing of what it is."""
-    kind, _ = kind_and_path(dataset)
-    return kind not in DATASETS or DATASETS.facts(kind).needs_path
+    kind, path = kind_and_path(dataset)
+    return kind not in DATASETS or (bool(path) and not DATASETS.facts(kind).is_verified)
 
 
 def _continued(

@@ -89,6 +89,7 @@ class DatasetFacts:
         needs_path: Whether its name must be followed by a path, as in ``parquet:PATH``.
         counted_by: Reference to a function path -> size that reads no images; empty for none.
         reads_objects: Whether the path may be a URI of an object store.
+        is_verified: Whether files of a user's own folder are checked against the publisher's digests each time.
         mirrors: Whether the mirror image of a sample is one of its class; not of digits.
     """
 
@@ -96,6 +97,7 @@ class DatasetFacts:
     needs_path: bool = False
     counted_by: str = ""
     reads_objects: bool = False
+    is_verified: bool = False
     mirrors: bool = True
 
 
@@ -110,9 +112,9 @@ DATASETS: Registry[Callable[[str], Arrays], DatasetFacts] = Registry(
     "data set",
     {
         "digits": _dataset("sources:digits", 1_797, mirrors=False),
-        "cifar10": _dataset("published:cifar10", 60_000, 10_000),
-        "cifar100": _dataset("published:cifar100", 60_000, 10_000),
-        "svhn": _dataset("published:svhn", 99_289, 26_032, mirrors=False),
+        "cifar10": _dataset("published:cifar10", 60_000, 10_000, is_verified=True),
+        "cifar100": _dataset("published:cifar100", 60_000, 10_000, is_verified=True),
+        "svhn": _dataset("published:svhn", 99_289, 26_032, is_verified=True, mirrors=False),
         "mnist": _dataset("published:mnist", 70_000, 10_000, mirrors=False),
         "fashion-mnist": _dataset("published:fashion_mnist", 70_000, 10_000),
         "tiny-imagenet": _dataset("tiny_imagenet:tiny_imagenet", 110_000, 10_000),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
@@ -26,6 +26,7 @@ from hsl.training.data.checked_arrays import checked
 from hsl.training.data.classes import check_classes
 from hsl.training.data.contents.content import Content, content_of
 from hsl.training.data.contents.fingerprints import fingerprint
+from hsl.training.data.contents.opened import have_changed, opened_files, states
 
 CACHE_VERSION = 3
 """Raised whenever readers make other arrays of the same files, so that what was cached before is read again."""
@@ -95,7 +96,25 @@ def _folder(dataset: str) -> Path:
 def _loaded(dataset: str, folder: Path, get: Callable[[Path], T]) -> T:
     """What is in the folder of a data set, which is read first if it is not there."""
     read, path = _reader(dataset)
-    return _cached(folder, get, lambda: _write(checked(read(path), dataset), folder, dataset))
+
+    def get_current(folder: Path) -> T:
+        found = get(folder)
+        if have_changed(_about(folder).get("opened", {})):
+            raise FileNotFoundError(f"{folder}: files that were read have changed")
+        return found
+
+    def make() -> None:
+        with opened_files() as opened:
+            arrays = checked(read(path), dataset)
+        _write(arrays, folder, dataset, states(opened, path))
+
+    return _cached(folder, get_current, make)
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    with _damage():
+        found: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    return found
 
 
 def _reader(dataset: str) -> tuple[Callable[[str], object], str]:
@@ -140,7 +159,7 @@ def _arrays(folder: Path) -> Arrays:
     with _damage():
         if missing:
             raise ValueError(f"no {', '.join(missing)}")
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        about = _about(folder)
         shape, names = about["shape"], tuple(about["names"])
         images, labels, is_test = (np.load(folder / f"{part}.npy", mmap_mode="r") for part in PARTS)
         arrays = Arrays(images, labels, is_test, names)
@@ -156,7 +175,7 @@ def _content(folder: Path) -> Content:
         pixels = np.load(folder / f"{PIXELS}.npy", mmap_mode="r")
         if pixels.shape != arrays.labels.shape:
             raise ValueError(f"{len(pixels)} digests of {len(arrays.labels)} samples")
-        remarks = tuple(json.loads((folder / ABOUT).read_text(encoding="utf-8")).get("remarks", ()))
+        remarks = tuple(_about(folder).get("remarks", ()))
     return Content(arrays.shape, arrays.names, pixels, arrays.labels, arrays.is_test, remarks)
 
 
@@ -174,8 +193,8 @@ def _damage() -> Iterator[None]:
         raise DamagedError(f"damaged ({error})") from error
 
 
-def _write(arrays: Arrays, folder: Path, dataset: str) -> None:
-    """Put arrays into a folder, in place of its content."""
+def _write(arrays: Arrays, folder: Path, dataset: str, opened: dict[str, list[int]]) -> None:
+    """Put arrays into a folder, in place of its content, with the states of the files that were opened for them."""
     if not len(arrays.images):
         raise DataError(f"the data set {dataset!r} is empty")
     shutil.rmtree(folder, ignore_errors=True)
@@ -185,7 +204,7 @@ def _write(arrays: Arrays, folder: Path, dataset: str) -> None:
             np.save(scratch / f"{part}.npy", getattr(arrays, part))
         np.save(scratch / f"{PIXELS}.npy", content_of(arrays).pixels)
         about = {"dataset": dataset, "shape": arrays.images.shape, "names": arrays.names}
-        (scratch / ABOUT).write_text(json.dumps(about | {"remarks": arrays.remarks}))
+        (scratch / ABOUT).write_text(json.dumps(about | {"remarks": arrays.remarks, "opened": opened}))
     _READ.add(folder)
 
 

@@ -13,7 +13,7 @@ from hsl.training.data.arrays import Arrays
 from hsl.training.data.files import parquet_files
 from hsl.training.data.files.class_folders import class_folders
 from hsl.training.data.files.labelled import Samples
-from hsl.training.data.files.omitted import warn_of
+from hsl.training.data.files.omitted import said, warn_of
 from hsl.training.data.files.parquet_labels import Labelling, agreed_names, unread_columns
 from hsl.training.data.files.pixels import read_picture
 from hsl.training.data.remote import is_remote, local_copy
@@ -67,7 +67,9 @@ def _parquet(path: str, shown: str) -> Arrays:
     names = agreed_names(labellings)
     unread += parquet_files.missing_shards(found.is_test)
     arrays = samples.arrays(shown)
-    left_out = warn_of(shown, [*parquet_files.counted(found.omitted, root), *unread])
+    unclear = parquet_files.unclear_parts(found, root)
+    remarks = (said(f"{shown}: {unclear}"),) if unclear else ()
+    left_out = remarks + warn_of(shown, [*parquet_files.counted(found.omitted, root), *unread])
     return replace(arrays, names=names, remarks=arrays.remarks + left_out)
 
 

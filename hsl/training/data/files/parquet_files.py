@@ -9,12 +9,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hsl.errors import DataError
+from hsl.training.data.contents.states import files_below
 from hsl.training.data.files.omitted import HIDDEN, Omitted, is_set_apart, listed
 from hsl.training.data.files.splits import Assigned, assigned, published_part
 
 SUFFIX = ".parquet"
 IMAGE_NAMES = ("image", "img")
 LABEL_NAMES = ("label", "labels", "fine_label")
+OTHER_TABLES = (".pq", ".parq", ".arrow", ".feather", ".csv", ".jsonl")
+WITHIN_A_WORD = re.compile(r"test|valid", re.IGNORECASE)
 SHARD = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?!\d)")
 
 
@@ -25,7 +28,7 @@ def local_files(path: str) -> list[Path]:
         DataError: If there is nothing.
     """
     root = Path(path).expanduser()
-    files = sorted(file for file in root.rglob("*") if file.is_file()) if root.is_dir() else [root]
+    files = files_below(root)
     if not files or not files[0].is_file():
         raise DataError(f"no Parquet file at {path!r}; give a .parquet file or a folder that holds some")
     return files
@@ -56,7 +59,22 @@ def chosen(files: Sequence[PurePath], root: PurePath) -> Assigned[PurePath]:
             f"no Parquet file at {str(root)!r}{aside}; give a .parquet file or a folder that holds some"
         )
     is_test = {short[name]: test for name, test in read.is_test.items()}
-    return Assigned(is_test, [*read.omitted, Omitted(HIDDEN, hidden)])
+    others = [name for name in short if name.suffix.lower() in OTHER_TABLES and not is_set_apart(name)]
+    return Assigned(
+        is_test, [*read.omitted, Omitted(HIDDEN, hidden), Omitted(f"not named *{SUFFIX}", others)]
+    )
+
+
+def unclear_parts(found: Assigned[PurePath], root: PurePath) -> str | None:
+    """A remark on files that are training samples and may be meant as another part; None if there are none."""
+    names = [
+        file.relative_to(root) for file, is_test in found.is_test.items() if not is_test and file != root
+    ]
+    unclear = [name for name in names if published_part(name) is None and WITHIN_A_WORD.search(str(name))]
+    if not unclear:
+        return None
+    advice = "to name a part, write it as a word of its own, as in x-test.parquet"
+    return f"{listed(unclear)} {'is' if len(unclear) == 1 else 'are'} read as training samples; {advice}"
 
 
 def counted(omitted: Iterable[Omitted[PurePath]], root: Path) -> Iterator[Omitted[str]]:
