@@ -1,29 +1,33 @@
 """Digests of the code of plug-ins: what they compute, not how it is written down.
 
-Comments, docstrings and formatting do not count. Packages that are installed have versions, which are provenance; the
-code in a working folder has none, and changes.
+Comments, docstrings and formatting do not count. Packages that are installed have versions, which are provenance; all
+other code has none, and changes. So the digest is of the plug-in and of all that it leads to: what its code imports,
+wherever that is found, also inside of functions and by `importlib`, and the files that it opens on import.
 """
 
 import ast
 import contextlib
 import hashlib
 import os
+import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import resolve_name
 from pathlib import Path
 from types import ModuleType
 from weakref import WeakKeyDictionary
 
 from hsl.errors import HslError
+from hsl.openings import listen, opened_on_import
 from hsl.registry import PLUGINS
 
 INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib", "stdlib"))
 
 
 def code_digest(reference: str) -> str | None:
-    """Digest of the module of a plug-in, and of all modules that it leads to and that come from the same place.
+    """Digest of the module of a plug-in, and of all modules and files that it leads to.
 
     Args:
         reference: ``package.module:attr``.
@@ -32,12 +36,11 @@ def code_digest(reference: str) -> str | None:
         16 hexadecimal digits; None if there is no such module, or it comes from an installed package, or has no source.
     """
     first = _imported(reference.partition(":")[0])
-    place = _place(first) if first else None
-    if first is None or place is None:
+    if first is None or _source(first.__name__) is None:
         return None
     # What was imported is what runs, although its files may have changed since.
     if first not in _KNOWN:
-        _KNOWN[first] = _digest(first.__name__, place)
+        _KNOWN[first] = _digest(first.__name__)
     return _KNOWN[first]
 
 
@@ -68,10 +71,13 @@ def codes_of(names: Iterable[str]) -> dict[str, str]:
 _KNOWN: WeakKeyDictionary[ModuleType, str] = WeakKeyDictionary()
 
 
-def _digest(first: str, place: Path) -> str:
+def _digest(first: str) -> str:
     made = hashlib.blake2b(digest_size=8)
-    for name, tree in _closure(first, place):
+    for name, tree in _closure(first):
         made.update(repr((name, _meaning(tree))).encode())
+        for file in opened_on_import(name):
+            if not _is_installed(file):
+                made.update(repr((name, file.name, file.read_bytes())).encode())
     return made.hexdigest()
 
 
@@ -80,30 +86,14 @@ def _imported(name: str) -> ModuleType | None:
     if os.environ.get(PLUGINS) == "off":
         return None
     # A user's code can raise anything; using the plug-in will say what is wrong.
+    listen()
     with contextlib.suppress(Exception, SystemExit):
         return import_module(name)
     return None
 
 
-def _place(module: ModuleType) -> Path | None:
-    """The folder from which a module was imported, above its packages; None of installed ones."""
-    if _file(module) is None:
-        return None
-    file = Path(str(_file(module)))
-    depth = len(module.__name__.split(".")) - (file.name != "__init__.py")
-    place = file.parents[depth]
-    is_own = module.__name__.partition(".")[0] == __name__.partition(".")[0]
-    return None if is_own or any(file.is_relative_to(root) for root in INSTALLED) else place
-
-
-def _file(module: ModuleType) -> Path | None:
-    """The source file of a module, if it has one."""
-    file = getattr(module, "__file__", None)
-    return Path(file).resolve() if file and file.endswith(".py") and Path(file).is_file() else None
-
-
-def _closure(first: str, place: Path) -> list[tuple[str, ast.Module]]:
-    """A module and those of the same place that it leads to, by name, with their syntax trees.
+def _closure(first: str) -> list[tuple[str, ast.Module]]:
+    """A module and those that it leads to, by name, with their syntax trees.
 
     Also those that are imported later, inside of a function: it does not depend on what has run yet.
     """
@@ -111,22 +101,59 @@ def _closure(first: str, place: Path) -> list[tuple[str, ast.Module]]:
     waiting = [first]
     while waiting:
         name = waiting.pop()
-        source = None if name in found else _source(name, place)
+        source = None if name in found else _source(name)
         # A file that is never imported may be none of Python's, or lead nowhere.
         with contextlib.suppress(SyntaxError, ValueError, ImportError):
             if source is None:
                 continue
-            found[name] = ast.parse(source.read_bytes())
-            package = name if source.name == "__init__.py" else name.rpartition(".")[0]
-            waiting += _imports(found[name], package)
+            found[name] = ast.parse(source)
+            spec = _spec(name)
+            package = name if spec and spec.submodule_search_locations else name.rpartition(".")[0]
+            waiting += [*_imports(found[name], package), *_held(name)]
     return sorted(found.items())
 
 
-def _source(name: str, place: Path) -> Path | None:
-    """The file of a module that is imported from a place, if it is there."""
-    path = place.joinpath(*name.split("."))
-    files = (path / "__init__.py", path.with_name(f"{path.name}.py"))
-    return next((file for file in files if file.is_file()), None)
+def _source(name: str) -> bytes | str | None:
+    """The source of a module that is found as Python finds it; None of one that is installed, or has none."""
+    spec = _spec(name)
+    if spec is None or not spec.origin or name.partition(".")[0] == __name__.partition(".")[0]:
+        return None
+    origin = Path(spec.origin)
+    if _is_installed(origin):
+        return None
+    if origin.is_file():
+        return origin.read_bytes() if origin.suffix == ".py" else None
+    with contextlib.suppress(ImportError, OSError, AttributeError):  # for example in an archive
+        return str(spec.loader.get_source(name))  # type: ignore[union-attr]
+    return None
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    """Where a module is, without importing it or what it is in."""
+    with contextlib.suppress(ValueError, ImportError, AttributeError):
+        if (module := sys.modules.get(name)) is not None and module.__spec__ is not None:
+            return module.__spec__
+        above = name.rpartition(".")[0]
+        parent = _spec(above) if above else None
+        if not above:
+            return PathFinder.find_spec(name)
+        if parent and parent.submodule_search_locations is not None:
+            return PathFinder.find_spec(name, list(parent.submodule_search_locations))
+    return None
+
+
+def _is_installed(file: Path) -> bool:
+    return any(path.is_relative_to(root) for root in INSTALLED for path in (file, file.resolve()))
+
+
+def _held(name: str) -> Iterator[str]:
+    """Modules that a module holds, or whose functions and classes it does: it may have them by `importlib`."""
+    for value in list(vars(sys.modules[name]).values()) if name in sys.modules else ():
+        held = None
+        with contextlib.suppress(Exception):  # a user's object may do anything when it is asked
+            held = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+        if isinstance(held, str):
+            yield from _above([held])
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[str]:

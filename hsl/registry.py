@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import Any, Generic, TypeVar, cast
 
 from hsl.errors import HslError, PluginError, UnknownNameError
+from hsl.openings import listen
 
 T = TypeVar("T")
 F = TypeVar("F")
@@ -223,6 +224,8 @@ def imported(reference: str, kind: str) -> Any:
         HslError: If it cannot be imported.
     """
     module_name, _, attribute = reference.partition(":")
+    if module_name.partition(".")[0] != __name__.partition(".")[0]:
+        listen()  # the files that it opens on import are part of its code
     try:
         return getattr(import_module(module_name), attribute)
     except (Exception, SystemExit) as error:  # a user's code can raise anything

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -83,6 +85,81 @@ def test_what_is_computed_counts_and_not_how_it_is_written(
     (package / file).write_text(text)
     assert (digests(package, "own.net:net") == before) is is_same
     assert before != [None]
+
+
+ELSEWHERE = {
+    "in another folder of the path": (
+        {"a/own.py": "import helper\ndef f(): return helper.X\n", "b/helper.py": "X = 1\n"}, {}, "b/helper.py",
+    ),
+    "in a folder that the plug-in adds": (
+        {
+            "a/own.py": "import os, sys\nsys.path.insert(0, os.path.join(os.path.dirname(__file__), 'lib'))\n"
+            "import helper\ndef f(): return helper.X\n",
+            "a/lib/helper.py": "X = 1\n",
+        },
+        {}, "a/lib/helper.py",
+    ),
+    "behind a link of another name": ({"there/plug.py": "X = 1\n"}, {"a/own.py": "there/plug.py"}, "there/plug.py"),
+    "next to a link": (
+        {"there/own.py": "import helper\ndef f(): return helper.X\n", "a/helper.py": "X = 1\n"},
+        {"a/own.py": "there/own.py"}, "a/helper.py",
+    ),
+    "in a linked package": (
+        {"there/pack/__init__.py": "from .parts import X\n", "there/pack/parts.py": "X = 1\n"},
+        {"a/own": "there/pack"}, "there/pack/parts.py",
+    ),
+    "by importlib": (
+        {"a/own.py": "import importlib\nhelper = importlib.import_module('helper')\n", "a/helper.py": "X = 1\n"},
+        {}, "a/helper.py",
+    ),
+    "in a file that is executed": (
+        {"a/own.py": "exec(open(__file__[:-6] + 'body.txt').read())\n", "a/body.txt": "X = 1\n"}, {}, "a/body.txt",
+    ),
+    "in settings that are read": (
+        {
+            "a/own.py": "import json, pathlib\n"
+            "X = json.loads(pathlib.Path(__file__).with_name('x.json').read_text())\n",
+            "a/x.json": "1\n",
+        },
+        {}, "a/x.json",
+    ),
+}  # fmt: skip
+"""Files of a plug-in ``own`` that is found in ``a``, links, and the file that is edited."""
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_what_a_plug_in_leads_to_counts_wherever_it_is(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, links, edited = ELSEWHERE[name]
+    for file, text in files.items():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(text)
+    (tmp_path / "a").mkdir(exist_ok=True)
+    for link, target in links.items():
+        (tmp_path / link).symlink_to(tmp_path / target)
+    before = os.environ.get("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "a"), str(tmp_path / "b"), before]))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    (first,) = digests(tmp_path, "own:f")
+    assert digests(tmp_path, "own:f") == [first]
+    (tmp_path / edited).write_text((tmp_path / edited).read_text().replace("1", "2"))
+    (second,) = digests(tmp_path, "own:f")
+    assert None not in (first, second)
+    assert first != second
+
+
+def test_code_in_an_archive_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(tmp_path / "own.zip"), os.environ.get("PYTHONPATH", "")])
+    )
+    found = []
+    for text in ("X = 1\n", "X = 1  # one\n", "X = 2\n"):
+        with ZipFile(tmp_path / "own.zip", "w") as archive:
+            archive.writestr("own.py", text)
+        found += digests(tmp_path, "own:X")
+    assert found[0] == found[1] != found[2]
+    assert None not in found
 
 
 def test_installed_code_has_a_version_and_no_digest(package: Path) -> None:

@@ -21,7 +21,7 @@ ROOMS = (
     *("cli", "commands", "testing", "catalogue", "winner"),
     *("driver", "trial", "prepare", "simulation", "search", "planning", "space", "stopping"),
     *("results", "training", "sparsity", "hardness", "store", "cluster"),
-    *("filesystems", "plugin_code", "registry", "reasons", "provenance", "wording", "errors"),
+    *("filesystems", "plugin_code", "registry", "openings", "reasons", "provenance", "wording", "errors"),
 )
 """From the doors to the ground. A room imports itself and the rooms behind it, no other."""
 

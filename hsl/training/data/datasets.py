@@ -26,7 +26,7 @@ from hsl.training.data.checked_arrays import checked
 from hsl.training.data.classes import check_classes
 from hsl.training.data.contents.content import Content, content_of
 from hsl.training.data.contents.fingerprints import fingerprint
-from hsl.training.data.contents.opened import have_changed, opened_files, states
+from hsl.training.data.contents.opened import have_changed, opened_data, states
 
 CACHE_VERSION = 3
 """Raised whenever readers make other arrays of the same files, so that what was cached before is read again."""
@@ -104,7 +104,7 @@ def _loaded(dataset: str, folder: Path, get: Callable[[Path], T]) -> T:
         return found
 
     def make() -> None:
-        with opened_files() as opened:
+        with opened_data() as opened:
             arrays = checked(read(path), dataset)
         _write(arrays, folder, dataset, states(opened, path))
 

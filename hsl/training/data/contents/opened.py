@@ -1,39 +1,29 @@
 """Files that a reader of a data set opens besides those that its path names, and whether they have changed since.
 
-A plug-in may read a file that its name does not mention, and the rows of a table may name files elsewhere. Python
-reports every file that it opens (PEP 578); those that C libraries open by themselves are not seen.
+A plug-in may read a file that its name does not mention, and the rows of a table may name files elsewhere.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
-from typing import Any
 
+from hsl.openings import opened_files
 from hsl.training.data.arrays import cache_folder
 from hsl.training.data.contents.states import state_of
 
-_LISTENING: list[set[str]] = []
 _CODE = (".py", ".pyc", ".so")
 """Code has a digest of its own, see `hsl.plugin_code`."""
 
 
 @contextmanager
-def opened_files() -> Iterator[set[str]]:
-    """Collect the paths of data files that Python opens in the block, in any thread."""
-    _install()
-    found: set[str] = set()
-    _LISTENING.append(found)
-    try:
+def opened_data() -> Iterator[set[str]]:
+    """Collect the paths of data files that Python opens in the block."""
+    with opened_files() as found:
         yield found
-    finally:
-        _LISTENING.remove(found)
-        found -= {path for path in found if not _is_data(path)}
+    found -= {path for path in found if not _is_data(path)}
 
 
 def states(paths: Iterable[str], root: str = "") -> dict[str, list[int]]:
@@ -49,20 +39,6 @@ def have_changed(known: dict[str, list[int]]) -> bool:
         return states(known) != known
     except OSError:
         return True
-
-
-@cache
-def _install() -> None:
-    """Listen, once: what listens to Python cannot be taken out again."""
-    sys.addaudithook(_hear)
-
-
-def _hear(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "open" and _LISTENING and isinstance(path := arguments[0], str | bytes):
-        mode = arguments[1]
-        if mode is None or "r" in mode:
-            for listening in _LISTENING:
-                listening.add(str(Path(os.fsdecode(path)).absolute()))
 
 
 def _is_data(path: str) -> bool:
