@@ -64,17 +64,18 @@ def evaluate(
     """
     from hsl.results.show.output import show  # noqa: PLC0415
     from hsl.training.build import default_device  # noqa: PLC0415
-    from hsl.trial.evaluate import StoredEvaluation, summed_up  # noqa: PLC0415
+    from hsl.trial.evaluate import StoredEvaluation  # noqa: PLC0415
 
     overrides = [each for each in asked or () if _is_override(each)]
     cells = [each for each in asked or () if each not in overrides]
-    rows = StoredEvaluation(store, cells, overrides, device or default_device(), narrate).run()
+    evaluation = StoredEvaluation(store, cells, overrides, device or default_device(), narrate)
+    rows = evaluation.run()
     is_brief = format in {Format.TABLE, Format.MARKDOWN}
     caption = (
-        "means over confirmed networks with 95 % intervals over seeds; "
+        "means over confirmed networks of a configuration with 95 % intervals over seeds; "
         "single classes and corruptions: --format json"
     )
-    show(summed_up(rows, is_brief), str(format), caption=caption)
+    show(evaluation.summary(rows, is_brief), str(format), caption=caption)
 
 
 def _is_override(text: str) -> bool:

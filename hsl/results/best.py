@@ -70,7 +70,8 @@ def best(
     Args:
         store: Where to read.
         by: Columns of trials; every combination of their values is a group. By default regime and sparsity,
-            regime for a front, and data set and model where several match.
+            regime for a front, and data set and model where several match. Regime and data set are added where several
+            match: the easiest would win.
         where: SQL expression over the columns of trials and `baseline`: which trials compete. The dense
             baseline that others are compared to is not subject to it.
         top: Configurations per group, at least 1.
@@ -107,7 +108,7 @@ def best(
         label(connection)
         select(connection, "matching", where)
         pools = top == 1 and pareto is None
-        by = _default_groups(connection, pareto, pools) if by is None else tuple(by)
+        by = _default_groups(connection, pareto, pools) if by is None else _with_difficulty(connection, by)
         within = _within_splits(connection, by, pools)
         ranking = Ranking(within, metric, top, confirmed_only)
         winners = ranked(connection, "matching", ranking, pareto)
@@ -144,6 +145,12 @@ def _default_groups(
     names = [name for name in SCOPE[:-1] if name != SPLIT or not pools]
     several = [name for name in names if _values_of(connection, name) > 1]
     return (*several, "regime") if pareto else (*several, "regime", "sparsity")
+
+
+def _with_difficulty(connection: duckdb.DuckDBPyConnection, by: Sequence[str]) -> tuple[str, ...]:
+    """The columns, with those of how hard the data are: among several data sets or regimes the easiest would win."""
+    missing = [name for name in ("dataset", "regime") if name not in by and _values_of(connection, name) > 1]
+    return (*by, *missing)
 
 
 def _values_of(connection: duckdb.DuckDBPyConnection, column: str) -> int:

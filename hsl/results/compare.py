@@ -1,6 +1,7 @@
 """Is one set of trials better than another: differences with intervals, and p-values corrected over groups."""
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from hsl.results.best import check_columns, check_metric
 from hsl.results.dense import READ_CELLS, READ_TRIALS, SCOPE, counterparts, is_sparsification, levels_of
 from hsl.results.divisions import OF_SPLITS, SPLIT
 from hsl.results.per_sample import KeptSamples
+from hsl.results.ranking import TIE
 from hsl.results.sequential import asked_levels
 from hsl.results.shaping import fields, grouped
 from hsl.results.stats import CONFIDENCE, GAIN, adjusted, paired_difference, verdict
@@ -30,19 +32,20 @@ _SPLIT = f"by_{SPLIT}"
 
 _NETWORK = ("method", "distribution", "sparsity")
 
-_READ = ("trial_id", "configuration_id", "seed", "stage", *READ_TRIALS, *_NETWORK)
+_OF_TRIALS = ("trial_id", "configuration_id", "seed", "stage", "status", "objective")
+_READ = (*_OF_TRIALS, *READ_TRIALS, *_NETWORK)
 
 _SIDE = """
-SELECT trial_id, configuration_id, seed, cell, baseline, test_{metric}_accuracy AS value, {columns}
-FROM side WHERE stage = 'confirm' AND status = 'completed' AND isfinite(test_{metric}_accuracy)
-ORDER BY cell, trial_id
+SELECT trial_id, configuration_id, seed, cell, baseline, objective, test_{metric}_accuracy AS value,
+  coalesce(status = 'completed' AND isfinite(test_{metric}_accuracy), false) AS usable, {columns}
+FROM side WHERE stage = 'confirm' ORDER BY cell, trial_id
 """
 
 _ANSWER = (
     *fields(pa.string(), "metric"),
     *fields(pa.float64(), "a_mean", "b_mean", "difference", "difference_low", "difference_high"),
     *fields(pa.string(), "difference_kind"),
-    *fields(pa.int64(), "seeds", "splits", "samples"),
+    *fields(pa.int64(), "seeds", "seeds_lost", "splits", "samples"),
     *fields(pa.float64(), "difference_samples_low", "difference_samples_high"),
     *fields(pa.float64(), "p_value", "p_adjusted"),
     *fields(pa.string(), "verdict"),
@@ -80,12 +83,13 @@ def compare(
 ) -> pa.Table:
     """The difference on test between the trials of two filters, group by group.
 
-    Only completed trials of the confirm stage count. Inside a group, values are paired by seed and by every
-    factor that both sides share levels of, and averaged to one value per seed: the seeds are the sample. Where a group
-    holds several divisions of the data set (`split_seed`), these are, with one value each (`hsl.results.divisions`).
-    With less than two shared ones it is Welch's test. A side that is dense throughout is compared to the sparse
-    trials of every group with the same other columns, as dense has no sparsity, method or distribution; of its
-    trials those of the dense counterparts count (`hsl.results.dense`), if it holds any.
+    Only completed trials of the confirm stage count, and of each cell in a group those of its winner, the
+    configuration with the best mean of the validation objective, as `best` has it. Inside a group, values are paired
+    by seed and by every factor that both sides share levels of, and averaged to one value per seed: the seeds are the
+    sample. Where a group holds several divisions of the data set (`split_seed`), these are, with one value each
+    (`hsl.results.divisions`). With less than two shared ones it is Welch's test. A side that is dense throughout is
+    compared to the sparse trials of every group with the same other columns, as dense has no sparsity, method or
+    distribution; of its trials those of the dense counterparts count (`hsl.results.dense`), if it holds any.
 
     Args:
         store: Where to read.
@@ -97,7 +101,8 @@ def compare(
 
     Returns:
         One row per group: the columns of `by`, then metric, a_mean, b_mean, difference (a - b) with its 95 %
-        interval and kind ("paired", "unpaired", or "point" for no interval), seeds, splits, samples (of the test set)
+        interval and kind ("paired", "unpaired", or "point" for no interval), seeds, seeds_lost (confirming trials of
+        the winners of both sides that have no such accuracy), splits, samples (of the test set)
         with difference_samples_low and difference_samples_high (as of `best`), p_value (two-sided t test), p_adjusted
         (Benjamini-Hochberg over all rows) and verdict: "a is better" or "b is better" (p_adjusted below 0.05),
         "no difference shown", "not enough seeds" (less than 3), or "seeds do not vary" (no t test is possible); the
@@ -141,7 +146,7 @@ def _sides(store: Store, a: str, b: str, by: Sequence[str], metric: str) -> tupl
         label(connection)
         found = [_rows(connection, where, by, metric) for where in (a, b)]
     for where, rows in zip((a, b), found, strict=True):
-        if not rows:
+        if not any(row["usable"] for row in rows):
             raise NothingMatchedError(
                 f"no completed trial of the confirm stage matches {where!r}; trials of the search are not "
                 "compared, because their seed has chosen them"
@@ -182,7 +187,7 @@ def _default_columns(a: _Side, b: _Side) -> tuple[str, ...]:
 
 
 def _groups(a: _Side, b: _Side, columns: Sequence[str]) -> Iterable[tuple[dict[str, Any], Units, Units]]:
-    """Every group that both sides have, with the trials of either side by seed."""
+    """Every group that both sides have, with the winners' trials of either side by seed."""
     broadcast = a.dense != b.dense
     own = [name for name in columns if not (broadcast and is_sparsification(name))]
     axes = _shared_axes(a, b, broadcast)
@@ -194,10 +199,31 @@ def _groups(a: _Side, b: _Side, columns: Sequence[str]) -> Iterable[tuple[dict[s
         x, y = (rows.get(tuple(group[name] for name in names), []) for names, rows in parts)
         if broadcast:
             x, y = (_counterparts(x, y), y) if a.dense else (x, _counterparts(y, x))
+        x, y = (_of_winners(side) for side in (x, y))
+        lost = sum(not row["usable"] for row in (*x, *y))
+        x, y = ([row for row in side if row["usable"]] for side in (x, y))
         if x and y:
             x, y = _of_same_splits(x, y)
             unit = _unit([*x, *y])
-            yield (group, *_paired(_trials(x, axes, unit), _trials(y, axes, unit)))
+            sides = _paired(_trials(x, axes, unit), _trials(y, axes, unit))
+            yield ({**group, "seeds_lost": lost}, *sides)
+
+
+def _of_winners(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The trials of the winner of each cell, as `hsl.results.ranking` chooses it among confirmed configurations."""
+    kept: list[dict[str, Any]] = []
+    for own in grouped(rows, lambda row: row["cell"]).values():
+        configurations = grouped(own, lambda row: row["configuration_id"])
+        first = min(configurations, key=lambda name: (-_objective(configurations[name]), name))
+        kept += configurations[first]
+    return kept
+
+
+def _objective(rows: Sequence[Row]) -> float:
+    """Mean of the validation objective over seeds, as far as it is known; minus infinity where it is not."""
+    known = [row["objective"] for row in rows if row["usable"] and row["objective"] is not None]
+    finite = [value for value in known if math.isfinite(value)]
+    return round(fmean(finite), TIE) if finite else -math.inf
 
 
 def _counterparts(dense: list[dict[str, Any]], sparse: Sequence[Row]) -> list[dict[str, Any]]:
@@ -291,13 +317,14 @@ def _difference(first: Units, second: Units, level: float) -> dict[str, Any]:
 
 
 def _counts(a: Units, b: Units) -> dict[str, int]:
-    """Numbers of seeds and divisions: those that both sides have, or of the side with fewer if they share none."""
+    """Numbers of seeds and divisions: those that are paired, or of the side with fewer where less than two are."""
     counts = {}
     for name, column in (("seeds", "seed"), ("splits", _SPLIT)):
         x, y = (
             {row[column] for groups in side.values() for group in groups for row in group} for side in (a, b)
         )
-        counts[name] = len(x & y) or min(len(x), len(y))
+        shared = len(x & y)
+        counts[name] = shared if shared >= 2 or shared == min(len(x), len(y)) else min(len(x), len(y))
     return counts
 
 

@@ -17,7 +17,8 @@ from hsl.planning.scores import all_scores
 from hsl.prepare.inputs import Prerequisites
 from hsl.prepare.parents import make_here, missing, scores_task
 from hsl.prepare.preflight import unmeasurable
-from hsl.results.stats import SHARE, mean_interval
+from hsl.results.sequential import asked_levels
+from hsl.results.stats import CONFIDENCE, SHARE, mean_interval
 from hsl.space.load import make_space, override
 from hsl.space.schema import SearchSpace
 from hsl.space.stored import space_text, stored_space
@@ -42,7 +43,7 @@ Say = Callable[[str], None]
 KEY = ("trial_id", "checkpoint", "split", "measure", "detail")
 """Columns that identify a row of the table of evaluations."""
 
-GROUP = ("cell", *KEY[1:])
+GROUP = ("cell", "configuration_id", *KEY[1:])
 """Columns that identify a row of their summary."""
 
 SUMMED_UP = frozenset({"class", "sample", "corruption"})
@@ -127,6 +128,11 @@ class StoredEvaluation:
         if state is None or state["trainer"]["epoch"] != row["epochs"]:
             return []
         return kept_networks(state["trainer"], self._evaluation.checkpoints)
+
+    def summary(self, rows: pa.Table, is_brief: bool) -> pa.Table:
+        """Means over the networks of each configuration, see `summed_up`."""
+        ids = {network.row["trial_id"]: network.row["configuration_id"] for network in self._networks}
+        return summed_up(rows, ids, asked_levels(self._store.read("cells")), is_brief)
 
     def run(self) -> pa.Table:
         """Evaluate what is not there yet; the requested rows, as the table of evaluations has them."""
@@ -241,24 +247,30 @@ def _confirmed(store: Store, cells: Sequence[str]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (known.index(row["cell"]), row["configuration_id"], row["seed"]))
 
 
-def summed_up(rows: pa.Table, is_brief: bool) -> pa.Table:
-    """Means over the networks of each cell.
+def summed_up(
+    rows: pa.Table, configurations: Mapping[str, str], levels: Mapping[str, float], is_brief: bool
+) -> pa.Table:
+    """Means over the networks of each configuration: of the winner of a cell apart from its runners-up.
 
     Args:
         rows: Of the table of evaluations.
+        configurations: Id of the configuration of each trial.
+        levels: Of confidence, by cell, where it is not 95 % (`hsl.results.sequential`).
         is_brief: Leave out single classes and corruptions, which other rows summarise.
 
     Returns:
-        Columns cell, checkpoint, split, measure, detail, networks, samples (of each), mean_accuracy, and
-        low_accuracy and high_accuracy, a 95 % interval over networks (null below three, or if they do not vary).
+        Columns cell, configuration_id, checkpoint, split, measure, detail, networks, samples (of each), mean_accuracy,
+        and low_accuracy and high_accuracy, a 95 % interval over networks (null below three, or if they do not vary).
     """
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows.to_pylist():
         if not (is_brief and row["measure"] in SUMMED_UP):
-            groups.setdefault(tuple(row[name] for name in GROUP), []).append(row)
+            own = {**row, "configuration_id": configurations[row["trial_id"]]}
+            groups.setdefault(tuple(own[name] for name in GROUP), []).append(row)
     summary = []
     for key, group in groups.items():
-        mean, low, high, _ = mean_interval([row["accuracy"] for row in group], within=SHARE)
+        level = levels.get(group[0]["cell"], CONFIDENCE)
+        mean, low, high, _ = mean_interval([row["accuracy"] for row in group], level, SHARE)
         interval = {"mean_accuracy": mean, "low_accuracy": low, "high_accuracy": high}
         counts = {"networks": len(group), "samples": group[0]["samples"]}
         summary.append({**dict(zip(GROUP, key, strict=True)), **counts, **interval})

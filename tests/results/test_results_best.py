@@ -334,13 +334,13 @@ def test_what_is_no_front(tmp_path, arguments, error, message):
 @pytest.mark.parametrize(
     ("by", "groups"),
     [
-        ((), [()]),
+        ((), [(), ()]),
         (("regime",), [("clean",), ("pgd",)]),
         (("method", "regime"), [("rigl", "clean"), ("rigl", "pgd"), ("set", "clean"), ("set", "pgd")]),
-        (("distribution",), [("erk",), (None,)]),
+        (("distribution",), [("erk",), ("erk",), (None,), (None,)]),
     ],
 )
-def test_groups(tmp_path, by, groups):
+def test_groups_never_span_regimes(tmp_path, by, groups):
     rows = [
         searched(f"{regime}{method}", 0.5, regime=regime, method=method, distribution=distribution)
         for regime in ("clean", "pgd")
@@ -348,6 +348,9 @@ def test_groups(tmp_path, by, groups):
     ]
     table = best(filled(tmp_path, rows), by=by)
     assert table.column_names[: len(by)] == list(by)
+    assert sorted(table["regime"].to_pylist()) == ["clean"] * (len(groups) // 2) + ["pgd"] * (
+        len(groups) // 2
+    )
     assert len(set(table.column_names)) == len(table.column_names)
     assert [tuple(row[name] for name in by) for row in table.to_pylist()] == groups
 

@@ -13,6 +13,7 @@ from results_rows import cell_row, filled, trial_row
 from scipy import stats
 
 from hsl.errors import HslError, NothingMatchedError, UnknownNameError
+from hsl.results.best import best
 from hsl.results.compare import compare
 from hsl.results.show.output import show_compared
 from hsl.store.store import Store
@@ -20,7 +21,7 @@ from hsl.store.store import Store
 
 def confirmed(value: float, seed: int, method: str = "rigl", **given: Any) -> dict[str, object]:
     row = {"stage": "confirm", "seed": seed, "method": method, "test_matched_accuracy": value, "cell": method}
-    return trial_row(**row | given)
+    return trial_row(**{"configuration_id": method} | row | given)
 
 
 def pair(path: Path, a: list[float], b: list[float], shift: int = 0, **given: Any) -> Store:
@@ -133,7 +134,33 @@ def test_search_stopped_and_failed_trials_do_not_count(tmp_path: Path) -> None:
     for change in ({"stage": "search"}, {"status": "stopped"}, {"status": "failed"}):
         store.append("trials", [confirmed(0.0, 1, **change)])
     store.append("trials", [confirmed(float("nan"), 2)])
-    assert answer(store) == before
+    assert answer(store) == [{**row, "seeds_lost": 3} for row in before], "they are said, and do not count"
+
+
+def test_winners_are_compared_and_not_their_runners_up(tmp_path: Path) -> None:
+    """As `best` chooses them, by validation: the runner-up of rigl is worse, that of set is better on test."""
+    rows = [
+        confirmed(value + seed / 1000, seed, method, configuration_id=f"{method} {name}", objective=objective)
+        for method, name, objective, value in (
+            ("rigl", "first", 0.9, 0.8), ("rigl", "second", 0.8, 0.3),
+            ("set", "first", 0.9, 0.7), ("set", "second", 0.8, 0.95),
+        )
+        for seed in range(4)
+    ]  # fmt: skip
+    store = filled(tmp_path, rows)
+    (row,) = answer(store)
+    assert (row["seeds"], row["seeds_lost"]) == (4, 0)
+    assert row["difference"] == pytest.approx(0.1)
+    means = {row["method"]: row["test_mean"] for row in best(store, by=["method"]).to_pylist()}
+    assert (row["a_mean"], row["b_mean"]) == pytest.approx((means["rigl"], means["set"]))
+
+
+def test_lost_seeds_and_those_of_an_unpaired_test_are_counted(tmp_path: Path) -> None:
+    rows = [confirmed(0.9 + n / 1000, n, "rigl") for n in range(5)]
+    rows += [confirmed(0.5 + n / 999, n + 4, "set") for n in range(5)]
+    rows.append(confirmed(0.0, 9, "set", status="failed"))
+    (row,) = answer(filled(tmp_path, rows))
+    assert (row["difference_kind"], row["seeds"], row["seeds_lost"]) == ("unpaired", 5, 1)
 
 
 @pytest.mark.parametrize(

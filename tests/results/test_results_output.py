@@ -373,6 +373,7 @@ COMPARED = pa.table(
         "difference_high": [0.1001, None],
         "difference_kind": ["unpaired", None],
         "seeds": [5, 0],
+        "seeds_lost": [0, 1],
         "p_value": [0.01236, None],
         "p_adjusted": [0.02469, None],
         "verdict": ["better", "not enough data"],
@@ -394,7 +395,7 @@ def test_compared_in_few_columns():
     }
     assert (second["b %"], second["difference [CI]"], second["p"]) == ("-", "no dense result", "-")
     text = compared_caption(COMPARED, "x = 1", "y = 2")
-    assert text.startswith("a: x = 1; b: y = 2; clean test accuracy of confirmed trials")
+    assert text.startswith("a: x = 1; b: y = 2; clean test accuracy of the confirmed winner of each cell")
     assert "paired by seed, or Welch where marked ~." in text
     assert "corrected over 2 rows" in text
     assert "Welch" not in compared_caption(COMPARED.slice(1), "", "")

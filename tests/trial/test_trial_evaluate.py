@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
@@ -198,14 +199,36 @@ def test_only_the_cells_that_are_named(bare: Path) -> None:
 
 def test_the_mean_of_a_cell_is_that_of_its_networks(store: Path) -> None:
     answer = evaluate(store)
-    rows, summary = answer.to_pylist(), summed_up(answer, is_brief=False).to_pylist()
+    ids = {row["trial_id"]: row["configuration_id"] for row in Store(str(store)).read("trials").to_pylist()}
+    rows, summary = answer.to_pylist(), summed_up(answer, ids, {}, is_brief=False).to_pylist()
     for line in summary:
         key = ("cell", "checkpoint", "split", "measure", "detail")
         values = [row["accuracy"] for row in rows if all(row[name] == line[name] for name in key)]
         assert line["networks"] == len(values) == 2
         assert line["mean_accuracy"] == pytest.approx(sum(values) / 2)
     assert len(summary) == 2 * 2 * (2 + 10 + 1 + 10 + 1)
-    assert len(summed_up(answer, is_brief=True)) == 2 * 2 * (2 + 1 + 10 + 1)
+    assert len(summed_up(answer, ids, {}, is_brief=True)) == 2 * 2 * (2 + 1 + 10 + 1)
+
+
+def test_runners_up_are_not_pooled_with_the_winner() -> None:
+    """Two configurations of one cell, as confirm.top: 2 leaves them; a level that the cell asks for is used."""
+    row = {
+        "cell": "c",
+        "checkpoint": "final",
+        "split": "test",
+        "measure": "clean",
+        "detail": "",
+        "samples": 9,
+    }
+    accuracies = {"a0": 0.9, "a1": 0.92, "a2": 0.91, "b0": 0.5, "b1": 0.52, "b2": 0.51}
+    answer = pa.Table.from_pylist(
+        [{**row, "trial_id": name, "accuracy": at} for name, at in accuracies.items()]
+    )
+    ids = {name: name[0] for name in accuracies}
+    plain, wide = (summed_up(answer, ids, levels, False).to_pylist() for levels in ({}, {"c": 0.99}))
+    assert [(line["configuration_id"], line["networks"]) for line in plain] == [("a", 3), ("b", 3)]
+    assert [line["mean_accuracy"] for line in plain] == pytest.approx([0.91, 0.51])
+    assert wide[0]["low_accuracy"] < plain[0]["low_accuracy"]
 
 
 def test_networks_that_are_gone_are_named(bare: Path) -> None:

@@ -128,7 +128,9 @@ def compared(answer: pa.Table) -> pa.Table:
             "b %": percent(row["b_mean"]),
             "difference [CI]": _difference({**row, "baseline": False}),
             **_over_samples(row, kept),
-            "n": str(row["seeds"]) + (f" x {row['splits']} splits" if _splits(row) > 1 else ""),
+            "n": str(row["seeds"])
+            + (f" x {row['splits']} splits" if _splits(row) > 1 else "")
+            + (f" ({row['seeds_lost']} lost)" if row["seeds_lost"] else ""),
             "p": cell("p", row["p_value"]),
             "p corrected": cell("p", row["p_adjusted"]),
             "verdict": row["verdict"],
@@ -143,8 +145,10 @@ def compared_caption(answer: pa.Table, a: str, b: str) -> str:
     rows = answer.to_pylist()
     kinds = {row["difference_kind"] for row in rows}
     paired = "paired by seed" + (", or Welch where marked ~" if "unpaired" in kinds else "")
+    lost = "lost: confirming trials that did not finish; the seeds that did may be the easier ones.\n"
     return (
-        f"a: {a}; b: {b}; {rows[0]['metric']} test accuracy of confirmed trials, a - b [95 % t interval], {paired}.\n"
+        f"a: {a}; b: {b}; {rows[0]['metric']} test accuracy of the confirmed winner of each cell, a - b [95 % t "
+        f"interval], {paired}.\n{lost if any(row['seeds_lost'] for row in rows) else ''}"
         f"Intervals are {COVERS}; none below {MINIMUM_SEEDS} seeds, or if seeds do not vary.\n"
         + "".join(f"{line}\n" for line in (*_splits_caption(rows), *_samples_caption(rows)))
         + f"p: two-sided t test, corrected over {len(rows)} rows by Benjamini-Hochberg; better means p below 0.05."
