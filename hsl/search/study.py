@@ -67,12 +67,16 @@ class Proposal:
         values: Tuned values (axis -> value).
         number: Its place in the order of the cell's proposals, from 0.
         source: Who proposed it: name of the sampler, or ``warm_start``.
+        turn: Its place in the order of all proposals, from 0.
+        seen: How many of these, from the first on, had ends that it depends on.
     """
 
     values: dict[str, Any]
     configuration: Configuration
     number: int = 0
     source: str = ""
+    turn: int = 0
+    seen: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,6 @@ class CellStudy:
         self._space = space
         self._entries: dict[str, _Entry] = {}
         self._outcomes: dict[str, Outcome] = {}
-        self._paused: set[str] = set()
         self._numbers: set[int] = set()
         self._lowest = 0
         self._exhausted = False
@@ -124,11 +127,6 @@ class CellStudy:
         """Whether nothing more is to be proposed."""
         return self._exhausted or self.issued >= self.cell.configurations
 
-    @property
-    def is_settled(self) -> bool:
-        """Whether nothing more is to be proposed and all that was has ended, or waits at a rung."""
-        return self.is_finished and self._entries.keys() <= (self._outcomes.keys() | self._paused)
-
     def ask(self) -> Proposal | None:
         """The next configuration, or None if the budget is spent or nothing new can be found."""
         number = self._free_number()
@@ -146,14 +144,6 @@ class CellStudy:
         if entry and entry.trial is not None and configuration_id not in self._outcomes:
             self._tell(entry.trial, outcome)
         self._outcomes.setdefault(configuration_id, outcome)
-
-    def pause(self, configuration_id: str) -> None:
-        """Note that a configuration waits at a rung: it may go on, so there is no result yet."""
-        self._paused.add(configuration_id)
-
-    def resume(self, configuration_id: str) -> None:
-        """Note that a configuration goes on, if it was paused."""
-        self._paused.discard(configuration_id)
 
     def remember(self, values: Values, configuration_id: str, number: int | None = None) -> None:
         """Take over a configuration that was proposed in an earlier run; `tell` its outcome where it has one.

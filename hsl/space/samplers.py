@@ -23,6 +23,7 @@ class SamplerSettings(Strict):
         name: Its name in a space; of a plug-in ``package.module:attr``.
         builder: Reference to a function of the settings and a seed that returns Optuna's sampler.
         is_listed: Whether it goes through a list of all combinations rather than drawing.
+        learns: Whether what it proposes depends on the ends of earlier trials.
         has_one_objective: Whether it cannot search a front.
         marks_trials: Whether it writes to trials although the class of Optuna's that it makes does not, see
             `OptunaFacts.marks`.
@@ -30,6 +31,7 @@ class SamplerSettings(Strict):
 
     builder: ClassVar[str] = "hsl.search.optuna_terms:random_sampler"
     is_listed: ClassVar[bool] = False
+    learns: ClassVar[bool] = True
     has_one_objective: ClassVar[bool] = False
     marks_trials: ClassVar[bool] = False
 
@@ -65,6 +67,8 @@ class SamplerSettings(Strict):
 class Random(SamplerSettings):
     """Independent draws."""
 
+    learns = False
+
     name: Literal["random"] = "random"
 
 
@@ -72,6 +76,7 @@ class Grid(SamplerSettings):
     """Every combination once, in a seeded order; every domain must be finite."""
 
     is_listed = True
+    learns = False
 
     name: Literal["grid"] = "grid"
 

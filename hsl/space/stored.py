@@ -63,7 +63,16 @@ def readable(where: str) -> Iterator[None]:
 
 FREE = frozenset(
     {
-        *("resources", "prices", "trial_timeout", "early_stopping", "sampler", "priority", "warm_start"),
+        *(
+            "resources",
+            "prices",
+            "trial_timeout",
+            "early_stopping",
+            "sampler",
+            "priority",
+            "lag",
+            "warm_start",
+        ),
         *("against", "evaluation", "regime", "content", "code", "version"),
     }
 )

@@ -62,6 +62,10 @@ _TRIALS = (
     Column("configuration", "json", "", "The full configuration.", True),
     Column("proposal", "int64", "", "Place among the proposals of its cell, from 0; null outside a search."),
     Column("proposed_by", "string", "", "Sampler that proposed it, or warm_start; null outside a search."),
+    Column("turn", "int64", "", "Place among the proposals of all cells, from 0; null outside a search."),
+    Column(
+        "seen", "int64", "", "Turns, from the first on, whose ends the proposal depends on; null likewise."
+    ),
     Column("status", "string", "", "How the trial ended.", True, tuple(ENDS)),
     Column("reason", "string", "", "Why it was stopped or failed."),
     Column("epochs", "int64", "epochs", "Epochs trained.", True),

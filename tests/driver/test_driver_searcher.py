@@ -75,7 +75,8 @@ class Driver:
         self.store.write_space("name: t")
         self.session = Session(self.store, limits or {}, lambda: self.now)
         turns, pauses = Turns(plan, self.studies), Pauses[Job](rule or StoppingRule())
-        supply = Supply(queue or [], turns, self.job, pauses, self.is_spent, self)
+        turns.watch(self)
+        supply = Supply(queue or [], turns, self.job, pauses, self.is_spent)
         survey = Survey(self.session, plan.space, Interruptions(), list)
         self.tally = Tally("search", {cell.name: CellTally(planned=2) for cell in plan.cells})
         ledger = Ledger(self.store, 0, lambda _: False, lambda _: None, self.tally)
@@ -87,7 +88,7 @@ class Driver:
 
     def job(self, study: CellStudy, proposal: Proposal) -> Job:
         return self.jobs.make(
-            study.cell, "search", proposal.configuration, 0, proposal.values, proposal.number
+            study.cell, "search", proposal.configuration, 0, proposal.values, proposal=proposal.number
         )
 
     def proposed(self, study: CellStudy, configuration_id: str) -> None:

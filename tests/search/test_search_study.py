@@ -315,21 +315,6 @@ def test_the_best_are_those_that_were_trained_to_the_end() -> None:
     ]
 
 
-def test_a_study_is_settled_when_all_have_ended_or_wait() -> None:
-    source = study({"training.lr": {"choice": [0.1, 0.2]}}, method="set")
-    first, second = proposals(source, None)
-    assert source.is_finished
-    assert not source.is_settled
-    source.tell(first.configuration.id, DONE)
-    assert not source.is_settled
-    source.pause(second.configuration.id)
-    assert source.is_settled
-    source.resume(second.configuration.id)
-    assert not source.is_settled
-    source.tell(second.configuration.id, DONE)
-    assert source.is_settled
-
-
 def test_numbers_that_are_taken_are_not_given_twice() -> None:
     source = study({"training.lr": {"choice": [0.1, 0.2, 0.3, 0.4]}}, method="set")
     others = proposals(again(source), None)
