@@ -73,7 +73,7 @@ class SearchSpace(Strict):
     sampler: Sampler = Tpe()
     priority: Literal["even", "uncertain"] = "even"
     lag: Annotated[int, Field(ge=1)] | None = None
-    """Trials of a search that may run at once, as a proposal depends on all earlier ends but those of the last lag - 1."""
+    """Trials of a search that may run at once: a proposal depends on all earlier ends but those of the last lag - 1."""
     warm_start: Annotated[WarmStart | None, BeforeValidator(_none)] = None
     budget: Budget = Budget()
     early_stopping: EarlyStopping = Stratified()
