@@ -11,7 +11,7 @@ from hsl.driver.watch.optuna import Mirror
 from hsl.planning.job import ORIGIN, Job
 from hsl.planning.plan import Plan, objective_of
 from hsl.search.study import CellStudy
-from hsl.search.turns import Turns
+from hsl.search.turns import Turns, shared_model
 from hsl.stopping.pauses import Pauses
 from hsl.stopping.rule import StoppingRule
 from hsl.stopping.settings import make_rule
@@ -73,7 +73,8 @@ class Stages:
     def search(self) -> Stage:
         """Configurations of every cell; those that were under way come first."""
         past = self._past("search")
-        studies = [CellStudy(self._space, cell) for cell in self._plan.cells]
+        model = shared_model(self._plan)
+        studies = [CellStudy(self._space, cell, model) for cell in self._plan.cells]
         turns = Turns(self._plan, studies, known(past))
         if self._mirror:
             self._mirror.rebuild(studies)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
@@ -93,7 +94,28 @@ class Recorded:
         return value
 
 
-def _suggest(trial: Trial | Recorded, axis: str, domain: Domain) -> Any:
+class Drawn:
+    """Independent random draws with Optuna's interface of a trial, without a study."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """One of the choices."""
+        return choices[int(self._rng.integers(len(choices)))]
+
+    def suggest_int(self, name: str, low: int, high: int) -> int:
+        """A whole number from `low` to `high`."""
+        return int(self._rng.integers(low, high + 1))
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """A number between, uniform in itself or in its logarithm."""
+        if log:
+            return float(np.exp(self._rng.uniform(np.log(low), np.log(high))))
+        return float(self._rng.uniform(low, high))
+
+
+def _suggest(trial: Trial | Recorded | Drawn, axis: str, domain: Domain) -> Any:
     if domain.choice:
         by_label = {_label(value): value for value in domain.choice}
         return by_label[trial.suggest_categorical(axis, tuple(by_label))]

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import optuna
@@ -18,10 +18,10 @@ from hsl.planning.plan import Cell
 from hsl.planning.sampling import asks, sampler_of
 from hsl.search.dominance import Point, ranked, signed
 from hsl.search.grid import grid_order
-from hsl.search.optuna_terms import Recorded, _parameters, _suggest, built
+from hsl.search.optuna_terms import Drawn, Recorded, _parameters, _suggest, built
 from hsl.space.axes import Values, configuration
 from hsl.space.domain import LARGEST_GRID
-from hsl.space.samplers import Random, SamplerSettings, optuna_facts
+from hsl.space.samplers import Random, SamplerSettings, Shared, optuna_facts
 from hsl.space.schema import SearchSpace
 from hsl.space.sections import COST_COLUMNS, DIRECTIONS
 from hsl.store.outcomes import Status
@@ -88,6 +88,19 @@ class _Entry:
     trial: int | None
 
 
+class Model(Protocol):
+    """What the trials of all cells have shown, shared by the studies; see `hsl.space.samplers.Shared`."""
+
+    def begin(self, cell: str, values: Values) -> None:
+        """Note that a configuration of a cell is tried."""
+
+    def learn(self, cell: str, values: Values, outcome: Outcome) -> None:
+        """Receive how a configuration of a cell ended."""
+
+    def ranked(self, cell: str, candidates: Sequence[Values]) -> list[int]:
+        """Indices of candidates of a cell, the one to try next first."""
+
+
 class CellStudy:
     """Proposes configurations for one cell, never the same twice.
 
@@ -98,8 +111,9 @@ class CellStudy:
     number is drawn again.
     """
 
-    def __init__(self, space: SearchSpace, cell: Cell) -> None:
+    def __init__(self, space: SearchSpace, cell: Cell, model: Model | None = None) -> None:
         self.cell = cell
+        self._model = model
         self.sampler = sampler_of(space, cell)
         self._space = space
         self._entries: dict[str, _Entry] = {}
@@ -143,6 +157,8 @@ class CellStudy:
         entry = self._entries.get(configuration_id)
         if entry and entry.trial is not None and configuration_id not in self._outcomes:
             self._tell(entry.trial, outcome)
+            if self._model:
+                self._model.learn(self.cell.name, entry.values, outcome)
         self._outcomes.setdefault(configuration_id, outcome)
 
     def remember(self, values: Values, configuration_id: str, number: int | None = None) -> None:
@@ -188,7 +204,12 @@ class CellStudy:
     def _candidates(self, number: int) -> Iterator[tuple[str, Values, Marks | None]]:
         """Who proposes, values, and marks; None for the marks of values that the sampler has not drawn."""
         yield from (("warm_start", values, None) for values in self._warm)
-        if not self.sampler.is_listed:
+        if self._model and isinstance(self.sampler, Shared):
+            drawn = Drawn(np.random.default_rng([self._seed, number]))
+            candidates = [self._suggested(drawn) for _ in range(self.sampler.candidates)]
+            ranked = self._model.ranked(self.cell.name, candidates)
+            yield from ((self.sampler.name, candidates[index], None) for index in ranked)
+        elif not self.sampler.is_listed:
             for attempt in range(MODEL_DRAWS):
                 yield self.sampler.name, *self._drawn(self.sampler, number, attempt)
             for attempt in range(RANDOM_DRAWS):
@@ -233,6 +254,8 @@ class CellStudy:
             marks = self._marks(number)
         trial = self._added(values, configuration_id, marks)
         self._entries[configuration_id] = _Entry(dict(values), number, trial)
+        if self._model:
+            self._model.begin(self.cell.name, values)
         self._numbers.add(number)
 
     def _marks(self, number: int) -> Marks:
@@ -268,7 +291,7 @@ class CellStudy:
             self._lowest += 1
         return self._lowest
 
-    def _suggested(self, trial: Trial | Recorded) -> dict[str, Any]:
+    def _suggested(self, trial: Trial | Recorded | Drawn) -> dict[str, Any]:
         values: dict[str, Any] = {}
         method = next(iter(self.cell.distributions))
         if "method" in self.cell.domains:

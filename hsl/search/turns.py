@@ -10,9 +10,11 @@ from typing import Any, Protocol
 from hsl.planning.neighbours import neighbours
 from hsl.planning.plan import Plan
 from hsl.planning.sampling import lag_of
+from hsl.registry import imported
 from hsl.search.dominance import interleaved
 from hsl.search.lag import Lag
-from hsl.search.study import CellStudy, Outcome, Proposal
+from hsl.search.study import CellStudy, Model, Outcome, Proposal
+from hsl.space.samplers import Shared
 
 MOST = 4.0
 """Largest number of turns of a cell, in multiples of those of a cell with a clear winner."""
@@ -172,6 +174,12 @@ class Turns:
         noise = (stopping.noise if stopping else 0.0) or DEFAULT_NOISE
         found = [outcome.objective for _, outcome in study.best()]
         return min(MOST, contenders([value for value in found if value is not None], noise))
+
+
+def shared_model(plan: Plan) -> Model | None:
+    """What the studies of a plan learn from together; None where each has a sampler of its own."""
+    sampler = plan.space.sampler
+    return imported(sampler.model, "sampler")(plan, sampler) if isinstance(sampler, Shared) else None
 
 
 def _in_turn(known: Iterable[Known]) -> dict[int, Known]:

@@ -159,6 +159,37 @@ class Gp(_ModelBased):
     deterministic_objective: bool = False
 
 
+class Shared(SamplerSettings):
+    """The base of samplers that learn from the trials of all cells; `build` is not used.
+
+    Attributes:
+        model: Reference to what makes a `hsl.search.study.Model` of the plan and the settings.
+        candidates: Random draws of which the most promising is taken.
+    """
+
+    model: ClassVar[str]
+    has_one_objective = True
+
+    candidates: Annotated[int, Field(ge=2)] = 64
+
+
+class Transfer(Shared):
+    """Extremely randomised trees over the levels and tuned values of all cells (`hsl.search.transfer`).
+
+    Attributes:
+        first: Configurations of a cell before the trees choose, spread over methods.
+        trees: Number of trees.
+        spread: Share of the spread of the trees' predictions that counts in favour of a candidate.
+    """
+
+    model = "hsl.search.transfer:Forest"
+
+    name: Literal["transfer"] = "transfer"
+    first: Annotated[int, Field(ge=1)] = 2
+    trees: Annotated[int, Field(ge=2)] = 50
+    spread: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.3
+
+
 @dataclass(frozen=True)
 class OptunaFacts:
     """How a class of Optuna's samplers is to be used.
@@ -237,7 +268,7 @@ class OfOptuna(SamplerSettings):
 
 SAMPLERS: Registry[type[SamplerSettings], None] = Registry(
     "sampler",
-    {"tpe": Tpe, "random": Random, "grid": Grid, "cmaes": CmaEs, "gp": Gp},
+    {"tpe": Tpe, "transfer": Transfer, "random": Random, "grid": Grid, "cmaes": CmaEs, "gp": Gp},
     wanted=Wanted(words="a subclass of hsl.space.samplers.SamplerSettings, or a class of optuna.samplers"),
 )
 """Settings of samplers by name; a plug-in is another such class, or a class that `OfOptuna` can call.
