@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hsl.planning.neighbours import neighbours, parent_regime
 from hsl.planning.plan import Plan, make_plan
 from hsl.search.study import CellStudy, Outcome, Proposal
-from hsl.search.turns import MOST, Known, Turns, contenders
+from hsl.search.turns import MOST, Known, Turns, contenders, shared_model
 from hsl.space.load import make_space
 from hsl.store.outcomes import Status
 
@@ -120,12 +120,17 @@ def remembered(past: Past) -> list[Known]:
     ]
 
 
+def studies_of(plan: Plan) -> list[CellStudy]:
+    model = shared_model(plan)
+    return [CellStudy(plan.space, cell, model) for cell in plan.cells]
+
+
 def run(
     plan: Plan, workers: int, chance: random.Random, steps: int = 10_000, past: Past | None = None
 ) -> Past:
     """A sweep of virtual workers that end in random order; broken off after `steps`, continued from `past`."""
     log, ended = past or ({cell.name: [] for cell in plan.cells}, set())
-    turns = Turns(plan, [CellStudy(plan.space, cell) for cell in plan.cells], remembered((log, ended)))
+    turns = Turns(plan, studies_of(plan), remembered((log, ended)))
     busy = [
         (name, one) for name, all_of in log.items() for one in all_of if one.configuration.id not in ended
     ]
@@ -166,6 +171,7 @@ def lose(past: Past, chance: random.Random) -> None:
         ("random", None, "even"),
         ("random", {"configurations": 2}, "uncertain"),
         ("tpe", None, "even"),
+        ("transfer", None, "even"),
         ("tpe", {"configurations": 2}, "uncertain"),
         ({"name": "cmaes", "n_startup_trials": 1}, None, "even"),
     ],
