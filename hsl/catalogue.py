@@ -35,7 +35,11 @@ def _methods() -> Iterator[Row]:
     for name, method in METHODS.items():
         tuned = ", ".join(f"method.{h.name}={h.default:g}" for h in method.hyperparameters)
         takes = ", ".join(method.distributions)
-        yield {"name": name, "details": "; ".join(part for part in (method.summary, takes, tuned) if part)}
+        init = f"init: {method.init}" if method.starts_sparse else ""
+        yield {
+            "name": name,
+            "details": "; ".join(part for part in (method.summary, takes, tuned, init) if part),
+        }
 
 
 def _objects(registry: Mapping[str, Any]) -> Callable[[], Iterator[Row]]:

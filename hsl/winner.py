@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from hsl.errors import NothingMatchedError, StoreError
 from hsl.filesystems import place
 from hsl.results.inspect import inspect
+from hsl.space.axes import SPLIT
 from hsl.space.load import make_space
 from hsl.space.scalars import write_yaml
 from hsl.space.schema import SearchSpace
@@ -106,7 +107,7 @@ def _content(space: SearchSpace, winner: Winner, cell: str) -> dict[str, Any]:
     own = () if dense else ("method", "distribution", "sparsity")
     described = space.regimes.get(winner.regime)
     objective = {"objective": described.objective} if described and described.objective else {}
-    kept = ("split", "training", "confirm", "sampler", "objective", "evaluation", "resources", "seed")
+    kept = ("training", "confirm", "sampler", "objective", "evaluation", "resources", "seed")
     return {
         "name": re.sub(r"[^A-Za-z0-9._-]+", "-", f"{space.name}-{cell}"),
         "dataset": chosen["dataset"],
@@ -115,6 +116,8 @@ def _content(space: SearchSpace, winner: Winner, cell: str) -> dict[str, Any]:
         "regime": winner.regime,
         **{name: chosen[name] for name in own if name in chosen},
         "init": chosen["init"],
+        "split": raw["split"] | ({"seed": chosen["split"]["seed"]} if SPLIT in space.factors else {}),
+        **({} if dense else {"layers": chosen["layers"], "ratios": chosen["ratios"]}),
         "search": {axis: {"choice": [value]} for axis, value in _tuned(raw, chosen).items()},
         "baseline": "dense" if dense else None,
         **{name: raw[name] for name in kept},

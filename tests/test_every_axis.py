@@ -73,6 +73,7 @@ def test_one_thing_of_every_axis_in_one_sweep(run: Run, tmp_path: Path) -> None:
     assert len(told) == len(set(told)) == sum(row["epochs"] for row in rows)
 
 
+@pytest.mark.slow
 def test_a_sweep_with_plug_ins_continues(run: Run, tmp_path: Path) -> None:
     run("store")
     assert run("store").trained == 0

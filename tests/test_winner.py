@@ -96,9 +96,10 @@ def swept(path: Path, space: SearchSpace, seeds: int = 3) -> Store:
     return store
 
 
+@pytest.mark.parametrize("layers", [{}, {"first_dense": True, "ties": "index"}])
 @pytest.mark.parametrize("cell", CHOSEN)
-def test_the_space_describes_the_winner_alone(cell: str, tmp_path: Path) -> None:
-    space = make_space(SPACE)
+def test_the_space_describes_the_winner_alone(cell: str, layers: dict[str, Any], tmp_path: Path) -> None:
+    space = make_space({**SPACE, "layers": layers})
     text = pinned_space(swept(tmp_path, space), cell)
     again = make_space(yaml.safe_load(text))
     wanted = made(space, cell)

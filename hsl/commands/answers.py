@@ -46,7 +46,7 @@ def best(
     """Show the best configuration of every group: chosen on validation, confirmed with fresh seeds, against dense.
 
     Intervals (95 % t) are over training seeds on one fixed split and test set; there is none below three seeds, or if
-    seeds do not vary.
+    seeds do not vary. Where evaluation.per_sample has kept which test samples are correct, CI+ is over these as well.
     """
     from hsl.results.best import best as find_best  # noqa: PLC0415
     from hsl.results.show.output import show_best  # noqa: PLC0415
@@ -108,7 +108,7 @@ def compare(
     """Compare confirmed trials that match A with those that match B: difference, interval, corrected p-value.
 
     Intervals (95 % t) are over training seeds on one fixed split and test set; there is none below three seeds, or if
-    seeds do not vary.
+    seeds do not vary. Where evaluation.per_sample has kept which test samples are correct, CI+ is over these as well.
     """
     from hsl.results.compare import compare as compare_sides  # noqa: PLC0415
     from hsl.results.show.output import show_compared  # noqa: PLC0415

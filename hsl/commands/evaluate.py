@@ -52,7 +52,7 @@ def evaluate(
     device: Device = None,
     format: OutFormat = Format.TABLE,
 ) -> None:
-    """Evaluate confirmed networks: classes, deciles of difficulty, corruptions, attacks. Run it again to continue.
+    """Evaluate confirmed networks: classes, samples, deciles, corruptions, attacks. Run it again to continue.
 
     The section evaluation of the space says what is evaluated; any key of it can be set, for example:
 
@@ -71,7 +71,8 @@ def evaluate(
     rows = StoredEvaluation(store, cells, overrides, device or default_device(), narrate).run()
     is_brief = format in {Format.TABLE, Format.MARKDOWN}
     caption = (
-        "means over confirmed networks with 95 % intervals; single classes and corruptions: --format json"
+        "means over confirmed networks with 95 % intervals over seeds; "
+        "single classes and corruptions: --format json"
     )
     show(summed_up(rows, is_brief), str(format), caption=caption)
 

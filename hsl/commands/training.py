@@ -94,7 +94,7 @@ def score(
     scores = make_scores(asked, store, device or default_device(), narrate)
     shown = extremes(scores, str(split), top)
     if out:
-        from hsl.training.data.score_tables import write_table  # noqa: PLC0415
+        from hsl.store.tables import write_table  # noqa: PLC0415
 
         write_table(out, scores)
     if sheet:

@@ -42,6 +42,9 @@ LOG = logging.getLogger(__name__)
 class Ledger:
     """Writes epochs and trials with a running number, so that their order of arrival can be replayed.
 
+    An epoch that is reported again, because its trial continues from a checkpoint, keeps its first number: that is when
+    the stopping rule saw it.
+
     While the store cannot be written, rows wait and trials go on.
 
     Args:
@@ -51,6 +54,7 @@ class Ledger:
         forget: Deletes the files of a trial that are not needed any more, once its row is durable.
         tally: Counts for the live view.
         check_lease: Raises a LeaseError if this driver may not write any more.
+        numbers: Those of stored epochs, by trial and epoch, of trials that may continue.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class Ledger:
         forget: Callable[[Job], None],
         tally: Tally,
         check_lease: Callable[[], None] = lambda: None,
+        numbers: Mapping[str, Mapping[int, int]] | None = None,
     ) -> None:
         self._store = store
         self._writer = Writer(store, sys.maxsize, math.inf)  # never by itself: an outage is dealt with here
@@ -68,6 +73,7 @@ class Ledger:
         self._is_exempt = is_exempt
         self._forget = forget
         self._check_lease = check_lease
+        self._numbers = {name: dict(known) for name, known in (numbers or {}).items()}
         self._ended: list[Job] = []
         self._waiting = self._flushes = 0
         self._began = self._flushed = time.monotonic()
@@ -83,8 +89,9 @@ class Ledger:
     ) -> None:
         """Record epochs of a trial, and evaluations of its network."""
         own = {"trial_id": job.trial_id, "cell": job.identity.cell}
+        numbers = self._numbers.setdefault(job.trial_id, {})
         for row in epochs:
-            self._add("epochs", {**own, **row})
+            self._add("epochs", {**own, **row}, numbers.setdefault(row["epoch"], self._sequence))
         for row in evaluations:
             self._writer.add("evaluations", {**own, **row})
         self.flush_if_due()
@@ -92,9 +99,10 @@ class Ledger:
     def end(self, job: Job, ended: Ended) -> None:
         """Record the end of a trial, or that it was paused."""
         exempt = job.identity.stage == "search" and self._is_exempt(job.trial_id)
-        self._add("trials", trial_row(job, ended) | {"exempt": exempt})
+        self._add("trials", trial_row(job, ended) | {"exempt": exempt}, self._sequence)
         if not ended.is_paused:
             self._ended.append(job)
+            self._numbers.pop(job.trial_id, None)
         self.tally.end(job.identity.cell, ended.status, ended.summary.get("objective"))
         self.flush_if_due()
 
@@ -102,9 +110,9 @@ class Ledger:
         """Note that a trial has left its worker without an end: it goes on in a later run."""
         self.tally.halt(job.identity.cell)
 
-    def _add(self, table: str, row: Mapping[str, Any]) -> None:
-        self._writer.add(table, {"sequence": self._sequence, **row})
-        self._sequence += 1
+    def _add(self, table: str, row: Mapping[str, Any], number: int) -> None:
+        self._writer.add(table, {"sequence": number, **row})
+        self._sequence = max(self._sequence, number + 1)
         self._waiting += 1
 
     def flush_if_due(self) -> None:
@@ -204,6 +212,7 @@ def described(own: Identity) -> dict[str, Any]:
         "seed": own.seed,
         "dataset": made.named_data,
         "model": made.model.name,
+        "split_seed": made.split.seed,
         "method": made.method,
         "sparsity": made.sparsity,
         "distribution": made.distribution,

@@ -46,6 +46,16 @@ class Past:
         """Trials of one stage that are under way."""
         return [job.identity for job in self.under_way if job.identity.stage == stage]
 
+    def numbers(self) -> dict[str, dict[int, int]]:
+        """Sequence numbers of stored epochs, by trial and epoch, of trials that are under way or wait at a rung."""
+        goes_on = {job.trial_id for job in self.under_way}
+        goes_on |= {row["trial_id"] for row in self.trials if is_paused(row)}
+        is_there = pc.is_in(self.epochs["trial_id"], pa.array(sorted(goes_on), pa.string()))
+        found: dict[str, dict[int, int]] = {}
+        for row in self.epochs.filter(is_there).select(["trial_id", "epoch", "sequence"]).to_pylist():
+            found.setdefault(row["trial_id"], {})[row["epoch"]] = row["sequence"]
+        return found
+
     def stage(self, stage: str) -> list[dict[str, Any]]:
         """Ended trials of one stage."""
         return [row for row in self.trials if row["stage"] == stage]

@@ -123,7 +123,9 @@ class Runner:
             self._prepare(stage)
             self._train(stage)
         if account.exceeded() and (left := self._unfinished(stage)):
-            later = " and all of confirm" if stage.turns.studies and self._site.space.confirm.seeds else ""
+            later = (
+                " and all of confirm" if stage.turns.studies and self._site.plan.space.confirm.seeds else ""
+            )
             self.left = f"{account.in_words()}; {stage.name} has {left} trials left{later}"
 
     def _connect(self) -> None:
@@ -134,11 +136,11 @@ class Runner:
         import ray  # noqa: PLC0415  after its settings
 
         session.machines.look(ray.nodes())
-        set_price(session, self._site.space, strict=True)
+        set_price(session, self._site.sized_space, strict=True)
 
     def _prepare(self, stage: Stage) -> None:
         """Make the parents and scores that the trials need."""
-        site, session, resources = self._site, self._session, self._site.space.resources
+        site, session, resources = self._site, self._session, self._site.sized_space.resources
         needed = site.jobs.prerequisites.of_search() if stage.turns.studies else self._needs_of(stage.queue)
         say, count = site.announcer.say, session.account.count
         prepare(needed, resources, lambda: slots(resources), say, session.tick, count)
@@ -154,9 +156,9 @@ class Runner:
         site, session = self._site, self._session
         book = site.ledger(stage)
         ended, failed = book.tally.ended, book.tally.failed
-        if stage.turns.studies and (note := note_on_lag(site.plan, slots(site.space.resources))):
+        if stage.turns.studies and (note := note_on_lag(site.plan, slots(site.sized_space.resources))):
             site.announcer.say(note)
-        self._tuning = Tuning(site.space, site.announcer.console, site.trackers, site.library.root)
+        self._tuning = Tuning(site.sized_space, site.announcer.console, site.trackers, site.library.root)
         try:
             self._tuning.train(self._supply(stage), book, session)
         finally:
@@ -180,7 +182,7 @@ class Runner:
             study.cell,
             "search",
             proposal.configuration,
-            self._site.space.seed,
+            self._site.plan.space.seed,
             proposal.values,
             proposal=proposal.number,
             proposed_by=proposal.source,

@@ -27,7 +27,7 @@ class Site:
 
     Attributes:
         plan: What it trains.
-        space: The search space with the resources and prices of the cluster.
+        sized_space: The space of the plan with the resources and prices of the cluster, which no result depends on.
         store: Where results are written.
         library: Where parents, scores and checkpoints are stored.
         jobs: Makes jobs.
@@ -39,7 +39,7 @@ class Site:
     """
 
     plan: Plan
-    space: SearchSpace
+    sized_space: SearchSpace
     store: Store
     library: Library
     jobs: Jobs
@@ -53,7 +53,10 @@ class Site:
         """Where the results of a stage are recorded."""
         tally = tally_of(stage.name, stage.planned, stage.past.stage(stage.name))
         is_exempt = stage.pauses.rule.is_exempt
-        return Ledger(self.store, stage.past.next_sequence, is_exempt, self.forget, tally, self.check_lease)
+        past = stage.past
+        return Ledger(
+            self.store, past.next_sequence, is_exempt, self.forget, tally, self.check_lease, past.numbers()
+        )
 
     def forget(self, job: Job) -> None:
         """A search trial needs no checkpoint once it is recorded; confirmed networks are kept."""

@@ -126,7 +126,7 @@ def site_of(request: SweepRequest, console: Console) -> Site:
     storage = request.optuna_storage
     return Site(
         plan=plan,
-        space=on_fleet(space, request.fleet),
+        sized_space=on_fleet(space, request.fleet),
         store=Store(request.uri),
         library=library,
         jobs=Jobs(plan, library),

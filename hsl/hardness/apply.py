@@ -21,7 +21,7 @@ from hsl.errors import DataError
 from hsl.hardness import keyed
 from hsl.hardness.corruptions.constants import check_corruption
 from hsl.hardness.corruptions.corrupt import as_chosen, correlated_choice, corrupt, mixed
-from hsl.hardness.registries import LABEL_NOISES
+from hsl.hardness.registries import LABEL_NOISES, SELECTIONS
 from hsl.hardness.schema.keep import Keep
 from hsl.hardness.schema.regimes import Corruption, LabelNoise, Regime
 from hsl.hardness.selection import long_tail, select
@@ -259,8 +259,13 @@ def _kept(labels: Tensor, ids: Tensor, keep: Keep, scores: Tensor | None, key: i
         class_balanced=keep.class_balanced,
         key=key,
         ties=keep.ties or "keyed",
-        options=keep.options,
+        options=keep.options | _former(keep),
     )
+
+
+def _former(keep: Keep) -> dict[str, bool]:
+    """What a selection does as in version 0.1.0, under whose identity scores are in single precision."""
+    return {"underflow": keep.precision == "single"} if SELECTIONS.facts(keep.which).has_weights else {}
 
 
 def _corrupted(samples: Samples, corruption: Corruption, severity: int, key: int) -> Samples:

@@ -103,11 +103,14 @@ def _bins(scores: Tensor, bins: int) -> Tensor:
     return ((scores.double() - lowest) / width * bins).long().clamp_(max=bins - 1)
 
 
-def probabilistic(scores: Tensor, ids: Tensor, key: int, *, power: float = 1.0) -> Tensor:
+def probabilistic(
+    scores: Tensor, ids: Tensor, key: int, *, power: float = 1.0, underflow: bool = False
+) -> Tensor:
     """Draw without replacement, each sample with a weight that is a power of its score.
 
     The larger the `power`, above 0, the more the hardest are preferred. Samples of score 0 come last, in
-    random order; a negative score raises `DataError`. Efraimidis & Spirakis, Weighted random sampling with a
+    random order, and with `underflow` so do those whose weight is below 1e-308 of the largest (version 0.1.0); a
+    negative score raises `DataError`. Efraimidis & Spirakis, Weighted random sampling with a
     reservoir, Information Processing Letters 2006.
     """
     if len(scores) and bool((scores < 0).any()):
@@ -119,7 +122,14 @@ def probabilistic(scores: Tensor, ids: Tensor, key: int, *, power: float = 1.0) 
     shares = scores[at_random].double()
     weights = (shares / shares.max().clamp(min=1e-300)) ** power if len(shares) else shares
     exponential = -torch.log(keyed.uniform(key, ids[at_random]).double() + 2.0**-25)
-    return at_random[torch.argsort(exponential / weights, stable=True)]
+    distances = exponential / weights
+    if (
+        not underflow
+    ):  # the same order as that of all others, in logarithms: log(exponential) - power * log(share)
+        logarithms = torch.where(distances.isinf(), exponential.log() / power - shares.log(), -torch.inf)
+        by_logarithm = torch.argsort(logarithms, stable=True)
+        at_random, distances = at_random[by_logarithm], distances[by_logarithm]
+    return at_random[torch.argsort(distances, stable=True)]
 
 
 def share_of(fraction: float, total: int) -> int:

@@ -85,11 +85,19 @@ class SelectionFacts:
         reads_scores: Whether it looks at the scores.
         options: Keyword arguments and their defaults; None for one that must be given.
         takes_signed: Whether scores may be negative.
+        has_weights: Whether it draws by weights that can be too small for double precision; it takes `underflow`, which
+            says whether these are 0, as in version 0.1.0.
     """
 
     reads_scores: bool = True
     options: Mapping[str, float | None] = field(default_factory=dict)
     takes_signed: bool = True
+    has_weights: bool = False
+
+    @property
+    def keywords(self) -> tuple[str, ...]:
+        """All keyword arguments."""
+        return (*self.options, *(["underflow"] if self.has_weights else []))
 
 
 def _selection(function: str, **facts: Any) -> Entry[SelectionFacts]:
@@ -102,13 +110,15 @@ SELECTIONS: Registry[Callable[..., Any], SelectionFacts] = Registry(
         "easiest": "hsl.hardness.orders:easiest",
         "hardest": "hsl.hardness.orders:hardest",
         "middle": "hsl.hardness.orders:middle",
-        "probabilistic": _selection("probabilistic", options={"power": 1.0}, takes_signed=False),
+        "probabilistic": _selection(
+            "probabilistic", options={"power": 1.0}, takes_signed=False, has_weights=True
+        ),
         "random": _selection("shuffled", reads_scores=False),
         "stratified": _selection("stratified", options={"mislabel_cut": 0.0}),
         "window": _selection("window", options={"offset": None}),
     },
     SelectionFacts(),
-    wanted=Wanted(call=lambda facts: Call(("scores", "ids", "key"), tuple(facts.options))),
+    wanted=Wanted(call=lambda facts: Call(("scores", "ids", "key"), facts.keywords)),
 )
 """(scores floating point [N], ids int64 [N], key int, **options) -> positions int64 [N], the first to keep first.
 Ids are all different; `key` is the stream of the draws. Samples are given in random order: equally hard ones stay in
@@ -211,7 +221,7 @@ class AttackFacts:
     advice: str = ""
     step_over_eps: float | None = None
     eval_reach: float | None = None
-    options: Mapping[str, float] = field(default_factory=dict)
+    options: Mapping[str, float | str] = field(default_factory=dict)
     loss_passes: float = 1.0
     is_attacked: bool = True
 
@@ -229,7 +239,7 @@ _FREE = AttackFacts(
     "free attacks by the gradients of its own training steps; leave steps and bn_mode out",
     step_over_eps=1.0,
     eval_reach=2.5,
-    options={"replays": 8},
+    options={"replays": 8, "at_bounds": "moved"},
     is_attacked=False,
 )
 

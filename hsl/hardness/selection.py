@@ -99,8 +99,8 @@ def long_tail(
 
     With C classes, the largest of n samples, class c (from 0) keeps n * imbalance ** (c / (C - 1)) of them
     (``exponential``), or n in the first half of the classes and n * imbalance in the second (``step``);
-    rounded, at least one, at most as many as exist. Cao et al., Learning Imbalanced Datasets with
-    Label-Distribution-Aware Margin Loss, NeurIPS 2019, arXiv 1906.07413.
+    rounded, at least one, at most as many as exist (which is warned of where it is far less). Cao et al., Learning
+    Imbalanced Datasets with Label-Distribution-Aware Margin Loss, NeurIPS 2019, arXiv 1906.07413.
 
     Args:
         labels: int64 [N].
@@ -120,12 +120,20 @@ def long_tail(
         raise DataError(f"long tail with profile {profile!r} and imbalance {imbalance}; give {allowed}")
     classes = _classes(labels)
     largest = int(labels.bincount().max()) if classes else 0
-    kept = []
+    kept, short = [], []
     for place, label in enumerate(classes):
         members = (labels == label).nonzero().view(-1)
         n = max(1, round(largest * _thinning(place, len(classes), imbalance, profile)))
         kept.append(members[shuffled(members, ids[members], key)][:n])
+        short += [f"{len(members)} of {n} of class {label}"] if len(members) < NEARLY * n else []
+    if short:
+        found = f"keep.long_tail: there are only {', '.join(short[:_SHOWN])}"
+        warnings.warn(f"{found}, so the imbalance is not the one that was asked for", stacklevel=2)
     return ids[torch.cat(kept)].sort().values if kept else ids
+
+
+NEARLY = 0.9
+"""A class with less than this part of the samples that a long tail asks of it is warned of."""
 
 
 def _thinning(place: int, classes: int, imbalance: float, profile: str) -> float:

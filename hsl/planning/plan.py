@@ -15,7 +15,7 @@ from hsl.space.objective import default_regime, metric_name
 from hsl.space.schema import SearchSpace
 from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
 from hsl.sparsity.methods.iterative import ITERATIVE, round_before
-from hsl.training.configuration import Configuration
+from hsl.training.configuration import Configuration, Layers
 
 VERSION = "version"
 """Axis of cells whose data or code have changed since the store was begun."""
@@ -261,7 +261,14 @@ def parent_of(child: Configuration, space: SearchSpace) -> Configuration | None:
         hyperparameters={**given, "rounds": rounds},
         distribution=child.distribution if child.distribution in METHODS["imp"].distributions else None,
         sparsity=sparsity,
+        layers=_layers_before(child),
     )
+
+
+def _layers_before(child: Configuration) -> Layers:
+    """Those of an earlier round; version 0.1, which broke ties otherwise, gave it no other option of the layers."""
+    present = Layers()
+    return child.layers if child.layers.ties == present.ties else Layers(ties=child.layers.ties)
 
 
 def ancestors(child: Configuration, space: SearchSpace) -> list[Configuration]:

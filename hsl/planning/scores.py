@@ -11,9 +11,9 @@ from hsl.errors import Problem, SpaceError, close_match
 from hsl.hardness.registries import SCORES
 from hsl.hardness.schema.keep import Keep, Precision, usual_epoch
 from hsl.hardness.schema.regimes import LabelNoise, Regime
-from hsl.space.axes import configuration, options_of
+from hsl.space.axes import SPLIT, configuration, options_of, splits
 from hsl.space.schema import SearchSpace
-from hsl.training.configuration import Configuration, digest
+from hsl.training.configuration import Configuration, ModelSpec, digest
 from hsl.training.identity import FIRST
 
 
@@ -114,12 +114,13 @@ def asked_scores(
 
     Raises:
         SpaceError: If there is no such score or regime, a value is out of its range, the regime has no wrong
-            labels, or the space compares models.
+            labels, or the space compares models or divisions of the data set.
     """
-    networks = options_of(space, "model")
-    if len(networks) > 1:
-        message = f"has {len(networks)} values; choose one, for example model=mlp"
-        raise SpaceError(space.name, [Problem("model", message)])
+    chosen = {"model": options_of(space, "model"), SPLIT: [split.seed for split in splits(space)]}
+    for axis, values in chosen.items():
+        if len(values) > 1:
+            message = f"has {len(values)} values; choose one, for example {axis}={_name_of(values[0])}"
+            raise SpaceError(space.name, [Problem(axis, message)])
     given = {"models": models, "epoch": epoch}
     asked = {name: value for name, value in given.items() if value is not None}
     try:
@@ -127,10 +128,16 @@ def asked_scores(
     except ValidationError as error:
         problems = [Problem(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
         raise SpaceError(space.name, problems) from error
-    example = configuration(space, {"model": networks[0], "method": "dense"})
+    example = configuration(
+        space, {"method": "dense", **{axis: values[0] for axis, values in chosen.items()}}
+    )
     regime = Regime(label_noise=_noise_of(space, label_noise)) if label_noise else Regime()
     scores = _scores(keep, example.dense_counterpart(space.training, regime), space)
     return replace(scores, precision=precision)
+
+
+def _name_of(value: object) -> object:
+    return value.name if isinstance(value, ModelSpec) else value
 
 
 def _noise_of(space: SearchSpace, regime: str) -> LabelNoise:

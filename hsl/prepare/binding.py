@@ -1,7 +1,7 @@
 """Data and code of a sweep: their identity, and whether they are still those of its store."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hsl.errors import DataError, StoreError
@@ -19,7 +19,12 @@ from hsl.wording import count
 
 NEW = "--new-data"
 CODE_PARTS = ("model", "regimes", "factors", "search", "method", "distribution")
-"""Keys of a space that name what determines the result of a trial, but for the data set, which has a content."""
+"""Keys of a space that name what determines the result of a trial, but for the data set, which has a content.
+
+Samplers and kinds of early stopping are not among them: they determine which trials there are, and how far these are
+trained, as a seed or a budget does, but not what a configuration with a seed comes to; nor are trackers, which only
+look on. Code of final evaluations is in the parameters of their rows.
+"""
 
 
 @dataclass(frozen=True)
@@ -57,9 +62,9 @@ def bind(space: SearchSpace, store: Store, is_new: bool = False) -> Bound:
             with every difference.
     """
     content, code = load_content(space.dataset), codes(space)
-    if store.read_space() is None:
-        return _first(space, content, code)
-    return _continued(space, store, content, code, is_new)
+    is_first = store.read_space() is None
+    found = _first(space, content, code) if is_first else _continued(space, store, content, code, is_new)
+    return replace(found, warnings=(*content.remarks, *found.warnings))
 
 
 def bound_space(space: SearchSpace, store: str | None) -> SearchSpace:

@@ -16,6 +16,7 @@ from hsl.planning.scores import scores_for
 from hsl.prepare.parents import missing, scores_task
 from hsl.prepare.selections import of_plan
 from hsl.prepare.sheets import Tile
+from hsl.space.axes import splits
 from hsl.space.schema import SearchSpace
 from hsl.store.layout import Library
 from hsl.training.configuration import Configuration
@@ -43,7 +44,7 @@ def corruptions(space: SearchSpace, severity: int, images: int) -> Preview:
         Rows with ``corruption``, ``severity``, ``change`` (mean distance from the image, of the range of a
         pixel; null where it is not defined) and ``note`` (why it is not); tiles of the images and of each.
     """
-    shown = _of_different_classes(load_data(space.dataset, space.split, "cpu").train, images)
+    shown = _of_different_classes(load_data(space.dataset, splits(space)[0], "cpu").train, images)
     rows: list[dict[str, Any]] = []
     tiles = {"as it is": _tiles(shown.images, [str(label) for label in shown.labels.tolist()])}
     key = keyed.key(EVALUATION, "preview")
@@ -79,7 +80,7 @@ def regimes(space: SearchSpace, library: Library, images: int) -> Preview:
         scores, note = _scores(space, example, library)
         row: dict[str, Any] = {"regime": name}
         if note is None:
-            data = load_data(space.dataset, space.split, "cpu")
+            data = load_data(space.dataset, example.split, "cpu")
             train, sets = sets_of(example, space.seed, scores, "cpu")
             samples = train.at(1)
             before = _same(data, samples)

@@ -1,7 +1,10 @@
-"""Selections of samples by regimes, tried out before any trial is started."""
+"""Selections of samples and label noise by regimes, tried out before any trial is started."""
 
+from __future__ import annotations
+
+import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,19 +12,24 @@ import torch
 from torch import Tensor
 
 from hsl.errors import DataError, Problem, SpaceError
-from hsl.hardness.apply import matched_ids, training_ids
+from hsl.hardness.apply import Samples, matched_ids, mislabelled, training_ids
 from hsl.hardness.orders import share_of
 from hsl.hardness.schema.regimes import Regime
 from hsl.planning.plan import Plan, regime_of
 from hsl.planning.scores import Scores, scores_for
 from hsl.prepare.parents import Task, missing, scores_task
 from hsl.prepare.preflight import combinations
+from hsl.space.axes import splits
 from hsl.space.schema import SearchSpace
 from hsl.store.layout import Library
 from hsl.training.configuration import Configuration
 from hsl.training.data.arrays import Arrays
-from hsl.training.data.classes import unlearnable
-from hsl.training.data.datasets import Division, load_divided
+from hsl.training.data.augmentation import misleading
+from hsl.training.data.channels import check_perturbed, constant_channels, perturbs
+from hsl.training.data.classes import misnumbered, unevaluated, unlearnable
+from hsl.training.data.contents.repeats import repeated
+from hsl.training.data.datasets import Division, load_content, load_divided
+from hsl.training.data.files.omitted import listed
 from hsl.training.data.score_files import by_id, check_scores
 from hsl.training.data.score_tables import read_table
 
@@ -38,30 +46,60 @@ def try_selections(
 
     Args:
         space: The search space.
-        examples: Regime names and configurations that have them.
+        examples: Regime names and configurations that have them; every division of the space is tried.
         library: Store of the scores.
         seed: Of the trials whose selection is tried.
 
     Returns:
-        Warnings: labels without training samples, and selections that leave a class without a sample.
+        Warnings: classes named by other numbers than their labels; labels without training, validation or test
+        samples; validation and test samples that are training samples as well; selections that leave a class without a
+        sample; and label noise that wins or changes nothing.
 
     Raises:
         DataError: If scores that are there are of other samples or other labels.
-        SpaceError: With every selection that is not possible.
+        SpaceError: With every selection that is not possible, and every regime and evaluation that would perturb a
+            channel without any spread.
     """
-    arrays, division = load_divided(space.dataset, space.split)
-    parts = _parts(arrays, division)
     problems: list[Problem] = []
-    found = list(unlearnable(arrays.labels, division.train, division.test))
-    for name, example in examples.items():
-        scores = _scores(scores_for(example, space), library, arrays, division)
-        try:
-            found += [f"regime {name}, {text}" for text in _tried(example.regime, parts, scores, seed)]
-        except DataError as error:
-            problems.append(Problem(f"regimes.{name}", str(error)))
+    found: list[str] = []
+    for split in splits(space):
+        arrays, division = load_divided(space.dataset, split)
+        parts = _parts(arrays, division)
+        constant = constant_channels(arrays.images, division.train)
+        problems += _of_evaluation(space, constant)
+        found += _of_data(space.dataset, division)
+        for name, example in examples.items():
+            found += misleading(space.dataset, example.training.augment, arrays.shape)
+            needed = scores_for(example.model_copy(update={"split": split}), space)
+            scores = _scores(needed, library, arrays, division)
+            try:
+                check_perturbed(constant, perturbs(example.regime))
+                found += [f"regime {name}, {text}" for text in _tried(example.regime, parts, scores, seed)]
+            except DataError as error:
+                problems.append(Problem(f"regimes.{name}", str(error)))
     if problems:
-        raise SpaceError(space.name, problems)
+        raise SpaceError(space.name, list(dict.fromkeys(problems)))
     return list(dict.fromkeys(found))
+
+
+def _of_evaluation(space: SearchSpace, constant: list[int]) -> list[Problem]:
+    asked = space.evaluation.corruptions is not None or space.evaluation.attacks is not None
+    try:
+        check_perturbed(constant, asked)
+    except DataError as error:
+        return [Problem("evaluation", str(error))]
+    return []
+
+
+def _of_data(dataset: str, division: Division) -> list[str]:
+    """Warnings of the data set as it is divided."""
+    content, ids = load_content(dataset), (division.train, division.val, division.test)
+    return [
+        *misnumbered(content.names),
+        *unlearnable(content.labels, division.train, division.test),
+        *unevaluated(content.labels, *ids),
+        *repeated(content, *ids),
+    ]
 
 
 @dataclass(frozen=True)
@@ -70,6 +108,11 @@ class _Part:
 
     ids: Tensor
     labels: Tensor
+
+    def of(self, ids: Tensor) -> _Part:
+        """The samples of it with these ids."""
+        kept = torch.isin(self.ids, ids)
+        return _Part(self.ids[kept], self.labels[kept])
 
 
 def _parts(arrays: Arrays, division: Division) -> dict[str, _Part]:
@@ -92,9 +135,7 @@ def _scores(needed: Scores | None, library: Library, arrays: Arrays, division: D
 
 
 def _tried(regime: Regime, parts: Mapping[str, _Part], scores: Tensor | None, seed: int) -> Sequence[str]:
-    """Warnings of the selections of a regime."""
-    if regime.keep is None:
-        return []
+    """Warnings of the selections and of the label noise of a regime."""
     if regime.needs_scores is not None and scores is None:
         _check_room(regime, parts["train"])
         return []
@@ -102,9 +143,48 @@ def _tried(regime: Regime, parts: Mapping[str, _Part], scores: Tensor | None, se
     for name, part in parts.items():
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            _select(regime, name, part, scores, seed)
+            kept = part.of(_select(regime, name, part, scores, seed))
         found += [f"{name} data: {warning.message}" for warning in caught]
+        if name == "train":
+            _check_several(kept)
+            found += _of_noise(regime, kept, part.labels.unique(), seed)
     return found
+
+
+def _check_several(kept: _Part) -> None:
+    """Refuse a selection of a single class: every network is right about it."""
+    if len(classes := kept.labels.unique()) < 2:
+        raise DataError(
+            f"all {len(kept.ids)} training samples that are kept have the label {classes.tolist()[0]}, and every "
+            f"network is right about them; keep more, or set class_balanced"
+        )
+
+
+def _of_noise(regime: Regime, kept: _Part, classes: Tensor, seed: int) -> Iterator[str]:
+    """Warnings of label noise that changes no label, or by which another label is more frequent than the right one."""
+    if regime.label_noise is None:
+        return
+    images = torch.zeros((len(kept.ids), 1, 1, 1), dtype=torch.uint8)
+    samples = Samples(images, kept.labels, kept.ids)
+    labels, is_wrong = mislabelled(samples, regime.label_noise, classes, seed)
+    if not is_wrong.any():
+        yield f"label noise makes none of the {len(labels)} labels of training data wrong"
+    if lost := [label for label in classes.tolist() if _is_outnumbered(labels[kept.labels == label], label)]:
+        yield (
+            f"label noise gives most training samples of class {listed(lost)} one wrong label rather than the right "
+            f"one, so a network that learns well is wrong about them; lower the rate"
+        )
+
+
+SURELY = 3.0
+"""Standard deviations of a difference of counts that is no chance."""
+
+
+def _is_outnumbered(labels: Tensor, right: int) -> bool:
+    """Whether, beyond chance, one wrong label is more frequent among labels int64 [N] than the right one."""
+    counts = labels.bincount(minlength=right + 1)
+    is_right, wrong = int(counts[right]), int(counts.index_fill(0, torch.tensor(right), 0).max())
+    return wrong - is_right > SURELY * math.sqrt(wrong + is_right)
 
 
 def _select(regime: Regime, name: str, part: _Part, scores: Tensor | None, seed: int) -> Tensor:

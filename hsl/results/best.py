@@ -11,6 +11,8 @@ import pyarrow as pa
 
 from hsl.errors import HslError, NothingMatchedError, UnknownNameError
 from hsl.results.dense import READ_CELLS, READ_TRIALS, SCOPE, DenseRows, counterparts
+from hsl.results.divisions import SPLIT, pooled
+from hsl.results.per_sample import KeptSamples
 from hsl.results.ranking import READ, Ranking, check_objectives, ranked
 from hsl.results.sequential import asked_levels
 from hsl.results.shaping import fields
@@ -28,10 +30,13 @@ _ANSWER = pa.schema(
         *fields(pa.int64(), "rank"),
         *fields(pa.string(), "cell", "configuration_id", "method", "distribution", "parameters", "metric"),
         *fields(pa.bool_(), "confirmed"),
-        *fields(pa.int64(), "seeds", "seeds_lost"),
+        *fields(pa.int64(), "seeds", "seeds_lost", "splits"),
         *fields(pa.float64(), "test_mean", "test_low", "test_high", "val_mean", "dense_mean"),
         *fields(pa.float64(), "difference", "difference_low", "difference_high"),
         *fields(pa.string(), "difference_kind", "difference_note"),
+        *fields(pa.int64(), "samples"),
+        *fields(pa.float64(), "test_samples_low", "test_samples_high"),
+        *fields(pa.float64(), "difference_samples_low", "difference_samples_high"),
         *fields(pa.float64(), "seconds"),
         *fields(pa.int64(), "considered", "stopped", "failed"),
         *fields(pa.float64(), "objective", "sparsity", "training_flops", "inference_flops", "nonzeros"),
@@ -79,13 +84,18 @@ def best(
     Returns:
         One row per group and rank: the columns of `by`, then baseline, rank, cell, configuration_id, method,
         distribution, parameters (short text), metric, confirmed, seeds (averaged), seeds_lost (confirming
-        trials that did not complete), test_mean with test_low and test_high (95 % t interval over training seeds,
+        trials that did not complete), splits (averaged; several where groups are not by `split_seed` and the store has
+        several: `hsl.results.divisions`), test_mean with test_low and test_high (95 % t interval over training seeds,
         on one fixed split and test set; none below three seeds, or if they do not vary), val_mean,
         dense_mean, difference with difference_low, difference_high and difference_kind ("paired", "unpaired",
         or "point" for no interval) and difference_note (why there is no interval: "not enough seeds", "seeds do not
-        vary"), seconds (per trial), of the group's search: considered, stopped; failed
-        (both stages), objective (its mean over the seeds), sparsity, training_flops and inference_flops (relative
-        to dense), nonzeros. Accuracies are fractions. A front is ordered from its first objective's best.
+        vary"), samples (of the test set) with test_samples_low, test_samples_high,
+        difference_samples_low and difference_samples_high (95 % intervals over training seeds *and* test samples, on
+        one fixed split, paired by both where they can be, see `hsl.results.crossed`; of matched and clean accuracies,
+        where `evaluation.per_sample` has kept which samples are correct), seconds (per trial), of the group's
+        search: considered, stopped; failed (both stages), objective (its mean over the seeds), sparsity,
+        training_flops and inference_flops (relative to dense), nonzeros. Accuracies are fractions. A front is
+        ordered from its first objective's best.
 
     Raises:
         NothingMatchedError: If no completed trial matches.
@@ -96,8 +106,10 @@ def best(
     with sandbox(tables) as connection:
         label(connection)
         select(connection, "matching", where)
-        by = _default_groups(connection, pareto) if by is None else tuple(by)
-        ranking = Ranking(by, metric, top, confirmed_only)
+        pools = top == 1 and pareto is None
+        by = _default_groups(connection, pareto, pools) if by is None else tuple(by)
+        within = _within_splits(connection, by, pools)
+        ranking = Ranking(within, metric, top, confirmed_only)
         winners = ranked(connection, "matching", ranking, pareto)
         if not winners:
             raise NothingMatchedError(_what_exists(connection, where, confirmed_only))
@@ -107,7 +119,9 @@ def best(
     for row in (*winners, *dense):
         row["level"] = asked.get(row["cell"], CONFIDENCE)
     reference = DenseRows(counterparts(tables["cells"], tables["trials"]), dense)
-    rows = [_answer(row, by, reference.of(row), metric) for row in winners]
+    kept = KeptSamples.of(store, metric)
+    rows = [_answer(row, within, reference.of(row), metric, kept) for row in winners]
+    rows = rows if within == by else pooled(rows, by)
     keys = map(arrow_schema("trials").field, by)
     others = (field for field in _ANSWER if field.name not in by)
     return pa.Table.from_pylist(rows, schema=pa.schema([*keys, *others]))
@@ -124,10 +138,32 @@ def _check(by: Sequence[str], metric: str, top: int, pareto: tuple[str, str] | N
             raise HslError(f"top={top}: a front is shown whole; leave out top, or leave out pareto")
 
 
-def _default_groups(connection: duckdb.DuckDBPyConnection, pareto: tuple[str, str] | None) -> tuple[str, ...]:
-    sql = "SELECT count(DISTINCT dataset) AS dataset, count(DISTINCT model) AS model FROM matching"
-    several = [name for name, count in run(connection, sql).to_pylist()[0].items() if count > 1]
+def _default_groups(
+    connection: duckdb.DuckDBPyConnection, pareto: tuple[str, str] | None, pools: bool
+) -> tuple[str, ...]:
+    names = [name for name in SCOPE[:-1] if name != SPLIT or not pools]
+    several = [name for name in names if _values_of(connection, name) > 1]
     return (*several, "regime") if pareto else (*several, "regime", "sparsity")
+
+
+def _values_of(connection: duckdb.DuckDBPyConnection, column: str) -> int:
+    """Number of different values of a column among the trials that compete."""
+    sql = f'SELECT count(DISTINCT "{column}") AS n FROM matching'
+    return int(run(connection, sql).to_pylist()[0]["n"])
+
+
+def _within_splits(
+    connection: duckdb.DuckDBPyConnection, by: tuple[str, ...], pools: bool
+) -> tuple[str, ...]:
+    """The columns within which configurations compete: never those of different divisions of the data set."""
+    if SPLIT in by or _values_of(connection, SPLIT) < 2:
+        return by
+    if not pools:
+        raise HslError(
+            f"there are several splits, each with its own winners: add {SPLIT} to by, or ask for the first "
+            "winner of each split (top=1, no front), which are then averaged"
+        )
+    return (*by, SPLIT)
 
 
 def _tables(store: Store, by: Sequence[str], metric: str, where: str | None) -> dict[str, pa.Table]:
@@ -175,7 +211,11 @@ def check_metric(metric: str) -> None:
 
 
 def _answer(
-    row: Mapping[str, Any], by: Sequence[str], dense: Mapping[str, Any] | None, metric: str
+    row: Mapping[str, Any],
+    by: Sequence[str],
+    dense: Mapping[str, Any] | None,
+    metric: str,
+    kept: KeptSamples,
 ) -> dict[str, object]:
     """One row of the result of `best`."""
     values = list(_tests(row).values())
@@ -187,6 +227,7 @@ def _answer(
         **{name: row[f"key_{i}"] for i, name in enumerate(by)},
         "parameters": short_parameters(row),
         "score": row["objective"],
+        "splits": 1,
         "metric": metric,
         "test_mean": mean,
         "test_low": low if row["confirmed"] else None,
@@ -198,7 +239,24 @@ def _answer(
         "difference_high": gain and gain.high,
         "difference_kind": gain and gain.kind,
         "difference_note": (gain and gain.kind != "point" and gain.withheld) or None,
+        **(_over_samples(row, None if row["baseline"] else dense, kept) if row["confirmed"] else {}),
     }
+
+
+def _over_samples(
+    row: Mapping[str, Any], dense: Mapping[str, Any] | None, kept: KeptSamples
+) -> dict[str, object]:
+    """Columns of the intervals over seeds and test samples."""
+    low, high, samples = kept.mean(_runs(row), row["level"])
+    found: dict[str, object] = {"samples": samples, "test_samples_low": low, "test_samples_high": high}
+    if dense and dense["confirmed"]:
+        gain = kept.difference(_runs(row), _runs(dense), max(row["level"], dense["level"]))
+        found |= {"difference_samples_low": gain.low, "difference_samples_high": gain.high}
+    return found
+
+
+def _runs(row: Mapping[str, Any]) -> dict[int, list[list[str]]]:
+    return {run["seed"]: [[run["trial_id"]]] for run in row["runs"] if run["test"] is not None}
 
 
 def _tests(row: Mapping[str, Any]) -> dict[int, float]:

@@ -13,7 +13,9 @@ import pyarrow as pa
 
 from hsl.errors import HslError, NothingMatchedError
 from hsl.results.best import check_columns, check_metric
-from hsl.results.dense import READ_CELLS, READ_TRIALS, counterparts, is_sparsification, levels_of
+from hsl.results.dense import READ_CELLS, READ_TRIALS, SCOPE, counterparts, is_sparsification, levels_of
+from hsl.results.divisions import OF_SPLITS, SPLIT
+from hsl.results.per_sample import KeptSamples
 from hsl.results.sequential import asked_levels
 from hsl.results.shaping import fields, grouped
 from hsl.results.stats import CONFIDENCE, GAIN, adjusted, paired_difference, verdict
@@ -21,8 +23,10 @@ from hsl.store.database import label, mentioned_columns, run, sandbox, select
 from hsl.store.rows import arrow_schema
 from hsl.store.store import Store
 
-_SCOPE = ("dataset", "model")
-"""What is never mixed, nor paired with each other."""
+_SCOPE = SCOPE[:-1]
+"""What is never paired with each other, nor mixed but for divisions of the data set."""
+
+_SPLIT = f"by_{SPLIT}"
 
 _NETWORK = ("method", "distribution", "sparsity")
 
@@ -38,13 +42,18 @@ _ANSWER = (
     *fields(pa.string(), "metric"),
     *fields(pa.float64(), "a_mean", "b_mean", "difference", "difference_low", "difference_high"),
     *fields(pa.string(), "difference_kind"),
-    *fields(pa.int64(), "seeds"),
+    *fields(pa.int64(), "seeds", "splits", "samples"),
+    *fields(pa.float64(), "difference_samples_low", "difference_samples_high"),
     *fields(pa.float64(), "p_value", "p_adjusted"),
     *fields(pa.string(), "verdict"),
 )
 
 Row = Mapping[str, Any]
-Values = dict[tuple[Any, ...], list[float]]
+Trials = dict[tuple[Any, ...], list[Row]]
+"""Levels, the seed and, last, the unit -> trials; several where a filter covers several configurations."""
+
+Units = dict[int, list[list[Row]]]
+"""Seed, or division of the data set where there are several -> its trials, in groups of equal levels and seed."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +81,9 @@ def compare(
     """The difference on test between the trials of two filters, group by group.
 
     Only completed trials of the confirm stage count. Inside a group, values are paired by seed and by every
-    factor that both sides share levels of, and averaged to one value per seed: the seeds are the sample. With
-    less than two shared seeds it is Welch's test. A side that is dense throughout is compared to the sparse
+    factor that both sides share levels of, and averaged to one value per seed: the seeds are the sample. Where a group
+    holds several divisions of the data set (`split_seed`), these are, with one value each (`hsl.results.divisions`).
+    With less than two shared ones it is Welch's test. A side that is dense throughout is compared to the sparse
     trials of every group with the same other columns, as dense has no sparsity, method or distribution; of its
     trials those of the dense counterparts count (`hsl.results.dense`), if it holds any.
 
@@ -87,11 +97,12 @@ def compare(
 
     Returns:
         One row per group: the columns of `by`, then metric, a_mean, b_mean, difference (a - b) with its 95 %
-        interval and kind ("paired", "unpaired", or "point" for no interval), seeds, p_value (two-sided t
-        test), p_adjusted (Benjamini-Hochberg over all rows) and verdict: "a is better" or "b is better"
-        (p_adjusted below 0.05), "no difference shown", "not enough seeds" (less than 3),
-        or "seeds do not vary" (no t test is possible); the last two have neither interval nor p_value. Intervals are
-        over training seeds, on one fixed split and test set.
+        interval and kind ("paired", "unpaired", or "point" for no interval), seeds, splits, samples (of the test set)
+        with difference_samples_low and difference_samples_high (as of `best`), p_value (two-sided t test), p_adjusted
+        (Benjamini-Hochberg over all rows) and verdict: "a is better" or "b is better" (p_adjusted below 0.05),
+        "no difference shown", "not enough seeds" (less than 3), or "seeds do not vary" (no t test is possible); the
+        last two have neither interval nor p_value. Intervals, p-values and verdicts are over training seeds, on one
+        fixed split and test set; of several splits (splits above 1) over these.
         Accuracies are fractions.
 
     Raises:
@@ -103,14 +114,19 @@ def compare(
     first, second = _sides(store, a, b, by or (), metric)
     columns = _default_columns(first, second) if by is None else tuple(by)
     level = max(first.level, second.level)
-    rows = [_row(group, x, y, metric, level) for group, x, y in _groups(first, second, columns)]
+    kept = KeptSamples.of(store, metric)
+    rows = [
+        {**group, "metric": metric, **_difference(x, y, level), **_over_samples(x, y, level, kept)}
+        for group, x, y in _groups(first, second, columns)
+    ]
     if not rows:
         raise NothingMatchedError(
             f"{a!r} and {b!r} have no {' x '.join(columns)} in common; compare over other columns (by)"
         )
     for row, p in zip(rows, adjusted([row["p_value"] for row in rows]), strict=True):
         row["p_adjusted"] = p
-        row["verdict"] = verdict(row["difference"], row["seeds"], p, "a is better", "b is better")
+        said = verdict(row["difference"], row["n"], p, "a is better", "b is better")
+        row["verdict"] = OF_SPLITS.get(said, said) if row["splits"] > 1 else said
     schema = pa.schema([*map(arrow_schema("trials").field, columns), *_ANSWER])
     return pa.Table.from_pylist(rows, schema=schema)
 
@@ -160,15 +176,13 @@ def _side(rows: list[dict[str, Any]], asked: Mapping[str, float]) -> _Side:
 
 
 def _default_columns(a: _Side, b: _Side) -> tuple[str, ...]:
-    several = [name for name in _SCOPE if len(a.levels(name) | b.levels(name)) > 1]
+    several = [name for name in _SCOPE if name != SPLIT and len(a.levels(name) | b.levels(name)) > 1]
     shared = a.levels("sparsity") & b.levels("sparsity") or a.dense != b.dense
     return (*several, "regime", "sparsity") if shared else (*several, "regime")
 
 
-def _groups(
-    a: _Side, b: _Side, columns: Sequence[str]
-) -> Iterable[tuple[dict[str, Any], dict[int, float], dict[int, float]]]:
-    """Every group that both sides have, with one value per seed of either side."""
+def _groups(a: _Side, b: _Side, columns: Sequence[str]) -> Iterable[tuple[dict[str, Any], Units, Units]]:
+    """Every group that both sides have, with the trials of either side by seed."""
     broadcast = a.dense != b.dense
     own = [name for name in columns if not (broadcast and is_sparsification(name))]
     axes = _shared_axes(a, b, broadcast)
@@ -181,7 +195,9 @@ def _groups(
         if broadcast:
             x, y = (_counterparts(x, y), y) if a.dense else (x, _counterparts(y, x))
         if x and y:
-            yield (group, *_per_seed(_values(x, axes), _values(y, axes)))
+            x, y = _of_same_splits(x, y)
+            unit = _unit([*x, *y])
+            yield (group, *_paired(_trials(x, axes, unit), _trials(y, axes, unit)))
 
 
 def _counterparts(dense: list[dict[str, Any]], sparse: Sequence[Row]) -> list[dict[str, Any]]:
@@ -208,47 +224,88 @@ def _key(row: Row, columns: Sequence[str]) -> tuple[Any, ...]:
     return tuple(row[f"by_{name}"] for name in columns)
 
 
-def _values(rows: Iterable[Row], axes: Sequence[str]) -> Values:
-    """Values of a group's trials by levels and seed; several where a filter covers several configurations.
+def _of_same_splits(x: list[dict[str, Any]], y: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Trials on those divisions of the data set that both sides have; all where they have none in common."""
+    shared = _splits_of(x) & _splits_of(y)
+    return [[row for row in side if not shared or row[_SPLIT] in shared] for side in (x, y)]
+
+
+def _splits_of(rows: Iterable[Row]) -> set[Any]:
+    return {row[_SPLIT] for row in rows}
+
+
+def _unit(rows: Iterable[Row]) -> str:
+    """Column whose values are the sample: divisions of the data set where there are several, else seeds."""
+    return _SPLIT if len(_splits_of(rows)) > 1 else "seed"
+
+
+def _trials(rows: Iterable[Row], axes: Sequence[str], unit: str) -> Trials:
+    """Trials of a group by levels, seed and unit.
 
     A configuration counts once, also where a merged store has it under two names.
     """
-    values: dict[tuple[Any, ...], dict[str, float]] = defaultdict(dict)
+    found: dict[tuple[Any, ...], dict[str, Row]] = defaultdict(dict)
     for row in rows:
-        key = (*(row["levels"].get(axis) for axis in axes), row["seed"])
-        values[key].setdefault(row["configuration_id"], row["value"])
-    return {key: list(found.values()) for key, found in values.items()}
+        key = (*(row["levels"].get(axis) for axis in axes), row["seed"], row[unit])
+        found[key].setdefault(row["configuration_id"], row)
+    return {key: list(trials.values()) for key, trials in found.items()}
 
 
-def _per_seed(a: Values, b: Values) -> tuple[dict[int, float], dict[int, float]]:
-    """Means per seed: over what both sides have, if that is two seeds or more; else over everything."""
+def _paired(a: Trials, b: Trials) -> tuple[Units, Units]:
+    """Trials by unit: those of what both sides have, if that is two units or more; else all."""
     shared = a.keys() & b.keys()
     if len({key[-1] for key in shared}) >= 2:
         a, b = ({key: side[key] for key in shared} for side in (a, b))
-    return _mean_per_seed(a), _mean_per_seed(b)
+    return _by_unit(a), _by_unit(b)
 
 
-def _mean_per_seed(values: Values) -> dict[int, float]:
-    by_seed = grouped(sorted(values, key=str), lambda key: key[-1])
-    return {seed: fmean(fmean(values[key]) for key in keys) for seed, keys in by_seed.items()}
+def _by_unit(trials: Trials) -> Units:
+    by_unit = grouped(sorted(trials, key=str), lambda key: key[-1])
+    return {seed: [trials[key] for key in keys] for seed, keys in by_unit.items()}
 
 
-def _row(
-    group: Mapping[str, Any], a: Mapping[int, float], b: Mapping[int, float], metric: str, level: float
-) -> dict[str, Any]:
+def _mean_per_unit(seeds: Units) -> dict[int, float]:
+    return {
+        seed: fmean(fmean(row["value"] for row in group) for group in groups)
+        for seed, groups in seeds.items()
+    }
+
+
+def _difference(first: Units, second: Units, level: float) -> dict[str, Any]:
+    a, b = _mean_per_unit(first), _mean_per_unit(second)
     found = paired_difference(a, b, level, GAIN)
     if found.kind == "paired":
         shared = a.keys() & b.keys()
         a, b = ({seed: side[seed] for seed in shared} for side in (a, b))
     return {
-        **group,
-        "metric": metric,
         "a_mean": fmean(a.values()),
         "b_mean": fmean(b.values()),
         "difference": found.difference,
         "difference_low": found.low,
         "difference_high": found.high,
         "difference_kind": found.kind,
-        "seeds": found.n,
+        "n": found.n,
+        **_counts(first, second),
         "p_value": found.p,
     }
+
+
+def _counts(a: Units, b: Units) -> dict[str, int]:
+    """Numbers of seeds and divisions: those that both sides have, or of the side with fewer if they share none."""
+    counts = {}
+    for name, column in (("seeds", "seed"), ("splits", _SPLIT)):
+        x, y = (
+            {row[column] for groups in side.values() for group in groups for row in group} for side in (a, b)
+        )
+        counts[name] = len(x & y) or min(len(x), len(y))
+    return counts
+
+
+def _over_samples(a: Units, b: Units, level: float, kept: KeptSamples) -> dict[str, Any]:
+    """Columns of the interval over seeds and test samples."""
+    low, high, samples = kept.difference(_names(a), _names(b), level)
+    return {"samples": samples, "difference_samples_low": low, "difference_samples_high": high}
+
+
+def _names(seeds: Units) -> dict[int, list[list[str]]]:
+    return {seed: [[row["trial_id"] for row in group] for group in groups] for seed, groups in seeds.items()}

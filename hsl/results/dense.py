@@ -1,7 +1,7 @@
 """The dense counterpart of a sparse network: one rule for planning, confirmation and every answer.
 
 A dense network has no sparsity, method, distribution or initialisation of masks. It is the counterpart of every sparse
-network with the same data set, model and regime and the same levels of all other factors.
+network with the same data set, division of it, model and regime and the same levels of all other factors.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pyarrow as pa
 from hsl.store.documents import mapping
 from hsl.store.outcomes import Status
 
-SCOPE = ("dataset", "model", "regime")
+SCOPE = ("dataset", "model", "split_seed", "regime")
 """Columns of trials in which a network and its dense counterpart agree."""
 
 READ_CELLS = ("cell", "regime", "levels", "baseline", "space_hash")
@@ -24,6 +24,8 @@ READ_CELLS = ("cell", "regime", "levels", "baseline", "space_hash")
 
 READ_TRIALS = ("cell", *SCOPE, "method", "status")
 """Columns of trials that `counterparts` reads."""
+
+_UNKNOWN = (None,) * (len(SCOPE) - 1)
 
 _SPARSIFICATION = frozenset({"sparsity", "method", "distribution", "init"})
 
@@ -158,7 +160,7 @@ def _described(cells: pa.Table, trials: pa.Table) -> list[_Cell]:
         cell.completed |= row["status"] == Status.COMPLETED
     for cell in known.values():
         if not cell.scopes:
-            cell.scopes.add((None, None, planned[cell.name]["regime"]))
+            cell.scopes.add((*_UNKNOWN, planned[cell.name]["regime"]))
     return list(known.values())
 
 

@@ -20,6 +20,7 @@ READ = (
         "objective",
         "dataset",
         "model",
+        "split_seed",
         "regime",
     ),
     *("method", "distribution", "sparsity", "parameters"),
@@ -43,7 +44,8 @@ WITH once AS (
 ), configurations AS (
   SELECT {names}, baseline, configuration_id, stage = 'confirm' AS confirmed,
     arg_min(cell, place) AS cell, arg_min(dataset, place) AS dataset, arg_min(model, place) AS model,
-    arg_min(regime, place) AS regime, arg_min(method, place) AS method, arg_min(distribution, place) AS distribution,
+    arg_min(split_seed, place) AS split_seed, arg_min(regime, place) AS regime,
+    arg_min(method, place) AS method, arg_min(distribution, place) AS distribution,
     arg_min(sparsity, place) AS sparsity, arg_min(parameters, place) AS parameters,
     count(*) FILTER (stage = 'search') AS searched,
     count(*) FILTER (stage = 'search' AND status = 'stopped') AS stopped_early,
@@ -55,8 +57,8 @@ WITH once AS (
     avg(training_flops ORDER BY training_flops) FILTER (usable) AS training_flops,
     avg(inference_flops ORDER BY inference_flops) FILTER (usable) AS inference_flops,
     avg(nonzeros ORDER BY nonzeros) FILTER (usable) AS nonzeros,
-    list({{'seed': seed, 'test': test_{metric}_accuracy, 'val': val_{metric}_accuracy}} ORDER BY seed)
-      FILTER (usable) AS runs
+    list({{'seed': seed, 'trial_id': trial_id, 'test': test_{metric}_accuracy, 'val': val_{metric}_accuracy}}
+      ORDER BY seed) FILTER (usable) AS runs
   FROM once GROUP BY {names}, baseline, configuration_id, stage
 ), counted AS (
   SELECT *, (sum(searched) OVER everyone)::BIGINT AS considered,

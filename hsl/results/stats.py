@@ -1,7 +1,8 @@
 """Means and differences with 95 % t intervals and p-values: one rule for every answer.
 
 Seeds are the sample: an interval says how results vary with the seed of the training (initialisation, order, masks), on
-one fixed split and one fixed test set. It says nothing about other test samples or another split. Below `MINIMUM_SEEDS`
+one fixed split and one fixed test set. It says nothing about other test samples (see `hsl.results.crossed`) or another
+split. Below `MINIMUM_SEEDS`
 values, and where values do not vary, there is neither interval nor p-value. An interval of accuracies ends where
 accuracies do.
 
@@ -20,6 +21,9 @@ CONFIDENCE = 0.95
 
 COVERS = "over training seeds on one fixed split and test set"
 """What the intervals of accuracies cover, in one phrase for captions."""
+
+COVERS_SAMPLES = "over training seeds and test samples, on one fixed split"
+"""What those cover for which a store keeps the predictions of test samples."""
 
 SHARE, GAIN = (0.0, 1.0), (-1.0, 1.0)
 """Ranges of accuracies, and of differences of them."""
@@ -211,11 +215,21 @@ def _ends(
     estimate: float, error: float, freedom: float, level: float, within: Range | None
 ) -> tuple[float, float]:
     """The t interval of an estimate with this standard error, cut off at the ends of what is possible."""
+    half = quantile(freedom, level) * error
+    return within_range(estimate - half, estimate + half, within)
+
+
+def quantile(freedom: float, level: float) -> float:
+    """Of Student's t: half of an interval at this level, in standard errors."""
     from scipy.special import stdtrit  # noqa: PLC0415 (commands without statistics need not load it)
 
-    half = float(stdtrit(freedom, (1 + level) / 2)) * error
+    return float(stdtrit(freedom, (1 + level) / 2))
+
+
+def within_range(low: float, high: float, within: Range | None) -> tuple[float, float]:
+    """The ends of an interval, cut off at the ends of what is possible."""
     lowest, highest = within or (-inf, inf)
-    return max(estimate - half, lowest), min(estimate + half, highest)
+    return max(low, lowest), min(high, highest)
 
 
 def _p_value(difference: float, error: float, freedom: float) -> float:

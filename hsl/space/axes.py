@@ -1,31 +1,36 @@
 """Axes of a space, which factors vary and a search tunes, and the configuration that values of them describe.
 
-An axis is ``regime``, ``method``, ``distribution``, ``sparsity``, ``model``, ``init``, ``training.FIELD`` or
-``method.HYPERPARAMETER``.
+An axis is ``regime``, ``method``, ``distribution``, ``sparsity``, ``model``, ``init``, ``split.seed``,
+``training.FIELD`` or ``method.HYPERPARAMETER``.
 """
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from hsl.errors import MethodError, close_match
 from hsl.space.objective import default_regime
 from hsl.space.schema import SearchSpace
-from hsl.sparsity.methods import METHODS, check_hyperparameters
+from hsl.sparsity.methods import METHODS, check_hyperparameters, scored_source
+from hsl.sparsity.methods.weight_scores import Init
 from hsl.training.configuration import (
     Configuration,
     DistributionName,
     Layers,
     MethodName,
     Sparsity,
+    Split,
     Training,
     model_spec,
 )
 from hsl.training.identity import FIRST_VERSION, former_hyperparameters
 
 Values = Mapping[str, Any]
+
+SPLIT = "split.seed"
+"""The axis of divisions of the data set: compared or fixed, never tuned."""
 
 
 def level_name(axis: str, level: Any) -> str:
@@ -91,7 +96,8 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "distribution": TypeAdapter(DistributionName).validate_python,
     "sparsity": TypeAdapter(Sparsity).validate_python,
     "model": model_spec,
-    "init": TypeAdapter(Literal["sparse", "dense"]).validate_python,
+    "init": TypeAdapter(Init).validate_python,
+    SPLIT: lambda seed: Split(seed=seed),
 }
 
 
@@ -126,7 +132,7 @@ def configuration(space: SearchSpace, values: Values) -> Configuration:
         content=space.content,
         code=space.code,
         model=model_spec(values.get("model", space.model)),
-        split=space.split,
+        split=_split(space, values),
         training=_training(space, values),
         regime=space.regimes[values.get("regime") or default_regime(space.regime, space.regimes)].hardness,
         method=method,
@@ -135,7 +141,27 @@ def configuration(space: SearchSpace, values: Values) -> Configuration:
         sparsity=0.0 if dense else values.get("sparsity", default_sparsity(space)) or 0.0,
         init=values.get("init", space.init),
         layers=Layers() if dense else space.layers,
+        ratios={} if dense else _ratios(space, values.get("distribution", space.distribution)),
     )
+
+
+def splits(space: SearchSpace) -> tuple[Split, ...]:
+    """All divisions of the data set that the space compares."""
+    return tuple(_split(space, {SPLIT: seed}) for seed in space.factors.get(SPLIT, (space.split.seed,)))
+
+
+def _split(space: SearchSpace, values: Values) -> Split:
+    return space.split.model_copy(update={"seed": values.get(SPLIT, space.split.seed)})
+
+
+def _ratios(space: SearchSpace, distribution: str | None) -> dict[str, float]:
+    """Hyperparameters of the method whose scores give the distribution."""
+    source = scored_source(distribution)
+    if source is None:
+        return {}
+    former = former_hyperparameters(source) if space.defaults == FIRST_VERSION else {}
+    takes = {h.name for h in METHODS[source].hyperparameters}
+    return {name: value for name, value in (former | space.ratios).items() if name in takes}
 
 
 def _training(space: SearchSpace, values: Values) -> Training:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from hsl.cluster.fleet import Fleet
 from hsl.errors import Problem, SpaceError
+from hsl.hardness.schema.regimes import Regime
 from hsl.results.dense import is_sparsification
 from hsl.space.axes import options_of
 from hsl.space.domain import LARGEST_GRID, infinite_axes
@@ -35,6 +36,25 @@ def method_problems(space: SearchSpace) -> Iterator[Found]:
                 "no method is given, so only dense networks would be trained; add method: set, or take it out"
             )
             yield at(location, message)
+
+
+def regime_problems(space: SearchSpace) -> Iterator[Found]:
+    """Compared regimes that differ in their objective alone.
+
+    An objective is no part of a configuration, so that the same trials, by their ids, would belong to both cells, of
+    which a store can name one.
+    """
+    seen: dict[Regime, str] = {}
+    compared = map(str, space.factors.get("regime", ()))
+    for name in filter(space.regimes.__contains__, compared):  # others are unknown, which is said elsewhere
+        first = seen.setdefault(space.regimes[name].hardness, name)
+        if first != name:
+            message = (
+                f"trains what regime {first!r} trains, and differs in its objective alone, so they would share their "
+                f"trials; keep one of them, and ask `hsl best --metric` for the other objective, or give each a space "
+                f"of its own"
+            )
+            yield at(("regimes", name, "objective"), message)
 
 
 def check_priced(space: SearchSpace, fleet: Fleet | None) -> None:

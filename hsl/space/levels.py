@@ -5,9 +5,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from hsl.space.axes import SPLIT
 from hsl.space.schema import SearchSpace
 from hsl.sparsity.methods import METHODS
-from hsl.training.configuration import Training, sparsity_value
+from hsl.training.configuration import Split, Training, sparsity_value
 
 Raw = dict[str, Any]
 
@@ -27,6 +28,8 @@ def typed(axis: str, value: Any) -> Any:
     try:
         if group == "training" and field:
             return Training.model_validate({field: value}).model_dump(mode="json")[field]
+        if axis == SPLIT:
+            return Split.model_validate({field: value}).seed
         if axis == "sparsity":
             return sparsity_value(value)
     except (ValidationError, ValueError, KeyError):

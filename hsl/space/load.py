@@ -10,12 +10,13 @@ from pydantic import ValidationError
 
 from hsl.errors import Problem, SpaceError
 from hsl.space.axes import known_axes
-from hsl.space.checks import method_problems, search_problems
+from hsl.space.checks import method_problems, regime_problems, search_problems
 from hsl.space.domain import Domain
 from hsl.space.levels import normalised
 from hsl.space.problems import cross_problems, schema_problems, short_form, with_line
 from hsl.space.scalars import Location, read_yaml, scalar_problems
 from hsl.space.schema import SearchSpace
+from hsl.space.training_axes import training_problems
 from hsl.stopping.settings import Kind
 from hsl.training.identity import FIRST_VERSION, filled_space
 
@@ -60,7 +61,8 @@ def make_space(
     try:
         space = SearchSpace.model_validate(raw)
         problems += search_problems(space)
-        problems += [] if is_stored else method_problems(space)  # version 0.1 trained dense networks then
+        if not is_stored:  # version 0.1 accepted these
+            problems += [*method_problems(space), *regime_problems(space), *training_problems(space)]
     except ValidationError as error:
         problems = [*schema_problems(error), *problems]
     if problems:

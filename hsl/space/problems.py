@@ -10,7 +10,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from hsl.errors import Problem, UnknownNameError, close_match
 from hsl.registry import Registry
-from hsl.space.axes import axis_problem, value_problem
+from hsl.space.axes import SPLIT, axis_problem, value_problem
 from hsl.space.domain import has_duplicates
 from hsl.space.objective import SpaceRegime
 from hsl.space.samplers import SAMPLERS
@@ -145,7 +145,7 @@ def cross_problems(raw: Mapping[str, Any]) -> Iterator[Found]:
     for axis, values in levels.items():
         yield from _axis_problems("factors", axis, values, names, plugged)
     for axis, domain in domains.items():
-        if axis == "regime" or (axis == "sparsity" and axis not in (raw.get("against") or ())):
+        if axis in {"regime", SPLIT} or (axis == "sparsity" and axis not in (raw.get("against") or ())):
             message = f"{axis} is compared, never tuned: the search would pick the easiest; use factors"
             yield at(("search", axis), message)
         yield from _axis_problems("search", axis, _probes(domain), names, plugged)

@@ -34,9 +34,44 @@ _OLD_TYPES = frozenset(f"tag:yaml.org,2002:{name}" for name in ("bool", "int", "
 
 
 class Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with the scalars of YAML 1.2."""
+    """PyYAML's safe loader with the scalars of YAML 1.2, and the merge keys of https://yaml.org/type/merge.html."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Put what a mapping merges in front of its own keys, which win; of several mappings the first wins.
+
+        In PyYAML 6.0.4 the last one wins, and the first one for keys of a single character.
+        """
+        own = [pair for pair in node.value if pair[0].tag != MERGE]
+        sources = [source for key, value in node.value if key.tag == MERGE for source in _sources(value)]
+        node.value = own  # before its sources are looked at, of which it can be one itself
+        known = {_spelt(key) for key, _ in own}
+        merged = []
+        for source in sources:
+            self.flatten_mapping(source)
+            merged += [pair for pair in source.value if _spelt(pair[0]) not in known]
+            known |= {_spelt(key) for key, _ in source.value}
+        node.value = merged + own
+
+
+MERGE = "tag:yaml.org,2002:merge"
+
+
+def _sources(value: yaml.Node) -> list[yaml.MappingNode]:
+    """The mappings that the value of a merge key names: one, or a list of them."""
+    named: list[yaml.Node] = value.value if isinstance(value, yaml.SequenceNode) else [value]
+    found = [each for each in named if isinstance(each, yaml.MappingNode)]
+    for each in named:
+        if each not in found:
+            message = f"<< merges a mapping or a list of mappings, not {each.value!r}"
+            raise yaml.constructor.ConstructorError(None, None, message, each.start_mark)
+    return found
+
+
+def _spelt(key: yaml.Node) -> tuple[str, Any]:
+    """What two keys agree in that are the same."""
+    return key.tag, key.value if isinstance(key, yaml.ScalarNode) else id(key)
 
 
 class Dumper(yaml.SafeDumper):
@@ -68,17 +103,15 @@ _FORMER = yaml.SafeLoader("")
 
 
 def read_yaml(text: str) -> tuple[Any, yaml.Node | None]:
-    """The content of one YAML document, and its nodes.
+    """The content of one YAML document, and its nodes as they are written: merge keys (``<<``) are keys of theirs.
 
     Raises:
         yaml.YAMLError: If it is no YAML.
     """
-    loader = Loader(text)
-    try:
-        node = loader.get_single_node()
-        return (None if node is None else loader.construct_document(node)), node
-    finally:
-        loader.dispose()
+    written = yaml.compose(
+        text, Loader=Loader
+    )  # again: to construct a mapping puts what it merges into its node
+    return yaml.load(text, Loader=Loader), written
 
 
 def write_yaml(content: Any) -> str:

@@ -8,6 +8,7 @@ from hsl.space.domain import Domain
 from hsl.space.objective import Objective, SpaceRegime
 from hsl.space.samplers import Sampler, Tpe
 from hsl.space.sections import Budget, Confirm, Cost, Price, WarmStart
+from hsl.sparsity.methods.weight_scores import Init
 from hsl.stopping.settings import EarlyStopping, Stratified, is_off
 from hsl.training.configuration import (
     DatasetName,
@@ -67,8 +68,11 @@ class SearchSpace(Strict):
     method: MethodName | None = None
     distribution: DistributionName | None = None
     sparsity: Sparsity | None = None
-    init: Literal["sparse", "dense"] = "sparse"
+    init: Init | None = None
+    """Scaling of initial weights for the first mask; by default as is best for the masks of each method."""
     layers: Layers = Layers()
+    ratios: dict[str, float] = {}
+    """Hyperparameters of the methods whose scores give distributions ``from:METHOD``; each takes those that it has."""
     baseline: Literal["dense"] | None = "dense"
     sampler: Sampler = Tpe()
     priority: Literal["even", "uncertain"] = "even"

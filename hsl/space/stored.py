@@ -81,8 +81,8 @@ FREE = frozenset(
 GROWS = frozenset({"regimes", "factors", "search", "budget", "confirm"})
 """Keys that may only grow."""
 
-UNCHANGED: tuple[tuple[str, Any], ...] = (("code", {}), ("version", 1))
-"""What a sweep finds out of its data and its plug-ins, where there is nothing to say."""
+UNCHANGED: tuple[tuple[str, Any], ...] = (("code", {}), ("version", 1), ("ratios", {}))
+"""What a sweep finds out of its data and its plug-ins, or is rarely given, where there is nothing to say."""
 
 RANGES = ("uniform", "loguniform", "int")
 
@@ -90,7 +90,9 @@ ADVICE = {
     "training.epochs": "trials of another length are not beginnings of these; to compare lengths use a factor",
     "objective": "the search would be steered by another metric; ask `hsl best --metric` instead",
     "seed": "for further seeds raise confirm.seeds",
+    "init": "null leaves it to each method: hsl list methods",
     "name": "a store has the name of its space",
+    "layers.ties": "trials of version 0.1.0 keep the first of equal weights; to continue them write ties: index",
     "defaults": "a store keeps the defaults with which it was begun; leave the key out, or take another --store",
 }
 """Advice on single keys, in addition to that below all differences."""
@@ -98,6 +100,7 @@ ADVICE = {
 ADVICE_ON_REGIMES = {
     "keep.ties": "trials of version 0.1.0 keep the lower id of equally hard samples; to continue them leave ties out",
     "keep.precision": "scores of version 0.1.0 are float32; to continue with them leave precision out",
+    "attack.at_bounds": "trials of version 0.1.0 follow PyTorch's clamp; to continue them leave at_bounds out",
 }
 """The same on keys of a regime."""
 

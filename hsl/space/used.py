@@ -19,7 +19,7 @@ SCORING = DATA | {"model", "training"}
 REGIMES = SCORING | {"regimes", "regime", "seed"}
 """Those that determine what a regime makes of the samples."""
 
-TRAINING = REGIMES | {"method", "distribution", "sparsity", "init", "layers"}
+TRAINING = REGIMES | {"method", "distribution", "sparsity", "init", "layers", "ratios"}
 """Those that determine one trained network."""
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hsl.sparsity.macs import layer_macs
     from hsl.sparsity.mask_buffers import apply_masks
     from hsl.sparsity.network import Parent
-    from hsl.sparsity.request import LayerReport
+    from hsl.sparsity.request import LayerReport, Ratios
     from hsl.sparsity.saliency import layer_densities
     from hsl.sparsity.sparsifier import Sparsifier
 
@@ -32,6 +32,7 @@ _NEEDS_TORCH = {
     "LayerReport": "hsl.sparsity.request",
     "Layers": "hsl.sparsity.layers",
     "Parent": "hsl.sparsity.network",
+    "Ratios": "hsl.sparsity.request",
     "Sparsifier": "hsl.sparsity.sparsifier",
     "apply_masks": "hsl.sparsity.mask_buffers",
     "iterative_magnitude_pruning": "hsl.sparsity.imp",
@@ -51,6 +52,7 @@ __all__ = [
     "Layers",
     "Method",
     "Parent",
+    "Ratios",
     "Sparsifier",
     "allocate",
     "apply_masks",

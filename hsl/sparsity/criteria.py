@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hsl.errors import MethodError
+from hsl.sparsity.ties import Ties, shuffle_equal_
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,14 @@ class Signals:
             (momentum). None where none was computed.
         generator: CPU generator for everything random.
         mask: Boolean, True where active; None where there is no mask yet.
+        ties: Which of equal weights come first; None for those with the lowest index.
     """
 
     weight: Tensor
     gradient: Tensor | None
     generator: torch.Generator
     mask: Tensor | None = None
+    ties: Ties | None = None
 
 
 def random(signals: Signals) -> Tensor:
@@ -86,7 +89,9 @@ def signed_magnitude(signals: Signals) -> Tensor:
     mask = torch.ones_like(weight, dtype=torch.bool) if signals.mask is None else signals.mask
     active = mask.flatten().nonzero().flatten()
     values = weight.flatten()[active]
-    order = values.abs().argsort(stable=True)
+    distances, order = values.abs().sort(stable=True)
+    if signals.ties:
+        shuffle_equal_(order, distances, signals.ties)
     for group in (values[order] >= 0, values[order] < 0):
         members = active[order[group]]
         ranks = torch.arange(len(members), device=weight.device, dtype=scores.dtype) + 0.5

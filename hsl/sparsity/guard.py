@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import weakref
 from collections.abc import Iterable, Mapping
 
@@ -12,6 +13,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from hsl.errors import MethodError
 from hsl.sparsity.layers import Prunable
+from hsl.sparsity.mask_buffers import CHECKED, MASKED
 
 
 class Watch:
@@ -32,10 +34,16 @@ class Watch:
         self._names = {id(weight): name for name, weight in weights.items()}
         self._read: list[tuple[weakref.ref[Tensor], int]] = []
         _LIVE.add(self)
+        CHECKED.clear()
 
     def stop(self) -> None:
         """Let all optimizers be."""
         _LIVE.discard(self)
+        CHECKED.clear()
+
+    def follows(self, weight: Tensor) -> bool:
+        """Whether it is one of the weights, and their optimizer still exists."""
+        return self._optimizer() is not None and id(weight) in self._names
 
     def leave(self) -> None:
         """The step is over."""
@@ -106,6 +114,27 @@ def check_intact(layers: Prunable, weights: Mapping[str, nn.Parameter]) -> None:
             )
 
 
+def masks_digest(layers: Prunable) -> str:
+    """16 hexadecimal digits of all masks: where the active weights are."""
+    made = hashlib.blake2b(digest_size=8)
+    for name, layer in layers.items():
+        made.update(name.encode() + layer.weight_mask.cpu().numpy().tobytes())
+    return made.hexdigest()
+
+
+def check_masks(layers: Prunable, digest: str) -> None:
+    """Refuse masks that are not those with which a checkpoint was written.
+
+    Raises:
+        MethodError: If they are others.
+    """
+    if masks_digest(layers) != digest:
+        raise MethodError(
+            "the masks are not those of the checkpoint that load_state_dict of the Sparsifier has read: load the "
+            "model's state dict of the same moment, masks included (strict=True names what is missing)"
+        )
+
+
 def check_trained(layers: Prunable) -> None:
     """Refuse to move the masks of layers that are not trained.
 
@@ -149,12 +178,36 @@ def parameters_of(optimizer: Optimizer) -> Iterable[Tensor]:
     return (parameter for group in optimizer.param_groups for parameter in group["params"])
 
 
+def check_followed(optimizer: Optimizer) -> None:
+    """Refuse to train masked weights that nothing keeps sparse: those of a copy of the model alone, for example.
+
+    An optimizer is looked at again only when masks, or what follows them, have changed.
+
+    Raises:
+        MethodError: If there are some.
+    """
+    if optimizer in CHECKED:
+        return
+    owned = {id(parameter) for parameter in parameters_of(optimizer)}
+    masked = [weight for mark in tuple(MASKED) for weight in mark.weights() if id(weight) in owned]
+    unseen = sum(not any(watch.follows(weight) for watch in tuple(_LIVE)) for weight in masked)
+    if unseen:
+        raise MethodError(
+            f"{type(optimizer).__name__} would train {unseen} weights that have masks and no Sparsifier, so pruned "
+            "weights would come back. Is the model a copy? Copy or pickle model, optimizer and Sparsifier together; to "
+            "train it dense, copy what finalize() returns. Was the Sparsifier's optimizer replaced? Hand the new one "
+            "over with follow(optimizer)"
+        )
+    CHECKED.add(optimizer)
+
+
 _LIVE: weakref.WeakSet[Watch] = weakref.WeakSet()
 
 
 def _before_any_step(optimizer: Optimizer, *_: object) -> None:
     for watch in tuple(_LIVE):
         watch.before_step_of(optimizer)
+    check_followed(optimizer)
 
 
 register_optimizer_step_pre_hook(_before_any_step)

@@ -9,9 +9,9 @@ from torch.optim import Optimizer
 from hsl.errors import MethodError
 from hsl.sparsity.distributions.ranked import is_ratios
 from hsl.sparsity.drivers.gradual import prune_
-from hsl.sparsity.guard import check_zeros
+from hsl.sparsity.guard import Watch, check_zeros
 from hsl.sparsity.layers import ALL, Layers, attach_masks, detach_masks, prunable_layers
-from hsl.sparsity.mask_buffers import apply_masks
+from hsl.sparsity.mask_buffers import zero_pruned_
 from hsl.sparsity.methods.weight_scores import CRITERIA
 from hsl.sparsity.network import Network
 from hsl.sparsity.request import check_optimizer, make_budget
@@ -63,8 +63,9 @@ def iterative_magnitude_pruning(
     pruned = prunable_layers(model, layers)
     if layers.structure is not None:
         raise MethodError(f"iterative pruning takes no structure; {layers.structure} was given")
-    budget = make_budget(pruned, sparsity, distribution, layers)
-    network = Network(model, pruned, budget, torch.Generator(), scale_init=False)
+    generator = torch.Generator()
+    budget = make_budget(pruned, sparsity, distribution, layers, generator)
+    network = Network(model, pruned, budget, generator)
     start = {name: value.clone() for name, value in model.state_dict().items()}
     attach_masks(pruned)
     try:
@@ -79,27 +80,51 @@ def iterative_magnitude_pruning(
 
 
 def _train_sparse(network: Network, train: Train) -> None:
-    handles = []
-    factors = Factors()
-
-    def zero(optimizer: Optimizer, *_: object) -> None:
-        zero_weights_and_state_(network.layers, optimizer, factors)
-
-    def hide(*_: object) -> None:
-        zero_gradients_(network.layers, factors)
+    kept: list[_Kept] = []
 
     def keep_sparse(optimizer: Optimizer) -> None:
         check_optimizer(optimizer, network.layers)
-        handles.extend([optimizer.register_step_pre_hook(hide), optimizer.register_step_post_hook(zero)])
+        for former in kept:
+            former.stop()
+        kept.append(_Kept(network, optimizer))
 
-    train(network.model, keep_sparse)
-    for handle in handles:
-        handle.remove()
-    if not handles:
+    try:
+        train(network.model, keep_sparse)
+    finally:
+        for each in kept:
+            each.stop()
+    if not kept:
         raise MethodError("train must call keep_sparse(optimizer), or pruned weights would come back")
     check_zeros(network.layers)
 
 
+class _Kept:
+    """Keeps the network of one training sparse, around the steps of one optimizer."""
+
+    def __init__(self, network: Network, optimizer: Optimizer) -> None:
+        self._layers, self._factors = network.layers, Factors()
+        self._watch = Watch(optimizer, {name: layer.weight for name, layer in network.layers.items()})
+        self._handles = [
+            optimizer.register_step_pre_hook(self._before_step),
+            optimizer.register_step_post_hook(self._after_step),
+        ]
+
+    def stop(self) -> None:
+        """Let go of the optimizer."""
+        self._watch.stop()
+        for handle in self._handles:
+            handle.remove()
+
+    def _before_step(self, *_: object) -> None:
+        zero_gradients_(self._layers, self._factors)
+        self._watch.is_inside = True
+
+    def _after_step(self, *_: object) -> None:
+        self._watch.leave()
+        for optimizer in self._watch.optimizers():
+            zero_weights_and_state_(self._layers, optimizer, self._factors)
+
+
 def _rewind(network: Network, start: Mapping[str, Tensor]) -> None:
     network.model.load_state_dict(dict(start), strict=False)
-    apply_masks(network.model)
+    zero_pruned_(network.model)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from hsl.errors import MethodError
-from hsl.sparsity.mask_buffers import MASK, apply_masks_after_load
+from hsl.sparsity.mask_buffers import MASK, Masked, mark
 
 LOG = logging.getLogger(__name__)
 
@@ -74,6 +74,8 @@ class Layers:
         structure: ``"N:M"`` keeps N of every M inputs ("2:4"), for methods that make a mask by one choice.
         at_least: Fewest weights that any layer keeps. None refuses a distribution by formula that leaves a layer
             none, and warns where one ranking of several layers does; 0 lets both, as version 0.1.0 did.
+        ties: Choice among equally scored weights, wherever a method keeps, drops or grows some of them: ``random``, or
+            ``index``, the first of them, as version 0.1.0 did.
     """
 
     include: Sequence[str] = ("*",)
@@ -83,6 +85,7 @@ class Layers:
     last_dense: bool = False
     structure: str | None = None
     at_least: int | None = None
+    ties: str = "random"
 
     def dense(self, names: Sequence[str]) -> frozenset[str]:
         """Those of the pruned layers that stay dense.
@@ -115,19 +118,20 @@ def prunable_layers(model: nn.Module, layers: Layers = ALL) -> dict[str, Layer]:
         Layer names and layers.
 
     Raises:
-        MethodError: If nothing is left, a glob matches no layer, or a weight cannot be masked: it is
-            parametrised, sharded, quantised or not initialised yet.
+        MethodError: If nothing is left, a glob matches no layer, a weight is excluded under one of its names and not
+            under another, or cannot be masked: it is parametrised, sharded, quantised or not initialised yet.
     """
     if not isinstance(layers, Layers):
         raise MethodError(f"layers is {layers!r}, it must be a Layers, for example Layers(exclude=['head'])")
     include, exclude = _as_globs(layers.include), _as_globs(layers.exclude)
     candidates = dict(_candidates(model))
     _check_globs(candidates, [*(glob for glob in include if glob != "*"), *exclude])
-    tied, problems = _tied(model), []
+    left_out = [name for name in candidates if not _matches(name, include) or _matches(name, exclude)]
+    tied, problems = _tied(model), list(_half_excluded(candidates, left_out, exclude))
     chosen: dict[str, Layer] = {}
     seen: set[int] = set()
     for name, layer in candidates.items():
-        if not _matches(name, include) or _matches(name, exclude):
+        if name in left_out:
             continue
         problem = _problem(layer)
         if problem is not None:
@@ -144,6 +148,22 @@ def prunable_layers(model: nn.Module, layers: Layers = ALL) -> dict[str, Layer]:
             f"module, as an embedding; include is {include}, exclude is {exclude}"
         )
     return chosen
+
+
+def _half_excluded(candidates: Prunable, left_out: Sequence[str], exclude: Sequence[str]) -> Iterator[str]:
+    """Layers that would be pruned although they share their weight with one that is excluded by name."""
+    excluded = {
+        id(layer.module._parameters.get(layer.parameter)): name
+        for name, layer in candidates.items()
+        if _matches(name, exclude)
+    }
+    for name, layer in candidates.items():
+        weight = layer.module._parameters.get(layer.parameter)
+        if weight is not None and name not in left_out and id(weight) in excluded:
+            yield (
+                f"the weight of layer {name!r} is that of {excluded[id(weight)]!r} as well, which is excluded; exclude "
+                f"both, or neither"
+            )
 
 
 def warn_of_dense_rest(model: nn.Module, layers: Prunable) -> None:
@@ -210,9 +230,7 @@ def attach_masks(layers: Prunable) -> None:
             )
     for layer in layers.values():
         layer.module.register_buffer(layer.mask_name, torch.ones_like(layer.weight, dtype=torch.bool))
-        hooks = layer.module._load_state_dict_post_hooks
-        if apply_masks_after_load not in hooks.values():
-            layer.module.register_load_state_dict_post_hook(apply_masks_after_load)
+        mark(layer.module)
 
 
 def detach_masks(layers: Prunable) -> None:
@@ -220,7 +238,7 @@ def detach_masks(layers: Prunable) -> None:
     for layer in layers.values():
         layer.module._buffers.pop(layer.mask_name, None)
         hooks = layer.module._load_state_dict_post_hooks
-        for key in [key for key, hook in hooks.items() if hook is apply_masks_after_load]:
+        for key in [key for key, hook in hooks.items() if isinstance(hook, Masked)]:
             del hooks[key]
 
 

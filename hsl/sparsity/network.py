@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from hsl.errors import MethodError
 from hsl.sparsity.criteria import Signals
 from hsl.sparsity.distributions.budget import Budget
-from hsl.sparsity.init import scale_layer_
 from hsl.sparsity.layers import Prunable, set_mask_
 from hsl.sparsity.masks import top_k, top_n_of_m
+from hsl.sparsity.ties import Ties
 
 LOG = logging.getLogger(__name__)
 
@@ -41,7 +41,8 @@ class Network:
         layers: Its prunable layers, each with a mask.
         budget: What they may keep.
         generator: CPU generator for everything random.
-        scale_init: Whether weights are scaled for the live fan-in once the first mask is made.
+        init: How initial weights are scaled for the first masks: a key of `hsl.sparsity.init.INITS`.
+        loss: Loss of one batch, where `init` reads it, until masks are set.
         explored: Union of all masks so far, by layer; empty for methods that never move their non-zeros.
     """
 
@@ -49,20 +50,15 @@ class Network:
     layers: Prunable
     budget: Budget
     generator: torch.Generator
-    scale_init: bool
+    init: str = "dense"
+    loss: Loss | None = None
     explored: dict[str, Tensor] = field(default_factory=dict)
 
     def signals(self, name: str, gradient: Tensor | None = None) -> Signals:
         """What is known of one layer."""
         layer = self.layers[name]
         mask = layer.weight_mask if layer.has_mask else None
-        return Signals(layer.weight, gradient, self.generator, mask)
-
-    def scale_init_(self) -> None:
-        """Scale the initial weights for their live fan-in, where that was asked for."""
-        if self.scale_init:
-            for layer in self.layers.values():
-                scale_layer_(layer)
+        return Signals(layer.weight, gradient, self.generator, mask, self.budget.ties)
 
     def explore_(self) -> None:
         """Add the masks of now to the union of all masks so far."""
@@ -133,25 +129,44 @@ def _warn_of_empty(layers: list[str]) -> None:
         )
 
 
+def warn_of_ties(
+    scores: Mapping[str, Tensor], masks: Mapping[str, Tensor], budget: Budget, criterion: str
+) -> None:
+    """Say where a hundredth of the kept weights or more have the score of others that are not kept."""
+    for members in budget.groups.values() if budget.structure is None else ():
+        names = [name for name in members if name not in budget.keep_dense]
+        kept = [scores[name][masks[name]] for name in names]
+        if not sum(part.numel() for part in kept):
+            continue
+        lowest = torch.cat(kept).min()
+        taken = sum(int((part == lowest).sum()) for part in kept)
+        left = sum(int((scores[name][~masks[name]] == lowest).sum()) for name in names)
+        if left and 100 * taken >= sum(part.numel() for part in kept):
+            LOG.warning(
+                "%d of the weights that %s keeps in %s have the same score as %d that it does not: %s of them are kept",
+                *(taken, criterion, ", ".join(names), left, "some" if budget.ties else "the first"),
+            )
+
+
 def _top_of_group(scores: Mapping[str, Tensor], count: int, budget: Budget) -> dict[str, Tensor]:
     """Masks of the highest scores of several layers, in one ranking."""
     least = budget.floors()
     flat = [
         torch.full_like(layer_scores, torch.inf).flatten()
         if name in budget.keep_dense
-        else _with_safe(layer_scores.flatten(), least[name])
+        else _with_safe(layer_scores.flatten(), least[name], budget.ties)
         for name, layer_scores in scores.items()
     ]
-    chosen = torch.split(top_k(torch.cat(flat), count), [part.numel() for part in flat])
+    chosen = torch.split(top_k(torch.cat(flat), count, budget.ties), [part.numel() for part in flat])
     return {
         name: part.view(layer_scores.shape)
         for part, (name, layer_scores) in zip(chosen, scores.items(), strict=True)
     }
 
 
-def _with_safe(scores: Tensor, count: int) -> Tensor:
+def _with_safe(scores: Tensor, count: int, ties: Ties | None) -> Tensor:
     """Scores whose highest `count` are kept for sure, but for those that are gone already."""
-    safe = top_k(scores, count) & (scores > -torch.inf)
+    safe = top_k(scores, count, ties) & (scores > -torch.inf)
     return scores.masked_fill(safe, torch.inf) if count else scores
 
 
@@ -164,7 +179,7 @@ def _top_of_runs(
     return {
         name: torch.ones_like(layer_scores, dtype=torch.bool)
         if name in budget.keep_dense
-        else top_n_of_m(layer_scores, due, of)
+        else top_n_of_m(layer_scores, due, of, budget.ties)
         for name, layer_scores in scores.items()
     }
 

@@ -1,7 +1,7 @@
 """What a user asks of a Sparsifier, checked and made into a budget; and what it reports."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import distributed
@@ -10,9 +10,25 @@ from torch.optim import LBFGS, Optimizer, Rprop, SparseAdam
 from hsl.errors import InfeasibleError, MethodError
 from hsl.sparsity.distributions.budget import Budget
 from hsl.sparsity.distributions.formulas import Shape
+from hsl.sparsity.init import INITS, READ_LOSS
 from hsl.sparsity.layers import ALL, TRANSPOSED, Layers, Prunable, layer_shapes
 from hsl.sparsity.methods import METHODS
-from hsl.sparsity.network import Parent
+from hsl.sparsity.methods.weight_scores import Init
+from hsl.sparsity.network import Loss, Parent
+from hsl.sparsity.ties import TIES
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """How weights are scored for a distribution ``from:METHOD``.
+
+    Attributes:
+        loss: Function of the model that returns the loss of one batch; None for that of the Sparsifier.
+        hyperparameters: Of that method, by name; the rest keep their defaults.
+    """
+
+    loss: Loss | None = None
+    hyperparameters: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -37,7 +53,7 @@ class LayerReport:
         return self.non_zeros / self.weights
 
 
-def check_request(method: str, total_steps: int | None, init: str, parent: Parent | None) -> None:
+def check_request(method: str, total_steps: int | None, init: str | None, parent: Parent | None) -> None:
     """Refuse what is wrong for any model.
 
     Raises:
@@ -50,12 +66,29 @@ def check_request(method: str, total_steps: int | None, init: str, parent: Paren
         )
     if total_steps is not None and (type(total_steps) is not int or total_steps < 1):
         raise MethodError(f"total_steps is {total_steps!r}, it must be a whole number of steps, at least 1")
-    if init not in ("sparse", "dense"):
-        raise MethodError(f"init is {init!r}, it must be 'sparse' or 'dense'")
+    if init is not None and init not in INITS:
+        raise MethodError(f"init is {init!r}, it must be one of {', '.join(map(repr, INITS))}")
     if parent is not None and not METHODS[method].needs_parent:
         raise MethodError(
             f"method {method!r} does not start from a parent, but one was given; leave parent out"
         )
+
+
+def chosen_init(method: str, init: Init | None, loss: Loss | None) -> Init:
+    """The scaling of initial weights that is asked for, or the method's default, without a loss "dense".
+
+    Raises:
+        MethodError: If it reads a loss, and none is given.
+    """
+    chosen = init or METHODS[method].init
+    if chosen not in READ_LOSS or loss is not None or not METHODS[method].starts_sparse:
+        return chosen
+    if init is None:
+        return "dense"
+    raise MethodError(
+        f"init {init!r} looks at the outputs of layers: give loss=, a function of the model that returns the loss of "
+        "one batch"
+    )
 
 
 def check_optimizer(optimizer: Optimizer, layers: Prunable) -> None:
@@ -117,13 +150,17 @@ def make_budget(
     sparsity: float,
     distribution: str | Mapping[str, float],
     layers: Layers = ALL,
+    generator: torch.Generator | None = None,
 ) -> Budget:
-    """The budget that is asked for.
+    """The budget that is asked for; ties are broken by draws of `generator`.
 
     Raises:
         InfeasibleError: If it cannot be reached.
-        MethodError: If a glob matches no layer, the structure is none, or at_least is not a number of weights.
+        MethodError: If a glob matches no layer, the structure is none, at_least is not a number of weights, or ties
+            can not be broken as asked.
     """
+    if layers.ties not in TIES:
+        raise MethodError(f"ties is {layers.ties!r}, it must be one of {', '.join(TIES)}")
     shapes = layer_shapes(prunable)
     pinned = layers.dense(list(shapes))
     if layers.structure is None:
@@ -131,7 +168,7 @@ def make_budget(
     else:
         budget = _structured(prunable, shapes, sparsity, pinned, parse_structure(layers.structure))
     budget.check()
-    return budget
+    return replace(budget, ties=TIES[layers.ties](generator or torch.Generator()))
 
 
 def _at_least(layers: Layers) -> int | None:

@@ -1,7 +1,6 @@
 """Scores of an untrained network, and the masks and layer densities that they give."""
 
 import copy
-import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,10 +21,17 @@ from hsl.sparsity.layers import Layer
 from hsl.sparsity.methods import METHODS, check_hyperparameters
 from hsl.sparsity.methods.moments import Once, OnceAfterParent
 from hsl.sparsity.methods.weight_scores import CRITERIA
-from hsl.sparsity.network import Loss, Network, Parent, all_finite, complete, keep_top, load_parent_
+from hsl.sparsity.network import (
+    Loss,
+    Network,
+    Parent,
+    all_finite,
+    complete,
+    keep_top,
+    load_parent_,
+    warn_of_ties,
+)
 from hsl.sparsity.schedules import round_progress
-
-LOG = logging.getLogger(__name__)
 
 Hyperparameters = Mapping[str, float]
 Gradients = Callable[[Network, Loss, Hyperparameters], dict[str, Tensor]]
@@ -63,28 +69,8 @@ def first_masks(
     scores = {name: score(network.signals(name, gradients.get(name))) for name in network.layers}
     check_scores(scores, network.budget, criterion)
     masks = keep_top(scores, network.budget)
-    _warn_of_ties(scores, masks, network.budget, criterion)
+    warn_of_ties(scores, masks, network.budget, criterion)
     return masks
-
-
-def _warn_of_ties(
-    scores: Mapping[str, Tensor], masks: Mapping[str, Tensor], budget: Budget, criterion: str
-) -> None:
-    """Say where a hundredth of the kept weights or more have the score of others that are not kept."""
-    for members in budget.groups.values() if budget.structure is None else ():
-        names = [name for name in members if name not in budget.keep_dense]
-        kept = [scores[name][masks[name]] for name in names]
-        if not sum(part.numel() for part in kept):
-            continue
-        lowest = torch.cat(kept).min()
-        taken = sum(int((part == lowest).sum()) for part in kept)
-        left = sum(int((scores[name][~masks[name]] == lowest).sum()) for name in names)
-        if left and 100 * taken >= sum(part.numel() for part in kept):
-            LOG.warning(
-                "%d of the weights that %s keeps in %s have the same score as %d that it does not: the first of them "
-                "are kept",
-                *(taken, criterion, ", ".join(names), left),
-            )
 
 
 def check_scores(scores: Mapping[str, Tensor], budget: Budget, criterion: str) -> None:
@@ -129,7 +115,13 @@ def _without_order(scores: Mapping[str, Tensor], budget: Budget) -> list[str]:
     return found
 
 
-def ratio_budget(network: Network, distribution: str, loss: Loss | None, parent: Parent | None) -> Budget:
+def ratio_budget(
+    network: Network,
+    distribution: str,
+    loss: Loss | None,
+    parent: Parent | None,
+    hyperparameters: Hyperparameters | None = None,
+) -> Budget:
     """The budget whose layer densities are those that another method's scores give.
 
     Args:
@@ -137,6 +129,7 @@ def ratio_budget(network: Network, distribution: str, loss: Loss | None, parent:
         distribution: ``from:METHOD``.
         loss: As of `first_masks`.
         parent: The trained dense network, for ``from:omp`` and ``from:imp``.
+        hyperparameters: Of the other method, where it scores without a parent; the rest keep their defaults.
 
     Returns:
         The network's budget with densities in place of the name.
@@ -150,7 +143,7 @@ def ratio_budget(network: Network, distribution: str, loss: Loss | None, parent:
     criterion = source.moment.criterion
     whole = replace(network, budget=replace(network.budget, distribution=GLOBAL))
     if not source.moment.needs_parent:
-        masks = first_masks(whole, criterion, loss, check_hyperparameters(source.name, {}))
+        masks = first_masks(whole, criterion, loss, check_hyperparameters(source.name, hyperparameters or {}))
         return _with_densities(network.budget, masks)
     if parent is None:
         raise MethodError(

@@ -1,8 +1,9 @@
 """The engine: hooks a sparse-training method into any model and optimizer."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from torch.optim import Optimizer
 from hsl.errors import MethodError
 from hsl.sparsity.distributions.ranked import is_ratios
 from hsl.sparsity.formats import Format, check_format, store_
+from hsl.sparsity.guard import masks_digest
 from hsl.sparsity.layers import (
     ALL,
     Layers,
@@ -20,19 +22,25 @@ from hsl.sparsity.layers import (
     prunable_layers,
     warn_of_dense_rest,
 )
-from hsl.sparsity.mask_buffers import apply_masks
+from hsl.sparsity.mask_buffers import zero_pruned_
 from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
+from hsl.sparsity.methods.weight_scores import Init
 from hsl.sparsity.network import Loss, Network, Parent, Start
 from hsl.sparsity.request import (
     LayerReport,
+    Ratios,
     check_optimizer,
     check_request,
     check_same_seed,
     chosen_distribution,
+    chosen_init,
     make_budget,
 )
 from hsl.sparsity.saliency import ratio_budget
 from hsl.sparsity.steps import Steps
+
+LOG = logging.getLogger(__name__)
+AS_GIVEN = Ratios()
 
 
 class Sparsifier:
@@ -62,7 +70,7 @@ class Sparsifier:
     optimizer is refused. Where weights were written from outside, `sparsity`, `report`, `state_dict` and `finalize`
     refuse to speak of a network that is not as sparse as its masks, until `apply_masks` is called; a state dict
     that is loaded into the model, dense or not, is masked at once. Copy or pickle model, optimizer and Sparsifier
-    together; a copy of the model alone is masked but not kept sparse.
+    together: a step of an optimizer over a copy of the model alone, which nothing keeps sparse, is refused.
 
     Args:
         model: Any module with Linear, Conv1d/2d/3d, ConvTranspose1d/2d/3d or MultiheadAttention layers.
@@ -75,13 +83,16 @@ class Sparsifier:
         distribution: Name of a distribution the method takes, or ``package.module:attr``, or densities in
             [0, 1] by layer name or glob (layers that are not named share the rest); None: its default.
         seed: Of everything random here, and of nothing else; the same in all processes of a training.
-        init: "sparse" scales the initial weights for the live fan-in (of methods that are sparse from the
-            start and have no parent), "dense" leaves them as they are.
+        init: How initial weights of methods that are sparse from the start, and have no parent, are scaled for the
+            first mask, by output unit: "sparse" by sqrt(fan-in / live fan-in), "energy" so that a unit's weights keep
+            their norm, "dense" not at all; or by layer: "signal" keeps outputs on the batch of `loss` as large as those
+            of the dense network. None: as is best for masks of that kind (`METHODS[method].init`).
         parent: The trained dense network, for methods that need one and only for them.
         loss: Function of the model that returns the loss of one batch; used by methods that score gradients
             before training.
         hyperparameters: Of the method, by name; the rest keep their defaults.
         layers: Which layers are pruned, and how; all that can be by default.
+        ratios: How weights are scored for a distribution ``from:METHOD``; by default with `loss`.
 
     Raises:
         MethodError: If the method is used without something it needs, or with something it does not take.
@@ -99,11 +110,12 @@ class Sparsifier:
         total_steps: int | None = None,
         distribution: str | Mapping[str, float] | None = None,
         seed: int = 0,
-        init: Literal["sparse", "dense"] = "sparse",
+        init: Init | None = None,
         parent: Parent | None = None,
         loss: Loss | None = None,
         hyperparameters: Mapping[str, float] | None = None,
         layers: Layers = ALL,
+        ratios: Ratios = AS_GIVEN,
     ) -> None:
         if reason := feasible(method, distribution, sparsity):
             raise MethodError(reason)
@@ -121,16 +133,18 @@ class Sparsifier:
             check_optimizer(optimizer, self._layers)
             check_same_seed(seed, self._layers)
             warn_of_dense_rest(model, self._layers)
-        budget = make_budget(self._layers, sparsity, self.distribution or "uniform", layers)
-        scale_init = init == "sparse" and self.method.starts_sparse
-        self._network = Network(model, self._layers, budget, self._generator, scale_init)
+        budget = make_budget(self._layers, sparsity, self.distribution or "uniform", layers, self._generator)
+        self.init = chosen_init(method, init, loss)
+        self._network = Network(model, self._layers, budget, self._generator, self.init, loss)
         if is_ratios(self.distribution):
-            self._network.budget = ratio_budget(self._network, str(self.distribution), loss, parent)
+            scored_by = (ratios.loss or loss, parent, ratios.hyperparameters)
+            self._network.budget = ratio_budget(self._network, str(self.distribution), *scored_by)
         needs_gradient, values = self.method.needs_gradient, self.hyperparameters
         start = Start(self._network, method, needs_gradient, values, total_steps or 1, parent, loss)
         self._driver = self.method.moment.build(start)
         if self._masked:
             self._start()
+        self._network.loss = None  # a function is often one that cannot be pickled
         self._steps = Steps(self._network, self._driver, optimizer, self._masked)
 
     @property
@@ -190,7 +204,7 @@ class Sparsifier:
 
     def apply_masks(self) -> None:
         """Zero the pruned weights, after weights were written from outside: averaged, exchanged, updated by hand."""
-        apply_masks(self._network.model)
+        zero_pruned_(self._network.model)
 
     def follow(self, optimizer: Optimizer) -> None:
         """Go on with another optimizer of the same weights, in place of the one before.
@@ -211,6 +225,8 @@ class Sparsifier:
     def finalize(self, format: Format = "dense") -> nn.Module:
         """Let go of the model as `remove` does, and return it for use: pruned weights are zeros in it.
 
+        A warning says so where it is not at its final sparsity yet.
+
         Args:
             format: "csr" turns the weights of Linear layers into sparse matrices in compressed rows, "2:4" those
                 that keep at most two of every four inputs into the format of NVIDIA's sparse tensor cores (on
@@ -225,6 +241,7 @@ class Sparsifier:
         """
         self._steps.check()
         check_format(format, self._layers)
+        self._warn_of_missing_steps()
         self.remove()
         store_(self._network.model, self._layers, format)
         return self._network.model
@@ -234,7 +251,7 @@ class Sparsifier:
 
         Returns:
             JSON-able settings and counters, the union of all masks so far of a method that moves its
-            non-zeros, and the generator state as a uint8 tensor.
+            non-zeros, a digest of the masks, and the generator state as a uint8 tensor.
 
         Raises:
             MethodError: If a pruned weight is not zero.
@@ -246,11 +263,14 @@ class Sparsifier:
             "driver": self._driver.state_dict(),
             "densities": self._network.budget.densities() if is_ratios(self.distribution) else None,
             "explored": dict(self._network.explored),
+            "masks": masks_digest(self._layers) if self._masked else None,
             "generator": self._generator.get_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint. The model's state dict, masks included, must be loaded as well.
+        """Go on from a checkpoint. The model's state dict, masks included, must be loaded as well, before or after.
+
+        The next step is refused where the masks are others than those of the checkpoint.
 
         Args:
             state: What `state_dict` returned.
@@ -265,12 +285,25 @@ class Sparsifier:
                     "build the Sparsifier with the settings of the checkpoint, or start again"
                 )
         self._steps.count = int(state["step_count"])
+        self._steps.expected_masks = state.get("masks")  # which version 0.1 did not write
         self._driver.load_state_dict(state["driver"])
         if state["densities"] is not None:
             self._network.budget = replace(self._network.budget, distribution=dict(state["densities"]))
         for name, union in self._network.explored.items():
             union.copy_(state["explored"][name])
         self._generator.set_state(state["generator"].cpu())
+
+    def _warn_of_missing_steps(self) -> None:
+        if not self.target_reached:
+            LOG.warning(
+                "the network is %.4g %% sparse, not %.4g %%: %s is there after %d steps of the optimizer, and %d were "
+                "taken (total_steps counts steps, not batches: of gradients that accumulate over 4, a quarter)",
+                100 * self.sparsity(),
+                100 * self.target_sparsity,
+                self.method.name,
+                max(1, self._driver.reached_at),
+                self.step_count,
+            )
 
     def _settings(self) -> dict[str, Any]:
         return {

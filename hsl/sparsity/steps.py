@@ -14,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from hsl.errors import MethodError
 from hsl.sparsity.closures import SeenClosure
 from hsl.sparsity.drivers.base import Driver
-from hsl.sparsity.guard import Watch, check_intact, check_trained, check_zeros, parameters_of
+from hsl.sparsity.guard import Watch, check_intact, check_masks, check_trained, check_zeros, parameters_of
 from hsl.sparsity.network import Network
 from hsl.sparsity.zeroing import Factors, zero_gradients_, zero_weights_and_state_, zero_where_
 
@@ -32,10 +32,15 @@ class Steps:
         driver: What decides about masks; started.
         optimizer: Of the network's weights.
         is_masked: Whether there are masks.
+
+    Attributes:
+        count: Steps so far.
+        expected_masks: Digest of the masks with which a checkpoint was written, until they were found to be there.
     """
 
     def __init__(self, network: Network, driver: Driver, optimizer: Optimizer, is_masked: bool) -> None:
         self.count = 0
+        self.expected_masks: str | None = None
         self._network, self._driver, self._optimizer = network, driver, optimizer
         self._is_masked = is_masked
         self._weights = {name: layer.weight for name, layer in network.layers.items()}
@@ -50,11 +55,18 @@ class Steps:
         """Refuse to speak of a network that is not as sparse as its masks.
 
         Raises:
-            MethodError: If a pruned weight is not zero, or a weight was replaced.
+            MethodError: If a pruned weight is not zero, a weight was replaced, or a checkpoint has other masks.
         """
         if self._watch is not None:
             check_intact(self._network.layers, self._weights)
+            self._check_continued()
             check_zeros(self._network.layers)
+
+    def _check_continued(self) -> None:
+        """Once after a checkpoint was read: the masks are its masks."""
+        if self.expected_masks is not None:
+            check_masks(self._network.layers, self.expected_masks)
+            self.expected_masks = None
 
     def mask_gradients(self) -> None:
         """Zero the gradients of pruned weights, unless the coming step reads them."""
@@ -99,6 +111,7 @@ class Steps:
         if self._watch is None:
             return args, kwargs
         check_intact(self._network.layers, self._weights)
+        self._check_continued()
         if self._driver.pending or self._driver.reached_at > 0 or self._network.explored:
             check_trained(self._network.layers)
             self._check_not_captured()

@@ -46,7 +46,7 @@ def read(uri: str, decode: Callable[[bytes], T]) -> T | None:
     """
 
     def load(generation: str) -> T | None:
-        content = content_of(generation)
+        content = bytes_at(generation)
         return None if content is None else decode(content)
 
     return _newest(uri, load, "the one before is used, if there is one")
@@ -67,7 +67,7 @@ def _newest(uri: str, load: Callable[[str], T | None], instead: str) -> T | None
     return None
 
 
-def content_of(uri: str) -> bytes | None:
+def bytes_at(uri: str) -> bytes | None:
     """All bytes of a file, or None where there is none."""
     filesystem, path = open_filesystem(uri)
     try:

@@ -54,6 +54,7 @@ _TRIALS = (
     Column("seed", "int64", "", "Seed of everything random.", True),
     Column("dataset", "string", "", "Name of the data set.", True),
     Column("model", "string", "", "Name of the model.", True),
+    Column("split_seed", "int64", "", "Seed of the division into training, validation and test samples."),
     Column("regime", "string", "", "Name of the hardness regime.", True),
     Column("method", "string", "", "How the mask is found and changed.", True),
     Column("distribution", "string", "", "How non-zeros are split over layers; null if the method has none."),
@@ -153,6 +154,7 @@ _EVALUATIONS = (
     Column("samples", "int64", "samples", "Number of samples.", True),
     Column("parameters", "json", "", "Settings of the evaluation, for example eps and steps of an attack."),
     Column("seconds", "float64", "s", "Time it took."),
+    Column("correct", "string", "", "Samples and which of them are correct, packed; of measure sample only."),
 )
 
 _SESSIONS = (

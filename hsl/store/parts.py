@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from hsl.errors import StoreError
 from hsl.store.columns import KEYS
+from hsl.store.former import FORMER, with_former
 from hsl.store.rows import SCHEMA_VERSION, VERSION_KEY, arrow_schema, conform, needed, require_values
 
 _NAME = re.compile(r"part-(?P<session>[0-9a-f]+)-(?P<number>\d+)\.parquet")
@@ -48,16 +49,25 @@ def decode(table: str, source: pa.NativeFile, columns: Sequence[str] | None = No
             `rows.require_values` refuses a row.
         pyarrow.ArrowException, OSError, ValueError, KeyError: If it is not a file of this table.
     """
-    file = pq.ParquetFile(source, pre_buffer=True)
+    file = pq.ParquetFile(source, pre_buffer=True, page_checksum_verification=True)
     found = file.schema_arrow
     _check_version(found)
     if len(set(found.names)) < len(found.names):
         raise ValueError("two columns have one name")
-    wanted = found.names if columns is None else {*columns, *needed(table)}
-    rows = file.read(columns=[name for name in found.names if name in wanted])
+    wanted = found.names if columns is None else {*columns, *needed(table), *_former(table, found, columns)}
+    rows = with_former(table, file.read(columns=[name for name in found.names if name in wanted]))
     fit = conform(table, rows, columns)
     require_values(table, fit.select([name for name in fit.column_names if name in rows.column_names]))
     return rows
+
+
+def _former(table: str, found: pa.Schema, columns: Sequence[str]) -> set[str]:
+    """Columns from which others are made that are requested and that the file lacks."""
+    return {
+        former.source
+        for name, former in FORMER.get(table, {}).items()
+        if name in columns and name not in found.names
+    }
 
 
 def _check_version(found: pa.Schema) -> None:

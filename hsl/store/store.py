@@ -224,7 +224,7 @@ class Store:
 
     def _write(self, table: str, part: Part, rows: pa.Table) -> None:
         sink = pa.BufferOutputStream()
-        pq.write_table(rows, sink, compression="zstd")
+        pq.write_table(rows, sink, compression="zstd", write_page_checksum=True)
         with reported(f"{self.uri}/{table}: cannot be written"):
             self._place(f"{table}/{part.name}", sink.getvalue())
 

@@ -68,7 +68,7 @@ GROUP BY trial_id HAVING count(DISTINCT {numbers}) > 1 ORDER BY trial_id
 """
 
 _MEANINGS = """
-SELECT source, cell, regime, dataset, model,
+SELECT source, cell, regime, dataset, model, split_seed,
   coalesce(json_extract(configuration, '$.regime')::VARCHAR, '{}') AS regime_key
 FROM all_trials WHERE json_valid(configuration) GROUP BY ALL ORDER BY ALL
 """
@@ -112,7 +112,7 @@ def renamings(connection: duckdb.DuckDBPyConnection, prefixes: Sequence[str]) ->
     trials = run(connection, _MEANINGS).to_pylist()
     planned = run(connection, "SELECT source, cell, regime, levels, baseline FROM all_cells").to_pylist()
     clashing = {
-        "cell": _clashes(trials, "cell", ("dataset", "model", "regime_key"))
+        "cell": _clashes(trials, "cell", ("dataset", "model", "split_seed", "regime_key"))
         | _clashes(planned, "cell", ("levels", "baseline")),
         "regime": _clashes(trials, "regime", ("regime_key",)),
     }

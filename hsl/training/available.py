@@ -89,12 +89,14 @@ class DatasetFacts:
         needs_path: Whether its name must be followed by a path, as in ``parquet:PATH``.
         counted_by: Reference to a function path -> size that reads no images; empty for none.
         reads_objects: Whether the path may be a URI of an object store.
+        mirrors: Whether the mirror image of a sample is one of its class; not of digits.
     """
 
     size: Size | None = None
     needs_path: bool = False
     counted_by: str = ""
     reads_objects: bool = False
+    mirrors: bool = True
 
 
 def _dataset(function: str, *size: int, **facts: Any) -> Entry[DatasetFacts]:
@@ -107,11 +109,11 @@ CONTENT_DIGITS = 16
 DATASETS: Registry[Callable[[str], Arrays], DatasetFacts] = Registry(
     "data set",
     {
-        "digits": _dataset("sources:digits", 1_797),
+        "digits": _dataset("sources:digits", 1_797, mirrors=False),
         "cifar10": _dataset("published:cifar10", 60_000, 10_000),
         "cifar100": _dataset("published:cifar100", 60_000, 10_000),
-        "svhn": _dataset("published:svhn", 99_289, 26_032),
-        "mnist": _dataset("published:mnist", 70_000, 10_000),
+        "svhn": _dataset("published:svhn", 99_289, 26_032, mirrors=False),
+        "mnist": _dataset("published:mnist", 70_000, 10_000, mirrors=False),
         "fashion-mnist": _dataset("published:fashion_mnist", 70_000, 10_000),
         "tiny-imagenet": _dataset("tiny_imagenet:tiny_imagenet", 110_000, 10_000),
         "parquet": _dataset(

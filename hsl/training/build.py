@@ -1,8 +1,8 @@
 """configuration + seed -> Trainer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -10,14 +10,17 @@ from torch.nn import functional
 
 from hsl.errors import DamagedError, HslError
 from hsl.hardness import keyed
-from hsl.sparsity import Layers, Parent, Sparsifier, layer_macs
-from hsl.sparsity.methods import METHODS, check_hyperparameters
+from hsl.hardness.schema.fields import has_switch, is_numeric
+from hsl.plugin_code import check_code
+from hsl.sparsity import Layers, Parent, Ratios, Sparsifier, layer_macs
+from hsl.sparsity.init import READ_LOSS
+from hsl.sparsity.methods import METHODS, check_hyperparameters, scored_source
 from hsl.training import checkpoint
 from hsl.training.available import model_builder
 from hsl.training.compiled import check_compiled, compiled
 from hsl.training.configuration import Configuration, ModelSpec, Training
 from hsl.training.cost.flops import Passes, TrainingMeter, scoring_samples
-from hsl.training.data.augmentation import SMALLEST_SIDE
+from hsl.training.data.augmentation import is_augmented
 from hsl.training.data.batching import TrainingSet, batches
 from hsl.training.data.loaded import Data
 from hsl.training.data.score_files import read_scores
@@ -59,8 +62,9 @@ def build_trainer(
         keep_best: Whether the network of that epoch is kept, besides the final one.
 
     Raises:
-        HslError: If something that the configuration needs is missing here.
+        HslError: If something that the configuration needs is missing here, or the code of its plug-ins is another.
     """
+    check_code(configuration.code)
     check_compiled(configuration.training, device)
     task = Task.of(configuration, seed, scores, device)
     network = _network(configuration, task, seed, parent, scores, device)
@@ -87,9 +91,13 @@ def _network(
         seed=keyed.key(seed, "sparsity") >> 1,
         init=configuration.init,
         parent=begun.parent if begun else None,
-        loss=_scoring_loss(task.train, seed, _samples_per_class(configuration)),
+        loss=_scoring_loss(task.train, seed, _samples_per_class(_hyperparameters(configuration))),
         hyperparameters=configuration.hyperparameters,
         layers=_layers(configuration),
+        ratios=Ratios(
+            _scoring_loss(task.train, seed, _samples_per_class(configuration.all_ratios)),
+            configuration.ratios,
+        ),
     )
     meter = _meter(configuration, model, task, steps, begun.cost if begun else 0)
     return SparseNetwork(model, compiled(model, training), optimizer, sparsifier, meter)
@@ -114,6 +122,7 @@ def build_bench(
         difficulty: URI of the scores that make the deciles; None where none are asked for.
         device: Torch device.
     """
+    check_code(configuration.code)
     task = Task.of(configuration, seed, scores, device)
     model = _model(configuration, task.data, seed, device)
     model.load_state_dict({name: state[name] for name in model.state_dict()})
@@ -130,9 +139,7 @@ def _layers(configuration: Configuration) -> Layers:
 
 def _with_augmentation(training: Training, shape: Shape) -> Training:
     """Whether to augment is decided by the size of the images, where nothing else has."""
-    if training.augment is not None:
-        return training
-    return training.model_copy(update={"augment": min(shape[1:]) >= SMALLEST_SIDE})
+    return training.model_copy(update={"augment": is_augmented(training.augment, shape)})
 
 
 def _meter(
@@ -142,10 +149,34 @@ def _meter(
     example = torch.zeros(1, *task.data.shape, device=next(model.parameters()).device)
     method, given = configuration.method, configuration.hyperparameters
     passes = Passes.of(configuration.regime.attack)
-    samples = min(_samples_per_class(configuration) * task.data.classes or SCORING_BATCH, len(task.train))
-    scored = scoring_samples(method, configuration.distribution, given, samples) * Passes().dense
-    extra = (parent_cost + scored) / _step_cost(configuration, task.train)
+    scored = _scored_samples(configuration, task) * Passes().dense
+    extra = (parent_cost + scored + _init_cost(configuration, task)) / _step_cost(configuration, task.train)
     return TrainingMeter(layer_macs(model, example), method, given, steps, extra, passes)
+
+
+def _scored_samples(configuration: Configuration, task: Task) -> float:
+    """Cost of the scores before training, in dense passes of one sample, gradients included."""
+
+    def scored(method: str, values: Mapping[str, float]) -> float:
+        return scoring_samples(method, values, _scoring_count(values, task))
+
+    own = scored(configuration.method, _hyperparameters(configuration))
+    source = scored_source(configuration.distribution)
+    return own + (scored(source, configuration.all_ratios) if source else 0.0)
+
+
+def _init_cost(configuration: Configuration, task: Task) -> float:
+    """Cost of an initialisation that looks at samples, dense and sparse, in forward passes of one sample."""
+    reads = configuration.init in READ_LOSS and METHODS[configuration.method].starts_sparse
+    return (
+        _scoring_count(_hyperparameters(configuration), task) * (2 - configuration.sparsity) if reads else 0
+    )
+
+
+def _scoring_count(hyperparameters: Mapping[str, float], task: Task) -> int:
+    """Number of samples that weights are scored on before training."""
+    per_class = _samples_per_class(hyperparameters)
+    return min(per_class * task.data.classes or SCORING_BATCH, len(task.train))
 
 
 def _step_cost(configuration: Configuration, train: TrainingSet) -> float:
@@ -169,10 +200,25 @@ def make_network(spec: ModelSpec, shape: Shape, classes: int) -> nn.Module:
     Raises:
         HslError: If its builder does not take the options.
     """
+    builder = model_builder(spec.name)
+    _check_numbers(spec, builder)
     try:
-        return model_builder(spec.name)(shape=shape, classes=classes, **spec.options)
+        return builder(shape=shape, classes=classes, **spec.options)
     except TypeError as error:
         raise HslError(f"model {spec.name!r} with {spec.options}: {error}") from error
+
+
+def _check_numbers(spec: ModelSpec, builder: Callable[..., nn.Module]) -> None:
+    """Refuse true and false for options that the builder declares as numbers: PyTorch takes them for 1 and 0."""
+    try:
+        types = get_type_hints(builder)
+    except (NameError, TypeError):  # of a builder from outside whose annotations are no types
+        return
+    for name, value in spec.options.items():
+        if has_switch(value) and is_numeric(types.get(name)):
+            raise HslError(
+                f"model {spec.name!r} with {name}: {value}; true and false are no numbers, write the number"
+            )
 
 
 @dataclass(frozen=True)
@@ -216,9 +262,12 @@ def _stored_parent(uri: str) -> dict[str, Any]:
     )
 
 
-def _samples_per_class(configuration: Configuration) -> int:
-    values = check_hyperparameters(configuration.method, configuration.hyperparameters)
-    return int(values.get("samples_per_class", 0))
+def _hyperparameters(configuration: Configuration) -> dict[str, float]:
+    return check_hyperparameters(configuration.method, configuration.hyperparameters)
+
+
+def _samples_per_class(hyperparameters: Mapping[str, float]) -> int:
+    return int(hyperparameters.get("samples_per_class", 0))
 
 
 def _scoring_loss(train: TrainingSet, seed: int, samples_per_class: int = 0) -> Any:

@@ -64,5 +64,5 @@ def write(uri: str, state: Tree) -> None:
 
 def read(uri: str) -> dict[str, Any] | None:
     """The state at `uri`, or None where there is no file; DamagedError if it is damaged."""
-    content = checkpoints.content_of(uri)
+    content = checkpoints.bytes_at(uri)
     return None if content is None else from_bytes(content)

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -22,10 +21,11 @@ from pydantic import (
 )
 
 from hsl.errors import MethodError
-from hsl.hardness.schema.fields import check_known, known
+from hsl.hardness.schema.fields import Typed, check_known, known
 from hsl.hardness.schema.regimes import Regime
 from hsl.sparsity.distributions.allocate import DISTRIBUTIONS
-from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
+from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible, scored_source
+from hsl.sparsity.methods.weight_scores import Init
 from hsl.training.available import (
     CONTENT_DIGITS,
     DATASETS,
@@ -38,7 +38,7 @@ from hsl.training.available import (
 from hsl.training.identity import canonical, filled, value_at
 
 
-class Strict(BaseModel):
+class Strict(Typed):
     """Base of every schema: unknown keys are refused, values are frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -97,7 +97,7 @@ class Training(Strict):
         schedule: Learning rate over the run, per step; milestones are fractions of the run.
         milestones: Fractions of the run at which ``multistep`` multiplies the rate; ``step`` repeats the first.
         gamma: Factor of the rate at each milestone.
-        warmup: Fraction of the run over which the rate rises linearly (``one_cycle`` rises over it too).
+        warmup: Fraction of the run over which the rate rises linearly; of ``one_cycle`` it is 0.3 where none is given.
         augment: Random crop (padding 4) and horizontal flip; by default where images are at least 32 px.
         amp: Forward and loss in bfloat16 autocast.
         channels_last: NHWC memory format for convolutional networks.
@@ -127,19 +127,28 @@ class Training(Strict):
     checkpoint_every: Annotated[int, Field(ge=1)] = 10
 
 
+READ_BY = {
+    "momentum": ("optimizer", frozenset({"sgd"})),
+    "nesterov": ("optimizer", frozenset({"sgd"})),
+    "gamma": ("schedule", frozenset({"step", "multistep"})),
+    "milestones": ("schedule", frozenset({"step", "multistep"})),
+}
+"""Fields of `Training` that only some optimizers or schedules read -> the field that names those, and which ones."""
+
+
 class Split(Strict):
-    """Division of the samples: stratified by class, seeded, disjoint; the same for every trial of a space.
+    """Division of the samples: stratified by class, seeded, disjoint; the same for every trial of a cell.
 
     Attributes:
         validation: Fraction of the non-test samples held out for the search, in (0, 1).
         test: Fraction held out for reporting, in (0, 1), where the data set has no test set of its own.
-        seed: Seed of the division.
+        seed: Seed of the division, at most 2**32 - 3; as a factor, ``split.seed``, its levels are different divisions.
         limit: Use at most this many training samples, stratified (for small studies); all by default.
     """
 
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
     test: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, le=2**32 - 3)] = 0
     limit: Annotated[int, Field(ge=1)] | None = None
 
 
@@ -182,6 +191,7 @@ class Layers(Strict):
         last_dense: Keep the last layer dense, as by `keep_dense`.
         structure: ``"N:M"`` keeps N of every M inputs, for methods that make a mask by one choice.
         at_least: Fewest weights that any layer keeps; by default a distribution that leaves a layer none is refused.
+        ties: Choice among weights that score the same: ``random``, or ``index``, the first, as version 0.1 did.
     """
 
     include: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
@@ -191,6 +201,7 @@ class Layers(Strict):
     last_dense: bool = False
     structure: Structure | None = None
     at_least: Annotated[int, Field(ge=0)] | None = None
+    ties: Literal["random", "index"] = "random"
 
 
 class Configuration(Strict):
@@ -204,8 +215,11 @@ class Configuration(Strict):
         hyperparameters: Of the method; only those that differ from its defaults are kept.
         distribution: Division of the non-zeros over layers; by default the method's first; None for dense.
         sparsity: Fraction of zeros among prunable weights, in [0, 1); 0 for dense, and for dense alone.
-        init: ``sparse`` scales initial weights for the live fan-in, ``dense`` leaves them as they are.
+        init: Scaling of initial weights for the first mask: ``sparse`` for the live fan-in, ``energy`` to the norm of
+            the dense unit, ``dense`` none; by default what is best for the masks of the method, which is filled in.
         layers: Layers to prune; all by default, and for dense.
+        ratios: Hyperparameters of the method whose scores give the distribution, of ``from:METHOD``; only those that
+            differ from its defaults are kept.
         content: Digest of the samples of the data set; None of those that are named without a path, and in stores of
             version 0.1. Where it is given it is the identity of the data set, and `dataset` only its place.
         code: Digests of the code of plug-ins (reference -> digest); those that do not occur in it are left out.
@@ -220,8 +234,9 @@ class Configuration(Strict):
     hyperparameters: dict[str, float] = {}
     distribution: DistributionName | None = None
     sparsity: Sparsity = 0.0
-    init: Literal["sparse", "dense"] = "sparse"
+    init: Init | None = None
     layers: Layers = Layers()
+    ratios: dict[str, float] = {}
     content: Digest | None = None
     code: dict[str, Digest] = {}
 
@@ -231,17 +246,16 @@ class Configuration(Strict):
         if self.distribution is None and method.distributions:
             default = "uniform" if self.layers.structure else method.distributions[0]
             object.__setattr__(self, "distribution", default)
+        object.__setattr__(self, "init", self.init or method.init)
         if not method.distributions and self.layers != Layers():
             raise ValueError(f"{self.method} prunes nothing, so it takes no layers")
         if reason := feasible(self.method, self.distribution, self.sparsity):
             raise ValueError(reason)
-        try:
-            full = check_hyperparameters(self.method, self.hyperparameters)
-        except MethodError as error:
-            raise ValueError(str(error)) from error
-        defaults = check_hyperparameters(self.method, {})
-        given = {name: value for name, value in full.items() if value != defaults[name]}
-        object.__setattr__(self, "hyperparameters", given)
+        object.__setattr__(self, "hyperparameters", _differing(self.method, self.hyperparameters))
+        source = scored_source(self.distribution)
+        if source is None and self.ratios:
+            raise ValueError(f"ratios are of distributions from:METHOD by scores, not of {self.distribution}")
+        object.__setattr__(self, "ratios", _differing(source, self.ratios) if source else {})
         object.__setattr__(self, "code", self._used_code())
         return self
 
@@ -281,7 +295,14 @@ class Configuration(Strict):
         """JSON of the value at a path, defaults of the method included."""
         values = self.model_dump(mode="json")
         values["hyperparameters"] = check_hyperparameters(self.method, self.hyperparameters)
+        values["ratios"] = self.all_ratios
         return value_at(values, path)
+
+    @property
+    def all_ratios(self) -> dict[str, float]:
+        """All hyperparameters of the method whose scores give the distribution."""
+        source = scored_source(self.distribution)
+        return check_hyperparameters(source, self.ratios) if source else {}
 
     @classmethod
     def from_stored(cls, stored: str | Mapping[str, Any]) -> Configuration:
@@ -303,6 +324,16 @@ class Configuration(Strict):
     def trial_id(self, seed: int) -> str:
         """Identity of this configuration trained with `seed`."""
         return f"{self.id}-{seed}"
+
+
+def _differing(method: str, given: Mapping[str, float]) -> dict[str, float]:
+    """Those hyperparameters of a method that differ from its defaults; ValueError if it does not take them."""
+    try:
+        full = check_hyperparameters(method, given)
+    except MethodError as error:
+        raise ValueError(str(error)) from error
+    defaults = check_hyperparameters(method, {})
+    return {name: value for name, value in full.items() if value != defaults[name]}
 
 
 def digest(value: Any) -> str:

@@ -6,16 +6,26 @@ here.
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from hsl.hardness.registries import TRAININGS
 from hsl.hardness.schema.keep import UNRANKED
+from hsl.sparsity.methods import scored_source
 
 Document = dict[str, Any]
 
 FIRST_VERSION = "0.1"
 
-FIRST: dict[str, Any] = {"regime.keep.ties": "id", "regime.keep.precision": "single"}
+FIRST: dict[str, Any] = {
+    "init": "sparse",
+    "regime.keep.ties": "id",
+    "regime.keep.precision": "single",
+    "regime.attack.at_bounds": "clamp",
+    "layers.ties": "index",
+}
 """Path -> value of version 0.1, of every default of a configuration that has changed since: ``training.lr: 0.1``."""
 
 FIRST_OF_EVALUATION: dict[str, Any] = {
@@ -24,13 +34,41 @@ FIRST_OF_EVALUATION: dict[str, Any] = {
 }
 """The same of a space alone: of its section ``evaluation``, which is no part of a configuration."""
 
-OWNERS: dict[str, str] = {
-    "regime.keep.ties": "regime.keep.by",
-    "regime.keep.precision": "regime.keep.by",
-    "evaluation.deciles.ties": "evaluation.deciles.by",
-    "evaluation.deciles.precision": "evaluation.deciles.by",
+
+@dataclass(frozen=True)
+class Owner:
+    """The value with which an option is there.
+
+    Attributes:
+        path: Its path; version 0.1 stored it too.
+        has: Whether such a value has the option; called with None where there is none.
+    """
+
+    path: str
+    has: Callable[[Any], bool]
+
+
+def _ranks(score: Any) -> bool:
+    return score not in (None, UNRANKED)
+
+
+def _takes(option: str, attack: Any) -> bool:
+    return isinstance(attack, str) and attack in TRAININGS and option in TRAININGS.facts(attack).options
+
+
+OWNERS: dict[str, Owner] = {
+    "regime.keep.ties": Owner("regime.keep.by", _ranks),
+    "regime.keep.precision": Owner("regime.keep.by", _ranks),
+    "regime.attack.at_bounds": Owner("regime.attack.name", partial(_takes, "at_bounds")),
+    "evaluation.deciles.ties": Owner("evaluation.deciles.by", _ranks),
+    "evaluation.deciles.precision": Owner("evaluation.deciles.by", _ranks),
 }
-"""Path of an option that is not always there -> path of the value, stored by version 0.1 too, with which it is."""
+"""Path of an option that is not always there -> the value with which it is."""
+
+OWNERS_IN_CONFIGURATION: dict[str, Owner] = {
+    "layers.ties": Owner("sparsity", lambda value: value is not None)
+}
+"""The same of a section that every space has, and not every configuration: a dense one takes no layers."""
 
 FIRST_HYPERPARAMETERS: dict[str, dict[str, float]] = {
     "acdc": {"reset_momentum": 0},
@@ -50,17 +88,18 @@ def canonical(given: Document, method: str, value_of: Callable[[str], Any]) -> D
         method: Its method.
         value_of: Path -> value of the configuration; called for defaults that have changed only.
     """
-    for path, first in _frozen(method).items():
-        if _is_there(given, path):
-            _write(given, path, value_of(path), first)
+    for path, first in _frozen(method, given.get("distribution")).items():
+        if _is_there(given, path, OWNERS | OWNERS_IN_CONFIGURATION):
+            value = value_at(given, path)
+            _write(given, path, value_of(path) if value is None else value, first)
     return {key: value for key, value in given.items() if value != {}}
 
 
 def filled(stored: Document) -> Document:
     """A stored configuration with the frozen defaults written out where the present ones differ."""
     found = copy.deepcopy(stored)
-    for path, first in _frozen(found.get("method", "dense")).items():
-        if value_at(stored, path) is None:
+    for path, first in _frozen(found.get("method", "dense"), found.get("distribution")).items():
+        if value_at(stored, path) is None and _is_there(found, path, OWNERS | OWNERS_IN_CONFIGURATION):
             _fill(found, path, first)
     return found
 
@@ -71,7 +110,12 @@ def former_hyperparameters(method: str) -> dict[str, float]:
 
 
 def filled_space(stored: Document) -> Document:
-    """A stored space, as parsed, with the frozen defaults written out that it does not have."""
+    """A stored space, as parsed, with the frozen defaults written out that it does not have.
+
+    One that was begun with later defaults has all of them written out, or chosen by others, and stays as it is.
+    """
+    if stored.get("defaults", FIRST_VERSION) != FIRST_VERSION:
+        return stored
     return {"defaults": FIRST_VERSION} | _with_frozen(stored, stored)
 
 
@@ -89,7 +133,7 @@ def _with_frozen(space: Document, written: Document) -> Document:
     found = copy.deepcopy(space)
     for path, first in (FIRST | FIRST_OF_EVALUATION).items():
         for place, own in _places(path, found, written):
-            if value_at(own, path) is None:
+            if value_at(own, path) is None and _is_there(place, path, OWNERS):
                 _fill(place, path, first)
     return found
 
@@ -117,23 +161,26 @@ def value_at(document: Any, path: str) -> Any:
 
 
 def _fill(document: Document, path: str, first: Any) -> None:
-    """Write a frozen default where the option is there."""
-    if not _is_there(document, path):
-        return
+    """Write a frozen default."""
     *groups, key = path.split(".")
     for group in groups:
         document = document.setdefault(group, {})
     document[key] = first
 
 
-def _is_there(document: Document, path: str) -> bool:
-    return path not in OWNERS or value_at(document, OWNERS[path]) not in (None, UNRANKED)
+def _is_there(document: Document, path: str, owners: Mapping[str, Owner]) -> bool:
+    return path not in owners or owners[path].has(value_at(document, owners[path].path))
 
 
-def _frozen(method: str) -> Document:
-    """Path -> frozen default, of all that have changed of a configuration with this method."""
-    own = FIRST_HYPERPARAMETERS.get(method, {})
-    return FIRST | {f"hyperparameters.{name}": value for name, value in own.items()}
+def _frozen(method: str, distribution: str | None) -> Document:
+    """Path -> frozen default, of all that have changed of a configuration with this method and distribution."""
+    source = scored_source(distribution) or ""
+    own, of_ratios = former_hyperparameters(method), former_hyperparameters(source)
+    return (
+        FIRST
+        | {f"hyperparameters.{name}": value for name, value in own.items()}
+        | {f"ratios.{name}": value for name, value in of_ratios.items()}
+    )
 
 
 def _write(document: Document, path: str, value: Any, first: Any) -> None:

@@ -30,7 +30,7 @@ from hsl.training.available import named_content
 from hsl.training.build import build_bench
 from hsl.training.configuration import Configuration, digest
 from hsl.training.data.arrays import cache_folder
-from hsl.training.data.datasets import check_content, load_divided
+from hsl.training.data.datasets import load_divided
 from hsl.training.measuring.evaluation_settings import Attacks, Evaluation
 from hsl.training.measuring.kept import Kept, evaluate_kept, kept_networks
 from hsl.training.measuring.measures import Item, items
@@ -45,8 +45,8 @@ KEY = ("trial_id", "checkpoint", "split", "measure", "detail")
 GROUP = ("cell", *KEY[1:])
 """Columns that identify a row of their summary."""
 
-SUMMED_UP = frozenset({"class", "corruption"})
-"""Measures that have a row for each of many details, and another that summarises them."""
+SUMMED_UP = frozenset({"class", "sample", "corruption"})
+"""Measures whose accuracies other rows summarise, or repeat."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,7 @@ class StoredEvaluation:
         self._space = space.model_copy(update={"evaluation": self._evaluation})
         self._library = Library(absolute(uri))
         self._inputs = Prerequisites(make_plan(self._space), self._library)
-        check_content(space.dataset, space.content)
-        arrays, _ = load_divided(space.dataset, space.split)
+        arrays, _ = load_divided(space.dataset, space.split, space.content)
         if problems := list(unmeasurable(self._evaluation, arrays.shape)):
             raise HslError("\n".join(problems))
         self._networks = self._found(rows)

@@ -76,6 +76,7 @@ def ids(folder: Path) -> set[str]:
     return {row["trial_id"] for row in rows(folder)}
 
 
+@pytest.mark.slow
 def test_data_at_another_path_continue_a_store_and_merge(pets: Path, tmp_path: Path, run: Run) -> None:
     first = run(f"imagefolder:{pets}")
     assert first.failed == 0
@@ -114,6 +115,7 @@ def test_a_class_that_is_gone_is_refused_and_named(pets: Path, tmp_path: Path, r
     assert rows(tmp_path / "store") == before, "nothing was started"
 
 
+@pytest.mark.slow
 def test_changed_data_can_be_a_level_of_their_own(pets: Path, tmp_path: Path, run: Run) -> None:
     data = f"imagefolder:{pets}"
     run(data, **PLAIN)

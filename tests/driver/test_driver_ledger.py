@@ -15,6 +15,7 @@ from made_jobs import made_job
 from hsl.driver import ledger as module
 from hsl.driver.events import Ended
 from hsl.driver.ledger import Ledger
+from hsl.driver.resume import Past
 from hsl.driver.watch.progress import CellTally, Tally
 from hsl.errors import LeaseError, StoreError
 from hsl.planning.job import Job
@@ -61,6 +62,34 @@ def test_rows_wait_while_the_store_is_full_and_arrive_afterwards(
     assert "can be written again" in caplog.text
     assert [row["epoch"] for row in store.read("epochs").to_pylist()] == [1, 2]
     assert [row["sequence"] for row in store.read("trials").to_pylist()] == [2]
+
+
+def test_an_epoch_that_is_reported_again_keeps_its_first_number_and_takes_the_last_values(
+    tmp_path: Path,
+) -> None:
+    store, other = Store(tmp_path / "store"), made_job(trial_id="other")
+    ledger = make(store)
+    for job, epoch in ((JOB, 1), (other, 1), (JOB, 2)):
+        ledger.report(job, [{"epoch": epoch, "train_loss": 1.0}])
+    ledger.report(JOB, [{"epoch": epoch, "train_loss": 2.0} for epoch in (1, 2, 3)])
+    ledger.close()
+    columns = ("sequence", "trial_id", "epoch", "train_loss")
+
+    def found() -> list[tuple[Any, ...]]:
+        return [tuple(row[name] for name in columns) for row in store.read("epochs").to_pylist()]
+
+    mine, others = JOB.trial_id, other.trial_id
+    assert found() == [(0, mine, 1, 2.0), (1, others, 1, 1.0), (2, mine, 2, 2.0), (3, mine, 3, 2.0)]
+    past = Past([], store.read("epochs"), [JOB], next_sequence=4)
+    assert past.numbers() == {mine: {1: 0, 2: 2, 3: 3}}
+    later = Ledger(store, 4, lambda _: False, lambda _: None, ledger.tally, numbers=past.numbers())
+    later.report(JOB, [{"epoch": epoch, "train_loss": 3.0} for epoch in (2, 3, 4)])
+    later.end(JOB, Ended(Status.COMPLETED, summary={"epochs": 4, "objective": 0.5}))
+    later.close()
+    assert [(row[0], row[3]) for row in found()] == [(0, 2.0), (1, 1.0), (2, 3.0), (3, 3.0), (4, 3.0)]
+    assert store.read("trials")["sequence"].to_pylist() == [5]
+    store.compact("epochs")
+    assert [row[0] for row in found()] == [0, 1, 2, 3, 4]
 
 
 def test_an_outage_that_lasts_ends_the_sweep_with_what_was_not_stored(

@@ -104,7 +104,10 @@ def literal_free(model, images, labels, replays, batches):
     for batch in batches:
         for _ in range(replays):
             delta = noise[: len(batch)].clone().requires_grad_()
-            loss = functional.cross_entropy(model((images[batch] + delta).clamp(0, 1)), labels[batch])
+            shifted = images[batch] + delta
+            inside = (shifted >= 0) & (shifted <= 1)
+            seen = torch.where(inside, shifted, (shifted > 1).float())
+            loss = functional.cross_entropy(model(seen), labels[batch])
             optimizer.zero_grad()
             loss.backward()
             noise[: len(batch)] = (noise[: len(batch)] + EPS * delta.grad.sign()).clamp(-EPS, EPS)
@@ -129,6 +132,28 @@ def test_free_training_moves_weights_and_perturbation_at_once(batch):
         literal_free(theirs, images, labels, 3, batches)
     for name, value in ours.state_dict().items():
         torch.testing.assert_close(value, theirs.state_dict()[name])
+
+
+def after_one_step(at_bounds, images, labels, ids):
+    """What a network sees of a batch in the second step of free training."""
+    free, model, seen = loss_of("free", at_bounds=at_bounds), network(), []
+    model[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    for _ in range(2):
+        free(model, images, labels, ids, 1)[1].backward()
+    return seen[1]
+
+
+def test_free_training_moves_black_and_white_pixels_or_follows_clamp(batch):
+    images, labels, ids = batch
+    at_bound = torch.zeros(1, requires_grad=True)
+    at_bound.clamp(0, 1).backward()
+    is_bound = (images == 0) | (images == 1)
+    assert 0.3 < is_bound.float().mean() < 0.9
+    moved, clamped = (after_one_step(rule, images, labels, ids) for rule in ("moved", "clamp"))
+    assert torch.equal(moved[~is_bound], clamped[~is_bound])
+    assert (moved != images)[is_bound].float().mean() > 0.3
+    assert ((clamped != images)[is_bound].any() == (at_bound.grad == 1)).all()
+    assert torch.equal(after_one_step(None, images, labels, ids), moved)
 
 
 def test_free_training_takes_a_larger_batch_after_a_smaller_one(batch):

@@ -82,6 +82,17 @@ def test_every_way_to_keep_reaches_the_samples(samples, scores):
     assert scores[torch.isin(samples.ids, first.ids)].mean() > scores.mean() + 0.1
 
 
+@pytest.mark.parametrize(("precision", "is_steep"), [(None, True), ("double", True), ("single", False)])
+def test_a_steep_draw_is_that_of_0_1_under_its_identity_alone(samples, precision, is_steep):
+    """Version 0.1.0 took what is below 1e-308 for 0, here all but the hardest, and drew them at random."""
+    steep = 10.0 ** (-12 * torch.arange(400).double() / 400)
+    own = {"by": "el2n", "fraction": 0.5, "which": "probabilistic", "power": 400.0, "precision": precision}
+    kept = training_samples(samples, regime(keep=own), 1, steep).ids
+    share = torch.isin(samples.ids[:200], kept).float().mean()
+    assert (share > 0.99) == is_steep
+    assert share > 0.4
+
+
 def test_a_count_or_a_long_tail_is_kept_by_chance_and_leaves_matched_samples_whole(samples):
     counted = regime(keep={"count": 33})
     assert len(training_samples(samples, counted, 1)) == 33

@@ -144,3 +144,23 @@ def test_with_few_classes_it_is_not_weaker_than_pgd50x10_and_the_margin(digits, 
     expected = clean & others[0] & others[1] if classes < 4 else clean
     assert torch.equal(still_right("autoattack", model, images, labels, ids, **given), expected)
     assert accuracy(others[0]) < accuracy(clean)
+
+
+def test_images_without_logits_are_right_in_no_step(digits, monkeypatch):
+    """Even if the package takes the NaN for the right class, as argmax does of class 0."""
+
+    class Misled:
+        def __init__(self, *_, **__):
+            self.apgd_targeted, self.fab, self.attacks_to_run = SimpleNamespace(), SimpleNamespace(), []
+
+        def run_standard_evaluation(self, images, labels, batch_size):
+            return torch.full_like(images, torch.nan), labels
+
+    monkeypatch.setattr(autoattack, "_package", lambda: SimpleNamespace(AutoAttack=Misled))
+    images, ids = digits[0][:30], torch.arange(30)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    labels = model(images.float() / 255).argmax(1)
+    assert still_right("autoattack", model, images, labels, ids, eps=0).all()
+    assert not still_right("autoattack", model, images, labels, ids, eps=0.1).any()
+    nn.init.constant_(model[1].weight, torch.nan)
+    assert not still_right("autoattack", model, images, torch.zeros_like(labels), ids, eps=0).any()

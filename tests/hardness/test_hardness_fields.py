@@ -153,6 +153,7 @@ def test_percentiles_are_a_window_of_the_hardest_first() -> None:
     [
         ({"percentiles": [20, 80], "fraction": 0.5, "which": "hardest"}, "leave fraction, which out"),
         ({"percentiles": [20]}, "give the lower and the upper"),
+        ({"percentiles": [0.2, 0.8]}, "they are in percent"),
         ({"percentiles": [1, 2, 3]}, "give the lower and the upper"),
         ({"percentiles": [True, 80]}, "give the lower and the upper"),
         ({"percentiles": "20"}, "give the lower and the upper"),

@@ -238,6 +238,8 @@ def test_adversarial_trainings_have_the_options_of_their_authors():
     assert attack(name="trades", beta=1.5).beta == 1.5
     assert attack(name="free", replays=4).replays == 4
     assert attack(name="trades", beta=None) == trades
+    assert (free.at_bounds, attack(name="free", at_bounds="clamp").at_bounds) == ("moved", "clamp")
+    assert (trades.at_bounds, attack().at_bounds) == (None, None)
     passes = [Regime(attack=one).passes_per_step for one in (attack(steps=10), trades, mart, free)]
     assert passes == pytest.approx([11, 12 + 1 / 3, 12, 1])
     for one in (trades, mart, free, attack(bn_mode="train")):
@@ -247,6 +249,8 @@ def test_adversarial_trainings_have_the_options_of_their_authors():
 def test_options_of_adversarial_trainings_are_refused_elsewhere():
     assert "beta belongs to mart and trades" in problems(attack={"beta": 6.0})["attack"]
     assert "replays belongs to free" in problems(attack={"name": "trades", "replays": 3})["attack"]
+    assert "at_bounds belongs to free" in problems(attack={"at_bounds": "clamp"})["attack"]
+    assert "attack.at_bounds" in problems(attack={"name": "free", "at_bounds": "torch"})
     for other in ({"steps": 3}, {"bn_mode": "train"}):
         assert "its own training steps" in problems(attack={"name": "free", **other})["attack"]
     found = problems(attack={"name": "pgd_divergence", "random_start": False})

@@ -1,4 +1,5 @@
 import warnings
+from decimal import Decimal
 
 import pytest
 import torch
@@ -226,6 +227,30 @@ def test_a_probabilistic_draw_has_the_weights_of_the_scores(power):
     assert select(scores, labels, ids, 0.2, "probabilistic", key=7).shape == (1,)
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([0.5, 4.0, 60.0, 400.0, 1e6, 1e300]))
+def test_a_probabilistic_draw_has_its_weights_however_large_the_power(seed, power):
+    """Against decimal numbers, whose exponents have no end."""
+    generator = torch.Generator().manual_seed(seed)
+    scores = 10.0 ** (-12 * torch.rand(40, generator=generator).double())
+    scores[torch.rand(40, generator=generator) < 0.1] = 0
+    ids = torch.arange(40)
+    uniform = keyed.uniform(seed, ids).double() + 2.0**-25
+
+    def distance(i):
+        share = Decimal(float(scores[i] / scores.max()))
+        return (-Decimal(float(uniform[i])).ln()).ln() / Decimal(power) - share.ln()
+
+    there = [i for i in range(40) if scores[i] > 0]
+    found = probabilistic(scores, ids, seed, power=power)
+    assert found[: len(there)].tolist() == sorted(there, key=distance)
+    former = probabilistic(scores, ids, seed, power=power, underflow=True)
+    weights = (scores / scores.max()) ** power
+    finite = int((uniform.log().neg() / weights).isfinite().sum())
+    assert torch.equal(former[:finite], found[:finite])
+    assert power > 4 or finite == len(there)
+
+
 def test_a_probabilistic_draw_of_zeros_is_a_random_one_and_of_negative_scores_refused():
     ids = torch.arange(6)
     orders = {tuple(probabilistic(torch.zeros(6), ids, k).tolist()) for k in range(30)}
@@ -270,6 +295,7 @@ def test_a_long_tail_has_the_published_sizes():
     assert set(kept.tolist()) <= set(ids.tolist())
 
 
+@pytest.mark.filterwarnings("ignore:keep.long_tail")
 @settings(max_examples=60, deadline=None)
 @given(populations(), st.integers(1, 100), st.sampled_from(["exponential", "step"]), st.randoms())
 def test_a_long_tail_keeps_every_class_in_any_order(population, percent, profile, shuffle):
@@ -292,6 +318,18 @@ def test_without_a_key_the_draws_are_those_of_key_0():
     ]
     assert torch.equal(kept[0], kept[1])
     assert not torch.equal(kept[0], kept[2])
+
+
+def test_a_long_tail_of_classes_that_are_too_small_for_it_is_warned_of():
+    labels = torch.tensor([0] * 5 + [1] * 50 + [2] * 5)
+    with pytest.warns(
+        UserWarning, match=r"there are only 5 of 50 of class 0, so the imbalance is not the one"
+    ):
+        kept = long_tail(labels, torch.arange(60), 0.1)
+    assert labels[kept].bincount().tolist() == [5, 16, 5]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        long_tail(torch.tensor([0] * 46 + [1] * 50 + [2] * 48), torch.arange(144), 0.1)
 
 
 def test_wrong_long_tails_are_refused():

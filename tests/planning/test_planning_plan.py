@@ -13,12 +13,13 @@ from pydantic import BaseModel
 
 from hsl.errors import SpaceError
 from hsl.planning.cost import estimate
-from hsl.planning.plan import Plan, make_plan
+from hsl.planning.plan import Plan, ancestors, make_plan
 from hsl.planning.scores import asked_scores, scores_for
+from hsl.space.axes import configuration
 from hsl.space.load import load_space, make_space
 from hsl.space.schema import SearchSpace
 from hsl.sparsity.methods import METHODS
-from hsl.training.configuration import Configuration, Training
+from hsl.training.configuration import Configuration, Layers, Training
 
 DIGITS = Path(__file__).parents[2] / "search_spaces" / "digits.yaml"
 BASE: dict[str, Any] = {"name": "t", "dataset": "digits", "model": "mlp", "training": {"epochs": 10}}
@@ -394,3 +395,21 @@ def test_a_sparsity_without_a_method_is_refused(content: dict[str, Any]) -> None
     with pytest.raises(SpaceError, match="no method is given, so only dense networks would be trained"):
         make_space(raw)
     assert [cell.baseline for cell in make_plan(make_space(raw, is_stored=True)).cells] == [True]
+
+
+@pytest.mark.parametrize(
+    ("layers", "before"),
+    [
+        ({}, Layers()),
+        ({"first_dense": True}, Layers(first_dense=True)),
+        ({"first_dense": True, "ties": "index"}, Layers(ties="index")),
+    ],
+)
+def test_earlier_rounds_of_imp_prune_the_same_layers_but_in_version_0_1(
+    layers: dict[str, Any], before: Layers
+) -> None:
+    content = {**BASE, "method": "imp", "sparsity": 0.9, "factors": {"sparsity": [0.9]}, "layers": layers}
+    space = make_space(content)
+    chain = ancestors(configuration(space, {"sparsity": 0.9}), space)
+    assert len(chain) > 3
+    assert [made.layers for made in chain[1:]] == [before] * (len(chain) - 1)

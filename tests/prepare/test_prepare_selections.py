@@ -105,7 +105,7 @@ def test_a_class_without_a_sample_is_warned_of(tmp_path: Path) -> None:
 
 
 def test_matched_samples_are_tried_as_soon_as_there_are_scores(tmp_path: Path) -> None:
-    space = space_of(fraction=0.02, by="el2n", models=1)
+    space = space_of(fraction=0.15, by="el2n", models=1)
     score_files(space, tmp_path)
     starts = {warning.partition(" data: ")[0] for warning in tried(space, tmp_path)}
     assert starts == {"regime hard, train", "regime hard, val", "regime hard, test"}
@@ -119,6 +119,7 @@ def test_matched_samples_are_tried_as_soon_as_there_are_scores(tmp_path: Path) -
             {"fraction": 0.1, "class_balanced": True, "by": "el2n"},
             "keeps 6 samples of 10 classes, although class_balanced; keep more",
         ),
+        ({"count": 1}, "all 1 training samples that are kept have the label ., and every network is right"),
         ({"count": 61}, "keep.count 61 of 60 samples is not possible"),
         ({"fraction": 0.001}, "of 60 samples is none"),
     ],
@@ -127,6 +128,35 @@ def test_what_cannot_be_kept_is_refused(keep: dict[str, Any], message: str, tmp_
     with pytest.raises(SpaceError, match=message) as caught:
         tried(space_of(**keep), tmp_path)
     assert [problem.where for problem in caught.value.problems] == ["regimes.hard"]
+
+
+@pytest.mark.parametrize(
+    ("noise", "warned"),
+    [
+        ({"kind": "pair", "rate": 0.45}, []),
+        ({"rate": 0.8}, []),
+        (
+            {"kind": "pair", "rate": 0.7},
+            ["gives most training samples of class 0, 1, 2, 3, 4, ... one wrong label"],
+        ),
+        ({"kind": "asymmetric", "rate": 0.8, "map": {7: 1}}, ["training samples of class 7 one wrong label"]),
+        ({"rate": 1e-9}, ["makes none of the 1221 labels of training data wrong"]),
+    ],
+)
+def test_label_noise_that_wins_or_does_nothing_is_warned_of(
+    noise: dict[str, Any], warned: list[str], tmp_path: Path
+) -> None:
+    space = make_space({**BASE, "split": {}, "regimes": {"noisy": {"label_noise": noise}}})
+    found = tried(space, tmp_path)
+    assert len(found) == len(warned)
+    assert all(part in text for part, text in zip(warned, found, strict=True))
+
+
+def test_a_map_of_classes_that_do_not_exist_is_refused(tmp_path: Path) -> None:
+    noise = {"kind": "asymmetric", "rate": 0.2, "map": {3: 12}}
+    space = make_space({**BASE, "regimes": {"noisy": {"label_noise": noise}}})
+    with pytest.raises(SpaceError, match=r"label_noise.map has 3: 12; the classes are 0-9"):
+        tried(space, tmp_path)
 
 
 def test_every_regime_that_cannot_be_is_listed(tmp_path: Path) -> None:
@@ -142,3 +172,15 @@ def test_a_corruption_that_is_undefined_on_digits_is_refused_before_anything(tmp
     with pytest.raises(SpaceError, match=r"fog is not defined on images of 8 x 8.* there are: brightness"):
         sweep(SweepRequest(space, str(tmp_path / "store")), Console(file=io.StringIO()))
     assert not (tmp_path / "store").exists()
+
+
+def test_every_division_of_the_data_is_tried(tmp_path: Path) -> None:
+    space = make_space({**BASE, "regimes": {"hard": {"keep": HARD}}, "factors": {"split.seed": [0, 1]}})
+    second = next(cell.example for cell in make_plan(space).cells if cell.example.split.seed == 1)
+    task = scores_task(needed := scores_for(second, space), Library(str(tmp_path)))
+    assert needed is not None
+    assert tried(space, tmp_path) == []
+    task.run("cpu")
+    spoil(Path(task.target), "label", 3)
+    with pytest.raises(DataError, match="labels"):
+        tried(space, tmp_path)

@@ -164,8 +164,8 @@ def cell_table(*rows: dict[str, object]) -> pa.Table:
 
 def trial_table(*rows: tuple[str, str]) -> pa.Table:
     """Trials of cells, completed unless said otherwise."""
-    columns = ("cell", "status", "dataset", "model", "regime", "method")
-    made = [dict(zip(columns, (*row, "digits", "mlp", "clean", "set"), strict=True)) for row in rows]
+    columns = ("cell", "status", "dataset", "model", "split_seed", "regime", "method")
+    made = [dict(zip(columns, (*row, "digits", "mlp", None, "clean", "set"), strict=True)) for row in rows]
     return pa.Table.from_pylist(made, schema=pa.schema([(name, pa.string()) for name in columns]))
 
 

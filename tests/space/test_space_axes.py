@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
 
+from hsl.errors import SpaceError
+from hsl.planning.plan import make_plan
+from hsl.planning.scores import asked_scores, scores_for
 from hsl.space.axes import (
     axis_problem,
     configuration,
@@ -14,9 +18,9 @@ from hsl.space.axes import (
     options_of,
     value_problem,
 )
-from hsl.space.load import make_space
+from hsl.space.load import make_space, override
 from hsl.sparsity.methods import METHODS
-from hsl.training.configuration import Training
+from hsl.training.configuration import Split, Training
 
 SPACE = make_space(
     {
@@ -57,6 +61,7 @@ def test_a_misspelt_axis_is_named_with_a_close_match() -> None:
         ("training.schedule", "step"),
         ("method.drop_fraction", 0.5),
         ("method.end", 0.5),
+        ("split.seed", 3),
     ],
 )
 def test_a_valid_value_has_no_problem(axis: str, value: Any) -> None:
@@ -70,7 +75,7 @@ def test_a_valid_value_has_no_problem(axis: str, value: Any) -> None:
         ("distribution", "erkk", "did you mean 'erk'"),
         ("sparsity", 1.0, "a number in [0, 1)"),
         ("model", "mpl", "did you mean 'mlp'"),
-        ("init", "sparce", "'sparse' or 'dense'"),
+        ("init", "sparce", "'sparse', 'energy', 'signal' or 'dense'"),
         ("training.lr", -1, "greater than 0"),
         ("method.drop_fraction", 1.5, "it must be in [0, 1]"),
         ("method.drop_fraction", "much", "must be a number"),
@@ -158,3 +163,47 @@ def test_options_are_those_of_a_factor_a_choice_or_the_space() -> None:
     tuned = make_space({**base, "search": {"method": {"choice": ["gmp", "set"]}}})
     assert options_of(tuned, "method") == ("gmp", "set")
     assert options_of(tuned, "distribution") == ()
+
+
+SPLITS: dict[str, Any] = {
+    "name": "t",
+    "dataset": "digits",
+    "model": "mlp",
+    "method": "omp",
+    "split": {"test": 0.3},
+    "regimes": {"hard": {"keep": {"fraction": 0.5, "by": "el2n"}}},
+    "factors": {"split.seed": [0, "1", 2.0], "sparsity": [0.5]},
+}
+
+
+def test_divisions_of_the_data_are_levels_with_parents_and_scores_of_their_own() -> None:
+    space = make_space(SPLITS)
+    plan = make_plan(space)
+    splits = [Split(test=0.3, seed=seed) for seed in (0, 1, 2)]
+    assert [cell.name for cell in plan.cells if cell.baseline] == [f"split.seed={i}/dense" for i in range(3)]
+    for made in ([cell.example for cell in plan.cells if not cell.baseline], plan.parents):
+        assert [one.split for one in made] == splits
+    assert [scores.configuration.split for scores in plan.scores] == splits
+    assert len({scores.id for scores in plan.scores}) == len({parent.id for parent in plan.parents}) == 3
+    assert [scores_for(cell.example, space) for cell in plan.cells[:3]] == list(plan.scores)
+
+
+def test_scores_are_asked_for_of_one_division() -> None:
+    with pytest.raises(SpaceError, match=r"split\.seed: has 3 values; choose one, for example split\.seed=0"):
+        asked_scores(make_space(SPLITS), "el2n", None, None)
+    raw = copy.deepcopy(SPLITS)
+    override(raw, "split.seed=1")
+    assert asked_scores(make_space(raw), "el2n", None, None).configuration.split.seed == 1
+
+
+def test_a_division_is_fixed_or_compared_and_never_tuned() -> None:
+    domain = {"search": {"split.seed": {"choice": [0, 1]}}, "factors": {"sparsity": [0.5]}}
+    with pytest.raises(SpaceError, match=r"split\.seed is compared, never tuned"):
+        make_space({**SPLITS, **domain})
+    with pytest.raises(SpaceError, match=r"split\.seed.*listed twice"):
+        make_space({**SPLITS, "factors": {"split.seed": [1, "1"], "sparsity": [0.5]}})
+    with pytest.raises(SpaceError, match="less than or equal to 4294967293"):
+        make_space({**SPLITS, "factors": {"split.seed": [2**32], "sparsity": [0.5]}})
+    raw = copy.deepcopy(SPLITS)
+    override(raw, "split.seed=5")
+    assert {cell.example.split.seed for cell in make_plan(make_space(raw)).cells} == {5}

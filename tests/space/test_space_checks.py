@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from hsl.errors import SpaceError
+from hsl.space.axes import configuration
 from hsl.space.checks import check_priced, search_problems
 from hsl.space.domain import LARGEST_GRID
+from hsl.space.load import make_space
 from hsl.space.schema import SearchSpace
+from hsl.training.configuration import Configuration
 
 BASE: dict[str, Any] = {"name": "t", "dataset": "digits", "model": "mlp"}
 RATE: dict[str, Any] = {"training.lr": {"loguniform": [0.01, 0.1]}}
@@ -110,3 +113,32 @@ def test_money_needs_prices(given: dict[str, Any], fleet: Any, known: bool) -> N
         return
     with pytest.raises(SpaceError, match=r"budget\.cost: needs to know what a node costs"):
         check_priced(space, fleet)
+
+
+HARD: dict[str, Any] = {"keep": {"fraction": 0.5}}
+OTHER: dict[str, Any] = {"keep": {"fraction": 0.25}}
+
+
+def of_regimes(compared: list[str], **regimes: dict[str, Any]) -> dict[str, Any]:
+    return {**BASE, "regimes": regimes, "factors": {"regime": compared}}
+
+
+@pytest.mark.parametrize("objective", ["clean", "worst_class", "matched"])
+def test_compared_regimes_that_differ_in_their_objective_alone_are_refused(objective: str) -> None:
+    """Their trials have the same ids, and a row of the store names one cell."""
+    raw = of_regimes(["a", "b"], a=HARD, b={**HARD, "objective": objective})
+    trials = [Configuration(dataset="digits", model={"name": "mlp"}, regime=HARD).trial_id(0)] * 2
+    stored = make_space(raw, is_stored=True)  # stores of such spaces can be read
+    assert [configuration(stored, {"regime": name}).trial_id(0) for name in ("a", "b")] == trials
+    with pytest.raises(SpaceError, match=r"regimes.b.objective: trains what regime 'a' trains") as caught:
+        make_space(raw)
+    assert "`hsl best --metric`" in str(caught.value)
+
+
+def test_regimes_that_train_something_else_or_are_not_compared_have_objectives_of_their_own() -> None:
+    other = {**OTHER, "objective": "clean"}
+    make_space(of_regimes(["a", "b"], a=HARD, b=other))
+    make_space(of_regimes(["a", "b"], a=HARD, b=other, c={**HARD, "objective": "clean"}))
+    with pytest.raises(SpaceError, match="unknown regime 'd'") as caught:
+        make_space(of_regimes(["a", "d"], a=HARD))
+    assert len(caught.value.problems) == 1

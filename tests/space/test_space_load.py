@@ -352,6 +352,28 @@ def test_a_key_that_is_given_twice_is_refused(tmp_path: Path) -> None:
     ]
 
 
+def test_a_key_that_overrides_a_merged_one_is_given_once(tmp_path: Path) -> None:
+    file = tmp_path / "space.yaml"
+    text = """name: merging
+dataset: digits
+model: mlp
+regimes:
+  noisy: &noisy {label_noise: {rate: 0.2}, keep: {fraction: 0.5}}
+  noisier: {<<: *noisy, label_noise: {rate: 0.4}}
+regime: noisier
+"""
+    file.write_text(text)
+    regimes = load_space(file).regimes
+    assert [regimes[name].label_noise.rate for name in ("noisy", "noisier")] == [0.2, 0.4]
+    assert regimes["noisier"].keep == regimes["noisy"].keep
+    file.write_text(text.replace("<<: *noisy,", "<<: *noisy, <<: *noisy,"))
+    with pytest.raises(SpaceError, match=r"line 6: regimes.noisier.<<: given twice"):
+        load_space(file)
+    file.write_text(text.replace("rate: 0.2", "rate: 2"))
+    with pytest.raises(SpaceError, match=r"line 5: regimes.noisy.label_noise.rate: 2"):
+        load_space(file)
+
+
 def test_a_section_that_may_be_left_out_says_its_keys(tmp_path: Path) -> None:
     found = problems(tmp_path, f"{TEXT}\nwarm_start: {{configuration: 3}}\n")
     assert "unknown key (did you mean 'configurations'?)" in "\n".join(found)

@@ -55,6 +55,30 @@ def test_scalars_are_those_of_the_core_schema(text: str, value: Any) -> None:
     assert (type(found), found) == (type(value), value)
 
 
+def test_of_merged_mappings_the_first_wins_and_own_keys_before_all() -> None:
+    """The example of https://yaml.org/type/merge.html; its fourth to seventh items are equal."""
+    text = """
+- &CENTER {x: 1, yy: 2}
+- &LEFT {x: 0, yy: 2}
+- &BIG {rr: 10}
+- &SMALL {rr: 1}
+- {x: 1, yy: 2, rr: 10, label: center/big}
+- {<<: *CENTER, rr: 10, label: center/big}
+- {<<: [*CENTER, *BIG], label: center/big}
+- {<<: [*BIG, *LEFT, *SMALL], x: 1, label: center/big}
+"""
+    content = read_yaml(text)[0]
+    assert content[5] == content[6] == content[7] == content[4]
+    assert content[:4] == [{"x": 1, "yy": 2}, {"x": 0, "yy": 2}, {"rr": 10}, {"rr": 1}]
+
+
+def test_merging_ends_and_is_of_mappings_only() -> None:
+    assert read_yaml("a: &a {b: 1, <<: {<<: {c: 2, b: 3}, d: 4}}")[0] == {"a": {"b": 1, "c": 2, "d": 4}}
+    assert read_yaml("a: &a {b: 1, <<: *a}")[0] == {"a": {"b": 1}}
+    with pytest.raises(yaml.YAMLError, match="<< merges a mapping or a list of mappings, not '3'"):
+        read_yaml("{a: &a {b: 1}, c: {<<: [*a, 3]}}")
+
+
 def test_nan_is_a_number_and_merge_keys_stay() -> None:
     assert math.isnan(read_yaml("key: .NaN")[0]["key"])
     assert read_yaml("{a: &x {b: 1}, c: {<<: *x, d: 2}}")[0]["c"] == {"b": 1, "d": 2}

@@ -20,7 +20,7 @@ PLAIN = {
     "method": None,
     "distribution": None,
     "sparsity": None,
-    "init": "sparse",
+    "init": None,
     "baseline": "dense",
     "priority": "even",
     "warm_start": None,

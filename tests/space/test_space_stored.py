@@ -14,6 +14,7 @@ from hsl.space.axes import configuration
 from hsl.space.load import make_space
 from hsl.space.schema import SearchSpace
 from hsl.space.stored import check_continues, differences, space_text, stored_space, with_defaults_of
+from hsl.sparsity.methods import METHODS
 from hsl.store.store import Store
 
 STORED: dict[str, Any] = {
@@ -169,7 +170,7 @@ CHANGES = [
     ("baseline", None, "baseline: stored dense, given null"),
     ("objective", "clean", "objective: stored matched, given clean"),
     ("seed", 1, "seed: stored 0, given 1"),
-    ("init", "dense", "init: stored sparse, given dense"),
+    ("init", "dense", "init: stored null, given dense (null leaves it to each method: hsl list methods)"),
 ]
 
 
@@ -223,9 +224,9 @@ def test_a_store_of_version_0_1_is_continued_with_its_defaults_alone() -> None:
         check_continues(text, make_space(space_of_0_1()), "runs/t")
     for line in (
         "regimes.a.b.keep.ties: stored id, given keyed (trials of version 0.1.0 keep the lower id of equally hard "
-        "samples; to continue them write ties: id)",
+        "samples; to continue them leave ties out)",
         "regimes.a.b.keep.precision: stored single, given double (scores of version 0.1.0 are float32; to continue "
-        "with them write precision: single)",
+        "with them leave precision out)",
     ):
         assert line in str(caught.value)
     assert "regimes.few" not in str(caught.value)
@@ -270,7 +271,7 @@ def test_a_baseline_that_is_added_hides_no_other_difference() -> None:
     without = make_space(STORED | {"baseline": None}).model_dump(mode="json")
     given = make_space(STORED | {"seed": 1, "objective": "clean", "init": "dense", "name": "u"})
     found = "\n".join(differences(without, given.model_dump(mode="json")))
-    for line in ("seed: stored 0", "objective: stored matched", "init: stored sparse", "name: stored t"):
+    for line in ("seed: stored 0", "objective: stored matched", "init: stored null", "name: stored t"):
         assert line in found
     assert "baseline" not in found
 
@@ -289,7 +290,7 @@ FORMER = {
 def stored_by_0_1(content: dict[str, Any]) -> str:
     """The text of a space as version 0.1.0 wrote it: without the keys that came later."""
     raw = yaml.safe_load(space_text(make_space(content)))
-    del raw["defaults"]
+    del raw["defaults"], raw["layers"]["ties"]
     for later in ("ties", "precision"):
         del raw["regimes"]["few"]["keep"][later], raw["evaluation"]["deciles"][later]
     return yaml.safe_dump(raw)
@@ -306,6 +307,12 @@ def test_a_store_of_0_1_0_goes_on_with_its_defaults(tmp_path: Path) -> None:
     assert (keep.ties, keep.precision, former.defaults) == ("id", "single", "0.1")
     assert configuration(former, {"method": "set", "sparsity": 0.9}).hyperparameters == {"restart_regrown": 0}
     assert configuration(space, {"method": "set", "sparsity": 0.9}).hyperparameters == {}
+    by_grasp = {"method": "static", "distribution": "from:grasp", "sparsity": 0.9}
+    assert (former.layers.ties, configuration(former, by_grasp).ratios) == ("index", {"samples_per_class": 0})
+    assert (space.layers.ties, configuration(space, by_grasp).ratios) == ("random", {})
+    asked_for = make_space({**FORMER, "ratios": {"samples_per_class": 3, "rounds": 7}})
+    assert configuration(asked_for, by_grasp).ratios == {"samples_per_class": 3}
+    assert configuration(asked_for, {**by_grasp, "distribution": "erk"}).ratios == {}
     check_continues(store.read_space(), former, "runs/t")
     asked = with_defaults_of(stored, make_space({**FORMER, "defaults": "0.2"}))
     with pytest.raises(StoreError, match=r"defaults: stored '0\.1', given '0\.2'"):
@@ -321,6 +328,24 @@ def test_what_is_written_is_refused_and_not_replaced(key: str, value: str, tmp_p
     space = with_defaults_of(stored_space(store, ""), asked)
     with pytest.raises(StoreError, match=f"few.keep.{key}: stored .*to continue"):
         check_continues(store.read_space(), space, "runs/t")
+
+
+@pytest.mark.parametrize("init", ["sparse", "dense"])
+def test_a_store_of_0_1_0_keeps_its_init_for_every_method(tmp_path: Path, init: str) -> None:
+    store = Store(tmp_path)
+    store.write_space(stored_by_0_1({**FORMER, "init": init}))
+    given = FORMER if init == "sparse" else {**FORMER, "init": init}
+    former = with_defaults_of(stored_space(store, ""), make_space(given))
+    check_continues(store.read_space(), former, "runs/t")
+    for method in ("static", "grasp"):
+        assert configuration(former, {"method": method, "sparsity": 0.9}).init == init
+        assert (
+            configuration(make_space(FORMER), {"method": method, "sparsity": 0.9}).init
+            == METHODS[method].init
+        )
+    with pytest.raises(StoreError, match=f"init: stored {init}, given energy"):
+        energy = make_space({**FORMER, "init": "energy"})
+        check_continues(store.read_space(), with_defaults_of(stored_space(store, ""), energy), "runs/t")
 
 
 def test_a_store_of_this_version_keeps_its_defaults() -> None:

@@ -282,15 +282,20 @@ def test_names_of_configurations_do_not_change_by_it() -> None:
         "method": "static",
         "sparsity": 0.9,
     }
-    plain, floored = Configuration(**base), Configuration(**base, layers={"at_least": 1})
+    former = {"ties": "index"}
+    plain = Configuration(**base, layers=former)
+    floored = Configuration(**base, layers={**former, "at_least": 1})
     assert "layers" not in plain.stored()
     assert floored.stored()["layers"] == {"at_least": 1}
     assert Configuration.from_stored(floored.stored()) == floored
     assert plain.id != floored.id
     as_before = Configuration(
-        **base, layers={"at_least": 0}
+        **base, layers={**former, "at_least": 0}
     )  # trains what 0.1.0 trained without being asked to
     assert Configuration.from_stored(as_before.stored()) == as_before
     assert as_before.id == plain.id
-    both = [Configuration(**base, layers={"first_dense": True, **more}) for more in ({}, {"at_least": 0})]
+    both = [
+        Configuration(**base, layers={**former, "first_dense": True, **more})
+        for more in ({}, {"at_least": 0})
+    ]
     assert both[0].id == both[1].id != plain.id

@@ -18,14 +18,14 @@ from hsl.sparsity.schedules import DropAndGrowSchedule
 SCHEDULE = DropAndGrowSchedule(drop_fraction=0.5, interval=2, end=8, decay="constant")
 
 
-def network(model=None, sparsity=0.5, scale_init=False, keep_dense=()):
+def network(model=None, sparsity=0.5, init="dense", keep_dense=()):
     if model is None:
         model = nn.Linear(8, 1, bias=False)
         model.weight.data.copy_(torch.tensor([[1.0, -2, 3, -4, 5, -6, 7, -8]]))
     layers = prunable_layers(model)
     attach_masks(layers)
     budget = Budget(layer_shapes(layers), sparsity, "uniform", frozenset(keep_dense))
-    return Network(model, layers, budget, torch.Generator().manual_seed(0), scale_init)
+    return Network(model, layers, budget, torch.Generator().manual_seed(0), init)
 
 
 def set_active(layer, *places):
@@ -40,7 +40,7 @@ def active(layer):
 
 
 def test_a_random_mask_at_the_start():
-    made = network(scale_init=True)
+    made = network(init="sparse")
     driver = DropAndGrowDriver(made, ("magnitude", "gradient"), SCHEDULE, True)
     driver.start()
     assert len(active(made.model)) == 4

@@ -16,14 +16,14 @@ from hsl.sparsity.network import Network
 from hsl.sparsity.schedules import AlternatingSchedule, DropAndGrowSchedule, GradualSchedule, granet_schedules
 
 
-def network(model=None, sparsity=0.75, distribution="uniform", scale_init=False):
+def network(model=None, sparsity=0.75, distribution="uniform", init="dense"):
     if model is None:
         model = nn.Linear(8, 1, bias=False)
         model.weight.data.copy_(torch.tensor([[1.0, -2, 3, -4, 5, -6, 7, -8]]))
     layers = prunable_layers(model)
     attach_masks(layers)
     budget = Budget(layer_shapes(layers), sparsity, distribution)
-    return Network(model, layers, budget, torch.Generator().manual_seed(0), scale_init)
+    return Network(model, layers, budget, torch.Generator().manual_seed(0), init)
 
 
 def kept(made):
@@ -76,7 +76,7 @@ def moving(made, initial, total=10):
 
 
 def test_a_first_mask_of_the_initial_sparsity():
-    made = network(scale_init=True)
+    made = network(init="sparse")
     driver = moving(made, 0.5)
     driver.start()
     assert driver.reached_at == 4
@@ -88,7 +88,7 @@ def test_a_first_mask_of_the_initial_sparsity():
 
 
 def test_without_an_initial_sparsity_nothing_is_drawn_or_scaled():
-    made = network(scale_init=True)
+    made = network(init="sparse")
     state = made.generator.get_state()
     moving(made, 0.0).start()
     assert kept(made) == [1, 2, 3, 4, 5, 6, 7, 8]

@@ -109,3 +109,29 @@ def test_the_ends_stay_dense_and_the_middle_makes_up_for_them(mlp, digits):
     total = sum(mask.numel() for mask in masks.values())
     assert sum(int((~mask).sum()) for mask in masks.values()) == round(0.3 * total)
     assert [bool(mask.all()) for mask in masks.values()] == [True, False, True]
+
+
+def test_an_optimizer_that_was_not_handed_over_is_refused(mlp, digits):
+    def train(model, keep_sparse):
+        seen = torch.optim.SGD(model.parameters(), lr=0.1)
+        keep_sparse(seen)
+        other = torch.optim.Adam(model.parameters())
+        nn.functional.cross_entropy(model(digits[0][:32]), digits[1][:32]).backward()
+        other.step()
+
+    with pytest.raises(MethodError, match="a step of Adam would train the weights of layer '0' and 2 more"):
+        iterative_magnitude_pruning(mlp, train, sparsity=0.5, rounds=1)
+    assert not [name for name, _ in mlp.named_buffers()]
+    torch.optim.Adam(mlp.parameters()).step()
+
+
+def test_a_training_may_change_its_optimizer(mlp, digits):
+    def train(model, keep_sparse):
+        for make in (torch.optim.Adam, torch.optim.SGD):
+            optimizer = make(model.parameters(), lr=0.01)
+            keep_sparse(optimizer)
+            nn.functional.cross_entropy(model(digits[0][:32]), digits[1][:32]).backward()
+            optimizer.step()
+
+    masks = iterative_magnitude_pruning(mlp, train, sparsity=0.5, rounds=2)
+    assert sum(int(mask.sum()) for mask in masks.values()) == 3392 // 2

@@ -10,8 +10,8 @@ from torch import nn
 
 from hsl.errors import InfeasibleError, MethodError
 from hsl.sparsity import METHODS, Parent, Sparsifier, layer_macs, layer_shapes, prunable_layers
-from hsl.sparsity.init import scale_layer_
-from hsl.sparsity.layers import Layer, Layers, attach_masks
+from hsl.sparsity.init import energy, live_fan_in, scale_layer_
+from hsl.sparsity.layers import Layer, Layers
 from hsl.sparsity.masks import top_n_of_m
 
 ENDS_DENSE = Layers(first_dense=True, last_dense=True)
@@ -91,23 +91,24 @@ def test_attention_trains_sparse(method):
         (nn.ConvTranspose3d(2, 4, 2, bias=False), (1, 2, 3, 3, 3)),
     ],
 )
-def test_transposed_convolutions_are_scaled_by_their_own_fan_in(layer, inputs):
+def test_transposed_convolutions_are_scaled_by_their_own_inputs(layer, inputs):
     model = nn.Sequential(layer)
     assert layer_shapes(prunable_layers(model)) == {"0": tuple(layer.weight.shape)}
-    attach_masks({"0": Layer(layer)})
     generator = torch.Generator().manual_seed(1)
     mask = torch.rand(layer.weight.shape, generator=generator) < 0.4
-    layer.weight_mask.copy_(mask)
-    weight = layer.weight.detach().clone() * mask
-    layer.weight.data.copy_(weight)
-    scale_layer_(Layer(layer))
-    per_group = layer.in_channels // layer.groups
-    for group in range(layer.groups):
-        rows = slice(group * per_group, (group + 1) * per_group)
-        for unit in range(layer.weight.shape[1]):
-            live = max(1, int(mask[rows, unit].sum()))
-            factor = (mask[rows, unit].numel() / live) ** 0.5
-            assert torch.allclose(layer.weight[rows, unit], weight[rows, unit] * factor)
+    weight = layer.weight.detach().clone()
+    for factors, share in (
+        (live_fan_in, lambda _, live: max(1, int(live.sum())) / live.numel()),
+        (energy, lambda row, live: max(float((row[live] ** 2).sum() / (row**2).sum()), 1 / live.numel())),
+    ):
+        layer.weight.data.copy_(weight)
+        scale_layer_(Layer(layer), mask, factors)
+        per_group = layer.in_channels // layer.groups
+        for group in range(layer.groups):
+            rows = slice(group * per_group, (group + 1) * per_group)
+            for unit in range(layer.weight.shape[1]):
+                row, live = weight[rows, unit], mask[rows, unit]
+                assert torch.allclose(layer.weight[rows, unit], row * share(row, live) ** -0.5)
     assert layer(torch.rand(inputs)).shape[1] == layer.out_channels
 
 

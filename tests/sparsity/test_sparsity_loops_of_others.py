@@ -5,6 +5,7 @@ the chain rule gives pruned weights no gradient there, so nothing can be learned
 """
 
 import copy
+import gc
 import pickle
 import time
 
@@ -432,6 +433,34 @@ def test_a_copy_trains_as_the_original_does(duplicate, method, mlp, digits):
     assert sum(int((layer.weight == 0).sum()) for layer in prunable_layers(finished).values()) >= 0.79 * 3392
 
 
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_of_the_model_alone_is_not_trained_dense(duplicate, mlp, digits):
+    optimizer = sgd(mlp.parameters())
+    sparsifier = make(mlp, optimizer, "static")
+    alone, average = duplicate(mlp), AveragedModel(mlp)
+    unseen = sgd(alone.parameters())
+    with pytest.raises(MethodError, match="SGD would train 3 weights that have masks and no Sparsifier"):
+        take_step(alone, unseen, digits, 0)
+    assert all(torch.equal(value, mlp.state_dict()[name]) for name, value in alone.state_dict().items())
+    take_step(mlp, optimizer, digits, 0)  # copies, and averages that follow, are no concern of the original's
+    average.update_parameters(mlp)
+    take_step(mlp, optimizer, digits, 1)
+    assert sparsifier.sparsity() == pytest.approx(0.8, abs=1e-3)
+    dense = duplicate(sparsifier.finalize())
+    take_step(dense, sgd(dense.parameters()), digits, 2)
+    assert dense[4].weight.count_nonzero() > 0.4 * dense[4].weight.numel()
+
+
+def test_an_optimizer_made_after_the_sparsifier_is_gone_is_refused(mlp, digits):
+    optimizer = sgd(mlp.parameters())
+    sparsifier = make(mlp, optimizer, "static")
+    take_step(mlp, optimizer, digits, 0)
+    del optimizer, sparsifier
+    gc.collect()
+    with pytest.raises(MethodError, match="Hand the new one over with follow"):
+        take_step(mlp, sgd(mlp.parameters()), digits, 1)
+
+
 def test_loading_ones_own_state_dict_changes_no_bit(mlp, digits):
     optimizer = sgd(mlp.parameters())
     make(mlp, optimizer, "static")
@@ -477,6 +506,55 @@ def test_averaged_weights_become_sparse_by_their_masks(options, mlp, digits):
     assert torch.equal(average.module[0].weight, plain[0].weight * mlp[0].weight_mask)
     mlp.load_state_dict(plain.state_dict())
     assert sparsifier.sparsity() == pytest.approx(0.8, abs=1e-3)
+
+
+class EveryBufferAveraged(nn.Module):
+    """Averages the whole state dict, buffers included, as ModelEmaV2 of timm and others do."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.module = copy.deepcopy(model)
+
+    def update_parameters(self, model):
+        own = self.module.state_dict()
+        for name, value in model.state_dict().items():
+            if name in own:
+                own[name].copy_(0.9 * own[name] + 0.1 * value)
+
+
+@pytest.mark.parametrize("is_older", [False, True], ids=["masks averaged", "made before the masks"])
+def test_an_average_without_masks_of_its_own_takes_those_of_the_network(is_older, mlp, digits):
+    optimizer = sgd(mlp.parameters())
+    average = EveryBufferAveraged(mlp)
+    sparsifier = make(mlp, optimizer, "set")
+    average = average if is_older else EveryBufferAveraged(mlp)
+    for step in range(STEPS):
+        take_step(mlp, optimizer, digits, step)
+        average.update_parameters(mlp)
+    if is_older:
+        with pytest.raises(MethodError, match="no layer of the model has a mask"):
+            apply_masks(average)
+    plain = average.module[0].weight.clone()
+    apply_masks(average, like=mlp)
+    assert torch.equal(average.module[0].weight, plain * mlp[0].weight_mask)
+    assert average.module[0].weight_mask.data_ptr() != mlp[0].weight_mask.data_ptr()
+    zeros = sum(int((layer.weight == 0).sum()) for layer in prunable_layers(average).values())
+    assert zeros >= sum(row.weights - row.non_zeros for row in sparsifier.report())
+
+
+def test_averaged_masks_are_refused(mlp, digits):
+    optimizer = sgd(mlp.parameters())
+    make(mlp, optimizer, "set")
+    average = AveragedModel(mlp, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
+    for step in range(STEPS):
+        take_step(mlp, optimizer, digits, step)
+        average.update_parameters(mlp)
+    with pytest.raises(MethodError, match="masks have no average: give the network"):
+        apply_masks(average)
+    with pytest.raises(MethodError, match="like is another network"):
+        apply_masks(average, like=nn.Linear(3, 3))
+    apply_masks(average, like=mlp)
+    assert pruned_non_zeros(average.module) == 0
 
 
 def test_groups_and_schedulers_that_come_later_are_followed(mlp, digits):
@@ -587,7 +665,8 @@ def test_rounds_of_pruning_notice_what_passes_them_by(mlp, digits):
         optimizer = sgd(model.parameters())
         keep_sparse(optimizer)
         take_step(model, optimizer, digits, 0)
-        take_step(model, torch.optim.Adam(model.parameters()), digits, 1)
+        with torch.no_grad():
+            model[0].weight.add_(1.0)
 
     with pytest.raises(MethodError, match=r"pruned weights of layers .* are not zero"):
         iterative_magnitude_pruning(mlp, train, sparsity=0.5, rounds=1)

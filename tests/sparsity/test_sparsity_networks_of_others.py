@@ -57,6 +57,17 @@ def test_an_output_layer_tied_to_an_embedding_stays_dense():
     assert list(prunable_layers(Language(nn.Linear(16, 16), tied=False))) == ["block", "head"]
 
 
+def test_a_shared_weight_is_excluded_under_all_its_names_or_under_none():
+    model = nn.ModuleDict({name: nn.Linear(8, 8) for name in ("first", "second", "head")})
+    model["second"].weight = model["first"].weight
+    for name, other in (("first", "second"), ("second", "first")):
+        with pytest.raises(MethodError, match=f"'{other}' is that of '{name}' as well, which is excluded"):
+            prunable_layers(model, Layers(exclude=[name]))
+    assert list(prunable_layers(model, Layers(exclude=["first", "second"]))) == ["head"]
+    assert list(prunable_layers(model, Layers(include=["second"]))) == ["second"]
+    assert list(prunable_layers(model)) == ["first", "head"]
+
+
 def test_a_network_of_which_only_the_tied_layer_is_known_is_refused():
     with pytest.raises(MethodError, match="not where they share their weight with another module"):
         Sparsifier(model := Language(Transposed(16, 16)), sgd(model), method="static", sparsity=0.9)

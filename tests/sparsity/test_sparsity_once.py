@@ -13,13 +13,13 @@ from hsl.sparsity.network import Network, Parent
 WEIGHT = [[1.0, -2.0, 3.0], [-4.0, 5.0, -6.0]]
 
 
-def network(scale_init=False):
+def network(init="dense"):
     model = nn.Linear(3, 2, bias=False)
     model.weight.data.copy_(torch.tensor(WEIGHT))
     layers = prunable_layers(model)
     attach_masks(layers)
     budget = Budget(layer_shapes(layers), 0.5, "uniform")
-    return Network(model, layers, budget, torch.Generator().manual_seed(0), scale_init)
+    return Network(model, layers, budget, torch.Generator().manual_seed(0), init)
 
 
 def mask_of(made):
@@ -65,10 +65,10 @@ def test_with_a_loss_gradients_are_not_waited_for():
 
 
 def test_weights_are_scaled_for_their_live_inputs_where_asked():
-    made = network(scale_init=True)
+    made = network(init="sparse")
     OnceDriver(made, "magnitude", False, None, {}).start()
     assert made.model.weight[1].tolist() == WEIGHT[1], "all three inputs are live"
-    made = network(scale_init=True)
+    made = network(init="sparse")
     made.model.weight.data[0, 2] = 9.0
     OnceDriver(made, "magnitude", False, None, {}).start()
     assert made.model.weight.flatten().tolist() == pytest.approx(

@@ -44,7 +44,7 @@ def test_a_checkpoint_of_another_training_is_refused(options, field, mlp):
         ({"total_steps": 0}, MethodError, "whole number of steps, at least 1"),
         ({"total_steps": None}, MethodError, "'rigl' changes its masks on a schedule: give total_steps="),
         ({"total_steps": 1.5}, MethodError, "whole number of steps"),
-        ({"init": "he"}, MethodError, "'sparse' or 'dense'"),
+        ({"init": "he"}, MethodError, "'sparse', 'energy', 'signal', 'dense'"),
         ({"method": "omp"}, MethodError, "'omp' starts from a trained dense network: give parent="),
         ({"method": "lth", "parent": Parent({})}, MethodError, "'lth' rewinds: give parent="),
         ({"parent": Parent({})}, MethodError, "'rigl' does not start from a parent"),

@@ -113,7 +113,8 @@ def test_acdc_forgets_all_that_adam_knows(mlp, digits):
 def test_what_version_0_1_trained_keeps_its_identity(method):
     base = {"dataset": "digits", "model": {"name": "mlp"}, "method": method, "sparsity": 0.9}
     (name,) = FIRST_HYPERPARAMETERS[method]
-    former = Configuration.model_validate({**base, "hyperparameters": {name: 0}})
+    of_0_1 = {"hyperparameters": {name: 0}, "layers": {"ties": "index"}, "init": "sparse"}
+    former = Configuration.model_validate({**base, **of_0_1})
     present = Configuration.model_validate(base)
     assert "hyperparameters" not in former.stored()
     assert present.stored()["hyperparameters"] == {name: check_hyperparameters(method, {})[name]} != {name: 0}

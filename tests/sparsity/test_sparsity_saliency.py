@@ -26,7 +26,7 @@ def sgd(model):
 
 def network_of(model, sparsity, distribution="global"):
     layers = prunable_layers(model)
-    return Network(model, layers, Budget(layer_shapes(layers), sparsity, distribution), GENERATOR, False)
+    return Network(model, layers, Budget(layer_shapes(layers), sparsity, distribution), GENERATOR)
 
 
 def small_net():

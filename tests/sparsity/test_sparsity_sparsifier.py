@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from hsl.errors import MethodError
 from hsl.sparsity import Sparsifier
 from hsl.sparsity.layers import Layers
 from hsl.sparsity.zeroing import Factors
@@ -253,3 +254,46 @@ def test_a_dense_network_counts_its_steps_and_is_explored(mlp, digits):
     assert sparsifier.target_reached
     assert (sparsifier.sparsity(), sparsifier.explored()) == (0.0, 1.0)
     assert set(sparsifier.layer_densities().values()) == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("method", "steps", "there"), [("gmp", 4, 16), ("snip", 0, 1), ("gmp", 16, 0), ("set", 0, 0)]
+)
+def test_a_network_that_was_trained_too_short_says_so_in_the_end(method, steps, there, mlp, digits, caplog):
+    optimizer = sgd(mlp)
+    sparsifier = Sparsifier(mlp, optimizer, method=method, sparsity=0.9, total_steps=20)
+    for step in range(steps):
+        take_step(mlp, optimizer, digits, step)
+    with caplog.at_level("WARNING"):
+        sparsifier.finalize()
+    assert (f"not 90 %: {method} is there after {there} steps" in caplog.text) == (there > 0)
+    assert bool(caplog.text) == (there > 0)
+
+
+@pytest.mark.parametrize("method", ["static", "set", "gmp"])
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["model first", "model last"])
+def test_a_checkpoint_goes_on_with_its_own_masks_only(method, order, mlp, digits):
+    made, fresh = [], copy.deepcopy(mlp)
+    for model, seed in ((mlp, 0), (fresh, 1)):
+        optimizer = sgd(model)
+        sparsifier = Sparsifier(model, optimizer, method=method, sparsity=0.9, total_steps=20, seed=seed)
+        made.append((model, optimizer, sparsifier))
+    for step in range(12):
+        take_step(mlp, made[0][1], digits, step)
+    state = copy.deepcopy((made[0][2].state_dict(), mlp.state_dict()))
+    made[1][2].load_state_dict(state[0])
+    for refused in (made[1][2].sparsity, lambda: take_step(fresh, made[1][1], digits, 12)):
+        with pytest.raises(MethodError, match="masks are not those of the checkpoint"):
+            refused()
+    loads = (lambda: fresh.load_state_dict(state[1]), lambda: made[1][2].load_state_dict(state[0]))
+    for number in order:
+        loads[number]()
+    take_step(fresh, made[1][1], digits, 12)
+    assert made[1][2].step_count == 13
+
+
+def test_a_checkpoint_without_a_digest_is_read_as_before(mlp):
+    sparsifier = Sparsifier(mlp, sgd(mlp), method="set", sparsity=0.9, total_steps=20)
+    old = {name: value for name, value in sparsifier.state_dict().items() if name != "masks"}
+    sparsifier.load_state_dict(old)
+    assert sparsifier.sparsity() == pytest.approx(0.9, abs=1e-3)

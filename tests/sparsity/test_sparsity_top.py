@@ -18,7 +18,7 @@ def started(interval=0.2, penalty=0.5):
     model.weight.data.copy_(torch.tensor(VALUES))
     layers = prunable_layers(model)
     attach_masks(layers)
-    made = Network(model, layers, Budget(layer_shapes(layers), 0.6, "uniform"), torch.Generator(), False)
+    made = Network(model, layers, Budget(layer_shapes(layers), 0.6, "uniform"), torch.Generator())
     hyperparameters = {"exploration": 0.5, "interval": interval, "penalty": penalty}
     driver = ForwardTopDriver(made, "magnitude", hyperparameters, total_steps=10)
     driver.start()
@@ -83,7 +83,7 @@ def test_there_are_no_more_explorers_than_weights():
     model = nn.Linear(4, 1, bias=False)
     layers = prunable_layers(model)
     attach_masks(layers)
-    made = Network(model, layers, Budget(layer_shapes(layers), 0.25, "uniform"), torch.Generator(), False)
+    made = Network(model, layers, Budget(layer_shapes(layers), 0.25, "uniform"), torch.Generator())
     driver = ForwardTopDriver(made, "magnitude", {"exploration": 9.0, "interval": 0.5, "penalty": 0.0}, 10)
     driver.start()
     assert driver.trained_masks()[""].all()

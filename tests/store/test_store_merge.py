@@ -239,6 +239,18 @@ def test_cells_that_mean_something_else_get_other_names(tmp_path: Path) -> None:
     ]
 
 
+def test_cells_of_other_divisions_of_the_data_get_other_names(tmp_path: Path) -> None:
+    """Otherwise the winner is chosen among test sets: that of the easiest."""
+    sources = [
+        make(tmp_path / name, [trial(f"{name}-0", split_seed=split)]) for name, split in (("a", 0), ("b", 1))
+    ]
+    merge(sources, Store(tmp_path / "new"))
+    assert sorted(Store(tmp_path / "new").read("trials")["cell"].to_pylist()) == [
+        "digits#2:clean/0.9",
+        "digits:clean/0.9",
+    ]
+
+
 def test_regimes_that_mean_something_else_get_other_names(tmp_path: Path) -> None:
     stores = [
         make(

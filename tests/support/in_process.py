@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import ray
+from ray.tune import PlacementGroupFactory
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.trainable.metadata import _TrainingRunMetadata
@@ -44,7 +45,8 @@ def tune(trials: Trials, callback: DriverCallback, _: object) -> None:
             running[name] = begun(answer, name, callback)
         assert running or finished, "the search waits although nothing runs"
         for name in list(running):
-            own: Any = SimpleNamespace(trial_id=name, run_metadata=_TrainingRunMetadata())
+            metadata, request = _TrainingRunMetadata(), PlacementGroupFactory([{"CPU": 1.0}])
+            own: Any = SimpleNamespace(trial_id=name, run_metadata=metadata, placement_group_factory=request)
             result = running[name].step()
             stops = (
                 stopper(name, result) or scheduler.on_trial_result(None, own, result) == TrialScheduler.STOP
@@ -84,5 +86,6 @@ def without_ray(patch: pytest.MonkeyPatch, cache: Path) -> None:
     patch.setattr(tuner, "home", lambda: "here")
     patch.setattr(runner, "ray_session", lambda *_: contextlib.nullcontext())
     patch.setattr(runner, "slots", lambda *_: AT_A_TIME)
+    patch.setattr(runner, "MAX_DRIVER_FAILURES", 0)  # an error here is one of the driver's, not of Ray's
     patch.setattr(workers, "make_all", lambda tasks, *_: make_here(tasks, "cpu"))
     patch.setattr(tuner, "run", tune)

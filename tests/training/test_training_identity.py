@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from hsl.hardness.schema.keep import Keep
+from hsl.hardness.schema.regimes import Attack
 from hsl.planning.job import Job
-from hsl.sparsity.methods import check_hyperparameters
+from hsl.sparsity.methods import METHODS, check_hyperparameters
 from hsl.training import identity
 from hsl.training.configuration import Configuration, Training, digest
 from hsl.training.measuring.evaluation_settings import Deciles
@@ -36,7 +37,7 @@ def changed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_a_changed_default_only_differences_are_stored() -> None:
     assert made().stored() == {"dataset": "digits", "model": {"name": "mlp"}}
     assert made(training={"epochs": 3}).stored()["training"] == {"epochs": 3}
-    assert made().id == digest(made().model_dump(mode="json", exclude_defaults=True))
+    assert made().id == digest(made().model_dump(mode="json", exclude_defaults=True, exclude={"init"}))
 
 
 @pytest.mark.usefixtures("changed")
@@ -87,6 +88,102 @@ def test_regimes_without_scores_keep_their_identity_and_get_no_ties(
     assert found.id == former
     assert Configuration.from_stored(json.dumps(found.stored())) == found
     assert found.regime.keep is None or (found.regime.keep.ties, found.regime.keep.precision) == (None, None)
+
+
+FREE_OF_0_1: dict[str, Any] = {
+    "name": "free",
+    "norm": "l2",
+    "eps": 0.5,
+    "step": 0.5,
+    "steps": 1,
+    "replays": 4,
+}
+"""As 0.1.0 stored the regime ``attack: {name: free, norm: l2, replays: 4}``."""
+
+
+def test_free_training_has_a_new_identity_and_that_of_0_1_keeps_its_own() -> None:
+    """The id is that which version 0.1.0 gave (commit 4ef07ef)."""
+    given = {"name": "free", "norm": "l2", "replays": 4}
+    former = made(regime={"attack": {**given, "at_bounds": "clamp"}})
+    assert former.stored()["regime"] == {"attack": FREE_OF_0_1}
+    assert former.id == "3692ff2df9"
+    present = made(regime={"attack": given})
+    assert present.stored()["regime"] == {"attack": {**FREE_OF_0_1, "at_bounds": "moved"}}
+    assert present.id != former.id
+    for whole in (former, present):
+        assert Configuration.from_stored(json.dumps(whole.stored())) == whole
+    assert Configuration.from_stored({**BASE, "regime": {"attack": FREE_OF_0_1}}) == former
+
+
+@pytest.mark.parametrize(
+    ("attack", "former"),
+    [
+        ({}, "73604c8a4c"),
+        ({"norm": "l2"}, "ceb027c425"),
+        ({"name": "fgsm_rs"}, "ebab8ccc9f"),
+        ({"name": "pgd_divergence"}, "5ef4be73b0"),
+        ({"name": "pgd_margin"}, "f1034408f9"),
+        ({"name": "trades"}, "d677f422c9"),
+        ({"name": "mart"}, "0366366065"),
+    ],
+)
+def test_other_attacks_keep_their_identity(attack: dict[str, Any], former: str) -> None:
+    """The ids are those that version 0.1.0 gave (commit 4ef07ef)."""
+    found = made(regime={"attack": attack})
+    assert found.id == former
+    assert Configuration.from_stored(json.dumps(found.stored())) == found
+    assert found.regime.attack is not None
+    assert found.regime.attack.at_bounds is None
+
+
+SPARSE_OF_0_1: dict[str, Any] = {**BASE, "method": "rigl", "distribution": "erk", "sparsity": 0.9}
+
+
+def test_masks_by_scores_have_a_new_identity_and_those_of_0_1_keep_theirs() -> None:
+    """Of equally scored weights 0.1.0 kept the first; a dense network has no masks, and keeps its name."""
+    sparse = {"method": "rigl", "sparsity": 0.9}
+    former, present = made(**sparse, layers={"ties": "index"}), made(**sparse)
+    assert former.stored() == SPARSE_OF_0_1
+    assert present.stored() == {**SPARSE_OF_0_1, "layers": {"ties": "random"}}
+    assert former.id == digest(SPARSE_OF_0_1) != present.id
+    assert Configuration.from_stored(SPARSE_OF_0_1) == former
+    floored = {**SPARSE_OF_0_1, "layers": {"first_dense": True}}
+    assert Configuration.from_stored(floored).layers.ties == "index"
+    for whole in (former, present, made()):
+        assert Configuration.from_stored(json.dumps(whole.stored())) == whole
+    assert identity.filled_space({"name": "a"})["layers"] == {"ties": "index"}
+    given = {"layers": {"ties": "random", "last_dense": True}}
+    assert identity.former_space(given, {"layers": {"last_dense": True}})["layers"] == {
+        "ties": "index",
+        "last_dense": True,
+    }
+
+
+INIT_OF_0_1 = [
+    ("static", "1bf43506ac"),
+    ("snip", "649d8969e9"),
+    ("grasp", "26881f65e2"),
+    ("synflow", "4aec9553d7"),
+    ("rigl", "062ea9b406"),
+    ("gmp", "83996b49e4"),
+]
+
+
+@pytest.mark.parametrize(("method", "former"), INIT_OF_0_1)
+def test_init_by_method_gives_scored_masks_a_new_identity_and_rows_of_0_1_keep_theirs(
+    method: str, former: str
+) -> None:
+    """Ids and stored forms are those of version 0.1.0, in which every method had ``init: sparse``."""
+    asked = {"method": method, "sparsity": 0.9, "layers": {"ties": "index"}}
+    hyperparameters = {"samples_per_class": 0} if method == "grasp" else {}
+    old = made(**asked, init="sparse", hyperparameters=hyperparameters)
+    assert (old.id, "init" in old.stored()) == (former, False)
+    assert Configuration.from_stored(json.dumps(old.stored())) == old
+    present = made(**asked, hyperparameters=hyperparameters)
+    assert present.init == METHODS[method].init
+    assert (present.id == former) == (present.init == "sparse")
+    assert present.stored().get("init", "sparse") == present.init
+    assert Configuration.from_stored(json.dumps(present.stored())) == present
 
 
 @pytest.mark.usefixtures("changed")
@@ -194,18 +291,22 @@ KEEP_OF_0_1 = {
     *("models", "epoch", "budget"),
 }
 DECILES_OF_0_1 = {"by", "models", "epoch"}
+ATTACK_OF_0_1 = {
+    *("name", "norm", "eps", "step", "steps", "eval_steps", "random_start", "bn_mode", "beta", "replays"),
+}
 
 
 def test_new_options_of_parts_that_need_not_be_there_have_a_former_value_and_an_owner() -> None:
     for prefix, schema, former, listed in (
         ("regime.keep", Keep, KEEP_OF_0_1, identity.FIRST),
+        ("regime.attack", Attack, ATTACK_OF_0_1, identity.FIRST),
         ("evaluation.deciles", Deciles, DECILES_OF_0_1, identity.FIRST_OF_EVALUATION),
     ):
         assert former <= set(schema.model_fields)
         for name in (
             set(schema.model_fields) - former - {"own"}
         ):  # only selections that 0.1.0 could not use have it
-            owner = identity.OWNERS[f"{prefix}.{name}"]
+            owner = identity.OWNERS[f"{prefix}.{name}"].path
             assert f"{prefix}.{name}" in listed
             assert owner.rpartition(".")[0] == prefix
             assert owner.rpartition(".")[2] in former
@@ -214,13 +315,20 @@ def test_new_options_of_parts_that_need_not_be_there_have_a_former_value_and_an_
 @pytest.mark.usefixtures("changed")
 def test_a_stored_space_has_the_former_defaults_where_it_says_nothing() -> None:
     scored = {"fraction": 0.5, "by": "el2n", "models": 3}
-    stored = {"regimes": {"a": {"keep": scored}, "b": {}, "c": None, "d": {"keep": None}}, "evaluation": None}
+    attacks = {
+        "e": {"attack": {"name": "free"}},
+        "f": {"attack": {"eps": 0.1}},
+        "g": {"attack": {"name": [1]}},
+    }
+    others = {"b": {}, "c": None, "d": {"keep": None}, **attacks}
+    stored = {"regimes": {"a": {"keep": scored}, **others}, "evaluation": None}
     before = copy.deepcopy(stored)
     read = identity.filled_space(stored)
     assert read["training"] == {"momentum": BEFORE}
     assert read["regimes"] == {
         **before["regimes"],
         "a": {"keep": {**scored, "ties": "id", "precision": "single"}},
+        "e": {"attack": {"name": "free", "at_bounds": "clamp"}},
     }
     assert read["evaluation"] is None
     assert stored == before

@@ -258,3 +258,23 @@ def test_normalisation_is_part_of_the_model() -> None:
     by_hand = torch.stack([(images[:, 0] - 0.5) / 0.5, (images[:, 1] - 0.25) / 0.1], dim=1)
     assert torch.allclose(seen[0], by_hand)
     assert {"mean", "std"} <= set(model.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("mlp", {"widths": [True]}),
+        ("mlp", {"widths": True}),
+        ("resnet20", {"width": True}),
+        ("vgg11", {"head": [64, False]}),
+    ],
+)
+def test_true_and_false_are_no_numbers_of_a_model(name: str, options: dict[str, object]) -> None:
+    """PyTorch makes networks with a width of 1 of them."""
+    with pytest.raises(HslError, match=r"true and false are no numbers"):
+        network(name, (3, 32, 32), **options)
+
+
+def test_switches_of_a_model_stay_switches() -> None:
+    with torch.device("meta"):
+        assert network("resnet18", (3, 32, 32), head_bias=False).get_submodule("fc").bias is None

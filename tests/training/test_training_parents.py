@@ -171,7 +171,7 @@ def test_a_file_of_scores_is_aligned_by_sample_id(tmp_path: Path) -> None:
     assert table.column("id").to_pylist() == sorted(values)
     about = json.loads(table.schema.metadata[b"hsl"])
     assert (about["score"], about["models"], about["epochs"]) == ("el2n", 1, 6)
-    assert about["configuration"] == small({"epochs": 6}).model_dump(mode="json", exclude_defaults=True)
+    assert about["configuration"] == small({"epochs": 6}).stored()
 
 
 @pytest.mark.filterwarnings("ignore:keep.fraction")

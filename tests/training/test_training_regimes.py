@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from pydantic import ValidationError
+from torch import Tensor
+from torch.nn import functional
 from training_small import everything, score_file, small, train, trainer_of
 
 from hsl.errors import DataError
+from hsl.hardness.attacks import attacks
 from hsl.hardness.registries import ATTACKS, CORRUPTIONS, LABEL_NOISES, SCORES, SELECTIONS, TRAININGS
 from hsl.training.build import build_trainer
 from hsl.training.cost.passes import count_passes
@@ -32,6 +37,38 @@ def test_every_attack(attack: str, norm: str, tmp_path: Path) -> None:
             small(regime=regime)
         return
     check_trains(regime, tmp_path)
+
+
+def as_in_0_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The arithmetic of attacks of version 0.1.0: any length is divided by, any cross-entropy climbed."""
+
+    def direction(ball: attacks.Ball, gradient: Tensor) -> Tensor:
+        lengths = gradient.flatten(1).norm(dim=1).clamp(min=1e-30).view(-1, 1, 1, 1)
+        return gradient.sign() if ball._norm == "linf" else gradient / lengths
+
+    plain = partial(functional.cross_entropy, reduction="sum")
+    monkeypatch.setattr(attacks.Ball, "direction", direction)
+    monkeypatch.setattr(attacks, "cross_entropy", lambda *_: plain)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("attack", "norm"), [("pgd", "linf"), ("pgd", "l2"), ("trades", "l2"), ("mart", "l2")]
+)
+def test_networks_that_learn_are_trained_as_by_0_1(
+    attack: str, norm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the same ids, on digits as in the example; only steps of very sure networks have changed."""
+    training = {"epochs": 30, "batch_size": 64, "evaluate_every": 30}
+    regime = {"attack": {"name": attack, "norm": norm, "steps": 5, "eval_steps": 1}}
+    whole = {"split": {}, "model": {"name": "mlp", "widths": [256, 256]}}
+    configuration = small(training, regime=regime, **whole)
+    now = train(trainer_of(configuration, tmp_path))
+    as_in_0_1(monkeypatch)
+    before = train(trainer_of(configuration, tmp_path))
+    assert now.history[-1]["val_clean_accuracy"] > 0.95
+    for name, weights in now.model.state_dict().items():
+        assert torch.equal(weights, before.model.state_dict()[name])
 
 
 def test_free_training_sees_each_sample_in_one_of_so_many_epochs(tmp_path: Path) -> None:

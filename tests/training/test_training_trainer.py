@@ -237,7 +237,7 @@ def test_augmentation_is_on_for_images_of_32_pixels_alone(
 ) -> None:
     assert build_trainer(small(), 0).training.augment is False
     assert build_trainer(small({"augment": True}), 0).training.augment is True
-    monkeypatch.setattr("hsl.training.build.SMALLEST_SIDE", 8)
+    monkeypatch.setattr("hsl.training.data.augmentation.SMALLEST_SIDE", 8)
     assert build_trainer(small(), 0).training.augment is True
     assert build_trainer(small({"augment": False}), 0).training.augment is False
 

@@ -26,6 +26,7 @@ from hsl.space.load import make_space
 from hsl.space.stored import space_text
 from hsl.store.layout import Library
 from hsl.store.outcomes import Status
+from hsl.store.packed import unpacked
 from hsl.store.store import Store
 from hsl.training.configuration import Configuration
 from hsl.training.measuring.evaluation_settings import Evaluation
@@ -130,6 +131,19 @@ def test_what_is_there_is_not_measured_again(store: Path, measured: list[str]) -
     answer = evaluate(store)
     assert measured == []
     assert len(answer) == len(timeless(store))
+
+
+def test_samples_are_added_to_what_is_there(store: Path, measured: list[str]) -> None:
+    evaluate(store, asked=("evaluation.per_sample=true",))
+    assert set(measured) == {"sample"}
+    rows = Store(store).read("evaluations").to_pylist()
+    trials = {row["trial_id"]: row for row in Store(store).read("trials").to_pylist()}
+    final = [row for row in rows if (row["measure"], row["checkpoint"]) == ("sample", "final")]
+    assert len(final) == 8
+    for row in final:
+        correct = unpacked(row["correct"])[1]
+        accuracy = trials[row["trial_id"]][f"test_{row['detail']}_accuracy"]
+        assert (correct.mean(), len(correct)) == (pytest.approx(accuracy), row["samples"])
 
 
 def test_an_interrupted_evaluation_goes_on(

@@ -16,7 +16,7 @@ from hsl.hardness import keyed
 from hsl.hardness.attacks.attacks import Ball, pgd, pgd_divergence, random_start
 from hsl.hardness.attacks.losses import mart_loss, trades_loss
 from hsl.hardness.registries import ATTACKS, TRAININGS, attack_facts
-from hsl.hardness.schema.regimes import Attack
+from hsl.hardness.schema.regimes import AtBounds, Attack
 
 SMALL_START = 0.001
 """Standard deviation of the starting points of TRADES and MART, in pixel units."""
@@ -137,6 +137,7 @@ class Free(TrainingLoss):
     def __init__(self, attack: Attack, seed: int) -> None:
         self.attack = attack
         self.replays = attack.replays or 1
+        self._cut = CUTS[attack.at_bounds or "moved"]
         self._change: Tensor | None = None
 
     def begin_epoch(self) -> None:
@@ -149,7 +150,7 @@ class Free(TrainingLoss):
         """As `TrainingLoss`; the backward pass of the loss moves the perturbation of the next call."""
         change = self._of_batch(images).requires_grad_()
         change.register_hook(partial(self._move, change.detach()))
-        return super().__call__(model, (images + change).clamp(0, 1), labels, ids, cycle)
+        return super().__call__(model, self._cut(images + change), labels, ids, cycle)
 
     def _of_batch(self, images: Tensor) -> Tensor:
         """The perturbation of the places in a batch; zero where there was none before."""
@@ -165,6 +166,18 @@ class Free(TrainingLoss):
         moved = ball.bounded(change + attack.step * ball.direction(gradient.float()))
         if self._change is not None:
             self._change[: len(moved)] = moved
+
+
+def cut(images: Tensor) -> Tensor:
+    """Images cut to [0, 1], with a gradient of 1 at 0 and at 1 and of 0 outside.
+
+    That of `torch.clamp` at its bounds was 1 from pull request 7049 (2018) to 191142 (2026), and is 0 since.
+    """
+    return torch.where((images >= 0) & (images <= 1), images, images.detach().clamp(0, 1))
+
+
+CUTS: dict[AtBounds, Callable[[Tensor], Tensor]] = {"moved": cut, "clamp": partial(torch.clamp, min=0, max=1)}
+"""What free adversarial training does at black and white pixels -> how it cuts images to [0, 1]."""
 
 
 def training_loss(attack: Attack | None, seed: int) -> TrainingLoss:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hsl.errors import DataError, HslError
 from hsl.hardness import keyed
 from hsl.hardness.attacks.modes import frozen, in_mode
-from hsl.hardness.attacks.robustness import margin, pgd50x10
+from hsl.hardness.attacks.robustness import are_right, is_right, margin, pgd50x10
 
 TARGETS = 9
 """Classes that the targeted attacks aim at, if there are so many wrong ones."""
@@ -53,7 +53,7 @@ def autoattack(
             logits = model(images)
         if logits.shape[1] < 2:
             raise DataError(f"AutoAttack needs at least 2 classes, there are {logits.shape[1]}")
-        right = logits.argmax(dim=1) == labels
+        right = are_right(logits, labels)
         left = right.nonzero().view(-1)
         if eps == 0 or not len(left):
             return right
@@ -61,8 +61,10 @@ def autoattack(
             model, norm=NAMES[norm], eps=eps, seed=keyed.key(seed, "autoattack") >> 32, device=images.device
         )
         _fit(run, logits.shape[1])
-        _, found = run.run_standard_evaluation(images[left].contiguous(), labels[left], batch_size=len(left))
-        right[left] = found == labels[left]
+        moved, found = run.run_standard_evaluation(
+            images[left].contiguous(), labels[left], batch_size=len(left)
+        )
+        right[left] = (found == labels[left]) & is_right(model, moved, labels[left])
         if logits.shape[1] < FEWEST_FOR_DLR:
             _attack_rest_(right, model, images, labels, ids, eps=eps, norm=norm, seed=seed)
         return right

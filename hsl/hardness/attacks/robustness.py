@@ -160,14 +160,23 @@ def margin(
 
 
 def is_right(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Whether each image, float32 [B, C, H, W] in [0, 1], is classified right in eval mode and float32.
-
-    Logits with NaN are not: their largest is the first of them, which would be right for one class.
-    """
+    """Whether each image, float32 [B, C, H, W] in [0, 1], is classified right in eval mode and float32, bool [B]."""
     off = torch.autocast(images.device.type, enabled=False)
     with torch.no_grad(), in_mode(model, training=False), off:
-        logits = model(images)
-        return (logits.argmax(dim=1) == labels) & ~logits.isnan().any(dim=1)
+        return are_right(model(images), labels)
+
+
+def are_right(logits: Tensor, labels: Tensor) -> Tensor:
+    """Whether the largest logit is that of the label, bool [B].
+
+    Logits without a softmax, such as NaN or infinity, predict nothing and so are wrong; `argmax` takes the first
+    NaN for the largest, and class 0 would be right.
+
+    Args:
+        logits: Floating point [B, classes]; minus infinity is a class that is ruled out.
+        labels: int64 [B].
+    """
+    return (logits.argmax(dim=1) == labels) & logits.logsumexp(dim=1).isfinite()
 
 
 def _withstood(

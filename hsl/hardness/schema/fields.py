@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from fractions import Fraction
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -90,6 +90,9 @@ def as_window(given: dict[str, Any]) -> dict[str, Any]:
     lower, upper = (Fraction(str(bound)) / 100 for bound in bounds)
     if not 0 <= lower < upper <= 1:
         raise problem("percentiles", f"percentiles {bounds!r}: allowed is 0 <= lower < upper <= 100")
+    if 0 < lower < upper < Fraction(1, 100):
+        message = f"percentiles {bounds!r} are less than a hundredth; they are in percent, as in [20, 80]"
+        raise problem("percentiles", message)
     place = {"which": "window", "offset": float(1 - upper)} if upper < 1 else {"which": "hardest"}
     return {**rest, "fraction": float(upper - lower), **place}
 
@@ -162,7 +165,45 @@ Norm = Annotated[Name, AfterValidator(_norm)]
 Step = Annotated[Pixels, AfterValidator(_positive)]
 
 
-class Part(BaseModel):
+class Typed(BaseModel):
+    """Base of every schema: ``true`` and ``false`` are no numbers, although Python takes them for 1 and 0."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _switches_are_no_numbers(cls, given: Any) -> Any:
+        """The values, in which a switch in place of a number is its text, which every numeric field refuses."""
+        if not isinstance(given, dict) or not has_switch(given):
+            return given
+        numeric = {name for name, field in cls.model_fields.items() if is_numeric(field.annotation)}
+        return {name: _as_text(value) if name in numeric else value for name, value in given.items()}
+
+
+def has_switch(value: object) -> bool:
+    """Whether a value is true or false, or contains it."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return isinstance(value, bool) or any(map(has_switch, inner))
+
+
+def _as_text(value: Any) -> Any:
+    """A value whose switches are text."""
+    if isinstance(value, list | tuple):
+        return [_as_text(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _as_text(item) for key, item in value.items()}
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def is_numeric(annotation: object) -> bool:
+    """Whether values of a type are numbers, or contain numbers and no switches."""
+    leaves, waiting = set(), [annotation]
+    while waiting:
+        part = waiting.pop()
+        waiting += get_args(part)
+        leaves |= {part} if isinstance(part, type) else set()
+    return bool(leaves & {int, float}) and bool not in leaves
+
+
+class Part(Typed):
     """Base of every part of a regime: unknown keys are refused, values are frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

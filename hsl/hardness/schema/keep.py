@@ -103,7 +103,7 @@ class Keep(Part):
             lower id first, which prefers the first classes of a data set that is stored class by class (version
             0.1.0). None where nothing is scored.
         precision: Of the scores: ``double``; or ``single``, in which those of confident networks are equal (version
-            0.1.0). None where nothing is scored.
+            0.1.0), and weights of a ``probabilistic`` draw below 1e-308 are 0. None where nothing is scored.
         budget: What a training has in common with one on all samples. ``epochs``: fewer samples take fewer
             steps (as in the papers). ``steps``: fewer samples are seen more often; an epoch has as many steps
             as with all samples.

@@ -43,6 +43,10 @@ USUAL: dict[str, dict[str, object]] = {
 """Attacks of Rice et al., Overfitting in Adversarially Robust Deep Learning, ICML 2020, arXiv 2002.11569."""
 
 
+AtBounds = Literal["moved", "clamp"]
+"""Gradient of free adversarial training at pixels that are 0 or 1: 1, or that of PyTorch's `clamp`."""
+
+
 class LabelNoise(Part):
     """Wrong labels in the training set.
 
@@ -177,6 +181,9 @@ class Attack(Part):
             al.: it normalises by the batch under attack, and moves the running statistics with every step.
         beta: Weight of the divergence in the loss of `trades` (default 6) and `mart` (5).
         replays: Steps in a row that `free` takes on a batch (default 8).
+        at_bounds: What `free` does with black and white pixels: ``moved`` (default), perturbed as others; ``clamp``,
+            moved along the gradient of `torch.clamp` (version 0.1.0), which from PyTorch 2.14 on is zero at 0 and 1,
+            so that they stay as they are.
     """
 
     name: Annotated[Name, known(ATTACKS, TRAININGS)] = "pgd"
@@ -189,6 +196,7 @@ class Attack(Part):
     bn_mode: Literal["eval", "train"] = "eval"
     beta: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)] | None = None
     replays: Count | None = None
+    at_bounds: AtBounds | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -216,7 +224,7 @@ class Attack(Part):
     @model_validator(mode="after")
     def _every_option_has_an_effect(self) -> Self:
         taken = attack_facts(self.name).options
-        for option in ("beta", "replays"):
+        for option in _options():
             if getattr(self, option) is not None and option not in taken:
                 owners = [name for name in TRAININGS if option in TRAININGS.facts(name).options]
                 message = f"{option} belongs to {' and '.join(owners)}; leave it out, or choose one of them"
@@ -228,6 +236,11 @@ class Attack(Part):
         """Forward-backward passes of one training step: one per step of the attack, and those of the loss."""
         facts = attack_facts(self.name)
         return self.steps * facts.is_attacked + facts.loss_passes
+
+
+def _options() -> list[str]:
+    """Options that only some adversarial trainings take."""
+    return sorted({option for name in TRAININGS for option in TRAININGS.facts(name).options})
 
 
 def _times(factor: float, eps: object) -> float:

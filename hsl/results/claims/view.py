@@ -2,18 +2,20 @@
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from hsl.results.dense import READ_CELLS, counterparts, levels_of, shared_axes
+from hsl.results.divisions import SPLIT
 from hsl.results.ranking import TIE
 from hsl.results.shaping import fields
 from hsl.store.database import run
 from hsl.store.store import Store
 
 _COLUMNS = (
-    *("trial_id", "configuration_id", "cell", "stage", "status", "seed", "dataset", "model"),
+    *("trial_id", "configuration_id", "cell", "stage", "status", "seed", "dataset", "model", SPLIT),
     *("method", "distribution", "sparsity", "configuration", "layer_densities"),
     *("objective", "test_matched_accuracy", "test_clean_accuracy", "training_flops"),
 )
@@ -51,7 +53,7 @@ FROM (
 
 # From these the dense counterpart of a cell is found; here a regime and a model are their configurations.
 _KINDS = """
-SELECT DISTINCT cell, dataset, model_key AS model, regime_key AS regime, method, status FROM described
+SELECT DISTINCT cell, dataset, model_key AS model, split_seed, regime_key AS regime, method, status FROM described
 """
 
 # Of several configurations of one network in one regime the best by validation, as for every answer.
@@ -93,14 +95,21 @@ FROM sparse LEFT JOIN dense USING (dataset, model_key, regime_key, dense_cell, s
 
 def read_tables(store: Store) -> dict[str, pa.Table]:
     """The tables trials, cells, and others: levels of each cell in factors that no claim is about and dense has too."""
-    cells = store.read("cells", [*READ_CELLS, "confidence"])
-    others = {}
+    cells, trials = store.read("cells", [*READ_CELLS, "confidence"]), store.read("trials", _COLUMNS)
+    divisions, others = _divisions(trials), {}
     for cell, levels in levels_of(cells).items():
         shared = shared_axes(levels).items()
         own = {axis: level for axis, level in shared if axis not in ("regime", "model")}
-        others[cell] = json.dumps(own, sort_keys=True)
-    trials = store.read("trials", _COLUMNS)
+        others[cell] = json.dumps(own | divisions.get(cell, {}), sort_keys=True)
     return {"trials": trials, "cells": cells, "others": _pairs("cell", "factors", others)}
+
+
+def _divisions(trials: pa.Table) -> dict[str, dict[str, Any]]:
+    """Of each cell the seed of its division of the data set, where there are several: seeds of two are never mixed."""
+    if len(trials[SPLIT].unique()) < 2:
+        return {}
+    pairs = zip(trials["cell"].to_pylist(), trials[SPLIT].to_pylist(), strict=True)
+    return {cell: {"split.seed": seed} for cell, seed in pairs}
 
 
 def _pairs(key: str, value: str, found: Mapping[str, str]) -> pa.Table:

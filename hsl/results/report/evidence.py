@@ -12,7 +12,8 @@ import yaml
 
 from hsl.errors import NothingMatchedError
 from hsl.results.best import METRICS, best, check_metric
-from hsl.results.dense import READ_CELLS, READ_TRIALS, DenseRows, counterparts
+from hsl.results.dense import READ_CELLS, READ_TRIALS, SCOPE, DenseRows, counterparts
+from hsl.results.divisions import SPLIT
 from hsl.results.report.structs import Cell, Table, shortened
 from hsl.results.sequential import asked_levels
 from hsl.results.shaping import fields, grouped
@@ -26,6 +27,9 @@ Key = tuple[str, str]
 """Cell and configuration_id."""
 
 # The trials over which `best` averages a configuration.
+_SHOWN = {SPLIT: "split {}"}
+"""Column of a setting -> its value for people, where it does not speak for itself."""
+
 _SEEDS = """
 SELECT chosen.cell, configuration_id, trial_id, seed, test_{metric}_accuracy AS test, layer_densities
 FROM labelled JOIN chosen USING (configuration_id, regime)
@@ -66,7 +70,7 @@ class Evidence:
         connection: Its trials as `labelled` (with `baseline`), cells, epochs and evaluations.
         space: The search space as it was written; empty where the store has none.
         metric: "matched" or "clean": whose accuracies are reported.
-        settings: Columns that make a setting: the regime, and data set and model where there are several.
+        settings: Columns that make a setting: the regime, and data set, model and split where there are several.
         methods: Names of methods in the order of their colours.
     """
 
@@ -108,7 +112,7 @@ class Evidence:
 
     def setting(self, row: Mapping[str, Any]) -> str:
         """The setting of a row for people."""
-        return " · ".join(str(row[name]) for name in reversed(self.settings))
+        return " · ".join(_SHOWN.get(name, "{}").format(row[name]) for name in reversed(self.settings))
 
     @property
     def uri(self) -> str:
@@ -198,7 +202,7 @@ def gather(uri: str, metric: str | None = None, methods: Sequence[str] = ()) -> 
     connection = sandbox(tables)
     label(connection)
     space = _space(snapshot)
-    several = [name for name in ("dataset", "model") if len(tables["trials"][name].unique()) > 1]
+    several = [name for name in SCOPE[:-1] if len(tables["trials"][name].unique()) > 1]
     return Evidence(
         snapshot=snapshot,
         connection=connection,

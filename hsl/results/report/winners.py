@@ -7,7 +7,8 @@ from hsl.results.report.evidence import Evidence, Values, key_of
 from hsl.results.report.significance import BETTER, WORSE, Compared
 from hsl.results.report.structs import Cell, Figure, Panel, Section, Table, interval, number, whole
 from hsl.results.show.phrases import INTERVAL, NOTHING, listed, named, points, with_interval
-from hsl.results.stats import EQUAL, MINIMUM_SEEDS
+from hsl.results.show.text import ends_only
+from hsl.results.stats import COVERS_SAMPLES, EQUAL, MINIMUM_SEEDS
 from hsl.wording import count, duration
 
 _MARKS: Mapping[str, tuple[str, str]] = {BETTER: ("▲", "good"), WORSE: ("▼", "bad"), EQUAL: ("=", "")}
@@ -18,6 +19,8 @@ _COLUMNS = (
     *("sparsity", "configuration", "difference [95 % CI]", "verdict", "test accuracy % [95 % CI]", "n"),
     *("dense %", "p, corrected", "tuned parameters", "time per trial", "cell"),
 )
+
+SAMPLES_TOO = "difference, samples too"
 
 
 def finding(evidence: Evidence, compared: Sequence[Compared]) -> str:
@@ -65,7 +68,8 @@ def section(evidence: Evidence, compared: Sequence[Compared]) -> Section:
         f"stage with its {INTERVAL}; the difference is to the dense network of the same {evidence.noun}, tuned "
         "under the same budget, paired by seed (~: seeds not shared, Welch). p: two-sided t test, Benjamini-Hochberg "
         f"over all rows; below {MINIMUM_SEEDS} seeds nothing is claimed. Unconfirmed: one trial of the search, "
-        "not retrained with fresh seeds, so optimistic.",
+        "not retrained with fresh seeds, so optimistic."
+        + (f" {SAMPLES_TOO.capitalize()}: its 95 % interval {COVERS_SAMPLES}." if _kept(evidence) else ""),
     )
     missing = () if compared else (lacking,)
     return Section("winners", "Winners against dense", text, figures, (_table(evidence, compared),), missing)
@@ -74,7 +78,20 @@ def section(evidence: Evidence, compared: Sequence[Compared]) -> Section:
 def _table(evidence: Evidence, compared: Sequence[Compared]) -> Table:
     verdicts = {(*key_of(one.row), one.row["sparsity"]): one for one in compared}
     rows = [_line(evidence, row, verdicts.get((*key_of(row), row["sparsity"]))) for row in evidence.winners]
-    return evidence.table(_COLUMNS, rows, f"hsl best {evidence.uri}")
+    columns: tuple[str, ...] = _COLUMNS
+    if _kept(evidence):
+        columns = (*columns, SAMPLES_TOO)
+        rows = [(*line, _over_samples(row)) for line, row in zip(rows, evidence.winners, strict=True)]
+    return evidence.table(columns, rows, f"hsl best {evidence.uri}")
+
+
+def _kept(evidence: Evidence) -> bool:
+    """Whether the store keeps which test samples are correct."""
+    return any(row["samples"] is not None for row in evidence.winners)
+
+
+def _over_samples(row: Values) -> Cell:
+    return Cell(ends_only(row["difference_samples_low"], row["difference_samples_high"], sign=True))
 
 
 def _line(evidence: Evidence, row: Values, one: Compared | None) -> tuple[Cell, ...]:

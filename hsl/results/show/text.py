@@ -2,17 +2,18 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 
+from hsl.results.divisions import ALIKE_SPLITS, COVERS_SPLITS, FEW_SPLITS
 from hsl.results.shaping import grouped
-from hsl.results.stats import ALIKE, COVERS, EQUAL, FEW, MINIMUM_SEEDS
+from hsl.results.stats import ALIKE, COVERS, COVERS_SAMPLES, EQUAL, FEW, MINIMUM_SEEDS
 
-NOTES = {FEW: " *", ALIKE: " **", EQUAL: " ="}
+NOTES = {FEW: " *", ALIKE: " **", EQUAL: " =", FEW_SPLITS: " *", ALIKE_SPLITS: " **"}
 """Marks of differences without an interval."""
 
 
@@ -34,8 +35,14 @@ def with_interval(mean: float | None, low: float | None, high: float | None, sig
     """Fractions as ``85.4 [82.0, 88.8]``, in percent; without the brackets where there is no interval."""
     if low is None or high is None:
         return percent(mean, sign=sign)
-    shown = [percent(value, high - low, sign) for value in (mean, low, high)]
-    return f"{shown[0]} [{shown[1]}, {shown[2]}]"
+    return f"{percent(mean, high - low, sign)} {ends_only(low, high, sign)}"
+
+
+def ends_only(low: float | None, high: float | None, sign: bool = False) -> str:
+    """The ends of an interval of fractions as ``[82.0, 88.8]``, in percent; nothing where there is none."""
+    if low is None or high is None:
+        return ""
+    return f"[{percent(low, high - low, sign)}, {percent(high, high - low, sign)}]"
 
 
 def is_accuracy(name: str) -> bool:
@@ -76,7 +83,8 @@ def summary(answer: pa.Table, pareto: tuple[str, str] | None = None) -> pa.Table
     rows = answer.to_pylist()
     if not pareto and any(row["rank"] > 1 for row in rows):
         keys = [*keys, "rank"]
-    return pa.Table.from_pylist([_summary(row, keys, pareto) for row in rows])
+    kept = _kept(rows, "test", "difference")
+    return pa.Table.from_pylist([_summary(row, keys, pareto) | _over_samples(row, kept) for row in rows])
 
 
 def caption(answer: pa.Table, pareto: tuple[str, str] | None = None) -> str:
@@ -87,6 +95,8 @@ def caption(answer: pa.Table, pareto: tuple[str, str] | None = None) -> str:
     lines = [
         f"Chosen on validation; {metric} test accuracy as mean [95 % t interval] and number of seeds n.",
         f"Intervals are {COVERS}; none below {MINIMUM_SEEDS} seeds, or if seeds do not vary.",
+        *_splits_caption(rows),
+        *_samples_caption(rows),
     ]
     if pareto:
         first, second = pareto
@@ -110,13 +120,15 @@ def compared(answer: pa.Table) -> pa.Table:
     """The result of `compare` in few columns of text."""
     names = answer.column_names
     keys = names[: names.index("metric")]
+    kept = _kept(answer.to_pylist(), "difference")
     rows = [
         {
             **{key: cell(key, row[key]) for key in keys},
             "a %": percent(row["a_mean"]),
             "b %": percent(row["b_mean"]),
             "difference [CI]": _difference({**row, "baseline": False}),
-            "n": str(row["seeds"]),
+            **_over_samples(row, kept),
+            "n": str(row["seeds"]) + (f" x {row['splits']} splits" if _splits(row) > 1 else ""),
             "p": cell("p", row["p_value"]),
             "p corrected": cell("p", row["p_adjusted"]),
             "verdict": row["verdict"],
@@ -134,7 +146,8 @@ def compared_caption(answer: pa.Table, a: str, b: str) -> str:
     return (
         f"a: {a}; b: {b}; {rows[0]['metric']} test accuracy of confirmed trials, a - b [95 % t interval], {paired}.\n"
         f"Intervals are {COVERS}; none below {MINIMUM_SEEDS} seeds, or if seeds do not vary.\n"
-        f"p: two-sided t test, corrected over {len(rows)} rows by Benjamini-Hochberg; better means p below 0.05."
+        + "".join(f"{line}\n" for line in (*_splits_caption(rows), *_samples_caption(rows)))
+        + f"p: two-sided t test, corrected over {len(rows)} rows by Benjamini-Hochberg; better means p below 0.05."
     )
 
 
@@ -204,7 +217,42 @@ def _summary(row: Mapping[str, Any], keys: list[str], pareto: tuple[str, str] | 
 def _test(row: Mapping[str, Any]) -> str:
     lost = f"/{row['seeds'] + row['seeds_lost']}" if row["seeds_lost"] else ""
     interval = with_interval(row["test_mean"], row["test_low"], row["test_high"])
+    if row["confirmed"] and _splits(row) > 1:
+        return f"{interval} {row['splits']} splits"
     return f"{interval} {row['seeds']}{lost}" if row["confirmed"] else f"{interval} unconfirmed"
+
+
+_SIGNED = {"difference"}
+
+
+def _kept(rows: Sequence[Mapping[str, Any]], *names: str) -> list[str]:
+    """Those of some estimates that have an interval over seeds and samples in some row."""
+    return [name for name in names if any(row.get(f"{name}_samples_low") is not None for row in rows)]
+
+
+def _over_samples(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
+    return {f"{name} [CI+]": _ends_of(row, name) for name in names}
+
+
+def _ends_of(row: Mapping[str, Any], name: str) -> str:
+    return ends_only(row[f"{name}_samples_low"], row[f"{name}_samples_high"], sign=name in _SIGNED)
+
+
+def _splits_caption(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return (
+        [f"Of rows of several splits they are {COVERS_SPLITS}."]
+        if max(map(_splits, rows), default=1) > 1
+        else []
+    )
+
+
+def _splits(row: Mapping[str, Any]) -> int:
+    return int(row.get("splits") or 1)
+
+
+def _samples_caption(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    sizes = sorted({row["samples"] for row in rows if row.get("samples") is not None})
+    return [f"CI+: {COVERS_SAMPLES}, of {' or '.join(map(str, sizes))} samples."] if sizes else []
 
 
 def _difference(row: Mapping[str, Any]) -> str:

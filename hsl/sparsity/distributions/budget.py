@@ -1,13 +1,19 @@
 """The budget of one training: which layers may keep how many weights, now and at the end. Torch-free."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hsl.errors import InfeasibleError
 from hsl.sparsity.distributions.allocate import DISTRIBUTIONS, allocate, non_zeros
 from hsl.sparsity.distributions.formulas import Shape, explicit, weight_count
 from hsl.sparsity.distributions.ranked import Groups, each_alone
+
+if TYPE_CHECKING:
+    from hsl.sparsity.ties import Ties
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,7 @@ class Budget:
         structure: (N, M) if N of every M inputs are kept in the layers that are not dense.
         at_least: Fewest weights that any layer keeps. None refuses a formula that leaves a layer none; where the
             scores of several layers are ranked together, it lets them.
+        ties: Which of equally scored weights are kept, dropped and grown; None for those with the lowest index.
     """
 
     shapes: Mapping[str, Shape]
@@ -30,6 +37,7 @@ class Budget:
     keep_dense: frozenset[str] = frozenset()
     structure: tuple[int, int] | None = None
     at_least: int | None = None
+    ties: Ties | None = None
 
     @property
     def groups(self) -> Groups:

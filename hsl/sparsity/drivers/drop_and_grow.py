@@ -9,12 +9,14 @@ from torch import Tensor
 from hsl.sparsity.criteria import Criterion
 from hsl.sparsity.distributions.allocate import share_out
 from hsl.sparsity.drivers.base import Driver
+from hsl.sparsity.init import set_first_masks_
 from hsl.sparsity.layers import active_counts
 from hsl.sparsity.masks import drop_and_grow, top_k, top_k_among
 from hsl.sparsity.methods.moments import DropAndGrow, SoftDropAndGrow
 from hsl.sparsity.methods.weight_scores import CRITERIA
 from hsl.sparsity.network import Network, Start, all_finite, set_masks_, step_gradients
 from hsl.sparsity.schedules import DropAndGrowSchedule, stepwise_fraction
+from hsl.sparsity.ties import Ties
 
 
 class DropAndGrowDriver(Driver):
@@ -67,11 +69,16 @@ class DropAndGrowDriver(Driver):
         set_masks_(layers, {name: kept | grown for name, (kept, grown) in moved.items()})
         return True
 
+    @property
+    def _ties(self) -> Ties | None:
+        return self._network.budget.ties
+
     def _moved(self, name: str, gradient: Tensor | None, step: int) -> tuple[Tensor, Tensor]:
         """Masks of the active weights that stay, and of those that are grown."""
         mask = self._network.layers[name].weight_mask
         drop, grow = self._scores(name, gradient)
-        return drop_and_grow(mask, drop, grow, int(self._schedule.fraction(step) * int(mask.sum())))
+        dropped = int(self._schedule.fraction(step) * int(mask.sum()))
+        return drop_and_grow(mask, drop, grow, dropped, self._ties)
 
     def _scores(self, name: str, gradient: Tensor | None) -> tuple[Tensor, Tensor]:
         weighted = None if gradient is None else gradient * self._gradient_weight
@@ -113,10 +120,10 @@ class SoftDropAndGrowDriver(DropAndGrowDriver):
     def _moved(self, name: str, gradient: Tensor | None, step: int) -> tuple[Tensor, Tensor]:
         drop, grow = self._scores(name, gradient)
         kept = self._kept(name, drop)
-        return kept, top_k_among(grow, self._excess(name, step), ~kept)
+        return kept, top_k_among(grow, self._excess(name, step), ~kept, self._ties)
 
     def _kept(self, name: str, scores: Tensor) -> Tensor:
-        return top_k_among(scores, self._counts[name], self._network.layers[name].weight_mask)
+        return top_k_among(scores, self._counts[name], self._network.layers[name].weight_mask, self._ties)
 
     def _drop_scores(self, name: str) -> Tensor:
         gradient = self._network.layers[name].weight.grad
@@ -174,8 +181,8 @@ class RedistributingDriver(DropAndGrowDriver):
         masks = {}
         for name, layer in layers.items():
             drop, grow = self._scores(name, self._momentum[name])
-            kept = top_k_among(drop, active[name] - dropped[name], layer.weight_mask)
-            masks[name] = kept | top_k_among(grow, grown[name], ~kept)
+            kept = top_k_among(drop, active[name] - dropped[name], layer.weight_mask, self._ties)
+            masks[name] = kept | top_k_among(grow, grown[name], ~kept, self._ties)
         set_masks_(layers, masks)
 
     def state_dict(self) -> dict[str, Any]:
@@ -190,12 +197,12 @@ class RedistributingDriver(DropAndGrowDriver):
 
 
 def draw_masks_(network: Network, counts: Mapping[str, int]) -> None:
-    """Give every layer a random mask of so many weights, and scale what is left for its live fan-in."""
+    """Give every layer a random mask of so many weights, and scale what is left as `init` says."""
     draw: Criterion = CRITERIA["random"]
-    masks = {name: top_k(draw(network.signals(name)), counts[name]) for name in network.layers}
-    set_masks_(network.layers, masks)
+    ties = network.budget.ties
+    masks = {name: top_k(draw(network.signals(name)), counts[name], ties) for name in network.layers}
+    set_first_masks_(network, masks)
     network.explore_()
-    network.scale_init_()
 
 
 def moving(moment: DropAndGrow, start: Start) -> DropAndGrowDriver:

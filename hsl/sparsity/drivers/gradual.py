@@ -8,6 +8,7 @@ from hsl.errors import MethodError
 from hsl.sparsity.criteria import Criterion
 from hsl.sparsity.drivers.base import Driver
 from hsl.sparsity.drivers.drop_and_grow import DropAndGrowDriver
+from hsl.sparsity.init import set_first_masks_
 from hsl.sparsity.layers import active_counts
 from hsl.sparsity.methods.moments import Alternating, Gradual, GradualDropAndGrow
 from hsl.sparsity.methods.weight_scores import CRITERIA
@@ -47,7 +48,6 @@ class GradualDropAndGrowDriver(Driver):
         network, sparsity = self._network, self._initial_sparsity
         if sparsity > 0:
             self._draw_masks_(sparsity)
-            network.scale_init_()
         network.explore_()
 
     def _draw_masks_(self, sparsity: float) -> None:
@@ -58,7 +58,7 @@ class GradualDropAndGrowDriver(Driver):
             masks = keep_top(scores, replace(network.budget, sparsity=sparsity, distribution="erk"))
         else:
             masks = keep_top(scores, network.budget, sparsity / network.budget.sparsity)
-        set_masks_(network.layers, masks)
+        set_first_masks_(network, masks)
 
     def wants_gradients(self, step: int) -> bool:
         """Where weights are grown."""

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from hsl.errors import MethodError
 from hsl.sparsity.drivers.base import Driver
+from hsl.sparsity.init import set_first_masks_
 from hsl.sparsity.methods.moments import Once, OnceAfterParent
 from hsl.sparsity.methods.weight_scores import CRITERIA
 from hsl.sparsity.network import (
@@ -18,6 +19,7 @@ from hsl.sparsity.network import (
     load_parent_,
     set_masks_,
     step_gradients,
+    warn_of_ties,
 )
 from hsl.sparsity.saliency import check_scores, first_masks
 
@@ -58,13 +60,14 @@ class OnceDriver(Driver):
         score = CRITERIA[self._criterion]
         scores = {name: score(network.signals(name, gradients[name])) for name in network.layers}
         check_scores(scores, network.budget, self._criterion)
-        self._set(keep_top(scores, network.budget))
+        masks = keep_top(scores, network.budget)
+        warn_of_ties(scores, masks, network.budget, self._criterion)
+        self._set(masks)
         self.pending = False
         return True
 
     def _set(self, masks: Mapping[str, Tensor]) -> None:
-        set_masks_(self._network.layers, masks)
-        self._network.scale_init_()
+        set_first_masks_(self._network, masks)
 
 
 class AfterParentDriver(Driver):

@@ -1,12 +1,12 @@
 """The driver of Top-KAST: only the largest weights are used, some more are trained, the rest waits."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hsl.sparsity.criteria import Signals
 from hsl.sparsity.drivers.base import Driver
 from hsl.sparsity.layers import Layer
 from hsl.sparsity.masks import top_k_among
@@ -87,7 +87,7 @@ class ForwardTopDriver(Driver):
     def _choose(self) -> None:
         network = self._network
         scores = {
-            name: self._criterion(Signals(layer.weight, None, network.generator))
+            name: self._criterion(replace(network.signals(name), mask=None))
             for name, layer in network.layers.items()
         }
         used = keep_top(scores, network.budget)
@@ -99,7 +99,7 @@ class ForwardTopDriver(Driver):
     def _with_explorers(self, used: Tensor, scores: Tensor) -> Tensor:
         active = int(used.sum())
         explorers = min(used.numel() - active, int(self._exploration * active))
-        return used | top_k_among(scores, explorers, ~used)
+        return used | top_k_among(scores, explorers, ~used, self._network.budget.ties)
 
     @torch.no_grad()
     def _put_aside(self) -> None:

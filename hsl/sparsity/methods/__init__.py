@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from hsl.errors import MethodError, UnknownNameError, close_match
 from hsl.registry import Registry, Wanted
 from hsl.sparsity.distributions.allocate import DISTRIBUTIONS
-from hsl.sparsity.distributions.ranked import is_ratios
+from hsl.sparsity.distributions.ranked import FROM, Family, is_ratios
 from hsl.sparsity.methods.at_start import (
     DENSE,
     GRASP,
@@ -49,7 +49,7 @@ METHODS: Registry[Method, None] = Registry(
     wanted=Wanted(lambda found: isinstance(found, Method), "a hsl.sparsity.methods.Method"),
 )
 
-__all__ = ["METHODS", "Hyperparameter", "Method", "check_hyperparameters", "feasible"]
+__all__ = ["METHODS", "Hyperparameter", "Method", "check_hyperparameters", "feasible", "scored_source"]
 
 
 def check_hyperparameters(method: str, given: Mapping[str, float]) -> dict[str, float]:
@@ -112,6 +112,18 @@ def feasible(
     if sparsity == 0:
         return f"{method} at sparsity 0 is dense training; use method dense"
     return None
+
+
+def scored_source(distribution: str | Mapping[str, float] | None) -> str | None:
+    """The method whose scores of the untrained network give a distribution ``from:METHOD``; else None.
+
+    Raises:
+        UnknownNameError: If there is no such distribution.
+    """
+    if not isinstance(distribution, str) or not is_ratios(distribution):
+        return None
+    is_scored = DISTRIBUTIONS.facts(distribution).family is Family.FROM_SCORES
+    return distribution.removeprefix(FROM) if is_scored else None
 
 
 def _check_known(distribution: str) -> None:

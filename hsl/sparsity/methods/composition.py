@@ -9,6 +9,7 @@ from functools import cached_property
 from hsl.sparsity.distributions.allocate import DISTRIBUTIONS
 from hsl.sparsity.distributions.ranked import Family, is_ratios
 from hsl.sparsity.methods.moments import Moment
+from hsl.sparsity.methods.weight_scores import Init
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,11 @@ class Method:
     def starts_sparse(self) -> bool:
         """Whether a mask of the untrained network may come before the first step."""
         return self.moment.starts_sparse
+
+    @property
+    def init(self) -> Init:
+        """How initial weights are scaled for the first mask, where nothing else is asked for."""
+        return self.moment.init
 
     @property
     def takes_structure(self) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hsl.registry import imported
-from hsl.sparsity.methods.weight_scores import CRITERIA
+from hsl.sparsity.methods.weight_scores import CRITERIA, Init
 from hsl.sparsity.schedules import AlternatingSchedule, DropAndGrowSchedule
 
 if TYPE_CHECKING:
@@ -44,6 +44,11 @@ class Moment:
     def is_one_choice(self) -> bool:
         """Whether each mask is one choice among all weights, so that it can keep N of every M."""
         return False
+
+    @property
+    def init(self) -> Init:
+        """How initial weights are scaled by default: as of a first mask at random, if there is any."""
+        return CRITERIA.facts("random").init
 
     def build(self, start: Start) -> Driver:
         """The driver that makes and changes the masks, not started yet.
@@ -106,6 +111,11 @@ class Once(Moment):
     def is_one_choice(self) -> bool:
         """Unless it prunes in rounds."""
         return not CRITERIA.facts(self.criterion).in_rounds
+
+    @property
+    def init(self) -> Init:
+        """As is best for masks by its criterion."""
+        return CRITERIA.facts(self.criterion).init
 
     def scoring_passes(self, values: Values, batch_size: int) -> float:
         """Of rounds each is one sample."""

@@ -16,7 +16,6 @@ from typing import Any
 
 from hsl.hardness.registries import attack_facts
 from hsl.hardness.schema.regimes import Attack
-from hsl.sparsity.distributions.ranked import FROM, is_ratios
 from hsl.sparsity.methods import METHODS, check_hyperparameters
 
 
@@ -65,26 +64,20 @@ def dense_gradient_steps(
     return METHODS[method].moment.dense_gradient_steps(values, total_steps, first, last)
 
 
-def scoring_samples(
-    method: str, distribution: str | None, hyperparameters: Mapping[str, float], samples: int
-) -> float:
+def scoring_samples(method: str, hyperparameters: Mapping[str, float], samples: int) -> float:
     """Cost of the scores that are computed before training, in dense passes of one sample, gradients included.
 
     SNIP takes one pass over its samples, GraSP two (a gradient of a gradient), SynFlow one sample in each of its
-    rounds. A distribution ``from:METHOD`` adds that method's scores.
+    rounds.
 
     Args:
         method: Registry name of the method.
-        distribution: Name of its distribution; None for dense.
         hyperparameters: Of the method.
         samples: Number of samples that weights are scored by.
     """
-    scored = [(method, hyperparameters)]
-    if distribution is not None and is_ratios(distribution):
-        scored.append((distribution.removeprefix(FROM), {}))
-    return sum(
-        METHODS[name].moment.scoring_passes(check_hyperparameters(name, given), samples) * samples
-        for name, given in scored
+    return (
+        METHODS[method].moment.scoring_passes(check_hyperparameters(method, hyperparameters), samples)
+        * samples
     )
 
 

@@ -18,12 +18,14 @@ class Arrays:
         labels: int64 [N], classes counted from 0.
         is_test: bool [N], the publisher's own test samples (may be all False).
         names: Names of the classes, as far as they are known.
+        remarks: What there is to say of how they were read: files that were left out, for example.
     """
 
     images: np.ndarray
     labels: np.ndarray
     is_test: np.ndarray
     names: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @cached_property
     def classes(self) -> int:

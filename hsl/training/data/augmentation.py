@@ -1,5 +1,6 @@
 """Random crop and horizontal flip of a whole batch on its device, drawn per sample id."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -7,10 +8,26 @@ from torch import Tensor
 from torch.nn import functional
 
 from hsl.hardness import keyed
+from hsl.training.available import DATASETS, kind_and_path
 
 PADDING = 4
 SMALLEST_SIDE = 32
 """Smaller images are not augmented by default: four pixels are half of an 8x8 digit."""
+
+
+def is_augmented(augment: bool | None, shape: tuple[int, int, int]) -> bool:
+    """Whether images of this shape, (C, H, W), are cropped and mirrored, as was asked for or by their size."""
+    return min(shape[1:]) >= SMALLEST_SIDE if augment is None else augment
+
+
+def misleading(dataset: str, augment: bool | None, shape: tuple[int, int, int]) -> Iterator[str]:
+    """A warning where training images are mirrored whose mirror images are of no class, or of another one."""
+    kind, _ = kind_and_path(dataset)
+    if is_augmented(augment, shape) and not DATASETS.facts(kind).mirrors:
+        yield (
+            f"half of the training images are mirrored, and mirrored images of {kind} are none of their class; set "
+            f"training.augment: false"
+        )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ no training sample has is an output of the network that is never right: label no
 the worst class is none of them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -57,3 +57,45 @@ def unlearnable(labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> Iter
             f"{len(unknown)} of {len(test)} test samples have a label that no training sample has "
             f"({listed(np.unique(unknown))}): they count as wrong in the accuracies, and not in the worst class"
         )
+
+
+def misnumbered(names: Sequence[str]) -> Iterator[str]:
+    """Warnings of classes whose names are numbers, but not those of their labels, as ``10`` in front of ``2``.
+
+    Args:
+        names: Of the classes, by their labels.
+    """
+    others = [
+        f"{name} has the label {label}"
+        for label, name in enumerate(names)
+        if _number(name) not in (None, label)
+    ]
+    if others:
+        yield (
+            f"classes are numbered in the order of their names as text: {listed(others)}; results and label_noise.map "
+            f"name labels (to make both the same, name the folders 00, 01, 02, ...)"
+        )
+
+
+def _number(name: str) -> int | None:
+    return int(name) if name.isascii() and name.isdigit() else None
+
+
+def unevaluated(labels: np.ndarray, train: np.ndarray, val: np.ndarray, test: np.ndarray) -> Iterator[str]:
+    """Warnings of classes that are learned and have no sample to be evaluated on.
+
+    Args:
+        labels: int64 [N], of the whole data set.
+        train: Ids of the training samples.
+        val: Ids of the validation samples.
+        test: Ids of the test samples.
+    """
+    classes, sizes = np.unique(labels[train], return_counts=True)
+    for name, ids in (("validation", val), ("test", test)):
+        absent = ~np.isin(classes, labels[ids])
+        if absent.any():
+            yield (
+                f"{absent.sum()} of the {len(classes)} classes have no {name} sample ({listed(classes[absent])}, with "
+                f"{sizes[absent].min()} training samples and more): the {name} accuracies and the worst class say "
+                f"nothing of them"
+            )

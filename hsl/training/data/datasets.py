@@ -8,7 +8,7 @@ import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 from zipfile import BadZipFile
@@ -27,12 +27,15 @@ from hsl.training.data.classes import check_classes
 from hsl.training.data.contents.content import Content, content_of
 from hsl.training.data.contents.fingerprints import fingerprint
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 """Raised whenever readers make other arrays of the same files, so that what was cached before is read again."""
 
 PARTS = ("images", "labels", "is_test")
 PIXELS = "pixels"
 ABOUT = "about.json"
+
+_READ: set[Path] = set()
+"""Folders that this process has filled, so that their readers have logged what there is to say of them."""
 
 T = TypeVar("T")
 
@@ -52,49 +55,71 @@ def load(dataset: str) -> Arrays:
     Raises:
         DataError: If it is missing, empty or unreadable.
     """
-    return _loaded(dataset, _arrays)
+    return _loaded(dataset, _folder(dataset), _arrays)
 
 
 def load_content(dataset: str) -> Content:
-    """The content of a data set; raises as `load` does."""
-    return _loaded(dataset, _content)
+    """The content of a data set; raises as `load` does.
 
-
-def check_content(dataset: str, expected: str | None) -> None:
-    """Refuse a data set that has other samples than those with the expected digest; None expects none.
-
-    Raises:
-        DataError: If it is another one.
+    It comes with the remarks on how the data set was read, unless they were logged just now.
     """
-    if expected is not None and (found := load_content(dataset).digest) != expected:
+    folder = _folder(dataset)
+    content = _loaded(dataset, folder, _content)
+    if folder in _READ:
+        _READ.discard(folder)
+        content = replace(content, remarks=())
+    return content
+
+
+def _check_content(dataset: str, folder: Path, expected: str) -> None:
+    """Refuse a data set that has other samples than those with the expected digest."""
+    if (found := _loaded(dataset, folder, _content).digest) != expected:
         raise DataError(
             f"{dataset} holds other samples on this machine (content {found}) than it is to hold ({expected}); "
             "give every machine the same files"
         )
 
 
-def _loaded(dataset: str, get: Callable[[Path], T]) -> T:
+def _folder(dataset: str) -> Path:
+    """Where a data set is cached, as its files are now: a look at each of them, so once per load."""
     if content := named_content(dataset):
         raise DataError(
             f"of the data set {dataset} only the content ({content}) is known, not the place; give it, for example "
             f"dataset={dataset.rpartition('@')[0]}:PATH"
         )
+    _reader(dataset)  # one that is unknown, or not allowed, is refused before anything of it is looked at
     kind, path = kind_and_path(dataset)
-    read = DATASETS[kind]
-    folder = _folder(dataset)
+    return cache_folder() / "datasets" / digest([CACHE_VERSION, dataset, fingerprint(kind, path)])
+
+
+def _loaded(dataset: str, folder: Path, get: Callable[[Path], T]) -> T:
+    """What is in the folder of a data set, which is read first if it is not there."""
+    read, path = _reader(dataset)
     return _cached(folder, get, lambda: _write(checked(read(path), dataset), folder, dataset))
 
 
-def load_divided(dataset: str, split: Split) -> tuple[Arrays, Division]:
-    """Load a data set and its division, which is cached as well; raises as `load` and `divide` do."""
-    arrays = load(dataset)
-    file = _folder(dataset) / f"division-{digest(split.model_dump(mode='json'))}.npz"
-    return arrays, _cached(file, _division, lambda: _write_division(divide(arrays, split), file))
-
-
-def _folder(dataset: str) -> Path:
+def _reader(dataset: str) -> tuple[Callable[[str], object], str]:
     kind, path = kind_and_path(dataset)
-    return cache_folder() / "datasets" / digest([CACHE_VERSION, dataset, fingerprint(kind, path)])
+    return DATASETS[kind], path
+
+
+def load_divided(dataset: str, split: Split, content: str | None = None) -> tuple[Arrays, Division]:
+    """Load a data set and its division, which is cached as well.
+
+    Args:
+        dataset: Its name or place.
+        split: How to divide it.
+        content: Digest of the samples that are expected; None for any.
+
+    Raises:
+        DataError: If there are other samples, or as `load` and `divide` do.
+    """
+    folder = _folder(dataset)
+    if content is not None:
+        _check_content(dataset, folder, content)
+    arrays = _loaded(dataset, folder, _arrays)
+    file = folder / f"division-{digest(split.model_dump(mode='json'))}.npz"
+    return arrays, _cached(file, _division, lambda: _write_division(divide(arrays, split), file))
 
 
 def _cached(target: Path, read: Callable[[Path], T], make: Callable[[], None]) -> T:
@@ -131,7 +156,8 @@ def _content(folder: Path) -> Content:
         pixels = np.load(folder / f"{PIXELS}.npy", mmap_mode="r")
         if pixels.shape != arrays.labels.shape:
             raise ValueError(f"{len(pixels)} digests of {len(arrays.labels)} samples")
-    return Content(arrays.shape, arrays.names, pixels, arrays.labels, arrays.is_test)
+        remarks = tuple(json.loads((folder / ABOUT).read_text(encoding="utf-8")).get("remarks", ()))
+    return Content(arrays.shape, arrays.names, pixels, arrays.labels, arrays.is_test, remarks)
 
 
 def _division(file: Path) -> Division:
@@ -159,7 +185,8 @@ def _write(arrays: Arrays, folder: Path, dataset: str) -> None:
             np.save(scratch / f"{part}.npy", getattr(arrays, part))
         np.save(scratch / f"{PIXELS}.npy", content_of(arrays).pixels)
         about = {"dataset": dataset, "shape": arrays.images.shape, "names": arrays.names}
-        (scratch / ABOUT).write_text(json.dumps(about))
+        (scratch / ABOUT).write_text(json.dumps(about | {"remarks": arrays.remarks}))
+    _READ.add(folder)
 
 
 def _write_division(division: Division, file: Path) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from hsl.hardness.apply import Samples
 from hsl.training.configuration import Split
 from hsl.training.data.arrays import Arrays
-from hsl.training.data.datasets import check_content, load_divided
+from hsl.training.data.datasets import load_divided
 
 STATISTICS_CHUNK = 10_000
 
@@ -48,8 +48,7 @@ def load_data(dataset: str, split: Split, device: str, content: str | None = Non
     Raises:
         DataError: If there are other samples, or as `hsl.training.data.datasets.load` does.
     """
-    check_content(dataset, content)
-    arrays, division = load_divided(dataset, split)
+    arrays, division = load_divided(dataset, split, content)
     parts = (division.train, division.val, division.test)
     train, val, test = (_samples(arrays, ids, device) for ids in parts)
     return Data(train, val, test, arrays.shape, arrays.classes, *_statistics(train.images))

@@ -16,7 +16,8 @@ from hsl.errors import DamagedError, DataError
 from hsl.hardness.apply import Samples, mislabelled
 from hsl.hardness.schema.regimes import LabelNoise
 from hsl.hardness.scores.logits import mean_over_models
-from hsl.training.data.score_tables import read_table, write_table
+from hsl.store.tables import write_table
+from hsl.training.data.score_tables import read_table
 
 if TYPE_CHECKING:
     from hsl.training.data.arrays import Arrays

@@ -14,6 +14,7 @@ from hsl.training.data.files import parquet_files
 from hsl.training.data.files.class_folders import class_folders
 from hsl.training.data.files.labelled import Samples
 from hsl.training.data.files.omitted import warn_of
+from hsl.training.data.files.parquet_labels import Labelling, agreed_names, unread_columns
 from hsl.training.data.files.pixels import read_picture
 from hsl.training.data.remote import is_remote, local_copy
 
@@ -33,7 +34,7 @@ def parquet(path: str) -> Arrays:
     Names of files and folders say what belongs to the training and to the test set, by Hugging Face's keywords: see
     `splits`. A validation part is the test set where there is no test part, else it is left out. Hidden files and
     those that begin with an underscore are left out. What is left out is logged. Images are read by the rules of
-    `pixels`.
+    `pixels`. All files have their labels in one column and, as far as they name their classes, one list of them.
 
     Args:
         path: One file, or a folder of them, also as a URI.
@@ -49,7 +50,7 @@ def _parquet(path: str, shown: str) -> Arrays:
     import pyarrow.parquet as pq  # noqa: PLC0415  only this source needs it
 
     found = parquet_files.chosen(parquet_files.local_files(path), root := Path(path).expanduser())
-    samples = Samples()
+    samples, labellings, unread = Samples(), [], list[str]()
     for file, is_test in found.is_test.items():
         name = shown if file == root else f"{shown.rstrip('/')}/{file.relative_to(root)}"
         try:
@@ -57,15 +58,17 @@ def _parquet(path: str, shown: str) -> Arrays:
         except (OSError, ValueError) as error:
             raise DataError(f"{name}: not a readable Parquet file ({error}); repair or replace it") from error
         image, label = parquet_files.image_and_label(table.schema, name)
+        labellings.append(Labelling.of(name, table.schema, label))
+        unread += unread_columns(table, label, name)
         rows, labels = (table.column(column).to_pylist() for column in (image, label))
         for number, (row, value) in enumerate(zip(rows, labels, strict=True)):
             where = f"{name} row {number}"
             samples.add(where, read_picture(where, _content(row or {}, Path(file).parent)), value, is_test)
+    names = agreed_names(labellings)
+    unread += parquet_files.missing_shards(found.is_test)
     arrays = samples.arrays(shown)
-    warn_of(
-        shown, [*parquet_files.counted(found.omitted, root), *parquet_files.missing_shards(found.is_test)]
-    )
-    return arrays
+    left_out = warn_of(shown, [*parquet_files.counted(found.omitted, root), *unread])
+    return replace(arrays, names=names, remarks=arrays.remarks + left_out)
 
 
 def _content(row: Mapping[str, Any], folder: Path) -> Path | bytes:
@@ -92,5 +95,5 @@ def imagefolder(path: str) -> Arrays:
     for file, is_test in found.is_test.items():
         samples.add(str(file), read_picture(str(file), file), label[file.parent.name], is_test)
     arrays = samples.arrays(path)
-    warn_of(path, found.omitted)
-    return replace(arrays, names=tuple(names))
+    remarks = arrays.remarks + warn_of(path, found.omitted)
+    return replace(arrays, names=tuple(names), remarks=remarks)

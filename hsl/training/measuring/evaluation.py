@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hsl.hardness.apply import Samples
+from hsl.hardness.attacks.robustness import are_right
 
 BATCH = 1000
 
@@ -35,8 +36,8 @@ class Classified:
     """Predictions of a network for N samples.
 
     Attributes:
-        correct: bool [N], whether the prediction is right.
-        losses: Cross-entropy float32 [N], in nats.
+        correct: bool [N], whether the prediction is right; of logits without a softmax it is not.
+        losses: Cross-entropy float32 [N], in nats; NaN of logits without a softmax.
     """
 
     correct: Tensor
@@ -78,7 +79,7 @@ def classify(model: nn.Module, samples: Samples, perturb: Perturb | None = None)
             images = perturb(model, images, labels, ids)
         with torch.no_grad():
             logits = model(images).float()
-        correct.append(logits.argmax(1) == labels)
+        correct.append(are_right(logits, labels))
         losses.append(functional.cross_entropy(logits, labels, reduction="none"))
     model.train(was_training)
     return Classified(torch.cat(correct), torch.cat(losses))

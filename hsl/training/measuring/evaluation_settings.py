@@ -131,6 +131,8 @@ class Evaluation(Strict):
             validation data after it had reached the target sparsity.
         splits: Parts of the data set, ``test`` and ``val``.
         per_class: Accuracy of each class.
+        per_sample: Which clean and matched samples are classified correctly; with ``final`` and ``test``, the answers
+            have intervals over test samples as well as those over seeds.
         deciles: Accuracy by difficulty; by default not.
         corruptions: Accuracy on damaged samples; by default not.
         attacks: Robust accuracy; by default not.
@@ -144,6 +146,7 @@ class Evaluation(Strict):
     )
     splits: Annotated[tuple[Literal["test", "val"], ...], Listed, Field(min_length=1), Different] = ("test",)
     per_class: bool = True
+    per_sample: bool = False
     deciles: Annotated[Deciles | None, _under("by")] = None
     corruptions: Annotated[Corruptions | None, _under("names")] = None
     attacks: Annotated[Attacks | None, _under("names")] = None

@@ -21,6 +21,8 @@ from hsl.hardness.apply import EVALUATION, Samples
 from hsl.hardness.attacks.robustness import BLOCK, still_right
 from hsl.hardness.corruptions.corrupt import corrupt
 from hsl.hardness.orders import easiest, tie_order
+from hsl.plugin_code import codes_of
+from hsl.store.packed import packed
 from hsl.training.configuration import digest
 from hsl.training.data.corrupted import CorruptedTestSet
 from hsl.training.identity import FIRST_OF_EVALUATION, without_first
@@ -40,7 +42,7 @@ class Item:
     """One measure on one part of the data set.
 
     Attributes:
-        measure: ``clean``, ``matched``, ``class``, ``decile``, ``corruption``, or a measure of robustness.
+        measure: ``clean``, ``matched``, ``class``, ``sample``, ``decile``, ``corruption``, or a measure of robustness.
         split: ``val`` or ``test``.
         parameters: Of the measure, JSON-able; equal parameters give equal results.
     """
@@ -69,7 +71,12 @@ class Item:
         return self.measure, ""
 
 
-_SUMMARIES = {"class": ("worst_class", ""), "corruption": ("corruption_mean", ""), "decile": ("decile", "0")}
+_SUMMARIES = {
+    "class": ("worst_class", ""),
+    "sample": ("sample", "matched"),
+    "corruption": ("corruption_mean", ""),
+    "decile": ("decile", "0"),
+}
 
 
 def items(evaluation: Evaluation) -> Iterator[Item]:
@@ -79,15 +86,25 @@ def items(evaluation: Evaluation) -> Iterator[Item]:
         yield Item("matched", split)
         if evaluation.per_class:
             yield Item("class", split)
+        if evaluation.per_sample:
+            yield Item("sample", split)
         if evaluation.deciles:
-            yield Item("decile", split, without_first(_given(evaluation.deciles), DECILES_SECTION))
+            given = without_first(_given(evaluation.deciles), DECILES_SECTION)
+            yield Item("decile", split, given | _code(evaluation.deciles.by))
     limit = {} if evaluation.samples is None else {"samples": evaluation.samples}
     for split in evaluation.splits:
         if evaluation.corruptions and (split == "test" or not evaluation.corruptions.published):
-            yield Item("corruption", split, _given(evaluation.corruptions) | limit)
+            code = _code(*evaluation.corruptions.names)
+            yield Item("corruption", split, _given(evaluation.corruptions) | limit | code)
         if attacks := evaluation.attacks:
             for name in attacks.names:
-                yield Item(name, split, {"norm": attacks.norm, "eps": attacks.eps, **limit})
+                yield Item(name, split, {"norm": attacks.norm, "eps": attacks.eps, **limit, **_code(name)})
+
+
+def _code(*names: str) -> dict[str, Any]:
+    """Digests of the code of plug-ins, where there are some: evaluations by other code are others."""
+    found = codes_of(names)
+    return {"code": found} if found else {}
 
 
 def _given(settings: Deciles | Corruptions) -> dict[str, Any]:
@@ -181,6 +198,16 @@ def _class_rows(bench: Bench, item: Item) -> list[Row]:
     counts = [True] * len(rows) if learned is None else torch.isin(there, learned).tolist()
     worst = min(compress(rows, counts), key=lambda row: row["accuracy"])
     return [*rows, {**worst, "measure": "worst_class", "detail": ""}]
+
+
+def _sample_rows(bench: Bench, item: Item) -> list[Row]:
+    """Rows of the clean and of the matched samples, with those that are classified correctly."""
+    rows = []
+    for detail, found in zip(("clean", "matched"), bench.classified(item.split), strict=True):
+        ids = getattr(bench.sets, f"{item.split}_{detail}").ids
+        correct = packed(ids.cpu().numpy(), found.correct.cpu().numpy())
+        rows.append({**_row("sample", detail, found), "correct": correct})
+    return rows
 
 
 def _decile_rows(bench: Bench, item: Item) -> list[Row]:
@@ -277,5 +304,6 @@ _AT_ONCE: dict[str, Callable[[Bench, Item], list[Row]]] = {
     "clean": lambda bench, item: [_row("clean", "", bench.classified(item.split)[0])],
     "matched": lambda bench, item: [_row("matched", "", bench.classified(item.split)[1])],
     "class": _class_rows,
+    "sample": _sample_rows,
     "decile": _decile_rows,
 }

@@ -120,7 +120,7 @@ def test_steps_in_two_parts_count_as_in_one(tmp_path: Path) -> None:
 def test_scores_cost_as_many_samples_as_they_read(tmp_path: Path) -> None:
     """120 samples go through the network for the scores, in place of the 128 of a full batch; steps take 30 each."""
     train = Configuration(**{**small().stored(), "training": {"epochs": 4, "batch_size": 30}})
-    snip = Configuration(**{**train.stored(), "method": "snip", "sparsity": 0.5})
+    snip = Configuration(**{**train.stored(), "method": "snip", "sparsity": 0.5, "init": "dense"})
     trainer = trainer_of(snip, tmp_path)
     assert len(trainer.train_samples) == 120
     assert trainer.meter.extra_steps == 4
@@ -130,6 +130,8 @@ def test_scores_cost_as_many_samples_as_they_read(tmp_path: Path) -> None:
     assert trainer_of(attacked, tmp_path).meter.extra_steps == pytest.approx(
         4 * 3 / 7
     )  # scored without attack
+    signal = Configuration(**{**snip.stored(), "init": "signal"})  # forward alone, dense and half as dense
+    assert trainer_of(signal, tmp_path).meter.extra_steps == pytest.approx(4 + 4 * (1 + 0.5) / 3)
 
 
 def test_a_parent_costs_its_samples_and_not_its_steps(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +10,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from hsl.hardness import keyed
-from hsl.training.data.augmentation import PADDING, copied_crops, draw_shifts, picked_crops, shifted
+from hsl.training.data.augmentation import (
+    PADDING,
+    copied_crops,
+    draw_shifts,
+    misleading,
+    picked_crops,
+    shifted,
+)
 
 
 def crop_and_flip(images: Tensor, ids: Tensor, key: int) -> Tensor:
@@ -64,3 +72,22 @@ def test_all_places_and_both_sides_are_equally_likely() -> None:
     assert (rows - 1 / (2 * PADDING + 1)).abs().max() < 0.01
     flipped = keyed.integers(keyed.key(3, "flip"), torch.arange(count), (1,), 2).float().mean()
     assert abs(flipped - 0.5) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("dataset", "augment", "side", "warns"),
+    [
+        ("svhn", None, 32, True),
+        ("svhn:some/folder", None, 32, True),
+        ("svhn", False, 32, False),
+        ("digits", None, 8, False),
+        ("digits", True, 8, True),
+        ("mnist", True, 28, True),
+        ("cifar10", None, 32, False),
+        ("imagefolder:some/folder", True, 64, False),
+    ],
+)
+def test_mirrored_digits_are_warned_of(dataset: str, augment: bool | None, side: int, warns: bool) -> None:
+    found = list(misleading(dataset, augment, (3, side, side)))
+    assert len(found) == warns
+    assert all("training.augment: false" in text for text in found)

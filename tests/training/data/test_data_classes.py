@@ -23,7 +23,7 @@ from hsl.training.build import build_trainer
 from hsl.training.configuration import Configuration, Split
 from hsl.training.data import datasets
 from hsl.training.data.arrays import Arrays
-from hsl.training.data.classes import check_classes, unlearnable
+from hsl.training.data.classes import check_classes, misnumbered, unevaluated, unlearnable
 from hsl.training.data.datasets import divide
 from hsl.training.data.loaded import load_data
 from hsl.training.data.regime_sets import regime_sets
@@ -130,3 +130,35 @@ def test_a_test_set_of_other_classes_is_refused() -> None:
     ):
         check_classes(np.array([0, 1, 0]), np.array([3, 2, 2]))
     check_classes(np.array([0, 1, 0]), np.array([1, 2, 2]))
+
+
+def test_classes_that_no_sample_is_left_of_to_evaluate_are_named() -> None:
+    labels = np.array([0] * 30 + [1] * 30 + [4] * 3)
+    arrays = Arrays(np.zeros((63, 1, 1, 1), np.uint8), labels, np.zeros(63, bool))
+    found = divide(arrays, Split())
+    parts = [np.unique(labels[ids]).tolist() for ids in (found.train, found.val, found.test)]
+    assert parts == [[0, 1, 4], [0, 1], [0, 1, 4]], "so say the samples that scikit-learn draws"
+    assert list(unevaluated(labels, found.train, found.val, found.test)) == [
+        "1 of the 3 classes have no validation sample (4, with 2 training samples and more): the validation accuracies "
+        "and the worst class say nothing of them"
+    ]
+    even = np.arange(60) % 3
+    assert not list(unevaluated(even, np.arange(30), np.arange(30, 45), np.arange(45, 60)))
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (sorted(map(str, range(12))), "10 has the label 2, 11 has the label 3, 2 has the label 4, 3 has"),
+        (("1", "2"), "1 has the label 0, 2 has the label 1"),
+        (("00", "01", "02"), None),
+        (("cat", "dog", "²"), None),
+        ((), None),
+    ],
+)
+def test_classes_named_by_other_numbers_than_their_labels_are_warned_of(
+    names: list[str], said: str | None
+) -> None:
+    found = list(misnumbered(names))
+    assert len(found) == (said is not None)
+    assert all(str(said) in text for text in found)

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from hsl.errors import DamagedError, DataError
 from hsl.training.configuration import Split
+from hsl.training.data import datasets
 from hsl.training.data.arrays import Arrays
 from hsl.training.data.contents.content import Content, content_of, differences
 from hsl.training.data.contents.sample_lists import read_samples, write_samples
-from hsl.training.data.datasets import load_content
+from hsl.training.data.datasets import load_content, load_divided
 from hsl.training.data.loaded import load_data
 
 
@@ -123,3 +125,42 @@ def test_a_worker_with_other_samples_refuses_to_train() -> None:
 def test_data_whose_place_is_unknown_ask_for_it() -> None:
     with pytest.raises(DataError, match="dataset=parquet:PATH"):
         load_content("parquet@0123456789abcdef")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An image folder of two classes in which one file is left out, and an empty cache."""
+    monkeypatch.setenv("HSL_CACHE", str(tmp_path / "cache"))
+    for number in range(24):
+        file = tmp_path / "images" / "ab"[number % 2] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((4, 4), 10 * number, np.uint8)).save(file)
+    (tmp_path / "images" / "a" / ".x.png").write_bytes(b"")
+    return tmp_path / "images"
+
+
+def test_what_was_left_out_is_said_again_at_later_starts(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = f"imagefolder:{folder}"
+    first = load_content(name)
+    (said_now,) = [record.getMessage() for record in caplog.records]
+    assert said_now.startswith(f"{folder}: left out: 1 file hidden")
+    assert first.remarks == (), "it was said when the files were read"
+    later = load_content(name)
+    assert later.remarks == (said_now,)
+    assert later.digest == first.digest
+    (folder / "a" / ".x.png").unlink()
+    assert (load_content(name).remarks, load_content(name).remarks) == ((), ())
+
+
+def test_files_are_looked_at_once_per_load(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[str] = []
+    real = datasets.fingerprint
+    monkeypatch.setattr(datasets, "fingerprint", lambda kind, path: looks.append(path) or real(kind, path))
+    name = f"imagefolder:{folder}"
+    digest = load_content(name).digest
+    for expected in (None, digest):
+        looks.clear()
+        load_divided(name, Split(), expected)
+        assert looks == [str(folder)]

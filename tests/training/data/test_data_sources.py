@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -69,6 +70,64 @@ def test_a_parquet_file_holds_the_pixels_it_was_given(tmp_path: Path, label: str
     assert np.array_equal(arrays.images, np.stack([pixels(i).transpose(2, 0, 1) for i in range(3)]))
     assert arrays.labels.tolist() == [2, 0, 1]
     assert arrays.labels.dtype == np.int64
+
+
+def as_class_labels(file: Path, names: list[str], name: str = "label") -> Path:
+    """The same file with the metadata of Hugging Face for a column of the type ClassLabel."""
+    table = pq.read_table(file)
+    features = {"image": {"_type": "Image"}, name: {"names": names, "_type": "ClassLabel"}}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    pq.write_table(table.replace_schema_metadata(metadata), file)
+    return file
+
+
+def two_files(folder: Path, *labels: str) -> list[Path]:
+    names = zip(("train.parquet", "test.parquet"), labels, strict=True)
+    return [
+        write_parquet(folder / file, [encoded(pixels(4 * n + i)) for i in range(4)], [0, 1, 0, 1], label)
+        for n, (file, label) in enumerate(names)
+    ]
+
+
+def test_classes_have_the_names_that_parquet_files_give_them(tmp_path: Path) -> None:
+    files = two_files(tmp_path, "label", "label")
+    assert parquet(str(tmp_path)).names == ()
+    as_class_labels(files[1], ["cat", "dog"])
+    assert parquet(str(tmp_path)).names == ("cat", "dog")
+    as_class_labels(files[0], ["dog", "cat"])
+    with pytest.raises(DataError, match=r"are cat, dog in .*test.parquet and dog, cat in .*train.parquet"):
+        parquet(str(tmp_path))
+
+
+def test_files_with_their_labels_in_different_columns_are_refused(tmp_path: Path) -> None:
+    two_files(tmp_path, "fine_label", "label")
+    with pytest.raises(DataError, match=r"test.parquet has its labels in the column label, .* in fine_label"):
+        parquet(str(tmp_path))
+
+
+def test_columns_that_could_have_been_meant_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = write_parquet(tmp_path / "a.parquet", [encoded(pixels(i)) for i in range(4)], [0, 1, 0, 1])
+    table = pq.read_table(file)
+    more = table.append_column("Split", [["train", "train", "test", "test"]]).append_column(
+        "fine_label", [range(4)]
+    )
+    pq.write_table(more, file)
+    assert parquet(str(file)).labels.tolist() == [0, 1, 0, 1]
+    assert f"the column fine_label of {file}, which has the labels in label" in caplog.text
+    assert f"the column Split of {file} (train, test), so rows are divided at random" in caplog.text
+    caplog.clear()
+    pq.write_table(table.append_column("split", [["train"] * 4]), file)
+    parquet(str(file))
+    assert not caplog.text
+
+
+def test_a_set_of_shards_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    for name in ("train-00000-of-00001", "train-00000-of-00002", "train-00001-of-00002"):
+        write_parquet(tmp_path / f"{name}.parquet", [encoded(pixels(i)) for i in range(3)], [0, 1, 2])
+    with pytest.raises(DataError, match=r"train is there in 1 and in 2 files .* rows would count twice"):
+        parquet(str(tmp_path))
 
 
 def test_images_beside_a_parquet_file_are_found_by_their_path(tmp_path: Path) -> None:

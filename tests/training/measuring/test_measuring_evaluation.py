@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import softmax
 from sklearn.metrics import accuracy_score, log_loss, recall_score
 from torch import Tensor, nn
 
@@ -34,6 +40,40 @@ def test_metrics_are_scikit_learns(model: nn.Module, samples: Samples) -> None:
     assert metrics.accuracy == accuracy_score(labels, probabilities.argmax(1))
     probabilities /= probabilities.sum(1, keepdims=True)
     assert metrics.loss == pytest.approx(log_loss(labels, probabilities, labels=range(10)), rel=1e-6)
+
+
+class Table(nn.Module):
+    """A network that says of each image what is written in a table, one row after the other."""
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.logits[: len(images)]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000))
+def test_logits_without_a_softmax_are_wrong_whatever_the_label(seed: int) -> None:
+    samples = load_data("digits", Split(), "cpu").test
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(len(samples), 10, generator=generator)
+    odd = torch.tensor([torch.nan, torch.inf, -torch.inf])[
+        torch.randint(3, logits.shape, generator=generator)
+    ]
+    logits = torch.where(torch.rand(logits.shape, generator=generator) < 0.1, odd, logits)
+    logits[:3] = torch.tensor([torch.nan, torch.inf, -torch.inf])[:, None]
+    labels = torch.where(torch.arange(len(samples)) % 2 == 0, logits.argmax(1), samples.labels)
+    found = classify(Table(logits), replace(samples, labels=labels))
+    with np.errstate(invalid="ignore"):
+        probabilities = softmax(logits.double().numpy(), axis=1)
+    is_there = np.isfinite(probabilities).all(axis=1)
+    expected = is_there & (probabilities.argmax(1) == labels.numpy())
+    assert 0 < expected.sum() < len(samples)
+    assert 0.3 < is_there.mean() < 0.7
+    assert np.array_equal(found.correct.numpy(), expected)
+    assert np.isnan(found.losses.numpy()[~is_there]).all()
 
 
 @pytest.mark.parametrize("labels", [range(10), [2, 3, 7]])

@@ -19,6 +19,7 @@ from training_small import score_file, small, train, trainer_of, with_method
 from hsl.hardness.attacks.robustness import still_right
 from hsl.hardness.corruptions.corrupt import corrupt
 from hsl.hardness.registries import CORRUPTIONS, ROBUST
+from hsl.store.packed import unpacked
 from hsl.training.build import build_bench
 from hsl.training.measuring import measures
 from hsl.training.measuring.evaluation import all_logits
@@ -68,6 +69,18 @@ def test_clean_is_scikit_learns(bench: Bench, logits: np.ndarray, labels: np.nda
         log_loss(labels, np.exp(log_softmax(logits, 1)), labels=CLASSES), 1e-5
     )
     assert (row["samples"], row["split"], row["detail"]) == (len(labels), "test", "")
+
+
+def test_samples_are_those_that_numpy_finds_correct(
+    bench: Bench, logits: np.ndarray, labels: np.ndarray
+) -> None:
+    clean, matched = bench.measure(Item("sample", "test"))
+    ids, correct = unpacked(clean["correct"])
+    order = np.argsort(bench.sets.test_clean.ids.numpy())
+    assert ids.tolist() == bench.sets.test_clean.ids.numpy()[order].tolist()
+    assert correct.tolist() == (logits.argmax(1) == labels)[order].tolist()
+    assert clean["accuracy"] == correct.mean() == bench.measure(Item("clean", "test"))[0]["accuracy"]
+    assert (matched["detail"], matched["correct"]) == ("matched", clean["correct"]), "of the clean regime"
 
 
 def test_classes_are_scikit_learns(bench: Bench, logits: np.ndarray, labels: np.ndarray) -> None:
@@ -221,9 +234,11 @@ def test_what_is_asked_for_is_listed() -> None:
     assert [item.measure for item in items(Evaluation(per_class=False))] == ["clean", "matched"]
 
 
-@pytest.mark.parametrize("measure", ["clean", "class", "decile", "corruption", "pgd20"])
+@pytest.mark.parametrize("measure", ["clean", "class", "sample", "decile", "corruption", "pgd20"])
 def test_the_sign_of_an_item_is_one_of_its_rows(measure: str, bench: Bench) -> None:
-    asked = Evaluation(deciles="el2n", corruptions=["contrast"], attacks=["pgd20"], samples=20)
+    asked = Evaluation(
+        per_sample=True, deciles="el2n", corruptions=["contrast"], attacks=["pgd20"], samples=20
+    )
     (item,) = [item for item in items(asked) if item.measure == measure]
     rows = bench.measure(item)
     assert [(row["measure"], row["detail"]) for row in rows].count(item.sign) == 1

@@ -24,6 +24,7 @@ class Content:
         pixels: uint64 [N], digest of each image.
         labels: int64 [N].
         is_test: bool [N], the publisher's own test samples.
+        remarks: What there is to say of how they were read, which does not make them others.
     """
 
     shape: tuple[int, int, int]
@@ -31,6 +32,7 @@ class Content:
     pixels: np.ndarray
     labels: np.ndarray
     is_test: np.ndarray
+    remarks: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:

@@ -3,12 +3,10 @@
 import json
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from hsl.errors import DamagedError
-from hsl.store.checkpoints import content_of
+from hsl.store.tables import stored_table, write_table
 from hsl.training.data.contents.content import Content
-from hsl.training.data.score_tables import write_table
 
 
 def write_samples(uri: str, content: Content) -> None:
@@ -30,15 +28,14 @@ def read_samples(uri: str) -> Content | None:
     Raises:
         DamagedError: If it is damaged.
     """
-    found = content_of(uri)
-    if found is None:
+    table = stored_table(uri, "the list of samples is")
+    if table is None:
         return None
     try:
-        table = pq.read_table(pa.BufferReader(found), page_checksum_verification=True)
         about = json.loads(table.schema.metadata[b"hsl"])
         columns = [table.column(name).to_numpy() for name in ("pixels", "label", "is_test")]
         content = Content(tuple(about["shape"]), tuple(about["names"]), *columns)
-    except (pa.ArrowException, OSError, LookupError, TypeError, ValueError) as error:
+    except (pa.ArrowException, LookupError, TypeError, ValueError) as error:
         raise DamagedError(f"the list of samples is damaged ({error})") from error
     if content.digest != about["digest"]:
         raise DamagedError("the list of samples is damaged (its digest is another)")

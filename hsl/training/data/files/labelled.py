@@ -1,8 +1,7 @@
 """Labelled images as they are read, one after the other, and the arrays they make. Torch-free."""
 
 import hashlib
-import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 
@@ -10,13 +9,11 @@ import numpy as np
 
 from hsl.errors import DataError
 from hsl.training.data.arrays import Arrays
-from hsl.training.data.files.omitted import listed
+from hsl.training.data.files.omitted import listed, said
 from hsl.training.data.files.pixels import Picture, in_colour
 
 HIGHEST = 2**31 - 1
 """Highest label that is taken; far more classes than samples are refused later, with all samples in sight."""
-
-LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -67,23 +64,30 @@ class Samples:
         pixels = [picture.pixels for picture in self._pictures]
         is_grey = [len(each) == 1 for each in pixels]
         if any(is_grey) and not all(is_grey):
-            self._say(path, is_grey, "images are grey, and become RGB as the others are")
             pixels = [in_colour(each) for each in pixels]
-        transparent = [picture.is_transparent for picture in self._pictures]
-        self._say(path, transparent, "images lose their transparency, and hidden colours show")
+        else:
+            is_grey = []
         is_test = np.asarray(self._is_test, bool)
-        self._say(
-            path,
-            _also_trained_on(pixels, is_test),
-            "images are test images and, to the byte, training images",
+        remarks = (
+            *self._remarks(path, is_grey, "images are grey, and become RGB as the others are"),
+            *self._remarks(
+                path,
+                [picture.is_transparent for picture in self._pictures],
+                "images lose their transparency, and hidden colours show",
+            ),
+            *self._remarks(
+                path,
+                _also_trained_on(pixels, is_test),
+                "images are test images and, to the byte, training images",
+            ),
         )
-        return Arrays(np.stack(pixels), np.asarray(self._labels, np.int64), is_test)
+        return Arrays(np.stack(pixels), np.asarray(self._labels, np.int64), is_test, remarks=remarks)
 
-    def _say(self, path: str, which: Sequence[bool], what: str) -> None:
-        """Log how many samples there is something to say of, and their first names."""
+    def _remarks(self, path: str, which: Sequence[bool], what: str) -> Iterator[str]:
+        """Say of how many samples there is something to say, and their first names."""
         if any(which):
             names = listed(compress(self._origins, which))
-            LOG.warning("%s: %d of %d %s: %s", path, sum(which), len(which), what, names)
+            yield said(f"{path}: {sum(which)} of {len(which)} {what}: {names}")
 
 
 def _also_trained_on(pixels: Sequence[np.ndarray], is_test: np.ndarray) -> list[bool]:

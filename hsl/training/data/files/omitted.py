@@ -41,10 +41,16 @@ def listed(names: Iterable[object]) -> str:
     return ", ".join(every[:NAMED]) + (", ..." if len(every) > NAMED else "")
 
 
-def warn_of(path: str, omitted: Iterable[Omitted[str] | str]) -> None:
-    """Log everything that is left out of the data set at a path, in one warning."""
-    if found := [str(each) for each in omitted if isinstance(each, str) or each.items]:
-        LOG.warning("%s: left out: %s", path, "; ".join(found))
+def warn_of(path: str, omitted: Iterable[Omitted[str] | str]) -> tuple[str, ...]:
+    """Log everything that is left out of the data set at a path, in one warning, and return it, if there is any."""
+    found = [str(each) for each in omitted if isinstance(each, str) or each.items]
+    return (said(f"{path}: left out: {'; '.join(found)}"),) if found else ()
+
+
+def said(remark: str) -> str:
+    """A remark on a data set, which is logged."""
+    LOG.warning("%s", remark)
+    return remark
 
 
 def is_set_apart(path: PurePath) -> bool:

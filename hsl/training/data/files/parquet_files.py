@@ -73,12 +73,22 @@ def _rows(file: Path) -> str:
 
 
 def missing_shards(files: Iterable[PurePath]) -> Iterator[str]:
-    """Say which files of sets ``name-00000-of-00002.parquet`` are not there."""
+    """Say which files of sets ``name-00000-of-00002.parquet`` are not there.
+
+    Raises:
+        DataError: If there are two such sets of one name, as a new upload leaves them: their rows would count twice.
+    """
     found: dict[tuple[PurePath, str, int], set[int]] = defaultdict(set)
     for file in files:
         if shard := SHARD.match(file.name):
             found[file.parent, shard["name"], int(shard["count"])].add(int(shard["number"]))
+    counts: dict[tuple[PurePath, str], int] = {}
     for (folder, name, count), numbers in found.items():
+        if (other := counts.setdefault((folder, name), count)) != count:
+            raise DataError(
+                f"{folder / name} is there in {other} and in {count} files (-of-{other:05} and -of-{count:05}), so "
+                f"rows would count twice; remove the older set"
+            )
         if len(numbers) < count:
             yield f"{count - len(numbers)} of the {count} files {folder / name}-*, as they are not there"
 
