@@ -27,6 +27,7 @@ from hsl.training.data.arrays import Arrays
 from hsl.training.data.augmentation import misleading
 from hsl.training.data.channels import check_perturbed, constant_channels, perturbs
 from hsl.training.data.classes import misnumbered, unevaluated, unlearnable
+from hsl.training.data.contents.content import Content
 from hsl.training.data.contents.repeats import repeated
 from hsl.training.data.datasets import Division, load_content, load_divided
 from hsl.training.data.files.omitted import listed
@@ -62,12 +63,13 @@ def try_selections(
     """
     problems: list[Problem] = []
     found: list[str] = []
+    content = load_content(space.dataset)
     for split in splits(space):
         arrays, division = load_divided(space.dataset, split)
         parts = _parts(arrays, division)
         constant = constant_channels(arrays.images, division.train)
         problems += _of_evaluation(space, constant)
-        found += _of_data(space.dataset, division)
+        found += _of_data(content, division)
         for name, example in examples.items():
             found += misleading(space.dataset, example.training.augment, arrays.shape)
             needed = scores_for(example.model_copy(update={"split": split}), space)
@@ -91,9 +93,9 @@ def _of_evaluation(space: SearchSpace, constant: list[int]) -> list[Problem]:
     return []
 
 
-def _of_data(dataset: str, division: Division) -> list[str]:
+def _of_data(content: Content, division: Division) -> list[str]:
     """Warnings of the data set as it is divided."""
-    content, ids = load_content(dataset), (division.train, division.val, division.test)
+    ids = (division.train, division.val, division.test)
     return [
         *misnumbered(content.names),
         *unlearnable(content.labels, division.train, division.test),

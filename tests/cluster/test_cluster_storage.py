@@ -30,6 +30,7 @@ from hsl.store.layout import Library
 from hsl.store.lease import Lease, LeaseFile
 from hsl.store.store import Store
 from hsl.training.checkpoint import from_bytes, to_bytes
+from hsl.training.data.remote import remote_states
 
 LIMIT_SECONDS = 1200
 OUTAGE_SECONDS = 20.0
@@ -179,6 +180,19 @@ def test_a_store_with_checkpoints_and_a_lease(bucket: str, monkeypatch: pytest.M
 def test_the_same_elsewhere(elsewhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_module, "SETTLE_SECONDS", 0.0)
     assert_it_serves_a_sweep(join(elsewhere, "a", "store"))
+
+
+def test_files_of_a_data_set_elsewhere_are_told_apart(elsewhere: str) -> None:
+    """The time of a file may be that of another one, as far as a second goes."""
+    filesystem, path = open_filesystem(join(elsewhere, "images", "train.parquet"))
+    tags = set()
+    for content in (b"before", b"behind"):
+        with filesystem.open_output_stream(path) as file:
+            file.write(content)
+        (state,) = remote_states(join(elsewhere, "images"))
+        tags.add(state[-1])
+    assert len(tags) == 2
+    assert all(tags)
 
 
 def assert_it_serves_a_sweep(uri: str) -> None:

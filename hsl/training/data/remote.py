@@ -3,6 +3,7 @@
 import contextlib
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from pyarrow import fs
@@ -11,6 +12,9 @@ from hsl.errors import DataError, StoreError
 from hsl.filesystems import UNREACHABLE, open_filesystem
 from hsl.provenance import redact
 from hsl.training.data.arrays import cache_folder
+
+REQUESTS = 32
+"""Requests for entity tags at a time."""
 
 
 def is_remote(path: str) -> bool:
@@ -40,6 +44,27 @@ def remote_files(uri: str) -> list[fs.FileInfo]:
     if not files:
         raise DataError(f"there is nothing at {redact(uri)}; check the address")
     return files
+
+
+def remote_states(uri: str) -> list[tuple[str, int, int, str]]:
+    """Path, size in bytes, time in nanoseconds and entity tag of each file at or below `uri`.
+
+    Size and time, which come with the listing, are the same for two uploads within one second; the tag, which is asked
+    for file by file, is not.
+
+    Raises:
+        DataError: If there are no files, or they cannot be reached.
+    """
+    files = remote_files(uri)
+    with reached(uri) as (filesystem, _), ThreadPoolExecutor(REQUESTS) as pool:
+        tags = list(pool.map(lambda file: _entity_tag(filesystem, file.path), files))
+    return [(file.path, file.size, file.mtime_ns, tag) for file, tag in zip(files, tags, strict=True)]
+
+
+def _entity_tag(filesystem: fs.FileSystem, path: str) -> str:
+    with filesystem.open_input_file(path) as file:
+        metadata = {key.lower(): value for key, value in file.metadata().items()}
+    return metadata.get("etag", b"").decode()
 
 
 @contextlib.contextmanager

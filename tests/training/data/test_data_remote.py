@@ -94,6 +94,17 @@ def test_what_has_changed_there_is_fetched_again(storage: fs.FileSystem, tmp_pat
     assert len(load(f"parquet:{uri}").labels) == 11
 
 
+def test_files_of_one_size_and_one_second_are_told_apart(storage: fs.FileSystem) -> None:
+    """Two uploads within a second have the same time in the listing of S3."""
+    name, digests, times = f"{BUCKET}/one/train.parquet", set(), set()
+    for content in (b"before", b"behind") * 5:
+        with storage.open_output_stream(name) as file:
+            file.write(content)
+        times.add(storage.get_file_info(name).mtime)
+        digests.add((content, fingerprint("parquet", f"s3://{BUCKET}/one")))
+    assert len({digest for _, digest in digests}) > len(times)
+
+
 LOAD = """
 import json, sys
 from hsl.training.data.datasets import load

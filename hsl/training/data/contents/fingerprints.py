@@ -7,11 +7,11 @@ from typing import Any
 
 from hsl.plugin_code import code_digest
 from hsl.training.available import DATASETS
-from hsl.training.data.remote import is_remote, remote_files
+from hsl.training.data.remote import is_remote, remote_states
 
 
 def fingerprint(kind: str, path: str) -> str:
-    """Names, sizes, times and inodes of the files of a data set, and the code of a plug-in, as a digest.
+    """Names, sizes, times and inodes (entity tags of objects) of the files of a data set, and the code of a plug-in.
 
     A data set is read again where it differs; whether its samples then differ is another question.
     """
@@ -30,7 +30,7 @@ def _is_listed(kind: str, path: str) -> bool:
 
 def _files(path: str) -> Iterable[Any]:
     if is_remote(path):
-        return [(file.path, file.size, file.mtime_ns) for file in remote_files(path)]
+        return remote_states(path)
     root = Path(path).expanduser().resolve()
     files = [root] if root.is_file() else sorted(file for file in root.rglob("*") if file.is_file())
     return [(str(file.relative_to(root.parent)), *_state(file)) for file in files]
