@@ -138,6 +138,10 @@ def refill(rule: StoppingRule, past: Past, objectives: Mapping[str, str]) -> Non
     ends = [row for row in searched if row["status"] != Status.STOPPED]
     known = {row["trial_id"] for row in searched}
     known |= {own.trial_id for own in past.identities("search") if own.cell in objectives}
+    for row in searched:
+        rule.admit(row["trial_id"], row.get("turn"), row.get("seen"))
+    for own in past.identities("search"):
+        rule.admit(own.trial_id, own.turn, own.seen)
     names = ["sequence", "trial_id", "cell", "epoch", "epochs_at_target", *sorted(set(objectives.values()))]
     epochs = [row for row in past.epochs.select(names).to_pylist() if row["trial_id"] in known]
     for row in sorted([*epochs, *ends], key=lambda row: row["sequence"]):

@@ -9,7 +9,7 @@ from hsl.driver.jobs import Jobs
 from hsl.driver.resume import Past, job_of, known, read_past, refill, with_failed_again, with_history_of
 from hsl.driver.watch.optuna import Mirror
 from hsl.planning.job import ORIGIN, Job
-from hsl.planning.plan import Plan, objective_of
+from hsl.planning.plan import Plan, kin_of, objective_of
 from hsl.search.study import CellStudy
 from hsl.search.turns import Turns, shared_model
 from hsl.stopping.pauses import Pauses
@@ -79,7 +79,8 @@ class Stages:
         if self._mirror:
             self._mirror.rebuild(studies)
             turns.watch(self._mirror)
-        rule = make_rule(self._space.early_stopping, self._space.training.epochs, self._space.seed)
+        space = self._space
+        rule = make_rule(space.early_stopping, space.training.epochs, space.seed, kin_of(self._plan))
         refill(rule, past, {cell.name: objective_of(cell, self._space) for cell in self._plan.cells})
         paused = [row for row in past.stage("search") if is_paused(row) and row["cell"] in self._cells]
         waiting = [self._again(job_of(row, self._library)) for row in paused]

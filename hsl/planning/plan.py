@@ -297,3 +297,11 @@ def regime_of(cell: Cell, space: SearchSpace) -> str:
 def objective_of(cell: Cell, space: SearchSpace) -> str:
     """Name of the metric that search and early stopping maximise in a cell: its regime's, else the space's."""
     return metric_name(space.regimes[regime_of(cell, space)].objective or space.objective)
+
+
+def kin_of(plan: Plan) -> dict[str, str]:
+    """Kind of each cell: its regime, dense apart from sparse, which develop alike and are comparable."""
+    kinds = {}
+    for cell in plan.cells:
+        kinds[cell.name] = f"{regime_of(cell, plan.space)}, {'sparse' if cell.example.sparsity else 'dense'}"
+    return kinds

@@ -41,11 +41,11 @@ def lag_of(plan: Plan) -> int | None:
     """Trials of a search that may run at once, as a proposal depends on all earlier ends but those of the last lag - 1.
 
     By default it is the number of cells, and with few cells a quarter of all configurations, up to `LARGEST_LAG`.
-    None where no proposal depends on an end.
+    None where no proposal depends on an end, unless the space asks for one: early stopping then depends on it.
     """
     space = plan.space
     learns = any(sampler_of(space, cell).learns for cell in plan.cells)
-    if not (learns or space.warm_start or space.priority != "even"):
+    if not (space.lag or learns or space.warm_start or space.priority != "even"):
         return None
     return space.lag or max(len(plan.cells), min(LARGEST_LAG, plan.search_trials // 4), 1)
 

@@ -68,7 +68,7 @@ class Proposal:
         number: Its place in the order of the cell's proposals, from 0.
         source: Who proposed it: name of the sampler, or ``warm_start``.
         turn: Its place in the order of all proposals, from 0.
-        seen: How many of these, from the first on, had ends that it depends on.
+        seen: How many of these, from the first on, had ends that it depends on; None where none depends on any.
     """
 
     values: dict[str, Any]
@@ -76,7 +76,7 @@ class Proposal:
     number: int = 0
     source: str = ""
     turn: int = 0
-    seen: int = 0
+    seen: int | None = None
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ class Turns:
             study = min(ready, key=lambda s: s.issued / s.cell.configurations / self._weight(s))
             self._begin(study)
             if proposal := study.ask():
-                seen = self._lag.seen if self._is_ordered else 0
+                seen = self._lag.seen if self._is_ordered else None
                 made = replace(proposal, turn=self._lag.count, seen=seen)
                 self._enter(study, proposal.configuration.id)
                 self._recall()

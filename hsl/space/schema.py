@@ -77,7 +77,8 @@ class SearchSpace(Strict):
     sampler: Sampler = Tpe()
     priority: Literal["even", "uncertain"] = "even"
     lag: Annotated[int, Field(ge=1)] | None = None
-    """Trials of a search that may run at once: a proposal depends on all earlier ends but those of the last lag - 1."""
+    """Trials of a search that may run at once: a proposal, and where a rung stops its trial, depends on all earlier
+    ends but those of the last lag - 1; of samplers that learn nothing, and where it is left out, on none."""
     warm_start: Annotated[WarmStart | None, BeforeValidator(_none)] = None
     budget: Budget = Budget()
     early_stopping: EarlyStopping = Stratified()
