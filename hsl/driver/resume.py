@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from hsl.driver.session import halted_jobs
 from hsl.driver.under_way import checkpointed
 from hsl.planning.job import ORIGIN, History, Identity, Inputs, Job
-from hsl.search.study import Outcome
+from hsl.search.outcome import Outcome
 from hsl.search.turns import Known
 from hsl.stopping.rule import StoppingRule
 from hsl.store.documents import mapping

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from hsl.driver.events import Ended
 from hsl.planning.job import Job
-from hsl.search.study import CellStudy, Outcome, Proposal
+from hsl.search.outcome import Outcome
+from hsl.search.study import CellStudy, Proposal
 from hsl.search.turns import Turns
 from hsl.stopping.pauses import Pauses
 

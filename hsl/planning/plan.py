@@ -16,6 +16,7 @@ from hsl.space.schema import SearchSpace
 from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
 from hsl.sparsity.methods.iterative import ITERATIVE, round_before
 from hsl.training.configuration import Configuration, Layers
+from hsl.wording import kind_of
 
 VERSION = "version"
 """Axis of cells whose data or code have changed since the store was begun."""
@@ -301,7 +302,6 @@ def objective_of(cell: Cell, space: SearchSpace) -> str:
 
 def kin_of(plan: Plan) -> dict[str, str]:
     """Kind of each cell: its regime, dense apart from sparse, which develop alike and are comparable."""
-    kinds = {}
-    for cell in plan.cells:
-        kinds[cell.name] = f"{regime_of(cell, plan.space)}, {'sparse' if cell.example.sparsity else 'dense'}"
-    return kinds
+    return {
+        cell.name: kind_of(regime_of(cell, plan.space), bool(cell.example.sparsity)) for cell in plan.cells
+    }

@@ -18,6 +18,7 @@ from hsl.results.shaping import fields, grouped
 from hsl.results.stats import wilson_interval
 from hsl.store.outcomes import Status
 from hsl.store.store import Store
+from hsl.wording import kind_of
 
 SCHEMA = pa.schema(
     [
@@ -78,9 +79,9 @@ def audit(store: Store) -> pa.Table:
         these were ``false_stops`` (they ended better than all others of their cell that were trained to the end and
         not behind) with the rate and its 95 % interval (Wilson), and the ``regret``: what each that was behind would
         have added to the best of its cell, on average, in units of the objective. ``evidence``: odds that the rung
-        predicts the end, by the trials of that kind that had ended when the last one came (`hsl.stopping.evidence`),
-        and whether it then ``acts``, so that trials may be stopped. What is unknown is null; without rungs there are
-        no rows.
+        predicts the end, by the trials of that kind that had ended when the last one came
+        (`hsl.stopping.rung_evidence`), and whether it then ``acts``, so that trials may be stopped. What is unknown is
+        null; without rungs there are no rows.
 
     Raises:
         StoreError: If there is no store, or its space cannot be read.
@@ -130,7 +131,7 @@ def _entries(store: Store) -> dict[tuple[int, int], list[Entry]]:
         if trial is not None and value is not None:
             final = trial["objective"] if trial["status"] == Status.COMPLETED else None
             stopped = trial["status"] == Status.STOPPED and trial["epochs"] == row["epoch"]
-            kind = f"{trial['regime']}, {'sparse' if trial['sparsity'] else 'dense'}"
+            kind = kind_of(trial["regime"], bool(trial["sparsity"]))
             place = (row["sequence"], kind, row["cell"])
             entry = Entry(*place, value, row["cutoff"], final, trial["exempt"], stopped, row["evidence"])
             rungs.setdefault((row["rung"], row["epoch"]), []).append(entry)

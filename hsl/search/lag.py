@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hsl.search.study import Outcome
+from hsl.search.outcome import Outcome
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -19,11 +19,12 @@ from hsl.planning.sampling import asks, sampler_of
 from hsl.search.dominance import Point, ranked, signed
 from hsl.search.grid import grid_order
 from hsl.search.optuna_terms import Drawn, Recorded, _parameters, _suggest, built
+from hsl.search.outcome import Outcome
 from hsl.space.axes import Values, configuration
 from hsl.space.domain import LARGEST_GRID
 from hsl.space.samplers import Random, SamplerSettings, Shared, optuna_facts
 from hsl.space.schema import SearchSpace
-from hsl.space.sections import COST_COLUMNS, DIRECTIONS
+from hsl.space.sections import DIRECTIONS
 from hsl.store.outcomes import Status
 from hsl.training.configuration import Configuration, digest
 
@@ -41,22 +42,6 @@ Marks = Mapping[str, Any]
 
 UNUSED_SAMPLER = optuna.samplers.RandomSampler(seed=0)
 """Keeps Optuna from making its default sampler for every study; each proposal sets its own."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The end of a trial: epochs trained, last value of the objective, further objectives of the space by name."""
-
-    status: Status
-    epochs: int
-    objective: float | None
-    against: Mapping[str, float | None] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, status: Status, row: Mapping[str, Any]) -> Outcome:
-        """The outcome that columns of the trials table describe, as far as a worker has reported them."""
-        against = {name: row.get(column) for name, column in COST_COLUMNS.items()}
-        return cls(status, row.get("epochs", 0), row.get("objective"), against)
 
 
 @dataclass(frozen=True)
@@ -145,7 +130,7 @@ class CellStudy:
         """The next configuration, or None if the budget is spent or nothing new can be found."""
         number = self._free_number()
         for source, values, marks in () if self.is_finished else self._candidates(number):
-            made = self._configuration(values)
+            made = self.configuration(values)
             if made and made.id not in self._entries:
                 self._enter(values, made.id, number, marks)
                 return Proposal(dict(values), made, number, source)
@@ -280,7 +265,7 @@ class CellStudy:
 
     def _is_made(self, values: Values, configuration_id: str) -> bool:
         """Whether values make a configuration of this identity."""
-        made = self._configuration(values)
+        made = self.configuration(values)
         if made is None or made.id != configuration_id:
             return False
         self._untried = [method for method in self._untried if method != made.method]
@@ -304,7 +289,7 @@ class CellStudy:
                 values[axis] = _suggest(trial, axis, domain)
         return values
 
-    def _configuration(self, values: Values) -> Configuration | None:
+    def configuration(self, values: Values) -> Configuration | None:
         """The cell with these values; None if, each valid by itself, they do not fit together or the cell."""
         method = values.get("method", next(iter(self.cell.distributions)))
         distributions = self.cell.distributions.get(method, ())
@@ -320,7 +305,7 @@ class CellStudy:
         """This cell with the values of another cell; None where it does not tune exactly the same axes."""
         method = values.get("method", next(iter(self.cell.distributions)))
         asked = {axis for axis in self.cell.domains if asks(method, axis)}
-        return self._configuration(values) if asked == values.keys() else None
+        return self.configuration(values) if asked == values.keys() else None
 
     def _tell(self, trial: int, outcome: Outcome) -> None:
         """Report early-stopped trials as pruned at their last epoch: their value is not a final one."""

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.ensemble import ExtraTreesRegressor
 
 from hsl.planning.plan import Cell, Plan, regime_of
-from hsl.search.study import Outcome
+from hsl.search.outcome import Outcome
 from hsl.space.axes import Values
 from hsl.space.samplers import Transfer
 from hsl.store.outcomes import Status

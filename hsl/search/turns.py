@@ -13,7 +13,8 @@ from hsl.planning.sampling import lag_of
 from hsl.registry import imported
 from hsl.search.dominance import interleaved
 from hsl.search.lag import Lag
-from hsl.search.study import CellStudy, Model, Outcome, Proposal
+from hsl.search.outcome import Outcome
+from hsl.search.study import CellStudy, Model, Proposal
 from hsl.space.samplers import Shared
 
 MOST = 4.0

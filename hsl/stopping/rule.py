@@ -5,7 +5,8 @@ epochs since the target sparsity was reached. A rung compares only trials of one
 epochs: a gradually pruned network reaches its target late, with most of its training behind it, and would otherwise
 set the bar for networks that were sparse from the start. A rung compares no trials before it holds enough, and a
 difference within seed noise stops none. A rung stops trials only once those that were trained to the end have shown
-that it predicts (`hsl.stopping.evidence`); a random share of trials is exempt, so that false stops can be estimated.
+that it predicts (`hsl.stopping.rung_evidence`); a random share of trials is exempt, so that false stops can be
+estimated.
 """
 
 from __future__ import annotations

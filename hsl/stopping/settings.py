@@ -98,7 +98,7 @@ class Stratified(_Halving):
         tolerance: A trial this close to the cut-off, in units of the objective, goes on (seed noise).
         min_correlation: A rung stops trials only where those of the kind (regime, dense apart from sparse) that were
             trained to the end have shown that it predicts, and the lower bound of its rank correlation with the end is
-            above this (`hsl.stopping.evidence`); -1: it stops them from the first on.
+            above this (`hsl.stopping.rung_evidence`); -1: it stops them from the first on.
     """
 
     rule = "hsl.stopping.stratified:Rungs"

@@ -1,7 +1,7 @@
 """Stratified early stopping: rungs within each cell, as epochs at target sparsity."""
 
-from hsl.stopping.evidence import Evidence, Rung
 from hsl.stopping.rule import GOES_ON, Decision, Pool, StoppingRule, Verdict, draw
+from hsl.stopping.rung_evidence import Evidence, Rung
 from hsl.stopping.settings import Stratified
 
 

@@ -18,7 +18,8 @@ from hsl.planning.plan import Plan, make_plan
 from hsl.planning.sampling import notes, record, sampler_of
 from hsl.search.dominance import dominates, ranked
 from hsl.search.grid import grid_order
-from hsl.search.study import CellStudy, Outcome, Proposal
+from hsl.search.outcome import Outcome
+from hsl.search.study import CellStudy, Proposal
 from hsl.space.load import make_space
 from hsl.store.outcomes import Status
 

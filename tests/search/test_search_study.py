@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from hsl.planning.plan import make_plan
-from hsl.search.study import CellStudy, Outcome, Proposal
+from hsl.search.outcome import Outcome
+from hsl.search.study import CellStudy, Proposal
 from hsl.space.axes import configuration
 from hsl.space.load import make_space
 from hsl.sparsity.methods import METHODS

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from hsl.planning.plan import Plan, make_plan
-from hsl.search.study import CellStudy, Outcome, Proposal
+from hsl.search.outcome import Outcome
+from hsl.search.study import CellStudy, Proposal
 from hsl.search.transfer import Encoding
 from hsl.search.turns import Turns, shared_model
 from hsl.space.domain import Domain

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ray.tune.schedulers import TrialScheduler
 
 from hsl.errors import SpaceError
-from hsl.space.load import early_stopping_of
+from hsl.space.policies import early_stopping_of
 from hsl.stopping.median import MedianRule
 from hsl.stopping.promotion import PromotionRungs
 from hsl.stopping.ray_rules import CellScheduler

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hsl.stopping.evidence import Evidence, RungEvidence
 from hsl.stopping.rule import Decision, Pool, StoppingRule, milestones
+from hsl.stopping.rung_evidence import Evidence, RungEvidence
 from hsl.stopping.settings import Stratified
 from hsl.stopping.stratified import Rungs
 

@@ -27,7 +27,8 @@ def section(evidence: Evidence) -> Section:
     table = _table(evidence, pooled)
     text = (
         "A rung stops trials of one kind (regime, dense apart from sparse) once those that were trained to the end "
-        "have shown that it predicts: from an evidence of 20 on, which is reached by chance in at most one case of 20. "
+        "have shown that it predicts: from an evidence of 20 on, which a rung that says nothing reaches in at most one "
+        "case of 20. "
         "A share of the trials is exempt from early stopping and always trained to the end. A false "
         "stop is an exempt trial that was behind the cut-off and ended better than all that its cell kept; rates "
         "with their 95 % Wilson interval. Regret: what those behind would have added to their cell, on average.",

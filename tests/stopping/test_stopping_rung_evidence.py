@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
-from hsl.stopping.evidence import LEAST_ENDS, NOTHING, ODDS, Evidence, Rung, RungEvidence, _payoff
 from hsl.stopping.rule import Decision, Verdict
+from hsl.stopping.rung_evidence import LEAST_ENDS, NOTHING, ODDS, Evidence, Rung, RungEvidence, _payoff
 from hsl.stopping.settings import Stratified, make_rule
 from hsl.stopping.stratified import Rungs
 

@@ -3,7 +3,7 @@
 Trials of one kind (regime, dense apart from sparse) that reached a rung after as many epochs are compared within their
 cells. The evidence is the odds at which one would have bet, from each end to the next, that a trial's place among the
 earlier ones at the rung says its place at the end. Where it says nothing, the place at the end is equally likely each,
-whatever the values at the rung, and whichever trials these let go on: the odds then reach 1 / alpha at any time with
+for any values at the rung, and whichever trials these let go on: the odds then reach 1 / alpha at any time with
 a probability of at most alpha (Ville 1939; bets on sequential ranks as in Vovk, arXiv 2006.02329, with the likelihood
 of a Gaussian copula).
 """
@@ -144,7 +144,7 @@ class RungEvidence:
 
 
 def _payoff(rho: float, others: int, place: float, among: int) -> float:
-    """What a bet of 1 pays: the probability of a place at the end, given that at the rung, over that by chance.
+    """What a bet of 1 pays: the probability of a place at the end, given that at the rung, over that of a random one.
 
     Args:
         rho: Correlation of the normal scores that is bet on.
