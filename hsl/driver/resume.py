@@ -114,7 +114,7 @@ def known(past: Past) -> list[Known]:
             values=mapping(row, "trials", "parameters"),
             configuration_id=row["configuration_id"],
             has_ended=True,
-            outcome=None if is_paused(row) else Outcome.of(Status(row["status"]), row),
+            outcome=None if is_paused(row) else Outcome.of(Status(row["status"]), row, row["reason"]),
         )
         for row in past.stage("search")
     ]

@@ -21,7 +21,8 @@ from hsl.planning.sampling import note_on_lag
 from hsl.prepare.parents import Task
 from hsl.prepare.workers import prepare
 from hsl.reasons import causes, out_of_memory
-from hsl.search.study import CellStudy, Proposal
+from hsl.search.proposal import Proposal
+from hsl.search.study import CellStudy
 from hsl.store.outcomes import Status
 
 if TYPE_CHECKING:

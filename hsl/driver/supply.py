@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from hsl.driver.events import Ended
 from hsl.planning.job import Job
 from hsl.search.outcome import Outcome
-from hsl.search.study import CellStudy, Proposal
+from hsl.search.proposal import Proposal
+from hsl.search.study import CellStudy
 from hsl.search.turns import Turns
 from hsl.stopping.pauses import Pauses
 
@@ -72,5 +73,5 @@ class Supply:
         """Report the end of a trial of the search; a paused one has no outcome."""
         own = job.identity
         if own.stage == "search":
-            outcome = None if ended.is_paused else Outcome.of(ended.status, ended.summary)
+            outcome = None if ended.is_paused else Outcome.of(ended.status, ended.summary, ended.reason)
             self._turns.end(own.cell, own.configuration.id, outcome)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from hsl.search.dominance import Point, ranked, signed
 from hsl.search.grid import grid_order
 from hsl.search.optuna_terms import Drawn, Recorded, _parameters, _suggest, built
 from hsl.search.outcome import Outcome
+from hsl.search.proposal import Proposal
 from hsl.space.axes import Values, configuration
 from hsl.space.domain import LARGEST_GRID
 from hsl.space.samplers import Random, SamplerSettings, Shared, optuna_facts
@@ -42,26 +44,6 @@ Marks = Mapping[str, Any]
 
 UNUSED_SAMPLER = optuna.samplers.RandomSampler(seed=0)
 """Keeps Optuna from making its default sampler for every study; each proposal sets its own."""
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A configuration to try.
-
-    Attributes:
-        values: Tuned values (axis -> value).
-        number: Its place in the order of the cell's proposals, from 0.
-        source: Who proposed it: name of the sampler, or ``warm_start``.
-        turn: Its place in the order of all proposals, from 0.
-        seen: How many of these, from the first on, had ends that it depends on; None where none depends on any.
-    """
-
-    values: dict[str, Any]
-    configuration: Configuration
-    number: int = 0
-    source: str = ""
-    turn: int = 0
-    seen: int | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +86,7 @@ class CellStudy:
         self._entries: dict[str, _Entry] = {}
         self._outcomes: dict[str, Outcome] = {}
         self._numbers: set[int] = set()
+        self._failed: set[int] = set()
         self._lowest = 0
         self._exhausted = False
         self._warm: list[Values] = []
@@ -177,14 +160,13 @@ class CellStudy:
 
     def frozen(self) -> dict[str, optuna.trial.FrozenTrial]:
         """What the study knows of each configuration, in the order of the proposals."""
-        trials = self._study.get_trials(deepcopy=False)
         entries = sorted(self._entries.items(), key=lambda item: item[1].number)
-        return {key: trials[entry.trial] for key, entry in entries if entry.trial is not None}
+        return {key: self._frozen(entry.trial) for key, entry in entries if entry.trial is not None}
 
     def frozen_trial(self, configuration_id: str) -> optuna.trial.FrozenTrial | None:
         """What the study knows of one configuration; None of one that teaches it nothing."""
         entry = self._entries[configuration_id]
-        return None if entry.trial is None else self._study.get_trials(deepcopy=False)[entry.trial]
+        return None if entry.trial is None else self._frozen(entry.trial)
 
     def _candidates(self, number: int) -> Iterator[tuple[str, Values, Marks | None]]:
         """Who proposes, values, and marks; None for the marks of values that the sampler has not drawn."""
@@ -310,7 +292,9 @@ class CellStudy:
     def _tell(self, trial: int, outcome: Outcome) -> None:
         """Report early-stopped trials as pruned at their last epoch: their value is not a final one."""
         values = self._values(outcome)
-        if values is None or outcome.status == Status.FAILED:
+        if outcome.is_failure:
+            self._tell_failure(trial)
+        elif values is None or outcome.status is Status.FAILED:
             self._study.tell(trial, state=TrialState.FAIL)
         elif outcome.status == Status.COMPLETED:
             self._study.tell(trial, values)
@@ -320,6 +304,29 @@ class CellStudy:
             self._study.tell(trial, state=TrialState.PRUNED)
         else:  # a front has no place for what was not trained to the end
             self._study.tell(trial, state=TrialState.FAIL)
+
+    def _tell_failure(self, trial: int) -> None:
+        """Report what a configuration has caused as the worst: samplers learn nothing from trials that failed."""
+        self._failed.add(trial)
+        known = [
+            one.values for one in self._study.get_trials(deepcopy=False) if one.state == TrialState.COMPLETE
+        ]
+        if optuna_facts(self._lasting).reads_pruned:
+            self._study.tell(trial, state=TrialState.PRUNED)
+        elif known:
+            worst = {"maximize": min, "minimize": max}
+            sides = zip(self.directions, zip(*known, strict=True), strict=True)
+            self._study.tell(trial, [worst[direction](side) for direction, side in sides])
+        else:
+            self._study.tell(trial, state=TrialState.FAIL)
+
+    def _frozen(self, trial: int) -> optuna.trial.FrozenTrial:
+        """A trial as it was; the sampler has received failures as something else."""
+        found = self._study.get_trials(deepcopy=False)[trial]
+        if trial in self._failed:
+            found = copy(found)
+            found.state, found.values = TrialState.FAIL, None
+        return found
 
     def _values(self, outcome: Outcome) -> list[float] | None:
         """All objectives; None where one is missing."""

@@ -15,7 +15,6 @@ from hsl.planning.plan import Cell, Plan, regime_of
 from hsl.search.outcome import Outcome
 from hsl.space.axes import Values
 from hsl.space.samplers import Transfer
-from hsl.store.outcomes import Status
 
 GROWTH = 1.2
 """The forest is fitted again when so many times more trials have ended, so that its cost per trial stays constant."""
@@ -88,10 +87,10 @@ class Forest:
         self._drawn[self._regimes[cell], str(values.get("method"))] += 1
 
     def learn(self, cell: str, values: Values, outcome: Outcome) -> None:
-        """Receive how a configuration of a cell ended; one without an objective counts as the worst of all."""
-        objective = None if outcome.status is Status.FAILED else outcome.objective
-        self._inputs.append(self._encode({**values, **self._levels[cell]}))
-        self._targets.append(math.nan if objective is None else objective)
+        """Receive how a configuration of a cell ended; a failure counts as the worst of all, a lost one not at all."""
+        if not outcome.is_lost:
+            self._inputs.append(self._encode({**values, **self._levels[cell]}))
+            self._targets.append(math.nan if outcome.is_failure else float(outcome.objective or 0.0))
 
     def ranked(self, cell: str, candidates: Sequence[Values]) -> list[int]:
         """Indices of candidates of a cell, the one to try next first.

@@ -14,7 +14,8 @@ from hsl.registry import imported
 from hsl.search.dominance import interleaved
 from hsl.search.lag import Lag
 from hsl.search.outcome import Outcome
-from hsl.search.study import CellStudy, Model, Proposal
+from hsl.search.proposal import Proposal
+from hsl.search.study import CellStudy, Model
 from hsl.space.samplers import Shared
 
 MOST = 4.0

@@ -197,6 +197,7 @@ class OptunaFacts:
     Attributes:
         marks: Whether it writes to trials or to the study, as CMA-ES does the generation of a trial. Such marks are
             not in the store: a study that is made again has the sampler draw for each trial that it remembers.
+        reads_pruned: Whether a trial that was pruned without any value counts as the worst for it; others leave it out.
         lasts: Whether one object serves the whole study: another seed would begin another sequence.
         has_one_objective: Whether it cannot search a front.
         advice: Why it cannot be used here and what can; empty if it can be used.
@@ -205,6 +206,7 @@ class OptunaFacts:
     """
 
     marks: bool = True
+    reads_pruned: bool = False
     lasts: bool = False
     has_one_objective: bool = False
     advice: str = ""
@@ -230,7 +232,7 @@ OF_OPTUNA = {
     ),
     "QMCSampler": OptunaFacts(lasts=True, defaults=_WARNS_NOT),
     "RandomSampler": OptunaFacts(marks=False),
-    "TPESampler": OptunaFacts(marks=False),
+    "TPESampler": OptunaFacts(marks=False, reads_pruned=True),
 }
 """Classes of ``optuna.samplers`` whose facts are not the default."""
 

@@ -16,7 +16,8 @@ from hsl.driver.watch.optuna import Mirror
 from hsl.errors import HslError
 from hsl.planning.plan import Plan, make_plan
 from hsl.search.outcome import Outcome
-from hsl.search.study import CellStudy, Proposal
+from hsl.search.proposal import Proposal
+from hsl.search.study import CellStudy
 from hsl.space.load import make_space
 from hsl.store.outcomes import Status
 

@@ -20,7 +20,8 @@ from hsl.driver.tune.searcher import CellSearcher
 from hsl.driver.watch.progress import CellTally, Tally
 from hsl.planning.job import Job
 from hsl.planning.plan import Plan, make_plan
-from hsl.search.study import CellStudy, Proposal
+from hsl.search.proposal import Proposal
+from hsl.search.study import CellStudy
 from hsl.search.turns import Turns
 from hsl.space.load import make_space
 from hsl.stopping.pauses import Pauses

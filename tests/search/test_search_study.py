@@ -14,7 +14,8 @@ from optuna.trial import TrialState
 
 from hsl.planning.plan import make_plan
 from hsl.search.outcome import Outcome
-from hsl.search.study import CellStudy, Proposal
+from hsl.search.proposal import Proposal
+from hsl.search.study import CellStudy
 from hsl.space.axes import configuration
 from hsl.space.load import make_space
 from hsl.sparsity.methods import METHODS

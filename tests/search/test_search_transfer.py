@@ -11,7 +11,8 @@ import pytest
 
 from hsl.planning.plan import Plan, make_plan
 from hsl.search.outcome import Outcome
-from hsl.search.study import CellStudy, Proposal
+from hsl.search.proposal import Proposal
+from hsl.search.study import CellStudy
 from hsl.search.transfer import Encoding
 from hsl.search.turns import Turns, shared_model
 from hsl.space.domain import Domain

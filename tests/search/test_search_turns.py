@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hsl.planning.neighbours import neighbours, parent_regime
 from hsl.planning.plan import Plan, make_plan
 from hsl.search.outcome import Outcome
-from hsl.search.study import CellStudy, Proposal
+from hsl.search.proposal import Proposal
+from hsl.search.study import CellStudy
 from hsl.search.turns import MOST, Known, Turns, contenders, shared_model
 from hsl.space.load import make_space
 from hsl.store.outcomes import Status
