@@ -20,7 +20,7 @@ class Identity(Strict):
         baseline: Whether the cell is a dense reference.
         parameters: Tuned values (axis -> value).
         proposal: Number of the proposal in the study of its cell; None outside a search.
-        proposed_by: Name of the sampler, or ``warm_start``; None outside a search.
+        proposed_by: Name of the sampler, ``first`` or ``warm_start``; None outside a search.
         turn: Place of the proposal in the order of those of all cells; None outside a search, and in version 0.1.
         seen: How many of these, from the first on, had ends that it depends on; None likewise.
     """

@@ -6,6 +6,7 @@ Pure; no torch, no ray, no optuna.
 from typing import Any
 
 from hsl.planning.plan import Cell, Plan
+from hsl.space.axes import Values
 from hsl.space.samplers import FEWEST_NUMERIC, Grid, SamplerSettings
 from hsl.space.schema import SearchSpace
 from hsl.sparsity.methods import METHODS
@@ -31,6 +32,30 @@ def asks(method: str, axis: str) -> bool:
     """Whether a proposal of `method` has a value for a tuned axis."""
     group, _, name = axis.partition(".")
     return group != "method" or not name or any(h.name == name for h in METHODS[method].hyperparameters)
+
+
+def first_of(space: SearchSpace, cell: Cell) -> list[Values]:
+    """Tuned values that are to be tried first in a cell: those of the space that name it, and that it can have."""
+    found = list[Values]()
+    for values in space.first:
+        levels = {axis: value for axis, value in values.items() if axis in space.factors}
+        tuned = {axis: value for axis, value in values.items() if axis not in levels}
+        named = all(axis in cell.levels and cell.levels[axis] == level for axis, level in levels.items())
+        if named and tuned.keys() <= cell.domains.keys() and fitting_methods(tuned, cell):
+            found.append(tuned)
+    return found
+
+
+def fitting_methods(tuned: Values, cell: Cell) -> list[str]:
+    """Methods of a cell that can have some tuned values."""
+    asked = [axis for axis in tuned if axis not in {"method", "distribution"}]
+    return [
+        method
+        for method, distributions in cell.distributions.items()
+        if tuned.get("method", method) == method
+        and tuned.get("distribution", distributions[0]) in distributions
+        and all(asks(method, axis) for axis in asked)
+    ]
 
 
 LARGEST_LAG = 16

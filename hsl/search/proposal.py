@@ -13,7 +13,7 @@ class Proposal:
     Attributes:
         values: Tuned values (axis -> value).
         number: Its place in the order of the cell's proposals, from 0.
-        source: Who proposed it: name of the sampler, or ``warm_start``.
+        source: Who proposed it: name of the sampler, ``first`` or ``warm_start``.
         turn: Its place in the order of all proposals, from 0.
         seen: How many of these, from the first on, had ends that it depends on; None where none depends on any.
     """

@@ -16,10 +16,10 @@ from optuna.trial import Trial, TrialState
 from pydantic import ValidationError
 
 from hsl.planning.plan import Cell
-from hsl.planning.sampling import asks, sampler_of
+from hsl.planning.sampling import asks, first_of, sampler_of
 from hsl.search.dominance import Point, ranked, signed
 from hsl.search.grid import grid_order
-from hsl.search.optuna_terms import Drawn, Recorded, _parameters, _suggest, built
+from hsl.search.optuna_terms import Drawn, Given, Recorded, _parameters, _suggest, built
 from hsl.search.outcome import Outcome
 from hsl.search.proposal import Proposal
 from hsl.space.axes import Values, configuration
@@ -90,6 +90,7 @@ class CellStudy:
         self._lowest = 0
         self._exhausted = False
         self._warm: list[Values] = []
+        self._first = first_of(space, cell)
         self._seed = int(digest([space.seed, cell.name]), 16) % 2**32
         self.directions = ["maximize", *(DIRECTIONS[name] for name in space.against)]
         self._study = optuna.create_study(directions=self.directions, sampler=UNUSED_SAMPLER)
@@ -170,6 +171,9 @@ class CellStudy:
 
     def _candidates(self, number: int) -> Iterator[tuple[str, Values, Marks | None]]:
         """Who proposes, values, and marks; None for the marks of values that the sampler has not drawn."""
+        if number < len(self._first):
+            given = Given(np.random.default_rng([self._seed, number]), self._first[number], self.cell)
+            yield "first", self._suggested(given), None
         yield from (("warm_start", values, None) for values in self._warm)
         if self._model and isinstance(self.sampler, Shared):
             drawn = Drawn(np.random.default_rng([self._seed, number]))
@@ -187,7 +191,7 @@ class CellStudy:
         """The method to try under a number, independent of lost proposals; None if any will do."""
         warm = {values.get("method") for values in self._warm}
         methods = [method for method in self._methods if method not in warm]
-        place = number - len(self._warm)
+        place = number - len(self._first) - len(self._warm)
         if 0 <= place < len(methods):
             return methods[place]
         return self._untried[0] if self._untried else None

@@ -11,7 +11,7 @@ from hsl.space.schema import SearchSpace
 from hsl.space.stored import space_text
 from hsl.stopping.settings import Kind
 
-KEYS = ("sampler", "early_stopping", "budget", "baseline", "priority", "warm_start", "lag")
+KEYS = ("sampler", "early_stopping", "budget", "baseline", "priority", "warm_start", "lag", "first")
 """Keys of a space that say how it is searched, and not what."""
 
 

@@ -72,6 +72,7 @@ FREE = frozenset(
             "priority",
             "lag",
             "warm_start",
+            "first",
         ),
         *("against", "evaluation", "regime", "content", "code", "version"),
     }
@@ -81,7 +82,7 @@ FREE = frozenset(
 GROWS = frozenset({"regimes", "factors", "search", "budget", "confirm"})
 """Keys that may only grow."""
 
-UNCHANGED: tuple[tuple[str, Any], ...] = (("code", {}), ("version", 1), ("ratios", {}))
+UNCHANGED: tuple[tuple[str, Any], ...] = (("code", {}), ("version", 1), ("ratios", {}), ("first", []))
 """What a sweep finds out of its data and its plug-ins, or is rarely given, where there is nothing to say."""
 
 RANGES = ("uniform", "loguniform", "int")

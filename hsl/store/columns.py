@@ -62,7 +62,9 @@ _TRIALS = (
     Column("parameters", "json", "", "Tuned parameters: dotted name to value.", True),
     Column("configuration", "json", "", "The full configuration.", True),
     Column("proposal", "int64", "", "Place among the proposals of its cell, from 0; null outside a search."),
-    Column("proposed_by", "string", "", "Sampler that proposed it, or warm_start; null outside a search."),
+    Column(
+        "proposed_by", "string", "", "Sampler that proposed it, first or warm_start; null outside a search."
+    ),
     Column("turn", "int64", "", "Place among the proposals of all cells, from 0; null outside a search."),
     Column(
         "seen", "int64", "", "Turns, from the first on, whose ends the proposal depends on; null likewise."
