@@ -11,11 +11,16 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from hsl.registry import PLUGINS
 
 sys.dont_write_bytecode = False
 pytest_plugins = ["sweeps", "tiers"]
+
+# On a machine that does ten other things an example may take ten times as long, which is no fault of the code.
+settings.register_profile("loaded", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("loaded")
 
 
 @pytest.fixture(autouse=True, scope="session")
