@@ -12,12 +12,19 @@ import numpy as np
 from sklearn.ensemble import ExtraTreesRegressor
 
 from hsl.planning.plan import Cell, Plan, regime_of
+from hsl.search.earlier import earlier_ends
 from hsl.search.outcome import Outcome
 from hsl.space.axes import Values
 from hsl.space.samplers import Transfer
 
 GROWTH = 1.2
 """The forest is fitted again when so many times more trials have ended, so that its cost per trial stays constant."""
+
+LEAST = 2
+"""Ends that are needed before the forest chooses."""
+
+STORE = "store"
+"""Column of the number of the store that a trial is of; 0 is this search's own."""
 
 ABSENT = -1.0
 """The number of an axis that a configuration does not have, below all that it can be."""
@@ -72,7 +79,7 @@ class Forest:
         self._settings = settings
         self._seed = plan.space.seed % 2**32
         self._levels = {cell.name: _levels(cell, plan) for cell in plan.cells}
-        self._encode = Encoding(self._levels.values(), [cell.domains for cell in plan.cells])
+        self._encode = Encoding([{STORE: 0}, *self._levels.values()], [cell.domains for cell in plan.cells])
         self._regimes = {cell.name: regime_of(cell, plan.space) for cell in plan.cells}
         self._drawn: Counter[tuple[str, str]] = Counter()
         self._begun: Counter[str] = Counter()
@@ -80,6 +87,10 @@ class Forest:
         self._targets: list[float] = []
         self._fitted = 0
         self._trees: list[Any] = []
+        for number, ends in enumerate(earlier_ends(plan.space.learn_from), start=1):
+            for earlier in ends:
+                self._enter({**earlier.values, STORE: number}, earlier.outcome)
+        self._has_learned = self._knows_enough
 
     def begin(self, cell: str, values: Values) -> None:
         """Note that a configuration of a cell is tried."""
@@ -88,24 +99,33 @@ class Forest:
 
     def learn(self, cell: str, values: Values, outcome: Outcome) -> None:
         """Receive how a configuration of a cell ended; a failure counts as the worst of all, a lost one not at all."""
+        self._enter({**values, **self._levels[cell]}, outcome)
+
+    def _enter(self, values: Values, outcome: Outcome) -> None:
         if not outcome.is_lost:
-            self._inputs.append(self._encode({**values, **self._levels[cell]}))
+            self._inputs.append(self._encode({STORE: 0, **values}))
             self._targets.append(math.nan if outcome.is_failure else float(outcome.objective or 0.0))
+
+    @property
+    def _knows_enough(self) -> bool:
+        return sum(not math.isnan(value) for value in self._targets) >= LEAST
 
     def ranked(self, cell: str, candidates: Sequence[Values]) -> list[int]:
         """Indices of candidates of a cell, the one to try next first.
 
-        The first configurations of a cell are spread over methods: those whose method was tried least in its regime
-        come first. Then it is those that the forest promises most of.
+        The first configurations of a cell are spread over methods, unless earlier stores are learned from: those whose
+        method was tried least in its regime come first. Then it is those that the forest promises most of.
         """
-        known = sum(not math.isnan(value) for value in self._targets)
-        if self._begun[cell] < self._settings.first or known < 2:
+        is_first = self._begun[cell] < self._settings.first and not self._has_learned
+        if is_first or not self._knows_enough:
             regime = self._regimes[cell]
             tried = [self._drawn[regime, str(values.get("method"))] for values in candidates]
             return sorted(range(len(candidates)), key=tried.__getitem__)
         self._fit_if_due()
         levels = self._levels[cell]
-        rows = np.asarray([self._encode({**values, **levels}) for values in candidates], dtype=np.float32)
+        rows = np.asarray(
+            [self._encode({STORE: 0, **values, **levels}) for values in candidates], dtype=np.float32
+        )
         predicted = np.stack([tree.predict(rows)[:, 0] for tree in self._trees])
         promise = predicted.mean(axis=0) + self._settings.spread * predicted.std(axis=0)
         return [int(index) for index in np.argsort(-promise, kind="stable")]

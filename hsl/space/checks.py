@@ -11,6 +11,7 @@ from hsl.results.dense import is_sparsification
 from hsl.space.axes import options_of
 from hsl.space.domain import LARGEST_GRID, infinite_axes
 from hsl.space.problems import Found, at
+from hsl.space.samplers import Shared
 from hsl.space.schema import SearchSpace
 
 
@@ -20,6 +21,9 @@ def search_problems(space: SearchSpace) -> Iterator[Found]:
     yield from _front_problems(space)
     yield from _confirm_problems(space)
     yield from _first_problems(space)
+    if space.learn_from and not isinstance(space.sampler, Shared):
+        advice = "use sampler: transfer, or leave it out; warm_start begins cells with the best of their neighbours"
+        yield at(("learn_from",), f"sampler {space.sampler.name} does not learn from other stores; {advice}")
     if space.training.cuda_graphs and not space.resources.gpu:
         advice = "set it, for example resources: {gpu: 0.25}, or leave this out"
         yield at(("training", "cuda_graphs"), f"needs a GPU, and resources.gpu is 0; {advice}")

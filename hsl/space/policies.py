@@ -11,7 +11,17 @@ from hsl.space.schema import SearchSpace
 from hsl.space.stored import space_text
 from hsl.stopping.settings import Kind
 
-KEYS = ("sampler", "early_stopping", "budget", "baseline", "priority", "warm_start", "lag", "first")
+KEYS = (
+    "sampler",
+    "early_stopping",
+    "budget",
+    "baseline",
+    "priority",
+    "warm_start",
+    "lag",
+    "first",
+    "learn_from",
+)
 """Keys of a space that say how it is searched, and not what."""
 
 

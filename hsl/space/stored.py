@@ -73,6 +73,7 @@ FREE = frozenset(
             "lag",
             "warm_start",
             "first",
+            "learn_from",
         ),
         *("against", "evaluation", "regime", "content", "code", "version"),
     }
@@ -82,7 +83,13 @@ FREE = frozenset(
 GROWS = frozenset({"regimes", "factors", "search", "budget", "confirm"})
 """Keys that may only grow."""
 
-UNCHANGED: tuple[tuple[str, Any], ...] = (("code", {}), ("version", 1), ("ratios", {}), ("first", []))
+UNCHANGED: tuple[tuple[str, Any], ...] = (
+    ("code", {}),
+    ("version", 1),
+    ("ratios", {}),
+    ("first", []),
+    ("learn_from", []),
+)
 """What a sweep finds out of its data and its plug-ins, or is rarely given, where there is nothing to say."""
 
 RANGES = ("uniform", "loguniform", "int")

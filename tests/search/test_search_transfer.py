@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from results_rows import cell_row, trial_row
 
+from hsl.errors import SpaceError, StoreError
 from hsl.planning.plan import Plan, make_plan
 from hsl.search.outcome import Outcome
 from hsl.search.proposal import Proposal
@@ -18,6 +21,7 @@ from hsl.search.turns import Turns, shared_model
 from hsl.space.domain import Domain
 from hsl.space.load import make_space
 from hsl.store.outcomes import Status
+from hsl.store.store import Store
 
 SPACE: dict[str, Any] = {
     "name": "t",
@@ -74,6 +78,48 @@ def test_cells_learn_from_each_other() -> None:
     """Eight configurations of a cell alone are too few to find anything; nine such cells together are not."""
     across, alone = regrets("transfer", range(3)), regrets("random", range(3))
     assert np.mean(across) < 0.6 * np.mean(alone)
+
+
+def stored(folder: Path, found: dict[str, list[Proposal]], plan: Plan) -> str:
+    """A store of a search, its cells in the words of the space."""
+    store, levels = Store(folder), {cell.name: cell.levels for cell in plan.cells}
+    rows = [
+        trial_row(
+            trial_id=proposal.configuration.id, cell=cell, sequence=proposal.turn, stage="search", status="completed",
+            regime=levels[cell]["regime"], sparsity=levels[cell]["sparsity"], method=proposal.values["method"],
+            parameters=proposal.values, objective=smooth(cell, proposal).objective,
+        )
+        for cell, own in found.items()
+        for proposal in own
+    ]  # fmt: skip
+    store.append("trials", rows)
+    store.append("cells", [cell_row(cell=name, levels=own) for name, own in levels.items()])
+    return str(folder)
+
+
+def test_earlier_stores_teach_the_first_proposals(tmp_path: Path) -> None:
+    earlier = make_plan(make_space({**SPACE, "sampler": "random"}))
+    uri = stored(tmp_path / "earlier", searched(earlier, smooth), earlier)
+    short = {**SPACE, "sampler": "transfer", "seed": 5, "budget": {"configurations_per_cell": 2}}
+
+    def regret(**content: Any) -> float:
+        found = searched(make_plan(make_space({**short, **content})), smooth)
+        return float(np.mean([min(abs(np.log10(rate(p)) + 1) for p in own) for own in found.values()]))
+
+    assert regret(learn_from=[uri]) < 0.4 * regret()
+
+
+def test_a_sampler_that_learns_from_no_other_store_says_so() -> None:
+    with pytest.raises(
+        SpaceError, match="sampler tpe does not learn from other stores; use sampler: transfer"
+    ):
+        make_space({**SPACE, "learn_from": ["runs/digits"]})
+
+
+def test_a_store_to_learn_from_that_is_none_is_named(tmp_path: Path) -> None:
+    space = make_space({**SPACE, "sampler": "transfer", "learn_from": [str(tmp_path / "none")]})
+    with pytest.raises(StoreError, match="none"):
+        shared_model(make_plan(space))
 
 
 def test_configurations_that_fail_are_avoided() -> None:

@@ -280,7 +280,10 @@ def tiny(name: str) -> SearchSpace:
     A tenth of 40 could all be of one class, which is refused.
     """
     raw: dict[str, Any] = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
-    raw |= {"dataset": "random-images", "split": {"validation": 0.2, "limit": 400 if name == "paper-el2n-grid" else 40}}
+    raw |= {
+        "dataset": "random-images",
+        "split": {"validation": 0.2, "limit": 400 if name == "paper-el2n-grid" else 40},
+    }
     raw["training"] |= {"epochs": 2, "batch_size": 64, "evaluate_every": 2, "amp": False}
     if name == "beyond":  # its methods and scores are many, its network is that of others
         raw["model"] = "resnet8"
