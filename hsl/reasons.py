@@ -7,6 +7,9 @@ from hsl.provenance import redact_known
 CPU_ALLOCATOR = "DefaultCPUAllocator"
 """Part of torch's message when this machine's memory does not suffice; for a GPU there is an exception of its own."""
 
+LOST = "lost its worker"
+"""Begin of the reason of a trial that failed by no fault of its configuration, as far as is known."""
+
 RAY_MONITOR = "low on memory"
 """Part of Ray's message when it ends a worker because its machine runs out of memory."""
 
@@ -45,4 +48,4 @@ def reason_of_loss(timeout: float | None, silent: float, error: object) -> str:
         )
     if RAY_MONITOR in str(error):
         return out_of_memory(f"Ray ended its worker each time it was tried: {error}")
-    return redact_known(f"lost its worker each time it was tried: {error}")
+    return redact_known(f"{LOST} each time it was tried: {error}")

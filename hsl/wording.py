@@ -22,3 +22,8 @@ def count(number: int, noun: str) -> str:
     """``1 trial``, ``1,234 trials``."""
     plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
     return f"{number:,} {noun if number == 1 else plural}"
+
+
+def kind_of(regime: str, is_sparse: bool) -> str:
+    """Name of a kind of trials, which develop alike: those of a regime, dense apart from sparse."""
+    return f"{regime}, {'sparse' if is_sparse else 'dense'}"

@@ -1,5 +1,6 @@
 """The command that replays a search with other early stopping."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +21,18 @@ def replay(
         ),
     ] = None,
     *,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="YAML",
+            help="Keys of a space that say how it is searched, laid over the stored one: sampler, early_stopping, "
+            "budget, lag ..., for example '{sampler: tpe, budget: {configurations_per_cell: 6}}'; several times.",
+            show_default="none",
+        ),
+    ] = None,
+    bias: Annotated[
+        bool, typer.Option("--bias", help="Show what each costs dense more than sparse cells, by regime.")
+    ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Trials that run at once.")] = 8,
     orders: Annotated[int, typer.Option(min=1, help="Random orders of arrival.")] = 30,
     trials: Annotated[
@@ -68,10 +81,11 @@ def replay(
 ) -> None:
     """Show what other early stopping would have cost and missed, on trials of the search that went to the end."""
     from hsl.results.show.output import show  # noqa: PLC0415
-    from hsl.simulation.comparison import table  # noqa: PLC0415
+    from hsl.simulation.comparison import bias_table, replays, table  # noqa: PLC0415
+    from hsl.simulation.curves import by_cell  # noqa: PLC0415
     from hsl.simulation.spot import Prices, spot_table  # noqa: PLC0415
     from hsl.simulation.spot_nodes import Spot  # noqa: PLC0415
-    from hsl.space.load import early_stopping_of  # noqa: PLC0415
+    from hsl.space.policies import early_stopping_of  # noqa: PLC0415
 
     asked = [early_stopping_of(text) for text in early_stopping or ()]
     nodes = {
@@ -82,6 +96,9 @@ def replay(
         "on-demand-price": on_demand_price,
     }
     _check(nodes, spot_rate, warm_start, figure)
+    if bias and (figure or spot_rate is not None):
+        raise HslError("--bias goes with neither --figure nor --spot-rate; run the two one after the other")
+    policies = _policies(store, policy or ())
     curves = _curves(store, trials, epoch_seconds)
     if spot_rate is not None:
         interval = _recorded_interval(store) if checkpoint_interval is None else checkpoint_interval
@@ -91,7 +108,12 @@ def replay(
         preempted = spot_table(curves, asked, workers, orders, spot_rate, spot, prices)
         show(preempted, str(format), caption=_spot_caption(len(curves), workers, orders, spot))
         return
-    answer = table(curves, asked, workers, orders, _warm(store, warm_start))
+    cells = by_cell(curves)
+    runs = replays(cells, asked, workers, orders, _warm(store, warm_start), policies)
+    if bias:
+        show(bias_table(runs, cells), str(format), caption=_bias_caption(len(curves), workers, orders))
+        return
+    answer = table(runs, cells)
     show(answer, str(format), caption=_caption(len(curves), workers, orders))
     if figure:
         from hsl.simulation.figure import draw  # noqa: PLC0415
@@ -144,11 +166,32 @@ def _warm(store: str, count: int) -> Any:
     return lambda order: warmed(order, neighbouring, count)
 
 
+def _policies(store: str, texts: Sequence[str]) -> dict[str, Any]:
+    """Spaces by the text that was given."""
+    if not texts:
+        return {}
+    from hsl.space.policies import policy_of  # noqa: PLC0415
+    from hsl.space.stored import stored_space  # noqa: PLC0415
+    from hsl.store.store import Store  # noqa: PLC0415
+
+    space = stored_space(Store(store), "what is searched is unknown; leave out --policy")
+    return {text: policy_of(text, space) for text in texts}
+
+
+def _bias_caption(curves: int, workers: int, orders: int) -> str:
+    return (
+        f"{curves} recorded curves, {workers} workers; means over {orders} orders of arrival, low and high: 95 % "
+        f"interval.\nbias: points that a search costs dense more than sparse cells of the regime (above 0 it favours "
+        f"sparse); true_bias: the same of test accuracies, of fresh seeds where there are any."
+    )
+
+
 def _caption(curves: int, workers: int, orders: int) -> str:
     return (
         f"{curves} recorded curves, {workers} workers; medians over {orders} orders of arrival, low and high "
         f"are quartiles.\nepochs: share of all; regret: best of a cell less the best trained to the end, mean "
-        f"over cells that have one; seconds: virtual, without start-up."
+        f"over cells that have one; true_regret: the same of test accuracies, of fresh seeds where there are any, mean "
+        f"with 95 % interval; seconds: virtual, without start-up."
     )
 
 

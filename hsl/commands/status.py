@@ -8,8 +8,8 @@ from hsl.commands.edge import show_rows
 from hsl.commands.options import Format, OutFormat, StoreUri
 
 RUNG_COLUMNS = (
-    *("rung", "epoch", "entries", "stopped", "exempt", "correlation", "correlation_low", "correlation_high"),
-    *("false_stop_rate", "regret", "switched_off"),
+    *("rung", "epoch", "kind", "entries", "stopped", "evidence", "acts"),
+    *("exempt", "correlation", "correlation_low", "correlation_high", "false_stop_rate", "regret"),
 )
 
 
@@ -27,7 +27,11 @@ def status(store: StoreUri, format: OutFormat = Format.TABLE) -> None:
         show(found.table())
         rungs = [{name: row[name] for name in RUNG_COLUMNS} for row in found.rungs]
         if rungs:
-            show_rows(rungs, format, "Rungs, over all cells.")
+            show_rows(
+                rungs,
+                format,
+                "Rungs by kind of trials; a rung acts when the evidence that it predicts is 20 or more.",
+            )
         if found.failures:
             show_rows(found.failures, format, "Failed trials by reason; hsl show has all about one.")
     else:

@@ -32,10 +32,9 @@ class Jobs:
         configuration: Configuration,
         seed: int,
         parameters: dict[str, Any],
-        proposal: int | None = None,
-        proposed_by: str | None = None,
+        **origin: Any,
     ) -> Job:
-        """The job that trains `configuration` with `seed` for a cell; the rest is as in `Identity`."""
+        """The job that trains `configuration` with `seed` for a cell; the rest, with `ORIGIN`, is as in `Identity`."""
         configuration = configuration.located(self._space.dataset, self._space.content)
         identity = Identity(
             trial_id=configuration.trial_id(seed),
@@ -46,8 +45,7 @@ class Jobs:
             stage=stage,
             baseline=cell.baseline,
             parameters=parameters,
-            proposal=proposal,
-            proposed_by=proposed_by,
+            **origin,
         )
         reporting = self._reporting(identity, objective_of(cell, self._space))
         inputs = Inputs(

@@ -237,6 +237,8 @@ def trial_row(job: Job, ended: Ended) -> dict[str, Any]:
         "objective_metric": job.reporting.objective,
         "proposal": own.proposal,
         "proposed_by": own.proposed_by,
+        "turn": own.turn,
+        "seen": own.seen,
         "configuration": configuration.stored(),
         "status": ended.status,
         "reason": ended.reason,

@@ -1,7 +1,6 @@
 """The state of a sweep, read back from its store: what has ended, what was under way, what the rungs have seen."""
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,8 +9,9 @@ import pyarrow.compute as pc
 
 from hsl.driver.session import halted_jobs
 from hsl.driver.under_way import checkpointed
-from hsl.planning.job import History, Identity, Inputs, Job
-from hsl.search.study import CellStudy, Outcome
+from hsl.planning.job import ORIGIN, History, Identity, Inputs, Job
+from hsl.search.outcome import Outcome
+from hsl.search.turns import Known
 from hsl.stopping.rule import StoppingRule
 from hsl.store.documents import mapping
 from hsl.store.layout import Library
@@ -93,43 +93,40 @@ def with_failed_again(past: Past, stage: str, library: Library) -> Past:
 
 def job_of(row: Row, library: Library) -> Job:
     """The job of a trial by its row; what the plan adds to it follows when it is made again."""
-    names = ("trial_id", "seed", "cell", "regime", "stage", "proposal", "proposed_by")
+    names = ("trial_id", "seed", "cell", "regime", "stage")
+    origin: dict[str, Any] = {name: row.get(name) for name in ORIGIN}
     identity = Identity(
         configuration=Configuration.from_stored(row["configuration"]),
         parameters=mapping(row, "trials", "parameters"),
         **{name: row[name] for name in names},
+        **origin,
     )
     history = History(losses=row.get("losses") or 0, repeated_epochs=row.get("repeated_epochs") or 0)
     inputs = Inputs(checkpoint=library.checkpoint(row["trial_id"]))
     return Job(identity=identity, inputs=inputs, history=history)
 
 
-def teach(studies: Iterable[CellStudy], past: Past) -> None:
-    """Feed the studies what has ended and what is still under way, in the order in which it was proposed.
-
-    What an older version recorded without a number comes last, in the order of arrival.
-    """
-    by_cell = {study.cell.name: study for study in studies}
+def known(past: Past) -> list[Known]:
+    """The proposals of a search that have ended or are under way."""
     ended = [
-        (row["proposal"], row["cell"], mapping(row, "trials", "parameters"), row["configuration_id"], row)
+        Known(
+            **_proposal(row),
+            values=mapping(row, "trials", "parameters"),
+            configuration_id=row["configuration_id"],
+            has_ended=True,
+            outcome=None if is_paused(row) else Outcome.of(Status(row["status"]), row, row["reason"]),
+        )
         for row in past.stage("search")
     ]
-    begun = past.identities("search")
-    running = [(own.proposal, own.cell, own.parameters, own.configuration.id, None) for own in begun]
-    known = sorted([*ended, *running], key=lambda one: math.inf if one[0] is None else one[0])
-    for number, cell, values, configuration_id, row in known:
-        if study := by_cell.get(cell):
-            study.remember(values, configuration_id, number)
-            if row:
-                _tell(study, row)
+    running = [
+        Known(**_proposal(own.model_dump()), values=own.parameters, configuration_id=own.configuration.id)
+        for own in past.identities("search")
+    ]
+    return [*ended, *running]
 
 
-def _tell(study: CellStudy, row: Row) -> None:
-    """Report how the trial of a row ended; one that waits at a rung may still go on."""
-    if is_paused(row):
-        study.pause(row["configuration_id"])
-    else:
-        study.tell(row["configuration_id"], Outcome.of(Status(row["status"]), row))
+def _proposal(row: Row) -> dict[str, Any]:
+    return {"cell": row["cell"], "number": row["proposal"], "turn": row.get("turn"), "seen": row.get("seen")}
 
 
 def refill(rule: StoppingRule, past: Past, objectives: Mapping[str, str]) -> None:
@@ -141,6 +138,10 @@ def refill(rule: StoppingRule, past: Past, objectives: Mapping[str, str]) -> Non
     ends = [row for row in searched if row["status"] != Status.STOPPED]
     known = {row["trial_id"] for row in searched}
     known |= {own.trial_id for own in past.identities("search") if own.cell in objectives}
+    for row in searched:
+        rule.admit(row["trial_id"], row.get("turn"), row.get("seen"))
+    for own in past.identities("search"):
+        rule.admit(own.trial_id, own.turn, own.seen)
     names = ["sequence", "trial_id", "cell", "epoch", "epochs_at_target", *sorted(set(objectives.values()))]
     epochs = [row for row in past.epochs.select(names).to_pylist() if row["trial_id"] in known]
     for row in sorted([*epochs, *ends], key=lambda row: row["sequence"]):

@@ -17,11 +17,12 @@ from hsl.driver.survey import set_price
 from hsl.driver.tune.ray import check_interrupted, is_connected, ray_session, slots
 from hsl.errors import HslError
 from hsl.planning.job import Job
+from hsl.planning.sampling import note_on_lag
 from hsl.prepare.parents import Task
 from hsl.prepare.workers import prepare
 from hsl.reasons import causes, out_of_memory
-from hsl.search.study import CellStudy, Proposal
-from hsl.search.turns import Turns
+from hsl.search.proposal import Proposal
+from hsl.search.study import CellStudy
 from hsl.store.outcomes import Status
 
 if TYPE_CHECKING:
@@ -123,7 +124,9 @@ class Runner:
             self._prepare(stage)
             self._train(stage)
         if account.exceeded() and (left := self._unfinished(stage)):
-            later = " and all of confirm" if stage.studies and self._site.plan.space.confirm.seeds else ""
+            later = (
+                " and all of confirm" if stage.turns.studies and self._site.plan.space.confirm.seeds else ""
+            )
             self.left = f"{account.in_words()}; {stage.name} has {left} trials left{later}"
 
     def _connect(self) -> None:
@@ -139,7 +142,7 @@ class Runner:
     def _prepare(self, stage: Stage) -> None:
         """Make the parents and scores that the trials need."""
         site, session, resources = self._site, self._session, self._site.sized_space.resources
-        needed = site.jobs.prerequisites.of_search() if stage.studies else self._needs_of(stage.queue)
+        needed = site.jobs.prerequisites.of_search() if stage.turns.studies else self._needs_of(stage.queue)
         say, count = site.announcer.say, session.account.count
         prepare(needed, resources, lambda: slots(resources), say, session.tick, count)
         site.try_selections()
@@ -154,6 +157,8 @@ class Runner:
         site, session = self._site, self._session
         book = site.ledger(stage)
         ended, failed = book.tally.ended, book.tally.failed
+        if stage.turns.studies and (note := note_on_lag(site.plan, slots(site.sized_space.resources))):
+            site.announcer.say(note)
         self._tuning = Tuning(site.sized_space, site.announcer.console, site.trackers, site.library.root)
         try:
             self._tuning.train(self._supply(stage), book, session)
@@ -167,17 +172,23 @@ class Runner:
     def _supply(self, stage: Stage) -> Supply:
         return Supply(
             stage.queue,
-            Turns(self._site.plan, stage.studies),
+            stage.turns,
             self._proposed,
             stage.pauses,
             lambda: bool(self._session.account.exceeded()),
-            self._site.mirror,
         )
 
     def _proposed(self, study: CellStudy, proposal: Proposal) -> Job:
-        configuration, seed = proposal.configuration, self._site.plan.space.seed
         return self._site.jobs.make(
-            study.cell, "search", configuration, seed, proposal.values, proposal.number, proposal.source
+            study.cell,
+            "search",
+            proposal.configuration,
+            self._site.plan.space.seed,
+            proposal.values,
+            proposal=proposal.number,
+            proposed_by=proposal.source,
+            turn=proposal.turn,
+            seen=proposal.seen,
         )
 
     def _unfinished(self, stage: Stage) -> int:
@@ -185,7 +196,8 @@ class Runner:
         trials = self._site.store.read("trials", ["stage", "cell"]).to_pylist()
         ended = sum(row["stage"] == stage.name and row["cell"] in stage.planned for row in trials)
         studies = [
-            study.issued if study.is_finished else study.cell.configurations for study in stage.studies
+            study.issued if study.is_finished else study.cell.configurations
+            for study in stage.turns.studies.values()
         ]
         return sum(studies or stage.planned.values()) - ended
 

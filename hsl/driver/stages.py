@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from hsl.driver.confirm import confirm_jobs
 from hsl.driver.jobs import Jobs
-from hsl.driver.resume import Past, job_of, read_past, refill, teach, with_failed_again, with_history_of
+from hsl.driver.resume import Past, job_of, known, read_past, refill, with_failed_again, with_history_of
 from hsl.driver.watch.optuna import Mirror
-from hsl.planning.job import Job
-from hsl.planning.plan import Plan, objective_of
+from hsl.planning.job import ORIGIN, Job
+from hsl.planning.plan import Plan, kin_of, objective_of
 from hsl.search.study import CellStudy
+from hsl.search.turns import Turns, shared_model
 from hsl.stopping.pauses import Pauses
 from hsl.stopping.rule import StoppingRule
 from hsl.stopping.settings import make_rule
@@ -28,7 +29,7 @@ class Stage:
         planned: Trials of each cell.
         past: The state of the store when the stage began.
         queue: Jobs that run independently of the studies.
-        studies: One per cell; none in a stage that only works off its queue.
+        turns: The studies, one per cell; none in a stage that only works off its queue.
         pauses: Early stopping, and the trials that wait at its rungs.
     """
 
@@ -36,14 +37,13 @@ class Stage:
     planned: Mapping[str, int]
     past: Past
     queue: list[Job]
-    studies: list[CellStudy]
+    turns: Turns
     pauses: Pauses[Job]
 
     @property
     def is_done(self) -> bool:
         """Whether nothing is left to train."""
-        is_searched = all(study.is_finished for study in self.studies)
-        return is_searched and not self.queue and not self.pauses.has_promoted
+        return self.turns.is_over and not self.queue and not self.pauses.has_promoted
 
 
 class Stages:
@@ -73,23 +73,25 @@ class Stages:
     def search(self) -> Stage:
         """Configurations of every cell; those that were under way come first."""
         past = self._past("search")
-        studies = [CellStudy(self._space, cell) for cell in self._plan.cells]
-        teach(studies, past)
+        model = shared_model(self._plan)
+        studies = [CellStudy(self._space, cell, model) for cell in self._plan.cells]
+        turns = Turns(self._plan, studies, known(past))
         if self._mirror:
             self._mirror.rebuild(studies)
-        rule = make_rule(self._space.early_stopping, self._space.training.epochs, self._space.seed)
+            turns.watch(self._mirror)
+        space = self._space
+        rule = make_rule(space.early_stopping, space.training.epochs, space.seed, kin_of(self._plan))
         refill(rule, past, {cell.name: objective_of(cell, self._space) for cell in self._plan.cells})
-        known = self._cells.keys()
-        paused = [row for row in past.stage("search") if is_paused(row) and row["cell"] in known]
+        paused = [row for row in past.stage("search") if is_paused(row) and row["cell"] in self._cells]
         waiting = [self._again(job_of(row, self._library)) for row in paused]
         pauses = Pauses(rule, {job.trial_id: job for job in waiting})
         begun = [job for job in past.under_way if job.identity.stage == "search"]
-        queue = [self._again(job) for job in begun if job.identity.cell in known]
-        if not queue and all(study.is_finished for study in studies):
+        queue = [self._again(job) for job in begun if job.identity.cell in self._cells]
+        if not queue and turns.is_over:
             # What a killed driver had still to promote.
             pauses.promote({study.cell.name: False for study in studies})
         planned = {cell.name: cell.configurations for cell in self._plan.cells}
-        return Stage("search", planned, past, queue, studies, pauses)
+        return Stage("search", planned, past, queue, turns, pauses)
 
     def _past(self, stage: str) -> Past:
         past = read_past(self._store, self._library)
@@ -101,9 +103,8 @@ class Stages:
     def _again(self, job: Job) -> Job:
         """A job of the search that goes on, made again: the store may have moved, the rungs may differ."""
         own, cell = job.identity, self._cells[job.identity.cell]
-        made = self._jobs.make(
-            cell, "search", own.configuration, own.seed, own.parameters, own.proposal, own.proposed_by
-        )
+        origin = {name: getattr(own, name) for name in ORIGIN}
+        made = self._jobs.make(cell, "search", own.configuration, own.seed, own.parameters, **origin)
         return made.model_copy(update={"history": job.history})
 
     def confirm(self) -> Stage:
@@ -116,4 +117,5 @@ class Stages:
         names = {job.trial_id for job in jobs}
         former = [row["cell"] for row in past.stage("confirm") if row["trial_id"] not in names]
         planned = Counter([*(job.identity.cell for job in jobs), *filter(self._cells.__contains__, former)])
-        return Stage("confirm", planned, past, queue, [], Pauses(StoppingRule()))
+        turns = Turns(self._plan, [])
+        return Stage("confirm", planned, past, queue, turns, Pauses(StoppingRule()))

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from hsl.driver.events import Ended
-from hsl.driver.watch.optuna import Mirror
 from hsl.planning.job import Job
-from hsl.search.study import CellStudy, Outcome, Proposal
+from hsl.search.outcome import Outcome
+from hsl.search.proposal import Proposal
+from hsl.search.study import CellStudy
 from hsl.search.turns import Turns
 from hsl.stopping.pauses import Pauses
 
@@ -29,7 +30,6 @@ class Supply:
         make_job: Makes the job of a proposal for the cell of a study.
         pauses: The stopping rule, and the trials that wait at its rungs.
         is_spent: Whether a budget is spent, so that nothing new may start.
-        mirror: Shows every proposal and its end elsewhere; None for none.
     """
 
     def __init__(
@@ -39,13 +39,11 @@ class Supply:
         make_job: Callable[[CellStudy, Proposal], Job],
         pauses: Pauses[Job],
         is_spent: Callable[[], bool] = lambda: False,
-        mirror: Mirror | None = None,
     ) -> None:
         self._queue = deque(queue)
         self._turns = turns
         self._make_job = make_job
         self.pauses = pauses
-        self._mirror = mirror
         self.is_spent = is_spent
 
     @property
@@ -57,10 +55,7 @@ class Supply:
         """The next job; None if it is over, or as long as it has to wait for running trials."""
         found = self._found()
         if found is not None:
-            own = found.job.identity
-            self.pauses.start(own.cell)
-            if study := self._turns.studies.get(own.cell):
-                study.resume(own.configuration.id)
+            self.pauses.start(found.job.identity.cell)
         return found
 
     def _found(self) -> Next | None:
@@ -72,20 +67,11 @@ class Supply:
         turn = self._turns.propose()
         if turn is None:
             return None
-        study, proposal = turn
-        if self._mirror:
-            self._mirror.proposed(study, proposal.configuration.id)
-        return Next(self._make_job(study, proposal))
+        return Next(self._make_job(*turn))
 
     def end(self, job: Job, ended: Ended) -> None:
-        """Report the end of a trial to the study of its cell; a paused one has none."""
+        """Report the end of a trial of the search; a paused one has no outcome."""
         own = job.identity
-        study = self._turns.studies.get(own.cell)
-        if study is None or own.stage != "search":
-            return
-        if ended.is_paused:
-            study.pause(own.configuration.id)
-            return
-        study.tell(own.configuration.id, Outcome.of(ended.status, ended.summary))
-        if self._mirror:
-            self._mirror.ended(study, own.configuration.id)
+        if own.stage == "search":
+            outcome = None if ended.is_paused else Outcome.of(ended.status, ended.summary, ended.reason)
+            self._turns.end(own.cell, own.configuration.id, outcome)

@@ -70,6 +70,8 @@ class Trials:
         found = None if self._supply.is_spent() else self._supply.next()
         if found is None:
             return None
+        own = found.job.identity
+        self._pauses.rule.admit(own.trial_id, own.turn, own.seen)
         self.running[name] = Running(found.job, found.was_paused)
         return found.job
 

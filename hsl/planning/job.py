@@ -8,6 +8,9 @@ from pydantic import field_serializer, field_validator, model_validator
 from hsl.training.configuration import Configuration, Strict
 from hsl.training.measuring.evaluation_settings import Evaluation
 
+ORIGIN = ("proposal", "proposed_by", "turn", "seen")
+"""Fields of `Identity` on how a trial was proposed; columns of the trials table."""
+
 
 class Identity(Strict):
     """Identity and origin of a trial.
@@ -17,7 +20,9 @@ class Identity(Strict):
         baseline: Whether the cell is a dense reference.
         parameters: Tuned values (axis -> value).
         proposal: Number of the proposal in the study of its cell; None outside a search.
-        proposed_by: Name of the sampler, or ``warm_start``; None outside a search.
+        proposed_by: Name of the sampler, ``first`` or ``warm_start``; None outside a search.
+        turn: Place of the proposal in the order of those of all cells; None outside a search, and in version 0.1.
+        seen: How many of these, from the first on, had ends that it depends on; None likewise.
     """
 
     trial_id: str
@@ -30,6 +35,8 @@ class Identity(Strict):
     parameters: dict[str, Any] = {}
     proposal: int | None = None
     proposed_by: str | None = None
+    turn: int | None = None
+    seen: int | None = None
 
     @field_validator("configuration", mode="before")
     @classmethod

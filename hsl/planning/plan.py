@@ -16,6 +16,7 @@ from hsl.space.schema import SearchSpace
 from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
 from hsl.sparsity.methods.iterative import ITERATIVE, round_before
 from hsl.training.configuration import Configuration, Layers
+from hsl.wording import kind_of
 
 VERSION = "version"
 """Axis of cells whose data or code have changed since the store was begun."""
@@ -297,3 +298,10 @@ def regime_of(cell: Cell, space: SearchSpace) -> str:
 def objective_of(cell: Cell, space: SearchSpace) -> str:
     """Name of the metric that search and early stopping maximise in a cell: its regime's, else the space's."""
     return metric_name(space.regimes[regime_of(cell, space)].objective or space.objective)
+
+
+def kin_of(plan: Plan) -> dict[str, str]:
+    """Kind of each cell: its regime, dense apart from sparse, which develop alike and are comparable."""
+    return {
+        cell.name: kind_of(regime_of(cell, plan.space), bool(cell.example.sparsity)) for cell in plan.cells
+    }

@@ -5,7 +5,8 @@ Pure; no torch, no ray, no optuna.
 
 from typing import Any
 
-from hsl.planning.plan import Cell
+from hsl.planning.plan import Cell, Plan
+from hsl.space.axes import Values
 from hsl.space.samplers import FEWEST_NUMERIC, Grid, SamplerSettings
 from hsl.space.schema import SearchSpace
 from hsl.sparsity.methods import METHODS
@@ -31,6 +32,58 @@ def asks(method: str, axis: str) -> bool:
     """Whether a proposal of `method` has a value for a tuned axis."""
     group, _, name = axis.partition(".")
     return group != "method" or not name or any(h.name == name for h in METHODS[method].hyperparameters)
+
+
+def first_of(space: SearchSpace, cell: Cell) -> list[Values]:
+    """Tuned values that are to be tried first in a cell: those of the space that name it, and that it can have."""
+    found = list[Values]()
+    for values in space.first:
+        levels = {axis: value for axis, value in values.items() if axis in space.factors}
+        tuned = {axis: value for axis, value in values.items() if axis not in levels}
+        named = all(axis in cell.levels and cell.levels[axis] == level for axis, level in levels.items())
+        if named and tuned.keys() <= cell.domains.keys() and fitting_methods(tuned, cell):
+            found.append(tuned)
+    return found
+
+
+def fitting_methods(tuned: Values, cell: Cell) -> list[str]:
+    """Methods of a cell that can have some tuned values."""
+    asked = [axis for axis in tuned if axis not in {"method", "distribution"}]
+    return [
+        method
+        for method, distributions in cell.distributions.items()
+        if tuned.get("method", method) == method
+        and tuned.get("distribution", distributions[0]) in distributions
+        and all(asks(method, axis) for axis in asked)
+    ]
+
+
+LARGEST_LAG = 16
+"""Default lag of few cells with many configurations: so many of their trials run at once."""
+
+
+def lag_of(plan: Plan) -> int | None:
+    """Trials of a search that may run at once, as a proposal depends on all earlier ends but those of the last lag - 1.
+
+    By default it is the number of cells, and with few cells a quarter of all configurations, up to `LARGEST_LAG`.
+    None where no proposal depends on an end, unless the space asks for one: early stopping then depends on it.
+    """
+    space = plan.space
+    learns = any(sampler_of(space, cell).learns for cell in plan.cells)
+    if not (space.lag or learns or space.warm_start or space.priority != "even"):
+        return None
+    return space.lag or max(len(plan.cells), min(LARGEST_LAG, plan.search_trials // 4), 1)
+
+
+def note_on_lag(plan: Plan, at_once: int) -> str | None:
+    """A sentence for a sweep in which more trials fit at once than proposals allow; None if all can run."""
+    lag = lag_of(plan)
+    if lag is None or lag >= min(at_once, plan.search_trials):
+        return None
+    return (
+        f"{at_once} trials fit at once, {lag} will run in the search: a proposal depends on the ends of all "
+        f"earlier ones but the last {lag - 1}, so that it is the same on any machine; for more set lag: {at_once}"
+    )
 
 
 def record(sampler: SamplerSettings) -> dict[str, Any]:

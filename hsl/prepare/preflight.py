@@ -14,6 +14,7 @@ from hsl.planning.plan import Cell, Plan
 from hsl.planning.sampling import sampler_of
 from hsl.registry import Registry
 from hsl.search.optuna_terms import built
+from hsl.search.turns import shared_model
 from hsl.space.axes import configuration, options_of
 from hsl.space.schema import SearchSpace
 from hsl.sparsity.distributions.allocate import DISTRIBUTIONS
@@ -59,11 +60,12 @@ def preflight(plan: Plan) -> None:
 
 
 def check_samplers(plan: Plan) -> None:
-    """Make every sampler of the plan once.
+    """Make every sampler of the plan once, and what they learn from.
 
     Raises:
         HslError: If a plug-in makes something else than a sampler.
     """
+    shared_model(plan)
     used = [sampler_of(plan.space, cell) for cell in plan.cells]
     for sampler in {made.model_dump_json(): made for made in used}.values():
         built(sampler, plan.space.seed)

@@ -13,21 +13,23 @@ import pyarrow.compute as pc
 import yaml
 
 from hsl.errors import StoreError
-from hsl.results.correlation import LEAST_FREEDOM, within_groups
+from hsl.results.correlation import within_groups
 from hsl.results.shaping import fields, grouped
 from hsl.results.stats import wilson_interval
 from hsl.store.outcomes import Status
 from hsl.store.store import Store
+from hsl.wording import kind_of
 
 SCHEMA = pa.schema(
     [
         *fields(pa.int64(), "rung", "epoch"),
-        *fields(pa.string(), "cell"),
+        *fields(pa.string(), "kind", "cell"),
         *fields(pa.int64(), "entries", "stopped", "exempt"),
         *fields(pa.float64(), "correlation", "correlation_low", "correlation_high"),
         *fields(pa.int64(), "behind", "false_stops"),
         *fields(pa.float64(), "false_stop_rate", "false_stop_low", "false_stop_high", "regret"),
-        *fields(pa.bool_(), "switched_off"),
+        *fields(pa.float64(), "evidence"),
+        *fields(pa.bool_(), "acts"),
     ]
 )
 
@@ -37,19 +39,25 @@ class Entry:
     """One trial at one rung.
 
     Attributes:
+        sequence: Order of arrival.
+        kind: Its regime, and whether it is dense.
         value: Objective at the rung.
         cutoff: Objective below which the rung stopped; None where it compared no trials.
         final: Objective of a full training; None where there is none.
         exempt: Whether it could not be stopped.
         stopped: Whether it was trained no further.
+        evidence: Odds that the rung predicts, as they were then; None of rules that do not ask.
     """
 
+    sequence: int
+    kind: str
     cell: str
     value: float
     cutoff: float | None
     final: float | None
     exempt: bool
     stopped: bool
+    evidence: float | None
 
     @property
     def is_behind(self) -> bool:
@@ -58,30 +66,35 @@ class Entry:
 
 
 def audit(store: Store) -> pa.Table:
-    """One row per rung and cell, and one per rung over all cells (`cell` is null), from recorded decisions.
+    """One row per rung and cell, one per kind of cells, and one over all cells, from recorded decisions.
 
     Args:
         store: Store of a sweep with early stopping at rungs.
 
     Returns:
-        ``rung`` (epochs at target sparsity) and ``epoch`` name the rung; ``entries`` reached it and ``stopped`` ended
-        there. Of the ``exempt`` that were trained to the end: rank ``correlation`` with the final objective, within
-        cells, with its 95 % interval (Fisher's z); how many were ``behind`` the cut-off, how many of these were
-        ``false_stops`` (they ended better than all others of their cell that were trained to the end and not behind)
-        with the rate and its 95 % interval (Wilson), and the ``regret``: what each that was behind would have added to
-        the best of its cell, on average, in units of the objective. ``switched_off``: the correlation's interval
-        is below ``early_stopping.min_correlation``. What is unknown is null; without rungs there are no rows.
+        ``rung`` (epochs at target sparsity) and ``epoch`` name the rung, ``kind`` the regime, dense apart from sparse;
+        ``cell`` is null of rows over the cells of a kind, both are null over all. ``entries`` reached it and
+        ``stopped`` ended there. Of the ``exempt`` that were trained to the end: rank ``correlation`` with the final
+        objective, within cells, with its 95 % interval (Fisher's z); how many were ``behind`` the cut-off, how many of
+        these were ``false_stops`` (they ended better than all others of their cell that were trained to the end and
+        not behind) with the rate and its 95 % interval (Wilson), and the ``regret``: what each that was behind would
+        have added to the best of its cell, on average, in units of the objective. ``evidence``: odds that the rung
+        predicts the end, by the trials of that kind that had ended when the last one came
+        (`hsl.stopping.rung_evidence`), and whether it then ``acts``, so that trials may be stopped. What is unknown is
+        null; without rungs there are no rows.
 
     Raises:
         StoreError: If there is no store, or its space cannot be read.
     """
-    settings = _space(store).get("early_stopping")
-    threshold = settings.get("min_correlation") if isinstance(settings, dict) else None
     rows = []
     for (rung, epoch), entries in sorted(_entries(store).items()):
-        by_cell = sorted(grouped(entries, lambda entry: entry.cell).items())
-        for cell, group in [(None, entries), *by_cell]:
-            rows.append({"rung": rung, "epoch": epoch, "cell": cell, **_summary(group, threshold)})
+        at = {"rung": rung, "epoch": epoch}
+        rows.append({**at, **_summary(entries)})
+        for kind, own in sorted(grouped(entries, lambda entry: entry.kind).items()):
+            state = _state(own)
+            rows.append({**at, "kind": kind, **_summary(own), **state})
+            for cell, group in sorted(grouped(own, lambda entry: entry.cell).items()):
+                rows.append({**at, "kind": kind, "cell": cell, **_summary(group), **state})
     return pa.Table.from_pylist(rows, SCHEMA)
 
 
@@ -106,10 +119,11 @@ def _space(store: Store) -> Mapping[str, Any]:
 
 def _entries(store: Store) -> dict[tuple[int, int], list[Entry]]:
     metrics = objective_metrics(store)
-    trials = store.read("trials", ["trial_id", "stage", "status", "objective", "exempt", "epochs"])
+    own = ("stage", "status", "objective", "exempt", "epochs", "regime", "sparsity")
+    trials = store.read("trials", ["trial_id", *own])
     by_id = {row["trial_id"]: row for row in trials.to_pylist() if row["stage"] == "search"}
-    names = ["trial_id", "cell", "epoch", "rung", "cutoff", *sorted(set(metrics.values()))]
-    epochs = store.read("epochs", names)
+    named = ("sequence", "trial_id", "cell", "epoch", "rung", "cutoff", "evidence")
+    epochs = store.read("epochs", [*named, *sorted(set(metrics.values()))])
     rungs: dict[tuple[int, int], list[Entry]] = {}
     for row in epochs.filter(pc.is_valid(epochs["rung"])).to_pylist():
         trial = by_id.get(row["trial_id"])
@@ -117,12 +131,20 @@ def _entries(store: Store) -> dict[tuple[int, int], list[Entry]]:
         if trial is not None and value is not None:
             final = trial["objective"] if trial["status"] == Status.COMPLETED else None
             stopped = trial["status"] == Status.STOPPED and trial["epochs"] == row["epoch"]
-            entry = Entry(row["cell"], value, row["cutoff"], final, trial["exempt"], stopped)
+            kind = kind_of(trial["regime"], bool(trial["sparsity"]))
+            place = (row["sequence"], kind, row["cell"])
+            entry = Entry(*place, value, row["cutoff"], final, trial["exempt"], stopped, row["evidence"])
             rungs.setdefault((row["rung"], row["epoch"]), []).append(entry)
     return rungs
 
 
-def _summary(entries: Sequence[Entry], threshold: float | None) -> dict[str, Any]:
+def _state(entries: Sequence[Entry]) -> dict[str, Any]:
+    """The evidence when the last trial of a kind reached a rung, and whether the rung then compared it with others."""
+    last = max(entries, key=lambda entry: entry.sequence)
+    return {"evidence": last.evidence, "acts": last.cutoff is not None}
+
+
+def _summary(entries: Sequence[Entry]) -> dict[str, Any]:
     exempt = [entry for entry in entries if entry.exempt and entry.final is not None]
     gains = list(_gains(entries))
     by_cell = grouped(exempt, lambda entry: entry.cell)
@@ -136,10 +158,6 @@ def _summary(entries: Sequence[Entry], threshold: float | None) -> dict[str, Any
         "correlation_high": found and found.high,
         "behind": sum(entry.is_behind for entry in exempt),
         **_false_stops(gains),
-        "switched_off": found is not None
-        and threshold is not None
-        and found.freedom >= LEAST_FREEDOM
-        and found.high < threshold,
     }
 
 

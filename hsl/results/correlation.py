@@ -9,8 +9,6 @@ import numpy as np
 
 from hsl.results.stats import CONFIDENCE
 
-LEAST_FREEDOM = 10
-"""Degrees of freedom below which the interval is not to be trusted with a decision."""
 _CLOSE_TO_ONE = 1 - 1e-12
 
 
@@ -20,7 +18,7 @@ class Correlation:
 
     Attributes:
         rho: Estimate in [-1, 1].
-        low: Lower end of the 95 % interval.
+        low: Lower end of the interval, of 95 % by default.
         high: Upper end.
         count: Number of pairs.
         freedom: `count` less one for each further group and three for the interval.
@@ -33,7 +31,9 @@ class Correlation:
     freedom: int
 
 
-def within_groups(groups: Iterable[Sequence[tuple[float, float]]]) -> Correlation | None:
+def within_groups(
+    groups: Iterable[Sequence[tuple[float, float]]], level: float = CONFIDENCE
+) -> Correlation | None:
     """Rank correlation of pairs within groups: ranks are counted, and centred, inside each group.
 
     With one group this is Spearman's correlation. The interval is Fisher's z with the variance of Bonett and Wright
@@ -41,6 +41,7 @@ def within_groups(groups: Iterable[Sequence[tuple[float, float]]]) -> Correlatio
 
     Args:
         groups: Pairs of values; groups of one pair are left out.
+        level: Of the interval, two-sided, in (0, 1).
 
     Returns:
         None where there are fewer than four pairs beyond one per further group, or nothing differs.
@@ -57,7 +58,7 @@ def within_groups(groups: Iterable[Sequence[tuple[float, float]]]) -> Correlatio
         return None
     rho = float((x * y).sum() / spread)
     bounded = min(max(rho, -_CLOSE_TO_ONE), _CLOSE_TO_ONE)
-    width = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * math.sqrt((1 + bounded**2 / 2) / freedom)
+    width = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt((1 + bounded**2 / 2) / freedom)
     low, high = (math.tanh(math.atanh(bounded) + side * width) for side in (-1, 1))
     return Correlation(rho, low, high, count, freedom)
 

@@ -7,12 +7,14 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
 
 from hsl.errors import HslError
 from hsl.planning.plan import Cell
+from hsl.planning.sampling import fitting_methods
 from hsl.space.axes import Values
 from hsl.space.domain import Domain, within
 from hsl.space.samplers import CmaEs, Gp, SamplerSettings, Tpe, optuna_facts
@@ -93,7 +95,60 @@ class Recorded:
         return value
 
 
-def _suggest(trial: Trial | Recorded, axis: str, domain: Domain) -> Any:
+class Drawn:
+    """Independent random draws with Optuna's interface of a trial, without a study."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """One of the choices."""
+        return choices[int(self._rng.integers(len(choices)))]
+
+    def suggest_int(self, name: str, low: int, high: int) -> int:
+        """A whole number from `low` to `high`."""
+        return int(self._rng.integers(low, high + 1))
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """A number between, uniform in itself or in its logarithm."""
+        if log:
+            return float(np.exp(self._rng.uniform(np.log(low), np.log(high))))
+        return float(self._rng.uniform(low, high))
+
+
+class Given(Drawn):
+    """Parameters of which some are given, and the others are drawn.
+
+    Args:
+        rng: Of the draws.
+        values: What is given (axis -> value).
+        cell: The cell.
+    """
+
+    def __init__(self, rng: np.random.Generator, values: Values, cell: Cell) -> None:
+        super().__init__(rng)
+        self._params = {axis: _parameter(value, cell.domains.get(axis)) for axis, value in values.items()}
+        self._methods = fitting_methods(values, cell)
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """What is given, else one of the choices."""
+        axis = name.partition("[")[0]
+        if axis in self._params:
+            return self._params[axis]
+        return super().suggest_categorical(name, self._methods if axis == "method" else choices)
+
+    def suggest_int(self, name: str, low: int, high: int) -> int:
+        """What is given, else a whole number from `low` to `high`."""
+        return int(self._params[name]) if name in self._params else super().suggest_int(name, low, high)
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """What is given, else a number between."""
+        if name in self._params:
+            return float(self._params[name])
+        return super().suggest_float(name, low, high, log=log)
+
+
+def _suggest(trial: Trial | Recorded | Drawn, axis: str, domain: Domain) -> Any:
     if domain.choice:
         by_label = {_label(value): value for value in domain.choice}
         return by_label[trial.suggest_categorical(axis, tuple(by_label))]

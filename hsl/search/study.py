@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import optuna
@@ -15,15 +16,17 @@ from optuna.trial import Trial, TrialState
 from pydantic import ValidationError
 
 from hsl.planning.plan import Cell
-from hsl.planning.sampling import asks, sampler_of
+from hsl.planning.sampling import asks, first_of, sampler_of
 from hsl.search.dominance import Point, ranked, signed
 from hsl.search.grid import grid_order
-from hsl.search.optuna_terms import Recorded, _parameters, _suggest, built
+from hsl.search.optuna_terms import Drawn, Given, Recorded, _parameters, _suggest, built
+from hsl.search.outcome import Outcome
+from hsl.search.proposal import Proposal
 from hsl.space.axes import Values, configuration
 from hsl.space.domain import LARGEST_GRID
-from hsl.space.samplers import Random, SamplerSettings, optuna_facts
+from hsl.space.samplers import Random, SamplerSettings, Shared, optuna_facts
 from hsl.space.schema import SearchSpace
-from hsl.space.sections import COST_COLUMNS, DIRECTIONS
+from hsl.space.sections import DIRECTIONS
 from hsl.store.outcomes import Status
 from hsl.training.configuration import Configuration, digest
 
@@ -44,44 +47,25 @@ UNUSED_SAMPLER = optuna.samplers.RandomSampler(seed=0)
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """The end of a trial: epochs trained, last value of the objective, further objectives of the space by name."""
-
-    status: Status
-    epochs: int
-    objective: float | None
-    against: Mapping[str, float | None] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, status: Status, row: Mapping[str, Any]) -> Outcome:
-        """The outcome that columns of the trials table describe, as far as a worker has reported them."""
-        against = {name: row.get(column) for name, column in COST_COLUMNS.items()}
-        return cls(status, row.get("epochs", 0), row.get("objective"), against)
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A configuration to try.
-
-    Attributes:
-        values: Tuned values (axis -> value).
-        number: Its place in the order of the cell's proposals, from 0.
-        source: Who proposed it: name of the sampler, or ``warm_start``.
-    """
-
-    values: dict[str, Any]
-    configuration: Configuration
-    number: int = 0
-    source: str = ""
-
-
-@dataclass(frozen=True)
 class _Entry:
     """A configuration that was proposed; `trial` is its number in Optuna, None where it teaches the sampler nothing."""
 
     values: dict[str, Any]
     number: int
     trial: int | None
+
+
+class Model(Protocol):
+    """What the trials of all cells have shown, shared by the studies; see `hsl.space.samplers.Shared`."""
+
+    def begin(self, cell: str, values: Values) -> None:
+        """Note that a configuration of a cell is tried."""
+
+    def learn(self, cell: str, values: Values, outcome: Outcome) -> None:
+        """Receive how a configuration of a cell ended."""
+
+    def ranked(self, cell: str, candidates: Sequence[Values]) -> list[int]:
+        """Indices of candidates of a cell, the one to try next first."""
 
 
 class CellStudy:
@@ -94,17 +78,19 @@ class CellStudy:
     number is drawn again.
     """
 
-    def __init__(self, space: SearchSpace, cell: Cell) -> None:
+    def __init__(self, space: SearchSpace, cell: Cell, model: Model | None = None) -> None:
         self.cell = cell
+        self._model = model
         self.sampler = sampler_of(space, cell)
         self._space = space
         self._entries: dict[str, _Entry] = {}
         self._outcomes: dict[str, Outcome] = {}
-        self._paused: set[str] = set()
         self._numbers: set[int] = set()
+        self._failed: set[int] = set()
         self._lowest = 0
         self._exhausted = False
         self._warm: list[Values] = []
+        self._first = first_of(space, cell)
         self._seed = int(digest([space.seed, cell.name]), 16) % 2**32
         self.directions = ["maximize", *(DIRECTIONS[name] for name in space.against)]
         self._study = optuna.create_study(directions=self.directions, sampler=UNUSED_SAMPLER)
@@ -124,16 +110,11 @@ class CellStudy:
         """Whether nothing more is to be proposed."""
         return self._exhausted or self.issued >= self.cell.configurations
 
-    @property
-    def is_settled(self) -> bool:
-        """Whether nothing more is to be proposed and all that was has ended, or waits at a rung."""
-        return self.is_finished and self._entries.keys() <= (self._outcomes.keys() | self._paused)
-
     def ask(self) -> Proposal | None:
         """The next configuration, or None if the budget is spent or nothing new can be found."""
         number = self._free_number()
         for source, values, marks in () if self.is_finished else self._candidates(number):
-            made = self._configuration(values)
+            made = self.configuration(values)
             if made and made.id not in self._entries:
                 self._enter(values, made.id, number, marks)
                 return Proposal(dict(values), made, number, source)
@@ -145,15 +126,9 @@ class CellStudy:
         entry = self._entries.get(configuration_id)
         if entry and entry.trial is not None and configuration_id not in self._outcomes:
             self._tell(entry.trial, outcome)
+            if self._model:
+                self._model.learn(self.cell.name, entry.values, outcome)
         self._outcomes.setdefault(configuration_id, outcome)
-
-    def pause(self, configuration_id: str) -> None:
-        """Note that a configuration waits at a rung: it may go on, so there is no result yet."""
-        self._paused.add(configuration_id)
-
-    def resume(self, configuration_id: str) -> None:
-        """Note that a configuration goes on, if it was paused."""
-        self._paused.discard(configuration_id)
 
     def remember(self, values: Values, configuration_id: str, number: int | None = None) -> None:
         """Take over a configuration that was proposed in an earlier run; `tell` its outcome where it has one.
@@ -186,19 +161,26 @@ class CellStudy:
 
     def frozen(self) -> dict[str, optuna.trial.FrozenTrial]:
         """What the study knows of each configuration, in the order of the proposals."""
-        trials = self._study.get_trials(deepcopy=False)
         entries = sorted(self._entries.items(), key=lambda item: item[1].number)
-        return {key: trials[entry.trial] for key, entry in entries if entry.trial is not None}
+        return {key: self._frozen(entry.trial) for key, entry in entries if entry.trial is not None}
 
     def frozen_trial(self, configuration_id: str) -> optuna.trial.FrozenTrial | None:
         """What the study knows of one configuration; None of one that teaches it nothing."""
         entry = self._entries[configuration_id]
-        return None if entry.trial is None else self._study.get_trials(deepcopy=False)[entry.trial]
+        return None if entry.trial is None else self._frozen(entry.trial)
 
     def _candidates(self, number: int) -> Iterator[tuple[str, Values, Marks | None]]:
         """Who proposes, values, and marks; None for the marks of values that the sampler has not drawn."""
+        if number < len(self._first):
+            given = Given(np.random.default_rng([self._seed, number]), self._first[number], self.cell)
+            yield "first", self._suggested(given), None
         yield from (("warm_start", values, None) for values in self._warm)
-        if not self.sampler.is_listed:
+        if self._model and isinstance(self.sampler, Shared):
+            drawn = Drawn(np.random.default_rng([self._seed, number]))
+            candidates = [self._suggested(drawn) for _ in range(self.sampler.candidates)]
+            ranked = self._model.ranked(self.cell.name, candidates)
+            yield from ((self.sampler.name, candidates[index], None) for index in ranked)
+        elif not self.sampler.is_listed:
             for attempt in range(MODEL_DRAWS):
                 yield self.sampler.name, *self._drawn(self.sampler, number, attempt)
             for attempt in range(RANDOM_DRAWS):
@@ -209,7 +191,7 @@ class CellStudy:
         """The method to try under a number, independent of lost proposals; None if any will do."""
         warm = {values.get("method") for values in self._warm}
         methods = [method for method in self._methods if method not in warm]
-        place = number - len(self._warm)
+        place = number - len(self._first) - len(self._warm)
         if 0 <= place < len(methods):
             return methods[place]
         return self._untried[0] if self._untried else None
@@ -243,6 +225,8 @@ class CellStudy:
             marks = self._marks(number)
         trial = self._added(values, configuration_id, marks)
         self._entries[configuration_id] = _Entry(dict(values), number, trial)
+        if self._model:
+            self._model.begin(self.cell.name, values)
         self._numbers.add(number)
 
     def _marks(self, number: int) -> Marks:
@@ -267,7 +251,7 @@ class CellStudy:
 
     def _is_made(self, values: Values, configuration_id: str) -> bool:
         """Whether values make a configuration of this identity."""
-        made = self._configuration(values)
+        made = self.configuration(values)
         if made is None or made.id != configuration_id:
             return False
         self._untried = [method for method in self._untried if method != made.method]
@@ -278,7 +262,7 @@ class CellStudy:
             self._lowest += 1
         return self._lowest
 
-    def _suggested(self, trial: Trial | Recorded) -> dict[str, Any]:
+    def _suggested(self, trial: Trial | Recorded | Drawn) -> dict[str, Any]:
         values: dict[str, Any] = {}
         method = next(iter(self.cell.distributions))
         if "method" in self.cell.domains:
@@ -291,7 +275,7 @@ class CellStudy:
                 values[axis] = _suggest(trial, axis, domain)
         return values
 
-    def _configuration(self, values: Values) -> Configuration | None:
+    def configuration(self, values: Values) -> Configuration | None:
         """The cell with these values; None if, each valid by itself, they do not fit together or the cell."""
         method = values.get("method", next(iter(self.cell.distributions)))
         distributions = self.cell.distributions.get(method, ())
@@ -307,12 +291,14 @@ class CellStudy:
         """This cell with the values of another cell; None where it does not tune exactly the same axes."""
         method = values.get("method", next(iter(self.cell.distributions)))
         asked = {axis for axis in self.cell.domains if asks(method, axis)}
-        return self._configuration(values) if asked == values.keys() else None
+        return self.configuration(values) if asked == values.keys() else None
 
     def _tell(self, trial: int, outcome: Outcome) -> None:
         """Report early-stopped trials as pruned at their last epoch: their value is not a final one."""
         values = self._values(outcome)
-        if values is None or outcome.status == Status.FAILED:
+        if outcome.is_failure:
+            self._tell_failure(trial)
+        elif values is None or outcome.status is Status.FAILED:
             self._study.tell(trial, state=TrialState.FAIL)
         elif outcome.status == Status.COMPLETED:
             self._study.tell(trial, values)
@@ -322,6 +308,29 @@ class CellStudy:
             self._study.tell(trial, state=TrialState.PRUNED)
         else:  # a front has no place for what was not trained to the end
             self._study.tell(trial, state=TrialState.FAIL)
+
+    def _tell_failure(self, trial: int) -> None:
+        """Report what a configuration has caused as the worst: samplers learn nothing from trials that failed."""
+        self._failed.add(trial)
+        known = [
+            one.values for one in self._study.get_trials(deepcopy=False) if one.state == TrialState.COMPLETE
+        ]
+        if optuna_facts(self._lasting).reads_pruned:
+            self._study.tell(trial, state=TrialState.PRUNED)
+        elif known:
+            worst = {"maximize": min, "minimize": max}
+            sides = zip(self.directions, zip(*known, strict=True), strict=True)
+            self._study.tell(trial, [worst[direction](side) for direction, side in sides])
+        else:
+            self._study.tell(trial, state=TrialState.FAIL)
+
+    def _frozen(self, trial: int) -> optuna.trial.FrozenTrial:
+        """A trial as it was; the sampler has received failures as something else."""
+        found = self._study.get_trials(deepcopy=False)[trial]
+        if trial in self._failed:
+            found = copy(found)
+            found.state, found.values = TrialState.FAIL, None
+        return found
 
     def _values(self, outcome: Outcome) -> list[float] | None:
         """All objectives; None where one is missing."""

@@ -1,18 +1,20 @@
 """Learning curves of a store, as a replay needs them. No torch, no ray."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from statistics import fmean
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 
 from hsl.errors import NothingMatchedError
 from hsl.results.audit import objective_metrics
 from hsl.store.documents import mapping
 from hsl.store.outcomes import Status
 from hsl.store.store import Store
+from hsl.wording import kind_of
 
 OBJECTIVE = "objective"
 
@@ -25,6 +27,9 @@ class Curve:
         rows: Evaluated epochs: ``epoch``, ``epochs_at_target``, ``objective``.
         seconds: Training time up to each of them.
         parameters: Tuned values (axis -> value).
+        regime: Its regime.
+        is_dense: Whether no weight is pruned.
+        worth: Test accuracy of its configuration, of fresh seeds if there are any; NaN where it is unknown.
     """
 
     trial_id: str
@@ -32,6 +37,14 @@ class Curve:
     rows: tuple[Mapping[str, Any], ...]
     seconds: tuple[float, ...]
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    regime: str = ""
+    is_dense: bool = False
+    worth: float = math.nan
+
+    @property
+    def kind(self) -> str:
+        """Its regime, dense apart from sparse, as `hsl.planning.plan.kin_of` names it."""
+        return kind_of(self.regime, is_sparse=not self.is_dense)
 
     @property
     def final(self) -> float:
@@ -78,14 +91,21 @@ def read_curves(store: Store) -> tuple[list[Curve], int]:
     Raises:
         NothingMatchedError: If there is none.
     """
-    trials = store.read("trials", ["sequence", "trial_id", "cell", "stage", "status", "parameters"])
-    search = trials.filter(pc.equal(trials["stage"], "search")).sort_by("sequence")
-    full = search.filter(pc.equal(search["status"], Status.COMPLETED))
-    rows = _rows_by_trial(store, objective_metrics(store))
+    metrics = objective_metrics(store)
+    trials = _trials(store, metrics)
+    search = [row for row in trials if row["stage"] == "search"]
+    rows, worth = _rows_by_trial(store, metrics), _worths(trials)
     curves = [
-        replace(curve, parameters=mapping(trial, "trials", "parameters"))
-        for trial in full.to_pylist()
-        if (curve := _curve(trial["trial_id"], trial["cell"], rows.get(trial["trial_id"], [])))
+        replace(
+            curve,
+            parameters=mapping(trial, "trials", "parameters"),
+            regime=trial["regime"],
+            is_dense=not trial["sparsity"],
+            worth=worth(trial),
+        )
+        for trial in search
+        if trial["status"] == Status.COMPLETED
+        and (curve := _curve(trial["trial_id"], trial["cell"], rows.get(trial["trial_id"], [])))
     ]
     if not curves:
         raise NothingMatchedError(
@@ -93,6 +113,42 @@ def read_curves(store: Store) -> tuple[list[Curve], int]:
             f"record some with early_stopping=none or a larger early_stopping.exempt"
         )
     return curves, len(search) - len(curves)
+
+
+def _trials(store: Store, metrics: Mapping[str, str]) -> list[dict[str, Any]]:
+    """All trials in the order in which they ended, each with the test metric of its objective as ``test``."""
+    names = (
+        "sequence",
+        "trial_id",
+        "configuration_id",
+        "cell",
+        "regime",
+        "sparsity",
+        "seed",
+        "stage",
+        "status",
+    )
+    tests = {metric: _of_test(metric) for metric in set(metrics.values())}
+    table = store.read("trials", [*names, "parameters", *sorted(set(tests.values()))]).sort_by("sequence")
+    return [{**row, "test": row[tests[metrics[row["trial_id"]]]]} for row in table.to_pylist()]
+
+
+def _of_test(metric: str) -> str:
+    return f"test_{metric.removeprefix('val_')}"
+
+
+def _worths(trials: Sequence[Mapping[str, Any]]) -> Callable[[Mapping[str, Any]], float]:
+    """What the configuration of a trial of the search is worth: mean test metric of its fresh seeds, else its own."""
+    fresh: dict[tuple[str, str], list[float]] = {}
+    for row in trials:
+        if row["stage"] != "search" and row["status"] == Status.COMPLETED and row["test"] is not None:
+            fresh.setdefault((row["cell"], row["configuration_id"]), []).append(row["test"])
+
+    def worth(row: Mapping[str, Any]) -> float:
+        own = math.nan if row["test"] is None else float(row["test"])
+        return fmean(fresh.get((row["cell"], row["configuration_id"]), [own]))
+
+    return worth
 
 
 def _rows_by_trial(store: Store, metrics: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
@@ -121,6 +177,11 @@ def by_cell(curves: Iterable[Curve]) -> dict[str, list[Curve]]:
     for curve in curves:
         cells.setdefault(curve.cell, []).append(curve)
     return cells
+
+
+def winner(curves: Iterable[Curve]) -> Curve:
+    """The curve that a search would choose: the best at the end, of equals that with the lowest name."""
+    return min(curves, key=lambda curve: (-curve.final, curve.trial_id))
 
 
 def paced(curves: Sequence[Curve], epoch_seconds: float) -> list[Curve]:

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
-from hsl.simulation.curves import OBJECTIVE, Curve
+from hsl.search.outcome import Outcome
+from hsl.simulation.curves import OBJECTIVE, Curve, by_cell, winner
+from hsl.simulation.proposals import Proposals
 from hsl.simulation.spot_nodes import Nodes, Spot
 from hsl.stopping.pauses import Pauses
 from hsl.stopping.rule import Decision, StoppingRule
+from hsl.store.outcomes import Status
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Replayed:
         epochs: Epochs trained, each counted once.
         seconds: When the last trial ended, on the virtual clock.
         finished: Trials that were trained to the end.
-        best: Best final objective of every cell that has a finished trial.
+        chosen: The winner of every cell that has a finished trial.
         losses: Nodes that were preempted with trials on them.
         repeated: Epochs that were trained again, parts of epochs included.
         node_seconds: Time that nodes held trials, summed over nodes.
@@ -36,10 +39,15 @@ class Replayed:
     epochs: int
     seconds: float
     finished: int
-    best: Mapping[str, float]
+    chosen: Mapping[str, Curve]
     losses: int = 0
     repeated: float = 0.0
     node_seconds: float = 0.0
+
+    @property
+    def best(self) -> dict[str, float]:
+        """Best final objective of every cell that has a finished trial."""
+        return {cell: curve.final for cell, curve in self.chosen.items()}
 
 
 @dataclass
@@ -95,7 +103,7 @@ class Replay:
 
     Args:
         rule: Early stopping.
-        cells: Curves of every cell in the order in which they are proposed.
+        proposals: Choose what is trained.
         workers: Number of trials that run at once.
         spot: How nodes are preempted; by default none is.
         seed: Seed of the preemptions.
@@ -104,17 +112,14 @@ class Replay:
     def __init__(
         self,
         rule: StoppingRule,
-        cells: Mapping[str, Sequence[Curve]],
+        proposals: Proposals,
         workers: int,
         spot: Spot | None = None,
         seed: int = 0,
     ) -> None:
         self._rule = rule
-        self._proposed = {cell: deque(curves) for cell, curves in cells.items()}
-        self._sizes = {cell: len(curves) for cell, curves in cells.items()}
-        self._open = {cell: bool(queue) for cell, queue in self._proposed.items()}
+        self._proposals = proposals
         self._pauses: Pauses[Running] = Pauses(rule)
-        self._turns = [(0.0, number, cell) for number, cell in enumerate(cells) if cells[cell]]
         self._spot = spot or Spot()
         self._nodes: Nodes[Running] = Nodes(workers, self._spot, seed)
         self._lost: deque[Running] = deque()
@@ -123,7 +128,7 @@ class Replay:
         self._under_way = 0
         self._epochs = 0
         self._repeated = 0.0
-        self._finals: list[tuple[str, float]] = []
+        self._finals: list[Curve] = []
 
     def run(self) -> Replayed:
         """Run until nothing is left."""
@@ -140,18 +145,16 @@ class Replay:
             else:  # its node was lost meanwhile
                 continue
             self._fill(now)
-        best: dict[str, float] = {}
-        for cell, value in self._finals:
-            best[cell] = max(value, best.get(cell, value))
+        chosen = {cell: winner(own) for cell, own in by_cell(self._finals).items()}
         losses, held = self._nodes.losses, self._nodes.seconds
-        return Replayed(self._epochs, now, len(self._finals), best, losses, self._repeated, held)
+        return Replayed(self._epochs, now, len(self._finals), chosen, losses, self._repeated, held)
 
     def _fill(self, now: float) -> None:
         """Fill free places: trials that lost their node first, then promoted ones, then new ones."""
         while not self._nodes.is_full:
             if self._lost:
                 trial: Running | None = self._lost.popleft()
-            elif trial := self._pauses.take(self._open) or self._new():
+            elif trial := self._pauses.take(self._proposals.is_open()) or self._new():
                 self._under_way += 1
                 self._pauses.start(trial.curve.cell)
             if trial is None:
@@ -160,15 +163,10 @@ class Replay:
             self._train(trial, now)
 
     def _new(self) -> Running | None:
-        """A new trial, the cells served evenly."""
-        if not self._turns:
+        if (found := self._proposals.next()) is None:
             return None
-        _, number, cell = heappop(self._turns)
-        queue = self._proposed[cell]
-        curve = queue.popleft()
-        self._open[cell] = bool(queue)
-        if queue:
-            heappush(self._turns, (1 - len(queue) / self._sizes[cell], number, cell))
+        curve = found.curve
+        self._rule.admit(curve.trial_id, found.turn, found.seen)
         return Running(curve, curve.stations(self._rule.milestones, self._rule.progress))
 
     def _train(self, trial: Running, now: float) -> None:
@@ -212,12 +210,14 @@ class Replay:
             self._train(trial, now)
             return
         if ended:
-            self._finals.append((curve.cell, curve.final))
+            self._finals.append(curve)
             self._rule.end(curve.cell, curve.trial_id, failed=False)
         trial.kept = row["epoch"]  # a trial that waits has written a checkpoint
         self._under_way -= 1
         self._nodes.give(trial.place, now)
-        self._pauses.end(curve.cell, curve.trial_id, trial)
+        waits = self._pauses.end(curve.cell, curve.trial_id, trial)
+        status = Status.COMPLETED if ended else Status.STOPPED
+        self._proposals.end(curve, None if waits else Outcome(status, row["epoch"], row[OBJECTIVE]))
 
 
 @dataclass(frozen=True)

@@ -80,9 +80,8 @@ def spot_table(
         HslError: If nodes are lost so often that the replay would not end.
     """
     _check_ends(curves, rates, spot)
-    cells, epochs = by_cell(curves), max(curve.epochs for curve in curves)
-    rows = []
-    for wanted in [setting(each, epochs) for each in list(asked) or [Stratified(), None]]:
+    cells, rows = by_cell(curves), list[dict[str, Any]]()
+    for wanted in [setting(each, cells) for each in list(asked) or [Stratified(), None]]:
         runs = {
             rate: [replayed(wanted, cells, workers, n, replace(spot, rate=rate)) for n in range(orders)]
             for rate in sorted({0.0, *rates})

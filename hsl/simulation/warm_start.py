@@ -5,9 +5,7 @@ of the cell's own configurations stand in for them (distance of Gower, Biometric
 positive by their logarithm). This understates a warm start where configurations are few.
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -16,10 +14,9 @@ from hsl.planning.plan import make_plan
 from hsl.search.dominance import interleaved
 from hsl.simulation.comparison import Cells, Order
 from hsl.simulation.curves import Curve
+from hsl.simulation.nearest import distance, spans_of
 from hsl.space.stored import stored_space
 from hsl.store.store import Store
-
-Values = Mapping[str, Any]
 
 
 def sources(store: Store) -> dict[str, tuple[str, ...]]:
@@ -49,35 +46,9 @@ def _begun(
     ranks = [sorted(cells[other], key=lambda curve: -curve.final) for other in others if other in cells]
     wanted = interleaved(ranks)[:count]
     own, first = list(cells[cell]), list[Curve]()
-    spans = _spans([curve.parameters for curve in own])
+    spans = spans_of([curve.parameters for curve in own])
     for best in wanted:
         if left := [curve for curve in own if curve not in first]:
             first.append(min(left, key=lambda curve: distance(curve.parameters, best.parameters, spans)))
     rest = [curve for curve in found[cell] if curve not in first]
     return [*first, *rest][: len(found[cell])]
-
-
-def distance(a: Values, b: Values, spans: Mapping[str, float]) -> float:
-    """Mean over all parameters: 1 where they differ, numbers by their distance as a share of its span."""
-    names = sorted({*a, *b})
-    return sum(_apart(a.get(name), b.get(name), spans.get(name)) for name in names) / max(1, len(names))
-
-
-def _apart(a: Any, b: Any, span: float | None) -> float:
-    if span and _is_number(a) and _is_number(b) and min(a, b) > 0:
-        return min(1.0, abs(math.log(a / b)) / span)
-    return float(a != b)
-
-
-def _spans(configurations: Sequence[Values]) -> dict[str, float]:
-    """Logarithmic range of each parameter whose values are positive numbers."""
-    values: dict[str, list[Any]] = {}
-    for configuration in configurations:
-        for name, value in configuration.items():
-            values.setdefault(name, []).append(value)
-    numeric = {n: v for n, v in values.items() if all(_is_number(x) and x > 0 for x in v)}
-    return {name: math.log(max(own) / min(own)) for name, own in numeric.items()}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 from hsl.cluster.fleet import Fleet
-from hsl.errors import Problem, SpaceError
+from hsl.errors import Problem, SpaceError, close_match
 from hsl.hardness.schema.regimes import Regime
 from hsl.results.dense import is_sparsification
 from hsl.space.axes import options_of
 from hsl.space.domain import LARGEST_GRID, infinite_axes
 from hsl.space.problems import Found, at
+from hsl.space.samplers import Shared
 from hsl.space.schema import SearchSpace
 
 
@@ -18,6 +20,10 @@ def search_problems(space: SearchSpace) -> Iterator[Found]:
     yield from _grid_problems(space)
     yield from _front_problems(space)
     yield from _confirm_problems(space)
+    yield from _first_problems(space)
+    if space.learn_from and not isinstance(space.sampler, Shared):
+        advice = "use sampler: transfer, or leave it out; warm_start begins cells with the best of their neighbours"
+        yield at(("learn_from",), f"sampler {space.sampler.name} does not learn from other stores; {advice}")
     if space.training.cuda_graphs and not space.resources.gpu:
         advice = "set it, for example resources: {gpu: 0.25}, or leave this out"
         yield at(("training", "cuda_graphs"), f"needs a GPU, and resources.gpu is 0; {advice}")
@@ -101,6 +107,25 @@ def _front_problems(space: SearchSpace) -> Iterator[Found]:
     if "sparsity" in space.against and "sparsity" not in space.search:
         advice = "tune it, for example search: {sparsity: {uniform: [0.5, 0.98]}}, or leave it out"
         yield at(("against",), f"sparsity is the same for all configurations of a cell; {advice}")
+
+
+def _first_problems(space: SearchSpace) -> Iterator[Found]:
+    """Values to try first that are not searched, or are no value of their axis."""
+    for index, values in enumerate(space.first):
+        for axis, value in values.items():
+            if message := _first_problem(space, axis, value):
+                yield at(("first", index, axis), message)
+
+
+def _first_problem(space: SearchSpace, axis: str, value: Any) -> str | None:
+    if axis in space.search:
+        domain = space.search[axis]
+        return None if domain.holds(value) else f"{value!r} is outside of search ({domain})"
+    if axis not in space.factors:
+        known = [*space.search, *space.factors]
+        return f"is neither searched nor a factor{close_match(axis, known)}; known: {', '.join(known)}"
+    levels = ", ".join(map(str, space.factors[axis]))
+    return None if value in space.factors[axis] else f"{value!r} is no level of the factor; levels: {levels}"
 
 
 def _confirm_problems(space: SearchSpace) -> Iterator[Found]:

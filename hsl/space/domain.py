@@ -66,6 +66,24 @@ class Domain(Strict):
             return len(self.choice)
         return self.int[1] - self.int[0] + 1 if self.int else self.steps or math.inf
 
+    def holds(self, value: Any) -> bool:
+        """Whether a value is one of the domain; of a real range with steps one that is nearly."""
+        if self.choice:
+            return value in self.choice
+        if isinstance(value, bool) or not isinstance(value, Whole | float):
+            return False
+        if self.steps:
+            return any(
+                math.isclose(value, self.value(i), rel_tol=10**-SIGNIFICANT_DIGITS) for i in range(self.steps)
+            )
+        low, high = self.bounds or (0.0, 0.0)
+        return low <= value <= high and (self.int is None or value == Whole(value))
+
+    def __str__(self) -> str:
+        """The domain as it is written in a space."""
+        given = self.model_dump(exclude_none=True, mode="json")
+        return ", ".join(f"{name}: {value}" for name, value in given.items())
+
     def value(self, index: Whole) -> Any:
         """The value number `index`, from 0, of a finite domain."""
         if self.choice:

@@ -65,7 +65,15 @@ def normalised(raw: Raw) -> Raw:
         found["factors"] = {axis: _all_typed(axis, levels) for axis, levels in raw["factors"].items()}
     if isinstance(raw.get("search"), dict):
         found["search"] = {axis: _domain(axis, domain) for axis, domain in raw["search"].items()}
+    if isinstance(raw.get("first"), list | tuple):
+        found["first"] = [_first(values) for values in raw["first"]]
     return found
+
+
+def _first(values: Any) -> Any:
+    if not isinstance(values, dict):
+        return values
+    return {axis: typed(axis, value) if isinstance(axis, str) else value for axis, value in values.items()}
 
 
 def _domain(axis: Any, domain: Any) -> Any:

@@ -17,7 +17,6 @@ from hsl.space.problems import cross_problems, schema_problems, short_form, with
 from hsl.space.scalars import Location, read_yaml, scalar_problems
 from hsl.space.schema import SearchSpace
 from hsl.space.training_axes import training_problems
-from hsl.stopping.settings import Kind
 from hsl.training.identity import FIRST_VERSION, filled_space
 
 
@@ -69,23 +68,6 @@ def make_space(
         located = [with_line(problem, location, lines or {}) for location, problem in problems]
         raise SpaceError(source, located)
     return space
-
-
-def early_stopping_of(text: str) -> Kind | None:
-    """The early stopping that YAML text describes, as in a space.
-
-    Raises:
-        SpaceError: With all problems.
-    """
-    source = f"early_stopping {text!r}"
-    try:
-        value, node = read_yaml(text)
-    except yaml.YAMLError as error:
-        raise SpaceError(source, [Problem("", "not valid YAML")]) from error
-    if found := list(scalar_problems(node, ("early_stopping",))):
-        raise SpaceError(source, found)
-    least = {"name": "none", "dataset": "digits", "model": "mlp"}
-    return make_space({**least, "early_stopping": value}, source).early_stopping
 
 
 def _parse(path: Path) -> tuple[dict[str, Any], dict[Location, int]]:

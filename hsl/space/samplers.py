@@ -23,6 +23,7 @@ class SamplerSettings(Strict):
         name: Its name in a space; of a plug-in ``package.module:attr``.
         builder: Reference to a function of the settings and a seed that returns Optuna's sampler.
         is_listed: Whether it goes through a list of all combinations rather than drawing.
+        learns: Whether what it proposes depends on the ends of earlier trials.
         has_one_objective: Whether it cannot search a front.
         marks_trials: Whether it writes to trials although the class of Optuna's that it makes does not, see
             `OptunaFacts.marks`.
@@ -30,6 +31,7 @@ class SamplerSettings(Strict):
 
     builder: ClassVar[str] = "hsl.search.optuna_terms:random_sampler"
     is_listed: ClassVar[bool] = False
+    learns: ClassVar[bool] = True
     has_one_objective: ClassVar[bool] = False
     marks_trials: ClassVar[bool] = False
 
@@ -65,6 +67,8 @@ class SamplerSettings(Strict):
 class Random(SamplerSettings):
     """Independent draws."""
 
+    learns = False
+
     name: Literal["random"] = "random"
 
 
@@ -72,6 +76,7 @@ class Grid(SamplerSettings):
     """Every combination once, in a seeded order; every domain must be finite."""
 
     is_listed = True
+    learns = False
 
     name: Literal["grid"] = "grid"
 
@@ -154,6 +159,37 @@ class Gp(_ModelBased):
     deterministic_objective: bool = False
 
 
+class Shared(SamplerSettings):
+    """The base of samplers that learn from the trials of all cells; `build` is not used.
+
+    Attributes:
+        model: Reference to what makes a `hsl.search.study.Model` of the plan and the settings.
+        candidates: Random draws of which the most promising is taken.
+    """
+
+    model: ClassVar[str]
+    has_one_objective = True
+
+    candidates: Annotated[int, Field(ge=2)] = 64
+
+
+class Transfer(Shared):
+    """Extremely randomised trees over the levels and tuned values of all cells (`hsl.search.transfer`).
+
+    Attributes:
+        first: Configurations of a cell before the trees choose, spread over methods.
+        trees: Number of trees.
+        spread: Share of the spread of the trees' predictions that counts in favour of a candidate.
+    """
+
+    model = "hsl.search.transfer:Forest"
+
+    name: Literal["transfer"] = "transfer"
+    first: Annotated[int, Field(ge=1)] = 2
+    trees: Annotated[int, Field(ge=2)] = 50
+    spread: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.3
+
+
 @dataclass(frozen=True)
 class OptunaFacts:
     """How a class of Optuna's samplers is to be used.
@@ -161,6 +197,7 @@ class OptunaFacts:
     Attributes:
         marks: Whether it writes to trials or to the study, as CMA-ES does the generation of a trial. Such marks are
             not in the store: a study that is made again has the sampler draw for each trial that it remembers.
+        reads_pruned: Whether a trial that was pruned without any value counts as the worst for it; others leave it out.
         lasts: Whether one object serves the whole study: another seed would begin another sequence.
         has_one_objective: Whether it cannot search a front.
         advice: Why it cannot be used here and what can; empty if it can be used.
@@ -169,6 +206,7 @@ class OptunaFacts:
     """
 
     marks: bool = True
+    reads_pruned: bool = False
     lasts: bool = False
     has_one_objective: bool = False
     advice: str = ""
@@ -194,7 +232,7 @@ OF_OPTUNA = {
     ),
     "QMCSampler": OptunaFacts(lasts=True, defaults=_WARNS_NOT),
     "RandomSampler": OptunaFacts(marks=False),
-    "TPESampler": OptunaFacts(marks=False),
+    "TPESampler": OptunaFacts(marks=False, reads_pruned=True),
 }
 """Classes of ``optuna.samplers`` whose facts are not the default."""
 
@@ -232,7 +270,7 @@ class OfOptuna(SamplerSettings):
 
 SAMPLERS: Registry[type[SamplerSettings], None] = Registry(
     "sampler",
-    {"tpe": Tpe, "random": Random, "grid": Grid, "cmaes": CmaEs, "gp": Gp},
+    {"tpe": Tpe, "transfer": Transfer, "random": Random, "grid": Grid, "cmaes": CmaEs, "gp": Gp},
     wanted=Wanted(words="a subclass of hsl.space.samplers.SamplerSettings, or a class of optuna.samplers"),
 )
 """Settings of samplers by name; a plug-in is another such class, or a class that `OfOptuna` can call.

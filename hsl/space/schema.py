@@ -76,7 +76,14 @@ class SearchSpace(Strict):
     baseline: Literal["dense"] | None = "dense"
     sampler: Sampler = Tpe()
     priority: Literal["even", "uncertain"] = "even"
+    lag: Annotated[int, Field(ge=1)] | None = None
+    """Trials of a search that may run at once: a proposal, and where a rung stops its trial, depends on all earlier
+    ends but those of the last lag - 1; of samplers that learn nothing, and where it is left out, on none."""
     warm_start: Annotated[WarmStart | None, BeforeValidator(_none)] = None
+    learn_from: tuple[str, ...] = ()
+    """Stores of earlier searches from whose trials a sampler across cells learns as well."""
+    first: tuple[Annotated[dict[str, Any], Field(min_length=1)], ...] = ()
+    """Configurations that are tried first: tuned values, and levels to name the cells; what is left out is drawn."""
     budget: Budget = Budget()
     early_stopping: EarlyStopping = Stratified()
     confirm: Confirm = Confirm()

@@ -63,7 +63,18 @@ def readable(where: str) -> Iterator[None]:
 
 FREE = frozenset(
     {
-        *("resources", "prices", "trial_timeout", "early_stopping", "sampler", "priority", "warm_start"),
+        *(
+            "resources",
+            "prices",
+            "trial_timeout",
+            "early_stopping",
+            "sampler",
+            "priority",
+            "lag",
+            "warm_start",
+            "first",
+            "learn_from",
+        ),
         *("against", "evaluation", "regime", "content", "code", "version"),
     }
 )
@@ -72,7 +83,13 @@ FREE = frozenset(
 GROWS = frozenset({"regimes", "factors", "search", "budget", "confirm"})
 """Keys that may only grow."""
 
-UNCHANGED: tuple[tuple[str, Any], ...] = (("code", {}), ("version", 1), ("ratios", {}))
+UNCHANGED: tuple[tuple[str, Any], ...] = (
+    ("code", {}),
+    ("version", 1),
+    ("ratios", {}),
+    ("first", []),
+    ("learn_from", []),
+)
 """What a sweep finds out of its data and its plug-ins, or is rarely given, where there is nothing to say."""
 
 RANGES = ("uniform", "loguniform", "int")

@@ -4,9 +4,12 @@ Follows ASHA's stopping rule (Li et al. 2020, arXiv 1810.05934) with four change
 epochs since the target sparsity was reached. A rung compares only trials of one cell that got there after as many
 epochs: a gradually pruned network reaches its target late, with most of its training behind it, and would otherwise
 set the bar for networks that were sparse from the start. A rung compares no trials before it holds enough, and a
-difference within seed noise stops none. A random share of trials is exempt, so that false stops can be estimated;
-a rung whose order has nothing to do with the final one, by these trials, is switched off.
+difference within seed noise stops none. A rung stops trials only once those that were trained to the end have shown
+that it predicts (`hsl.stopping.rung_evidence`); a random share of trials is exempt, so that false stops can be
+estimated.
 """
+
+from __future__ import annotations
 
 import hashlib
 import math
@@ -14,7 +17,7 @@ from bisect import insort
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 
 class Decision(StrEnum):
@@ -33,15 +36,39 @@ class Verdict:
         decision: What the trial does next.
         rung: Rung that it reached, in epochs at target sparsity; None if none.
         cutoff: Objective below which the rung stops a trial; None where it compared no trials.
+        evidence: Odds that the rung predicts, by the trials that have ended; None where the rule does not ask.
+        correlation_low: Lower bound of the rank correlation with the end; None likewise, and where it is unknown.
     """
 
     decision: Decision = Decision.CONTINUE
     rung: int | None = None
     cutoff: float | None = None
+    evidence: float | None = None
+    correlation_low: float | None = None
+
+    def noted(self) -> dict[str, Any]:
+        """The columns of the row of an epoch that say what happened at a rung."""
+        return {name: value for name, value in vars(self).items() if name != "decision"}
 
 
 GOES_ON = Verdict()
 STOPS = Verdict(Decision.STOP)
+
+
+class Place(NamedTuple):
+    """Where a trial stands in the order of proposals, see `hsl.search.lag`.
+
+    Attributes:
+        turn: Its number.
+        seen: The number of proposals that it may depend on: those before, whose trials have all ended.
+    """
+
+    turn: float
+    seen: float
+
+
+UNORDERED = Place(-1, math.inf)
+"""Of a trial that counts for all, and depends on all that arrived before."""
 
 
 class StoppingRule:
@@ -57,6 +84,7 @@ class StoppingRule:
     Attributes:
         progress: The column that milestones count.
         can_pause: Whether it ever lets a trial wait.
+        kin: Kind of each cell, whose trials may be compared in how they develop.
     """
 
     progress: Literal["epochs_at_target", "epoch"] = "epochs_at_target"
@@ -67,6 +95,19 @@ class StoppingRule:
         self._share = share
         self._seed = seed
         self._passed: dict[str, int] = {}
+        self._places: dict[str, Place] = {}
+        self.kin: Mapping[str, str] = {}
+
+    def admit(self, trial_id: str, turn: int | None, seen: int | None) -> None:
+        """Note where a trial stands in the order of proposals; None where they have no order.
+
+        A rule that compares a trial only with those that it may depend on decides the same with any number of workers.
+        """
+        if turn is not None and seen is not None:
+            self._places[trial_id] = Place(turn, seen)
+
+    def _place(self, trial_id: str) -> Place:
+        return self._places.get(trial_id, UNORDERED)
 
     def report(self, cell: str, trial_id: str, row: Mapping[str, Any], objective: str) -> Verdict:
         """Enter one epoch of a trial; a trial whose objective is NaN stops, exempt or not.
@@ -125,12 +166,23 @@ class Pool:
 
     def __init__(self) -> None:
         self.entries: dict[str, float] = {}
+        self._turns: dict[str, float] = {}
         self._sorted: list[float] = []
 
-    def add(self, trial_id: str, value: float) -> None:
+    def add(self, trial_id: str, value: float, turn: float = UNORDERED.turn) -> None:
         """Enter a trial."""
-        self.entries[trial_id] = value
+        self.entries[trial_id], self._turns[trial_id] = value, turn
         insort(self._sorted, value)
+
+    def known_to(self, trial_id: str, place: Place) -> Pool:
+        """The entries that a trial may depend on, and its own."""
+        if place.seen == UNORDERED.seen:
+            return self
+        found = Pool()
+        for name, value in self.entries.items():
+            if name == trial_id or self._turns[name] < place.seen:
+                found.add(name, value)
+        return found
 
     def quantile(self, share: float) -> float:
         """Quantile by linear interpolation, as numpy's, without sorting again."""
@@ -173,7 +225,7 @@ def apply_rule(
     for row in rows:
         verdict = rule.report(cell, trial_id, row, objective)
         if verdict.rung is not None:
-            row.update(rung=verdict.rung, cutoff=verdict.cutoff)
+            row.update(verdict.noted())
         if verdict.decision is not Decision.CONTINUE:
             return verdict.decision
     return Decision.CONTINUE

@@ -96,8 +96,9 @@ class Stratified(_Halving):
         brackets: Bracket b leaves out the first b rungs; trials are spread over them as Hyperband does.
         min_entries: A rung stops no trial before it holds as many entries.
         tolerance: A trial this close to the cut-off, in units of the objective, goes on (seed noise).
-        min_correlation: A rung is switched off while the audit's interval of its rank correlation with the final
-            objective is below this; -1 for never.
+        min_correlation: A rung stops trials only where those of the kind (regime, dense apart from sparse) that were
+            trained to the end have shown that it predicts, and the lower bound of its rank correlation with the end is
+            above this (`hsl.stopping.rung_evidence`); -1: it stops them from the first on.
     """
 
     rule = "hsl.stopping.stratified:Rungs"
@@ -106,7 +107,7 @@ class Stratified(_Halving):
     brackets: Annotated[int, Field(ge=1, le=10)] = 1
     min_entries: Annotated[int, Field(ge=1)] = 3
     tolerance: Share = 0.002
-    min_correlation: Annotated[float, Field(ge=-1, le=1)] = 0.2
+    min_correlation: Annotated[float, Field(ge=-1, lt=1)] = 0.0
 
     @property
     def noise(self) -> float:
@@ -226,9 +227,20 @@ when this module is imported: a reference to a module that imports this one woul
 by `Kind.rule`, in a module of its own. A plug-in may be in any module."""
 
 
-def make_rule(settings: Kind | None, epochs: int, seed: int) -> StoppingRule:
-    """The stopping rule that a space asks for, see `Kind.build`; without settings the base rule."""
-    return (settings or Kind()).build(epochs, seed)
+def make_rule(
+    settings: Kind | None, epochs: int, seed: int, kin: Mapping[str, str] | None = None
+) -> StoppingRule:
+    """The stopping rule that a space asks for, see `Kind.build`; without settings the base rule.
+
+    Args:
+        settings: Of the rule.
+        epochs: Of a full training.
+        seed: Of the draws of the rule.
+        kin: Kind of each cell, see `StoppingRule.kin`.
+    """
+    rule = (settings or Kind()).build(epochs, seed)
+    rule.kin = kin or {}
+    return rule
 
 
 def is_off(value: Any) -> bool:

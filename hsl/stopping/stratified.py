@@ -1,12 +1,12 @@
 """Stratified early stopping: rungs within each cell, as epochs at target sparsity."""
 
 from hsl.stopping.rule import GOES_ON, Decision, Pool, StoppingRule, Verdict, draw
-from hsl.stopping.rung_audit import RungAudit
+from hsl.stopping.rung_evidence import Evidence, Rung
 from hsl.stopping.settings import Stratified
 
 
 class Rungs(StoppingRule):
-    """Stratified ASHA: at a rung, trials behind the best of their pool by more than the tolerance stop."""
+    """Stratified ASHA: trials behind the best of their pool stop, at a rung that has shown that it predicts."""
 
     def __init__(self, settings: Stratified, epochs: int, seed: int) -> None:
         super().__init__(settings.milestones(epochs), settings.exempt, seed)
@@ -15,12 +15,11 @@ class Rungs(StoppingRule):
         self._brackets = _bracket_weights(len(self.milestones), settings)
         self._pools: dict[str, Pool] = {}
         self._verdicts: dict[str, dict[int, Verdict]] = {}
-        self._audit = RungAudit(settings.min_correlation)
+        self._evidence = Evidence()
 
     def _decide(self, cell: str, trial_id: str, epoch: int, at_target: int, value: float) -> Verdict:
         if epoch >= self._epochs:
-            if self.is_exempt(trial_id):
-                self._audit.final(trial_id, value)
+            self._evidence.end(trial_id, self._place(trial_id).turn, value)
             return GOES_ON
         known = self._verdicts.get(trial_id, {})
         if epoch in known:
@@ -33,18 +32,19 @@ class Rungs(StoppingRule):
         return verdict
 
     def _decide_at(self, rung: int, cell: str, trial_id: str, epoch: int, value: float) -> Verdict:
-        bracket = self.bracket(cell, trial_id)
+        bracket, place = self.bracket(cell, trial_id), self._place(trial_id)
         suffix = f" in bracket {bracket}" if bracket else ""
-        pool = self._pools.setdefault(f"{cell} @ {rung} of {epoch}{suffix}", Pool())
-        pool.add(trial_id, value)
-        exempt = self.is_exempt(trial_id)
-        if exempt:
-            self._audit.enter((rung, epoch), cell, trial_id, value)
-        if len(pool.entries) < self.settings.min_entries or self._audit.is_off((rung, epoch)):
-            return Verdict(rung=rung)
+        entered = self._pools.setdefault(f"{cell} @ {rung} of {epoch}{suffix}", Pool())
+        entered.add(trial_id, value, place.turn)
+        asked, least = Rung(self.kin.get(cell, cell), rung, epoch), self.settings.min_correlation
+        self._evidence.enter(asked, cell, trial_id, value)
+        shown = self._evidence.before(asked, place.seen)
+        pool = entered.known_to(trial_id, place)
+        if len(pool.entries) < self.settings.min_entries or not (least == -1 or shown.acts(least)):
+            return Verdict(Decision.CONTINUE, rung, None, shown.odds, shown.low)
         cutoff = pool.quantile(1 - 1 / self.settings.reduction_factor) - self.settings.tolerance
-        stops = value < cutoff and not exempt
-        return Verdict(Decision.STOP if stops else Decision.CONTINUE, rung, cutoff)
+        stops = value < cutoff and not self.is_exempt(trial_id)
+        return Verdict(Decision.STOP if stops else Decision.CONTINUE, rung, cutoff, shown.odds, shown.low)
 
     def bracket(self, cell: str, trial_id: str) -> int:
         """Number of first rungs that a trial leaves out: a function of the seed, the cell and its identity alone."""

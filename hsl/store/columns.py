@@ -62,7 +62,13 @@ _TRIALS = (
     Column("parameters", "json", "", "Tuned parameters: dotted name to value.", True),
     Column("configuration", "json", "", "The full configuration.", True),
     Column("proposal", "int64", "", "Place among the proposals of its cell, from 0; null outside a search."),
-    Column("proposed_by", "string", "", "Sampler that proposed it, or warm_start; null outside a search."),
+    Column(
+        "proposed_by", "string", "", "Sampler that proposed it, first or warm_start; null outside a search."
+    ),
+    Column("turn", "int64", "", "Place among the proposals of all cells, from 0; null outside a search."),
+    Column(
+        "seen", "int64", "", "Turns, from the first on, whose ends the proposal depends on; null likewise."
+    ),
     Column("status", "string", "", "How the trial ended.", True, tuple(ENDS)),
     Column("reason", "string", "", "Why it was stopped or failed."),
     Column("epochs", "int64", "epochs", "Epochs trained.", True),
@@ -118,6 +124,13 @@ _EPOCHS = (
     Column("epochs_at_target", "int64", "epochs", "Epochs trained since the target sparsity was reached."),
     Column("rung", "int64", "epochs", "Rung reached after this epoch, in epochs at the target sparsity."),
     Column("cutoff", "float64", "", "Objective below which the rung stops trials; null if it compared none."),
+    Column(
+        "evidence",
+        "float64",
+        "",
+        "Odds that the rung predicts, by trials that had ended; it acts from 20 on.",
+    ),
+    Column("correlation_low", "float64", "", "80 % lower bound of the rank correlation of rung and end."),
     Column("lr", "float64", "", "Learning rate at the end of the epoch."),
     Column("train_loss", "float64", "nats", "Mean training loss."),
     Column("train_accuracy", "float64", "fraction", "Accuracy on the training data as trained on."),

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from hsl.planning.plan import make_plan
-from hsl.search.study import CellStudy, Outcome, Proposal
+from hsl.search.outcome import Outcome
+from hsl.search.proposal import Proposal
+from hsl.search.study import CellStudy
 from hsl.space.load import make_space
 from hsl.space.schema import SearchSpace
 from hsl.stopping.rule import Decision, StoppingRule

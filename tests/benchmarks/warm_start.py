@@ -16,7 +16,9 @@ import torch
 from hsl.planning.neighbours import neighbours
 from hsl.planning.plan import Plan, make_plan
 from hsl.results.stats import paired_difference
-from hsl.search.study import CellStudy, Outcome, Proposal
+from hsl.search.outcome import Outcome
+from hsl.search.proposal import Proposal
+from hsl.search.study import CellStudy
 from hsl.search.turns import Turns
 from hsl.space.load import make_space
 from hsl.store.outcomes import Status

@@ -15,7 +15,9 @@ from optuna_dashboard import wsgi
 from hsl.driver.watch.optuna import Mirror
 from hsl.errors import HslError
 from hsl.planning.plan import Plan, make_plan
-from hsl.search.study import CellStudy, Outcome, Proposal
+from hsl.search.outcome import Outcome
+from hsl.search.proposal import Proposal
+from hsl.search.study import CellStudy
 from hsl.space.load import make_space
 from hsl.store.outcomes import Status
 

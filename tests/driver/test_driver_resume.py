@@ -16,7 +16,7 @@ from hsl.driver.confirm import confirm_jobs, winners
 from hsl.driver.events import Ended
 from hsl.driver.jobs import Jobs
 from hsl.driver.ledger import Ledger
-from hsl.driver.resume import read_past, refill, teach
+from hsl.driver.resume import known, read_past, refill
 from hsl.driver.stages import Stages
 from hsl.driver.tune.trainable import reason_of
 from hsl.driver.watch.progress import CellTally, Progress, Tally, table_of
@@ -25,6 +25,7 @@ from hsl.planning.job import Job, Reporting
 from hsl.planning.plan import Plan, make_plan
 from hsl.prepare.parents import ParentTask, ScoresTask, make_here, missing
 from hsl.search.study import CellStudy
+from hsl.search.turns import Turns
 from hsl.space.load import load_space
 from hsl.stopping.stratified import Rungs
 from hsl.store import checkpoints
@@ -186,11 +187,11 @@ def test_the_past_of_a_store(
 
     (cell,) = [cell for cell in plan.cells if cell.name == "clean/dense"]
     study = CellStudy(plan.space, cell)
-    teach([study], past)
+    turns = Turns(plan, [study], known(past))
     assert study.issued == 2
-    third = study.ask()
-    assert third is not None
-    assert third.configuration.id not in {
+    turn = turns.propose()
+    assert turn is not None
+    assert turn[1].configuration.id not in {
         ended.identity.configuration.id,
         under_way.identity.configuration.id,
     }
@@ -212,7 +213,7 @@ def test_failed_trials_are_trained_again_on_demand_and_once(plan: Plan, jobs: Jo
     assert stage.queue == [job]
     assert stage.past.next_sequence == 2
     assert stage.past.ended() == set()
-    (study,) = (study for study in stage.studies if study.cell.name == job.identity.cell)
+    study = stage.turns.studies[job.identity.cell]
     assert study.issued == 1
     assert stages.search().queue == []
 

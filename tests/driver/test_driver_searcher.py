@@ -20,7 +20,8 @@ from hsl.driver.tune.searcher import CellSearcher
 from hsl.driver.watch.progress import CellTally, Tally
 from hsl.planning.job import Job
 from hsl.planning.plan import Plan, make_plan
-from hsl.search.study import CellStudy, Proposal
+from hsl.search.proposal import Proposal
+from hsl.search.study import CellStudy
 from hsl.search.turns import Turns
 from hsl.space.load import make_space
 from hsl.stopping.pauses import Pauses
@@ -75,7 +76,8 @@ class Driver:
         self.store.write_space("name: t")
         self.session = Session(self.store, limits or {}, lambda: self.now)
         turns, pauses = Turns(plan, self.studies), Pauses[Job](rule or StoppingRule())
-        supply = Supply(queue or [], turns, self.job, pauses, self.is_spent, self)
+        turns.watch(self)
+        supply = Supply(queue or [], turns, self.job, pauses, self.is_spent)
         survey = Survey(self.session, plan.space, Interruptions(), list)
         self.tally = Tally("search", {cell.name: CellTally(planned=2) for cell in plan.cells})
         ledger = Ledger(self.store, 0, lambda _: False, lambda _: None, self.tally)
@@ -87,7 +89,7 @@ class Driver:
 
     def job(self, study: CellStudy, proposal: Proposal) -> Job:
         return self.jobs.make(
-            study.cell, "search", proposal.configuration, 0, proposal.values, proposal.number
+            study.cell, "search", proposal.configuration, 0, proposal.values, proposal=proposal.number
         )
 
     def proposed(self, study: CellStudy, configuration_id: str) -> None:

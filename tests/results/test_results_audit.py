@@ -55,22 +55,22 @@ def test_the_interval_covers_the_truth(rho: float) -> None:
     assert 0.92 <= covered / 400 <= 0.985
 
 
-def store_of(folder: Path, trials: list[dict[str, Any]], threshold: float = 0.2) -> Store:
+def store_of(folder: Path, trials: list[dict[str, Any]]) -> Store:
     """Trials with a value at rung 4 (epoch 4) and, if completed, one at epoch 9."""
     store = Store(folder / "store")
-    store.write_space(
-        f"objective: clean\nearly_stopping: {{kind: stratified, min_correlation: {threshold}}}\n"
-    )
+    store.write_space("objective: clean\nearly_stopping: {kind: stratified}\n")
     epochs, rows = [], []
     for n, t in enumerate(trials):
         done = t["final"] is not None
         last = 9 if done else 4
         at_rung = {"rung": 4, "cutoff": t.get("cutoff", 0.5), "val_clean_accuracy": t["value"]}
+        at_rung["evidence"] = t.get("evidence")
         epochs.append(epoch_row(trial_id=f"t{n}", cell=t["cell"], sequence=2 * n, epoch=4) | at_rung)
         rows.append(
             trial_row(
                 trial_id=f"t{n}", cell=t["cell"], sequence=2 * n + 1, stage=t.get("stage", "search"), epochs=last,
-                status="completed" if done else "stopped", exempt=t["exempt"], objective=t["final"] or t["value"],
+                sparsity=t.get("sparsity", 0.9), exempt=t["exempt"], objective=t["final"] or t["value"],
+                status="completed" if done else "stopped",
             )
         )  # fmt: skip
     store.append("epochs", epochs)
@@ -95,7 +95,8 @@ def test_what_the_exempt_trials_say(tmp_path: Path) -> None:
         {"cell": "b", "value": 0.7, "final": 0.70, "exempt": False},
         {"cell": "b", "value": 0.1, "final": None, "exempt": False, "stage": "confirm"},
     ]
-    rows = {row["cell"]: row for row in audit(store_of(tmp_path, trials)).to_pylist()}
+    found = audit(store_of(tmp_path, trials)).to_pylist()
+    rows = {row["cell"]: row for row in found if row["cell"] or not row["kind"]}
     assert list(rows) == [None, "a", "b"]
     a = rows["a"]
     assert (a["rung"], a["epoch"], a["entries"], a["stopped"], a["exempt"], a["behind"]) == (4, 4, 6, 2, 3, 2)
@@ -105,22 +106,32 @@ def test_what_the_exempt_trials_say(tmp_path: Path) -> None:
     assert (a["false_stop_low"], a["false_stop_high"]) == pytest.approx((wilson.low, wilson.high))
     assert (rows["b"]["entries"], rows["b"]["behind"], rows["b"]["false_stop_rate"]) == (2, 0, None)
     assert (rows[None]["entries"], rows[None]["exempt"], rows[None]["false_stops"]) == (8, 4, 1)
-    assert not any(row["switched_off"] for row in rows.values())
+    assert (rows[None]["acts"], a["acts"], rows["b"]["acts"]) == (None, True, True)
 
 
-@pytest.mark.parametrize(("sign", "threshold", "off"), [(1, 0.2, False), (-1, 0.2, True), (-1, -1, False)])
-def test_a_rung_without_correlation_is_switched_off(
-    sign: int, threshold: float, off: bool, tmp_path: Path
-) -> None:
-    rng = np.random.default_rng(3)
-    values = rng.random(30).tolist()
+@pytest.mark.parametrize("sign", [1, -1])
+def test_correlation_and_state_are_those_of_each_kind(sign: int, tmp_path: Path) -> None:
+    values = np.random.default_rng(3).random(30).tolist()
     trials = [
-        {"cell": f"c{n % 2}", "value": v, "final": 0.5 + sign * v / 4, "exempt": True}
+        {"cell": f"c{n % 2}", "value": v, "final": 0.5 + sign * v / 4, "exempt": True, "evidence": 1.0 + n}
         for n, v in enumerate(values)
     ]
-    whole = audit(store_of(tmp_path, trials, threshold)).to_pylist()[0]
-    assert whole["correlation"] == pytest.approx(sign)
-    assert whole["switched_off"] is off
+    dense = [{**trial, "cell": "d", "sparsity": 0.0, "cutoff": None, "final": 0.5} for trial in trials[:3]]
+    found = audit(store_of(tmp_path, [*trials, *dense])).to_pylist()
+    names = [(row["kind"], row["cell"]) for row in found]
+    sparse = "clean, sparse"
+    assert names == [
+        (None, None),
+        ("clean, dense", None),
+        ("clean, dense", "d"),
+        (sparse, None),
+        (sparse, "c0"),
+        (sparse, "c1"),
+    ]
+    kinds = {row["kind"]: row for row in found if row["cell"] is None}
+    assert kinds[sparse]["correlation"] == pytest.approx(sign)
+    assert (kinds[sparse]["evidence"], kinds[sparse]["acts"]) == (30.0, True)
+    assert (kinds["clean, dense"]["evidence"], kinds["clean, dense"]["acts"]) == (3.0, False)
 
 
 def test_a_sweep_without_rungs_has_no_audit(tmp_path: Path) -> None:

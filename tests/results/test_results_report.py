@@ -146,8 +146,7 @@ def test_layers_are_in_the_order_of_the_network_beside_their_references(report: 
 
 
 def test_rungs_that_foretell_the_end_are_told_apart(report: Report) -> None:
-    (bar,) = rows(figure(report, "stopping"))
-    assert bar["rho"] == pytest.approx(1.0, abs=0.01)
+    assert [bar["rho"] for bar in rows(figure(report, "stopping"))] == pytest.approx([1.0] * 4, abs=0.01)
     # Behind 0.73 after epoch 4 is what ends below 0.73 / (1 - 1/16): of the easy regime static and set, of both dense.
     assert "0 of 18 exempt trials behind a cut-off would have won" in figure(report, "stopping").title
 
@@ -735,23 +734,19 @@ def test_a_loss_on_the_hardest_is_counted_below(tmp_path: Path) -> None:
 
 
 def test_the_audit_is_shown(report: Report) -> None:
-    """18 of 60 exempt trials are behind; Wilson's upper bound of none of 18 is 17.6 %."""
+    """14 of 24 exempt sparse trials of the easy regime are behind; Wilson's upper bound of none of 14 is 21.5 %."""
     found = figure(report, "stopping")
-    (line,) = texts(found.table)
-    assert line == (
-        "rung 4, epoch 4",
-        "84",
-        "24",
-        "60",
-        "1.00 [1.00, 1.00]",
-        "0 of 18",
-        "0.0 [0.0, 17.6]",
-        "0.00",
-        "no",
+    lines = texts(found.table)
+    assert [line[0] for line in lines] == [
+        f"{kind}, rung 4, epoch 4" for kind in ("easy, dense", "easy, sparse", "hard, dense", "hard, sparse")
+    ]
+    assert lines[1][1:] == (
+        *("36", "12", "24", "1.00 [1.00, 1.00]"),
+        *("0 of 14", "0.0 [0.0, 21.5]", "0.00", "\N{EN DASH}", "yes"),
     )
-    (bar,) = rows(found)
-    assert bar["rung"] == "rung 4, epoch 4 (n=60)"
-    assert bar["tip"] == "1.00 [1.00, 1.00], 60 exempt trials"
+    bar = rows(found)[1]
+    assert bar["rung"] == "easy, sparse, rung 4, epoch 4 (n=24)"
+    assert bar["tip"] == "1.00 [1.00, 1.00], 24 exempt trials"
 
 
 def test_cost_is_summed_by_kind(report: Report) -> None:

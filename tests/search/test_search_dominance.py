@@ -9,7 +9,8 @@ from optuna.trial import TrialState
 
 from hsl.errors import SpaceError
 from hsl.planning.plan import Plan, make_plan
-from hsl.search.study import CellStudy, Outcome
+from hsl.search.outcome import Outcome
+from hsl.search.study import CellStudy
 from hsl.space.load import make_space
 from hsl.store.outcomes import Status
 

@@ -16,7 +16,9 @@ from scipy.stats import qmc
 from hsl.errors import HslError, SpaceError
 from hsl.planning.plan import make_plan
 from hsl.prepare.preflight import check_samplers
-from hsl.search.study import CellStudy, Outcome, Proposal
+from hsl.search.outcome import Outcome
+from hsl.search.proposal import Proposal
+from hsl.search.study import CellStudy
 from hsl.space.load import make_space
 from hsl.space.samplers import OF_OPTUNA, SamplerSettings
 from hsl.store.outcomes import Status

@@ -18,7 +18,9 @@ from hsl.planning.plan import Plan, make_plan
 from hsl.planning.sampling import notes, record, sampler_of
 from hsl.search.dominance import dominates, ranked
 from hsl.search.grid import grid_order
-from hsl.search.study import CellStudy, Outcome, Proposal
+from hsl.search.outcome import Outcome
+from hsl.search.proposal import Proposal
+from hsl.search.study import CellStudy
 from hsl.space.load import make_space
 from hsl.store.outcomes import Status
 
@@ -92,6 +94,30 @@ def test_every_sampler_proposes_distinct_valid_configurations_and_the_same_again
     assert {p.source for p in one} == {name}
     assert {p.configuration.method for p in one[:3]} == {"static", "set", "rigl"}
     assert [p.values for p in one] != [p.values for p in all_of(study(name, SAMPLERS[name], seed=1))]
+
+
+@pytest.mark.parametrize("name", ["tpe", pytest.param("gp", marks=pytest.mark.slow)])
+def test_what_configurations_cause_is_learned_and_what_machines_cause_is_not(name: str) -> None:
+    """Learning rates above 0.5 fail, a third of the range, and the best are near: Optuna leaves failed trials out."""
+    search = {"training.lr": {"loguniform": [0.001, 10.0]}}
+
+    def failures(is_lost: bool, seed: int) -> int:
+        source, found = study(name, search, 30, method="static", seed=seed), 0
+        while proposal := source.ask():
+            rate = proposal.configuration.training.lr
+            value = 0.9 - 0.05 * math.log10(rate / 0.4) ** 2
+            fails = rate > 0.5
+            found += fails
+            ended = (
+                Outcome(Status.FAILED, 1, None, is_lost=is_lost)
+                if fails
+                else Outcome(Status.COMPLETED, 10, value)
+            )
+            source.tell(proposal.configuration.id, ended)
+        return found
+
+    learned, lost = (sum(failures(is_lost, seed) for seed in range(3)) for is_lost in (False, True))
+    assert learned < 0.6 * lost
 
 
 def rebuilt(source: CellStudy, rows: list[Proposal], told: set[str]) -> CellStudy:

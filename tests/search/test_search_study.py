@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from hsl.planning.plan import make_plan
-from hsl.search.study import CellStudy, Outcome, Proposal
+from hsl.search.outcome import Outcome
+from hsl.search.proposal import Proposal
+from hsl.search.study import CellStudy
 from hsl.space.axes import configuration
 from hsl.space.load import make_space
 from hsl.sparsity.methods import METHODS
@@ -313,21 +315,6 @@ def test_the_best_are_those_that_were_trained_to_the_end() -> None:
         *(TrialState.COMPLETE, TrialState.COMPLETE, TrialState.PRUNED),
         *(TrialState.FAIL, TrialState.FAIL),
     ]
-
-
-def test_a_study_is_settled_when_all_have_ended_or_wait() -> None:
-    source = study({"training.lr": {"choice": [0.1, 0.2]}}, method="set")
-    first, second = proposals(source, None)
-    assert source.is_finished
-    assert not source.is_settled
-    source.tell(first.configuration.id, DONE)
-    assert not source.is_settled
-    source.pause(second.configuration.id)
-    assert source.is_settled
-    source.resume(second.configuration.id)
-    assert not source.is_settled
-    source.tell(second.configuration.id, DONE)
-    assert source.is_settled
 
 
 def test_numbers_that_are_taken_are_not_given_twice() -> None:

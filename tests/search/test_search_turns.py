@@ -1,18 +1,21 @@
-"""Which cell proposes next: even shares, doubt, and warm starts that are the same whatever was interrupted."""
+"""The order of proposals: even shares, doubt, warm starts; the same with any workers and after any interruption."""
 
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from hsl.planning.neighbours import neighbours, parent_regime
 from hsl.planning.plan import Plan, make_plan
-from hsl.search.study import CellStudy, Outcome, Proposal
-from hsl.search.turns import MOST, Turns, contenders
+from hsl.search.outcome import Outcome
+from hsl.search.proposal import Proposal
+from hsl.search.study import CellStudy
+from hsl.search.turns import MOST, Known, Turns, contenders, shared_model
 from hsl.space.load import make_space
 from hsl.store.outcomes import Status
 
@@ -97,61 +100,157 @@ def outcome_of(proposal: Proposal) -> Outcome:
 
 
 Log = dict[str, list[Proposal]]
+Past = tuple[Log, set[str]]
+
+
+def remembered(past: Past) -> list[Known]:
+    """What a driver that was killed has left."""
+    log, ended = past
+    return [
+        Known(
+            name,
+            proposal.values,
+            proposal.configuration.id,
+            proposal.number,
+            proposal.turn,
+            proposal.seen,
+            proposal.configuration.id in ended,
+            outcome_of(proposal) if proposal.configuration.id in ended else None,
+        )
+        for name, proposals in log.items()
+        for proposal in proposals
+    ]
+
+
+def studies_of(plan: Plan) -> list[CellStudy]:
+    model = shared_model(plan)
+    return [CellStudy(plan.space, cell, model) for cell in plan.cells]
 
 
 def run(
-    plan: Plan,
-    workers: int,
-    chance: random.Random,
-    steps: int = 10_000,
-    past: tuple[Log, set[str]] | None = None,
-) -> tuple[Log, set[str]]:
+    plan: Plan, workers: int, chance: random.Random, steps: int = 10_000, past: Past | None = None
+) -> Past:
     """A sweep of virtual workers that end in random order; broken off after `steps`, continued from `past`."""
-    log, told = past or ({cell.name: [] for cell in plan.cells}, set())
-    studies = [CellStudy(plan.space, cell) for cell in plan.cells]
-    by_name = {study.cell.name: study for study in studies}
-    busy: list[tuple[CellStudy, Proposal]] = []
-    for name, proposals in log.items():
-        for proposal in sorted(proposals, key=lambda p: p.number):
-            by_name[name].remember(proposal.values, proposal.configuration.id, proposal.number)
-            if proposal.configuration.id in told:
-                by_name[name].tell(proposal.configuration.id, outcome_of(proposal))
-            else:
-                busy.append((by_name[name], proposal))
-    turns = Turns(plan, studies)
+    log, ended = past or ({cell.name: [] for cell in plan.cells}, set())
+    turns = Turns(plan, studies_of(plan), remembered((log, ended)))
+    busy = [
+        (name, one) for name, all_of in log.items() for one in all_of if one.configuration.id not in ended
+    ]
     for _ in range(steps):
         while len(busy) < workers and (turn := turns.propose()):
-            busy.append(turn)
+            busy.append((turn[0].cell.name, turn[1]))
             log[turn[0].cell.name].append(turn[1])
         if not busy:
             assert turns.is_over, "cells wait for each other although nothing runs"
             break
-        study, proposal = busy.pop(chance.randrange(len(busy)))
-        study.tell(proposal.configuration.id, outcome_of(proposal))
-        told.add(proposal.configuration.id)
-    return log, told
+        name, proposal = busy.pop(chance.randrange(len(busy)))
+        turns.end(name, proposal.configuration.id, outcome_of(proposal))
+        ended.add(proposal.configuration.id)
+    return log, ended
 
 
-def sets(log: Log) -> dict[str, set[str]]:
-    return {name: {p.configuration.id for p in proposals} for name, proposals in log.items()}
+def in_order(log: Log) -> list[tuple[str, int, int, int, str, str]]:
+    """All proposals of a search with everything that is stored of their origin."""
+    return sorted(
+        (name, one.number, one.turn, one.seen, one.source, one.configuration.id)
+        for name, proposals in log.items()
+        for one in proposals
+    )
 
 
-@pytest.mark.parametrize("warm", [None, {"configurations": 2}])
-@pytest.mark.parametrize("priority", ["even", "uncertain"])
-@given(seed=st.integers(0, 1000), breaks=st.lists(st.integers(0, 15), max_size=3), workers=st.integers(1, 6))
-@settings(max_examples=4, deadline=None)
-def test_an_interrupted_sweep_proposes_what_an_undisturbed_one_does(
-    warm: Any, priority: str, seed: int, breaks: list[int], workers: int
+def lose(past: Past, chance: random.Random) -> None:
+    """Take away a proposal that has not ended: its worker had not written a checkpoint when the driver was killed."""
+    log, ended = past
+    running = [(own, one) for own in log.values() for one in own if one.configuration.id not in ended]
+    if running:
+        own, one = chance.choice(running)
+        own.remove(one)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "warm", "priority"),
+    [
+        ("random", None, "even"),
+        ("random", {"configurations": 2}, "uncertain"),
+        ("tpe", None, "even"),
+        ("transfer", None, "even"),
+        ("tpe", {"configurations": 2}, "uncertain"),
+        ({"name": "cmaes", "n_startup_trials": 1}, None, "even"),
+    ],
+)
+@given(seed=st.integers(0, 1000), breaks=st.lists(st.integers(0, 15), max_size=3), workers=st.integers(1, 16))
+@settings(max_examples=2, deadline=None, phases=[Phase.explicit, Phase.generate])
+def test_proposals_are_the_same_with_any_workers_and_after_any_interruption(
+    sampler: Any, warm: Any, priority: str, seed: int, breaks: list[int], workers: int
 ) -> None:
-    """Whatever the order in which trials end, and wherever the driver is killed (with samplers that only draw)."""
-    plan = plan_of(warm_start=warm, priority=priority)
+    search = SPACE["search"] | {"method.drop_fraction": {"uniform": [0.1, 0.5]}}
+    search |= {"training.momentum": {"uniform": [0.5, 0.9]}}
+    plan = plan_of(sampler=sampler, warm_start=warm, priority=priority, search=search)
     whole, _ = run(plan, 1, random.Random(0))
     chance, past = random.Random(seed), None
     for steps in breaks:
         past = run(plan, workers, chance, steps, past)
+        lose(past, chance)
     log, _ = run(plan, workers, chance, past=past)
-    assert sets(log) == sets(whole)
-    assert all(len(ids) == 4 for ids in sets(log).values())
+    assert in_order(log) == in_order(whole)
+    assert all(len(proposals) == 4 for proposals in log.values())
+
+
+def test_a_proposal_depends_on_all_ends_but_those_within_the_lag() -> None:
+    plan = plan_of(sampler="tpe", lag=3, factors={"sparsity": [0.5]}, regime="clean", baseline=None)
+    turns = Turns(plan, [CellStudy(plan.space, cell) for cell in plan.cells])
+    first = [turns.propose() for _ in range(3)]
+    assert turns.propose() is None
+    names = [(turn[0].cell.name, turn[1].configuration.id) for turn in first if turn]
+    for name in (names[2], names[1]):
+        turns.end(*name, Outcome(Status.COMPLETED, 10, 0.5))
+        assert turns.propose() is None, "it waits for the first, not for any"
+    turns.end(*names[0], Outcome(Status.COMPLETED, 10, 0.5))
+    fourth = turns.propose()
+    assert fourth is not None
+    assert (fourth[1].turn, fourth[1].seen) == (3, 1)
+
+
+def test_random_draws_wait_for_nothing() -> None:
+    plan = plan_of()
+    turns = Turns(plan, [CellStudy(plan.space, cell) for cell in plan.cells])
+    made = [turns.propose() for _ in range(48)]
+    assert {found and found[1].seen for found in made} == {None}
+    assert turns.is_over
+
+
+def test_random_draws_wait_where_early_stopping_is_to_depend_on_their_order() -> None:
+    plan = plan_of(lag=1)
+    turns = Turns(plan, [CellStudy(plan.space, cell) for cell in plan.cells])
+    assert turns.propose() is not None
+    assert turns.propose() is None
+
+
+def test_a_trial_that_waits_at_a_rung_holds_up_nothing_and_counts_when_it_has_ended() -> None:
+    plan = plan_of(sampler="tpe", lag=1, factors={"sparsity": [0.5]}, regime="clean", baseline=None)
+    (study,) = studies = [CellStudy(plan.space, cell) for cell in plan.cells]
+    turns = Turns(plan, studies)
+    first = turns.propose()
+    assert first is not None
+    name = (study.cell.name, first[1].configuration.id)
+    turns.end(*name, None)
+    second = turns.propose()
+    assert second is not None
+    assert study.best() == []
+    turns.end(*name, Outcome(Status.COMPLETED, 10, 0.7))
+    turns.end(study.cell.name, second[1].configuration.id, Outcome(Status.COMPLETED, 10, 0.6))
+    assert turns.propose() is not None
+    assert [outcome.objective for _, outcome in study.best()] == [0.7, 0.6]
+
+
+def test_proposals_of_version_0_1_have_no_turn_and_come_first() -> None:
+    plan = plan_of()
+    whole, ended = run(plan, 1, random.Random(0), steps=20)
+    old = [replace(one, turn=None, seen=None) for one in remembered((whole, ended))]
+    turns = Turns(plan, [CellStudy(plan.space, cell) for cell in plan.cells], old)
+    following = turns.propose()
+    assert following is not None
+    assert following[1].turn == len(old)
 
 
 def test_warm_cells_begin_with_the_best_of_their_neighbours() -> None:
@@ -212,14 +311,14 @@ def test_doubt_is_counted_in_contenders() -> None:
 def test_an_uncertain_cell_gets_more_turns_and_nobody_starves() -> None:
     plan = plan_of(
         priority="uncertain",
+        lag=1,
         factors={"sparsity": [0.5, 0.9]},
         regime="clean",
         baseline=None,
         budget={"configurations_per_cell": 40},
     )
-    studies = [CellStudy(plan.space, cell) for cell in plan.cells]
-    turns = Turns(plan, studies)
-    served = {study.cell.name: 0 for study in studies}
+    turns = Turns(plan, [CellStudy(plan.space, cell) for cell in plan.cells])
+    served = dict.fromkeys(turns.studies, 0)
     for _ in range(40):
         turn = turns.propose()
         assert turn is not None
@@ -227,7 +326,7 @@ def test_an_uncertain_cell_gets_more_turns_and_nobody_starves() -> None:
         served[study.cell.name] += 1
         clear = 0.9 if served["0.5"] == 1 else 0.1
         value = clear if study.cell.name == "0.5" else 0.7
-        study.tell(proposal.configuration.id, Outcome(Status.COMPLETED, 10, value))
+        turns.end(study.cell.name, proposal.configuration.id, Outcome(Status.COMPLETED, 10, value))
     assert served["0.9"] > 2 * served["0.5"]
     assert served["0.5"] >= 40 / (1 + MOST) - 2
 

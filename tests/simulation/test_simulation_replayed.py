@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from hsl.cli import app
 from hsl.errors import NothingMatchedError
-from hsl.simulation.comparison import comparisons, label, setting, shuffled, table
+from hsl.simulation.comparison import comparisons, label, replays, setting, shuffled, table
 from hsl.simulation.curves import Curve, by_cell, read_curves, resampled
+from hsl.simulation.proposals import Evenly
 from hsl.simulation.replayed import Replay, Running
 from hsl.simulation.rivals import TopAfter
 from hsl.simulation.warm_start import warmed
@@ -71,15 +73,20 @@ def _recorded_curve(columns: dict[str, list[Any]], part: slice) -> Curve:
     return Curve(str(columns["trial"][part][0]), columns["cell"][part][0], rows, tuple(seconds))
 
 
+def shown_of(curves: list[Curve], asked: list[Any], workers: int, orders: int, warm: Any = None) -> pa.Table:
+    cells = by_cell(curves)
+    return table(replays(cells, asked, workers, orders, warm), cells)
+
+
 def test_without_early_stopping_everything_is_trained() -> None:
     curves = synthetic(3, 10)
-    one = Replay(StoppingRule(), by_cell(curves), workers=1).run()
+    one = Replay(StoppingRule(), Evenly(by_cell(curves)), workers=1).run()
     assert (one.epochs, one.finished) == (360, 30)
     assert one.seconds == pytest.approx(sum(c.seconds[-1] for c in curves))
     assert one.best == {cell: max(c.final for c in own) for cell, own in by_cell(curves).items()}
-    many = Replay(StoppingRule(), by_cell(curves), workers=30).run()
+    many = Replay(StoppingRule(), Evenly(by_cell(curves)), workers=30).run()
     assert many.seconds == max(c.seconds[-1] for c in curves)
-    four = Replay(StoppingRule(), by_cell(curves), workers=4).run()
+    four = Replay(StoppingRule(), Evenly(by_cell(curves)), workers=4).run()
     assert (
         one.seconds / 4 <= four.seconds <= one.seconds / 4 + many.seconds
     )  # Graham's bound of list scheduling
@@ -98,7 +105,7 @@ def test_on_one_worker_a_replay_is_one_trial_after_the_other(kind: Any) -> None:
         epochs += row["epoch"]
         if row["epoch"] == 12:
             best[each.cell] = max(each.final, best.get(each.cell, 0))
-    found = Replay(make_rule(kind, 12, 0), by_cell(curves), workers=1).run()
+    found = Replay(make_rule(kind, 12, 0), Evenly(by_cell(curves)), workers=1).run()
     assert (found.epochs, found.best) == (epochs, best)
     assert epochs < 360
 
@@ -106,7 +113,7 @@ def test_on_one_worker_a_replay_is_one_trial_after_the_other(kind: Any) -> None:
 @pytest.mark.parametrize("workers", [1, 5, 100])
 def test_promotion_wastes_nothing_and_loses_no_cell(workers: int) -> None:
     curves = synthetic(4, 9)
-    found = Replay(make_rule(Promotion(exempt=0.0, grace=2), 12, 0), by_cell(curves), workers).run()
+    found = Replay(make_rule(Promotion(exempt=0.0, grace=2), 12, 0), Evenly(by_cell(curves)), workers).run()
     assert set(found.best) == set(by_cell(curves))
     assert found.finished < 20
     assert found.epochs < 0.6 * 4 * 9 * 12
@@ -115,21 +122,19 @@ def test_promotion_wastes_nothing_and_loses_no_cell(workers: int) -> None:
 def test_the_best_after_one_epoch_go_on() -> None:
     values = [0.3, 0.9, 0.5, 0.1]
     curves = [curve(str(n), "a", [v, 1 - v]) for n, v in enumerate(values)]
-    found = Replay(TopAfter(0.5, 12), by_cell(curves), workers=2).run()
+    found = Replay(TopAfter(0.5, 12), Evenly(by_cell(curves)), workers=2).run()
     assert (found.epochs, found.finished, found.best) == (4 + 2, 2, {"a": 0.5})
 
 
 def test_trials_that_are_evaluated_in_the_end_only_are_trained_to_the_end() -> None:
     curves = [replace(one, rows=one.rows[-1:], seconds=one.seconds[-1:]) for one in synthetic(2, 4)]
-    shown = table(curves, [Promotion()], workers=2, orders=2).to_pylist()
+    shown = shown_of(curves, [Promotion()], 2, 2).to_pylist()
     assert {row["epochs"] for row in shown if row["setting"] == "best quarter after one epoch"} == {1.0}
 
 
 def test_the_table_has_what_is_to_be_compared() -> None:
     curves = synthetic(3, 12)
-    rows = {
-        row["setting"]: row for row in table(curves, [Stratified(grace=2)], workers=2, orders=5).to_pylist()
-    }
+    rows = {row["setting"]: row for row in shown_of(curves, [Stratified(grace=2)], 2, 5).to_pylist()}
     assert list(rows) == ["stratified grace=2", *(each.name for each in comparisons(12, 1))]
     oracle, full = rows["oracle"], rows["no early stopping"]
     assert (oracle["epochs"], oracle["regret"], oracle["found"]) == (pytest.approx(1 / 12), 0, 1)
@@ -163,7 +168,7 @@ def test_a_warm_start_begins_with_what_is_nearest_to_the_best_of_a_neighbour() -
 
 def test_the_table_shows_a_warm_start_beside_a_cold_one() -> None:
     curves = synthetic(2, 6)
-    rows = table(curves, [None], 1, 2, lambda order: warmed(order, {"cell1": ["cell0"]}, 2)).to_pylist()
+    rows = shown_of(curves, [None], 1, 2, lambda order: warmed(order, {"cell1": ["cell0"]}, 2)).to_pylist()
     assert [row["setting"] for row in rows[-2:]] == [
         "none, warm start",
         "random search of equal cost, warm start",
@@ -186,7 +191,7 @@ def test_resampling_keeps_cells_even_and_names_unique() -> None:
 
 
 def test_flat_asha_loses_hard_cells_and_stratified_does_not(recorded: list[Curve]) -> None:
-    rows = {row["setting"]: row for row in table(recorded, [Stratified()], workers=2, orders=3).to_pylist()}
+    rows = {row["setting"]: row for row in shown_of(recorded, [Stratified()], 2, 3).to_pylist()}
     assert rows["stratified"]["cells_lost"] == 0
     assert rows["flat ASHA over all cells"]["cells_lost"] > 5
 
@@ -196,10 +201,13 @@ def test_the_defaults_on_the_recorded_grid(recorded: list[Curve], workers: int) 
     """No cell without a finished trial, 0.5 points from the best of each cell, with at most 45 % of the epochs."""
     cells = by_cell(recorded)
     assert (len(cells), len(recorded)) == (16, 480)
-    asked, best = setting(Stratified(), 30), {name: max(c.final for c in own) for name, own in cells.items()}
+    asked, best = (
+        setting(Stratified(min_correlation=-1), cells),
+        {name: max(c.final for c in own) for name, own in cells.items()},
+    )
     regrets, shares = [], []
     for seed in range(30):
-        found = Replay(asked.make(seed), shuffled(cells, np.random.default_rng(seed)), workers).run()
+        found = Replay(asked.make(seed), Evenly(shuffled(cells, np.random.default_rng(seed))), workers).run()
         assert set(found.best) == set(cells)
         regrets.append(np.mean([best[name] - value for name, value in found.best.items()]))
         shares.append(found.epochs / (480 * 30))
@@ -211,7 +219,7 @@ def test_the_defaults_on_the_recorded_grid(recorded: list[Curve], workers: int) 
 @pytest.mark.parametrize("kind", [Stratified(), Promotion()], ids=lambda kind: kind.kind)
 def test_a_hundred_thousand_trials_on_a_thousand_workers(recorded: list[Curve], kind: Any) -> None:
     cells = by_cell(resampled(recorded, 100_000, seed=0))
-    found = Replay(make_rule(kind, 30, 0), cells, workers=1000).run()
+    found = Replay(make_rule(kind, 30, 0), Evenly(cells), workers=1000).run()
     assert set(found.best) == set(cells)
     assert found.epochs < 0.5 * 100_000 * 30
 

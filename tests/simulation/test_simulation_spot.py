@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from hsl.cli import app
 from hsl.simulation.comparison import setting, shuffled
 from hsl.simulation.curves import Curve, by_cell, paced
+from hsl.simulation.proposals import Evenly
 from hsl.simulation.replayed import Replay, Replayed
 from hsl.simulation.spot import SCHEMA, Prices, spot_table
 from hsl.simulation.spot_nodes import Spot
@@ -25,15 +26,15 @@ from hsl.stopping.rule import StoppingRule
 from hsl.stopping.settings import Median, Promotion, Stratified
 
 HOUR = 3600.0
-KINDS = [Stratified(min_entries=2), Median(min_entries=2), Promotion(grace=2), None]
+KINDS = [Stratified(min_entries=2, min_correlation=-1), Median(min_entries=2), Promotion(grace=2), None]
 
 
 def replayed(
     curves: list[Curve], workers: int, spot: Spot | None, seed: int = 0, kind: Any = None, order: int = 0
 ) -> Replayed:
-    asked = setting(kind, max(each.epochs for each in curves))
+    asked = setting(kind, by_cell(curves))
     cells = shuffled(by_cell(curves), np.random.default_rng(order))
-    return Replay(asked.make(0), cells, workers, spot, seed).run()
+    return Replay(asked.make(0), Evenly(cells), workers, spot, seed).run()
 
 
 UNDISTURBED = {
@@ -150,7 +151,7 @@ def test_a_judge_gets_the_reports_of_one_sequence_of_epochs_again() -> None:
             return super()._decide(cell, trial_id, epoch, at_target, value)
 
     trial = [curve("t", "a", [e / 100 for e in range(1, 31)], seconds=600.0)]
-    found = Replay(Listening(range(1, 30)), by_cell(trial), 1, Spot(1.0, 5.0), seed=3).run()
+    found = Replay(Listening(range(1, 30)), Evenly(by_cell(trial)), 1, Spot(1.0, 5.0), seed=3).run()
     assert found.losses > 1
     assert sorted({epoch for epoch, _ in told}) == list(range(1, 31))
     assert all(value == epoch / 100 for epoch, value in told)

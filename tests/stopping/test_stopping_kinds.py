@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ray.tune.schedulers import TrialScheduler
 
 from hsl.errors import SpaceError
-from hsl.space.load import early_stopping_of
+from hsl.space.policies import early_stopping_of
 from hsl.stopping.median import MedianRule
 from hsl.stopping.promotion import PromotionRungs
 from hsl.stopping.ray_rules import CellScheduler
@@ -30,7 +30,9 @@ from hsl.stopping.settings import (
 
 METRIC = "val"
 EPOCHS = 12
-KINDS = (Stratified(), Promotion(), Median(), RayAsha(), RayHyperband(), RayMedian())
+UNASKED = {"evidence": 1.0, "correlation_low": None}
+
+KINDS = (Stratified(min_correlation=-1), Promotion(), Median(), RayAsha(), RayHyperband(), RayMedian())
 
 Report = tuple[str, int, int, float]
 """Cell, number of the trial, epoch, value."""
@@ -272,12 +274,16 @@ def test_rays_hyperband_pauses_and_takes_up_again() -> None:
 
 
 def test_rows_are_noted_with_rung_and_cutoff_and_none_after_the_decision_is_judged() -> None:
-    rule = make_rule(Stratified(grace=1, reduction_factor=2, min_entries=2, exempt=0, tolerance=0), EPOCHS, 0)
+    rule = make_rule(
+        Stratified(grace=1, reduction_factor=2, min_entries=2, exempt=0, tolerance=0, min_correlation=-1),
+        EPOCHS,
+        0,
+    )
     for n in range(3):
         apply_rule(rule, "a", f"a{n}", [{"epoch": 1, "epochs_at_target": 1, METRIC: 0.5}], METRIC)
     rows = [{"epoch": e, "epochs_at_target": e, METRIC: 0.1} for e in (1, 2)]
     assert apply_rule(rule, "a", "b", rows, METRIC) is Decision.STOP
-    assert rows[0] == {"epoch": 1, "epochs_at_target": 1, METRIC: 0.1, "rung": 1, "cutoff": 0.5}
+    assert rows[0] == {"epoch": 1, "epochs_at_target": 1, METRIC: 0.1, "rung": 1, "cutoff": 0.5, **UNASKED}
     assert "rung" not in rows[1]
 
 

@@ -31,7 +31,7 @@ DEFAULTS: Mapping[type[Kind], Mapping[str, Any]] = {
         "brackets": 1,
         "min_entries": 3,
         "tolerance": 0.002,
-        "min_correlation": 0.2,
+        "min_correlation": 0.0,
     },
     Promotion: {"kind": "promotion", "grace": 0.1, "exempt": 0.05, "reduction_factor": 4, "min_entries": 3},
     Median: {"kind": "median", "grace": 0.1, "exempt": 0.05, "min_entries": 3, "tolerance": 0.002},
@@ -47,7 +47,7 @@ LIMITS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "reduction_factor": ((2, 3, 100), (1, 0, -2, 2.5)),
     "brackets": ((1, 2, 10), (0, 11, 1.5)),
     "min_entries": ((1, 2, 1000), (0, -1, 1.5)),
-    "min_correlation": ((-1, 0, 1), (-1.001, 1.001, math.nan)),
+    "min_correlation": ((-1, 0, 0.999), (-1.001, 1, math.nan)),
 }
 """Accepted and refused values of a field, those next to each limit among them."""
 

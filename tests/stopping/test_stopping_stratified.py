@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hsl.stopping import rung_audit
 from hsl.stopping.rule import Decision, Pool, StoppingRule, milestones
-from hsl.stopping.rung_audit import RungAudit
+from hsl.stopping.rung_evidence import Evidence, RungEvidence
 from hsl.stopping.settings import Stratified
 from hsl.stopping.stratified import Rungs
 
@@ -37,7 +36,7 @@ def held(thing: Any) -> Any:
     """A copy of all that an object holds, its parts taken apart as well."""
     if isinstance(thing, Mapping):
         return {key: held(value) for key, value in thing.items()}
-    if isinstance(thing, Pool | RungAudit | Rungs):
+    if isinstance(thing, Pool | Evidence | RungEvidence | Rungs):
         return held(vars(thing))
     return copy.deepcopy(thing)
 
@@ -294,44 +293,6 @@ def test_trials_of_different_brackets_do_not_compete() -> None:
 
 def exempt_trials(state: Rungs, count: int) -> list[str]:
     return [name for name in (f"t{i}" for i in range(10_000)) if state.is_exempt(name)][:count]
-
-
-@pytest.mark.parametrize("sign", [1, -1])
-def test_a_rung_that_does_not_predict_is_switched_off_and_said_so(
-    sign: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    state = rungs(epochs=9, grace=4, exempt=0.5, min_entries=3, min_correlation=0.2)
-    for n, name in enumerate(exempt_trials(state, 24)):
-        report(state, name, 4, n / 100, cell=f"c{n % 2}")
-        report(state, name, 9, sign * n / 100, cell=f"c{n % 2}")
-    others = [f"t{i}" for i in range(100) if not state.is_exempt(f"t{i}")]
-    assert report(state, others[0], 4, -1.0, cell="c0") is (sign > 0)
-    assert ("rung 4 (epoch 4) is switched off" in caplog.text) is (sign < 0)
-
-
-def test_few_exempt_trials_switch_nothing_off() -> None:
-    state = rungs(epochs=9, grace=4, exempt=0.5, min_correlation=0.2)
-    for n, name in enumerate(exempt_trials(state, 11)):
-        report(state, name, 4, n / 100)
-        report(state, name, 9, -n / 100)
-    assert report(state, next(f"t{i}" for i in range(100) if not state.is_exempt(f"t{i}")), 4, -1.0)
-
-
-def test_an_audit_looks_after_each_end_and_later_ever_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After each end until there are twice LOOKS, then after every second one until three times, and so on."""
-    looks: list[int] = []
-    monkeypatch.setattr(rung_audit, "within_groups", lambda groups: looks.append(len(groups[0])))
-    audit = RungAudit(0.5)
-    names = [f"t{n}" for n in range(4 * rung_audit.LOOKS)]
-    for name in names:
-        audit.enter((1, 1), "c", name, 0.5)
-    for name in names:
-        audit.final(name, 0.5)
-        audit.final(name, 0.5)
-    twice, thrice = 2 * rung_audit.LOOKS, 3 * rung_audit.LOOKS
-    assert looks[:twice] == list(range(1, twice + 1))
-    assert [look for look in looks if twice < look <= thrice] == list(range(twice + 2, thrice + 1, 2))
-    assert not audit.is_off((1, 1))
 
 
 def test_three_brackets_have_a_pool_each() -> None:

@@ -40,7 +40,7 @@ class SweepStatus:
         cells: One row per stage and cell: planned, running, completed, stopped, failed, best, epochs, seconds.
         holder: The driver that runs; None if none does.
         failures: One row per stage and reason: reason, trials, and one of them as an example.
-        rungs: The audit of each rung over all cells (`hsl.results.audit`); empty without early stopping.
+        rungs: The audit of each rung by kind of trials (`hsl.results.audit`); empty without early stopping.
         retried: Trials that lost a worker and were started again.
         epochs_per_hour: Epochs of trials that have ended lately; None if no driver runs or none has ended.
         seconds_left: Estimate of the time until everything planned has ended; None without a rate.
@@ -116,7 +116,7 @@ def read_status(uri: str) -> SweepStatus:
         cells=cells,
         holder=holder,
         failures=_failures(trials),
-        rungs=[row for row in audit(store).to_pylist() if row["cell"] is None],
+        rungs=[row for row in audit(store).to_pylist() if row["kind"] and row["cell"] is None],
         retried=sum(row["attempts"] > 1 for row in trials),
         epochs_per_hour=None if rate is None else 3600 * rate,
         seconds_left=None if rate is None else _epochs_left(cells, plan.space.training.epochs) / rate,

@@ -19,13 +19,16 @@ def section(evidence: Evidence) -> Section:
         rows = audit(evidence.snapshot).to_pylist()
     except StoreError:
         rows = []
-    pooled = [row for row in rows if row["cell"] is None]
+    pooled = [row for row in rows if row["kind"] and row["cell"] is None]
     if not pooled:
         return Section(
             "stopping", HEADING, missing=("The store has no rungs at which trials were compared.",)
         )
     table = _table(evidence, pooled)
     text = (
+        "A rung stops trials of one kind (regime, dense apart from sparse) once those that were trained to the end "
+        "have shown that it predicts: from an evidence of 20 on, which a rung that says nothing reaches in at most one "
+        "case of 20. "
         "A share of the trials is exempt from early stopping and always trained to the end. A false "
         "stop is an exempt trial that was behind the cut-off and ended better than all that its cell kept; rates "
         "with their 95 % Wilson interval. Regret: what those behind would have added to their cell, on average.",
@@ -38,7 +41,7 @@ def section(evidence: Evidence) -> Section:
 
 
 def _name(row: Values) -> str:
-    return f"rung {row['rung']}, epoch {row['epoch']}"
+    return f"{row['kind']}, rung {row['rung']}, epoch {row['epoch']}"
 
 
 def _figure(known: Sequence[Values], table: Table) -> Figure:
@@ -93,7 +96,8 @@ def _table(evidence: Evidence, rows: Sequence[Values]) -> Table:
             Cell(f"{row['false_stops']} of {row['behind']}", row["false_stops"]),
             Cell(with_interval(row["false_stop_rate"], row["false_stop_low"], row["false_stop_high"])),
             Cell(NOTHING if row["regret"] is None else f"{100 * row['regret']:.2f}", row["regret"]),
-            Cell("yes" if row["switched_off"] else "no"),
+            Cell(NOTHING if row["evidence"] is None else f"{row['evidence']:.3g}", row["evidence"]),
+            Cell("yes" if row["acts"] else "no"),
         )
         for row in rows
     ]
@@ -101,7 +105,13 @@ def _table(evidence: Evidence, rows: Sequence[Values]) -> Table:
     return Table(
         (
             *("rung", "entries", "stopped", "exempt", "rank correlation [95 % CI]"),
-            *("false stops of those behind", "false-stop rate % [95 % CI]", "regret, points", "switched off"),
+            *(
+                "false stops of those behind",
+                "false-stop rate % [95 % CI]",
+                "regret, points",
+                "evidence",
+                "acts",
+            ),
         ),
         shown,
         note,
