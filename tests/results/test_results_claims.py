@@ -488,3 +488,41 @@ def test_a_configuration_in_two_cells_is_one_network(tmp_path: Path) -> None:
         assert new == {
             name: pytest.approx(value) if isinstance(value, float) else value for name, value in old.items()
         }
+
+
+UNLIKE = {
+    "a part of the data set": {"split": {"limit": 300}},
+    "layers that are left out": {"layers": {"exclude": ["layer1*"]}},
+    "kept dense": {"layers": {"last_dense": True}},
+    "half of its 200 epochs": {"training": {"epochs": 1}},
+}
+
+
+@pytest.mark.parametrize("words", UNLIKE)
+def test_networks_unlike_the_papers_neither_support_nor_contradict(words: str, tmp_path: Path) -> None:
+    """A world in which all claims are wrong, of networks that no paper speaks of."""
+    store = world(tmp_path / "store", -1)
+    rows = store.read("trials").to_pylist()
+    other = Store(tmp_path / "other")
+    other.append("cells", store.read("cells").to_pylist())
+    changed = [{**row, "configuration": json.loads(row["configuration"]) | UNLIKE[words]} for row in rows]
+    other.append("trials", changed)
+    assert {row["claim_verdict"] for row in evaluate(store).to_pylist()} == {"contradicted"}
+    found = evaluate(other).to_pylist()
+    assert {row["verdict"] for row in found} == {"not testable"}
+    assert all(words in row["reason"] for row in found)
+
+
+def test_corruptions_that_are_tied_to_classes_are_none_of_the_papers(tmp_path: Path) -> None:
+    store = world(tmp_path / "store", -1)
+    other = Store(tmp_path / "other")
+    other.append("cells", store.read("cells").to_pylist())
+    rows = store.read("trials").to_pylist()
+    for row in rows:
+        row["configuration"] = json.loads(row["configuration"])
+        if "corruption" in row["configuration"]["regime"]:
+            row["configuration"]["regime"]["corruption"]["skew"] = 0.9
+    other.append("trials", rows)
+    about = [row for row in evaluate(store).to_pylist() if row["verdict"] == "contradicted"]
+    left = {row["statement"] for row in evaluate(other).to_pylist() if row["verdict"] == "contradicted"}
+    assert left < {row["statement"] for row in about}

@@ -49,7 +49,7 @@ def selected(
     sql = f"""SELECT {", ".join(SCOPE)}, seed, {statement.measure} AS value,
       min(cell) OVER (PARTITION BY {same}) AS cell,
       {", ".join(dict.fromkeys(("regime_key", "method", "distribution", "sparsity", *statement.alike)))}{needs}
-      FROM {view} WHERE ({statement.regime.sql}) AND ({condition}) AND isfinite({statement.measure})
+      FROM {view} WHERE unlike IS NULL AND ({statement.regime.sql}) AND ({condition}) AND isfinite({statement.measure})
       QUALIFY row_number() OVER (PARTITION BY {same}, seed ORDER BY {view}.cell, trial_id) = 1
       ORDER BY ALL"""
     return by_key(run(connection, sql).to_pylist(), SCOPE)
@@ -66,6 +66,13 @@ def present(connection: duckdb.DuckDBPyConnection, statement: Statement) -> dict
     return {
         values_of(row, SCOPE): [bool(row[name]) for name in names] for row in run(connection, sql).to_pylist()
     }
+
+
+def unlike(connection: duckdb.DuckDBPyConnection) -> dict[Scope, str]:
+    """Scopes without a network such as the paper has, and what theirs are."""
+    scope = ", ".join(SCOPE)
+    sql = f"SELECT {scope}, min(unlike) AS unlike FROM described GROUP BY {scope} HAVING bool_and(unlike IS NOT NULL)"
+    return {values_of(row, SCOPE): row["unlike"] for row in run(connection, sql).to_pylist()}
 
 
 def absent(statement: Statement, present: Sequence[bool]) -> list[Part]:

@@ -23,6 +23,7 @@ from hsl.results.claims.samples import (
     present,
     sample,
     selected,
+    unlike,
     without_seeds,
 )
 from hsl.results.claims.view import make_views, read_tables
@@ -120,7 +121,7 @@ def _statement(
     """The rows of a statement, before the correction."""
     a = selected(connection, statement, statement.a)
     b = selected(connection, statement, statement.b) if statement.b else None
-    there = present(connection, statement)
+    there, others = present(connection, statement), unlike(connection)
     settings = claim.settings_of(statement)
     for scope in scopes:
         own = setting(scope)
@@ -128,6 +129,10 @@ def _statement(
             continue  # the paper does not say it of this one
         sides = a.get(scope, []), None if b is None else b.get(scope, [])
         missing = _missing(statement, settings, own, there.get(scope, [False] * len(statement.needs)))
+        if scope in others and missing is None:
+            missing = (
+                f"not testable with this store: its networks have {others[scope]}, those of the claim do not"
+            )
         yield {
             "statement": statement.text,
             **dict(zip(SCOPE, scope, strict=True)),

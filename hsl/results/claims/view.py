@@ -20,12 +20,24 @@ _COLUMNS = (
     *("objective", "test_matched_accuracy", "test_clean_accuracy", "training_flops"),
 )
 
+UNLIKE = {
+    "a part of the data set (split.limit)": "(configuration->>'$.split.limit') IS NOT NULL",
+    "layers that are left out or kept dense": """coalesce(len(json_keys(configuration->'$.layers')), 0)
+      > len(list_filter(json_keys(configuration->'$.layers'), lambda key: key IN ('ties', 'at_least')))""",
+    "corruptions that are tied to classes (skew)": "(configuration->>'$.regime.corruption.skew') IS NOT NULL",
+    "attacks whose steps do not reach their bound": """TRY_CAST(configuration->>'$.regime.attack.step' AS DOUBLE)
+      * coalesce(TRY_CAST(configuration->>'$.regime.attack.steps' AS DOUBLE), 10)
+      < TRY_CAST(configuration->>'$.regime.attack.eps' AS DOUBLE)""",
+    "less than half of its 200 epochs": "TRY_CAST(configuration->>'$.training.epochs' AS BIGINT) < 100",
+}
+"""What no network of the paper has (in words, and in SQL), so that it says nothing of such networks."""
+
 # Configurations are stored without what is default, hence the defaults here. A part of the data that is no
 # plain share (a count, a long tail) has no fraction.
 _DESCRIBED = """
 CREATE TABLE described AS
-SELECT trials.* EXCLUDE (regime), coalesce(others.factors, '{}') AS factors,
-  coalesce(json_extract(regime, '$')::VARCHAR, '{}') AS regime_key,
+SELECT trials.* EXCLUDE (regime), coalesce(others.factors, '{{}}') AS factors,
+  coalesce(json_extract(regime, '$')::VARCHAR, '{{}}') AS regime_key,
   CASE WHEN (regime->>'$.keep.count') IS NULL AND (regime->>'$.keep.long_tail') IS NULL
     THEN coalesce(TRY_CAST(regime->>'$.keep.fraction' AS DOUBLE), 1.0) END AS fraction,
   coalesce(regime->>'$.keep.by', 'random') AS score,
@@ -45,6 +57,7 @@ SELECT trials.* EXCLUDE (regime), coalesce(others.factors, '{}') AS factors,
 FROM (
   SELECT * EXCLUDE (configuration, layer_densities),
     json_extract(configuration, '$.regime') AS regime,
+    nullif(concat_ws(', ', {unlike}), '') AS unlike,
     coalesce(json_extract(configuration, '$.model')::VARCHAR, json_object('name', model)::VARCHAR) AS model_key,
     TRY_CAST(json_extract(layer_densities, '$.*') AS DOUBLE[]) AS densities
   FROM labelled WHERE status = 'completed' AND json_valid(configuration)
@@ -125,7 +138,8 @@ def make_views(connection: duckdb.DuckDBPyConnection) -> None:
     Args:
         connection: With the tables of `read_tables` and the view `labelled`.
     """
-    connection.execute(_DESCRIBED)
+    cases = (f"CASE WHEN {condition} THEN '{words}' END" for words, condition in UNLIKE.items())
+    connection.execute(_DESCRIBED.format(unlike=", ".join(cases)))
     found = counterparts(run(connection, "SELECT * FROM cells"), run(connection, _KINDS))
     connection.register("counterparts", _pairs("cell", "dense", found))
     connection.execute(_CONFIRMED.format(tie=TIE))
