@@ -118,7 +118,7 @@ _EPOCHS = (
     Column("epochs_at_target", "int64", "epochs", "Epochs trained since the target sparsity was reached."),
     Column("rung", "int64", "epochs", "Rung reached after this epoch, in epochs at the target sparsity."),
     Column("cutoff", "float64", "", "Objective below which the rung stops trials; null if it compared none."),
-    Column("lr", "float64", "", "Learning rate at the end of the epoch."),
+    Column("lr", "float64", "", "Learning rate of the first step of the epoch."),
     Column("train_loss", "float64", "nats", "Mean training loss."),
     Column("train_accuracy", "float64", "fraction", "Accuracy on the training data as trained on."),
     *_metrics(),
