@@ -15,7 +15,8 @@ from hsl.space.objective import default_regime, metric_name
 from hsl.space.schema import SearchSpace
 from hsl.sparsity.methods import METHODS, check_hyperparameters, feasible
 from hsl.sparsity.methods.iterative import ITERATIVE, round_before
-from hsl.training.configuration import Configuration, Layers
+from hsl.training.configuration import READ_BY, Configuration, Layers
+from hsl.training.read_settings import as_read, reads
 from hsl.wording import kind_of
 
 VERSION = "version"
@@ -111,13 +112,25 @@ def _distinct(cells: list[Cell], space: SearchSpace, omissions: dict[str, Omissi
     """The cells without those that have the trials of an earlier one, as with a hyperparameter that a method lacks."""
     seen: dict[str, str] = {}
     for cell in cells:
-        trials = repr((cell.example.id, cell.domains, cell.distributions, objective_of(cell, space)))
+        example = cell.example.model_copy(update={"training": as_read(cell.example.training)})
+        trials = repr((example.id, _read(cell), cell.distributions, objective_of(cell, space)))
         first = seen.setdefault(trials, cell.name)
         if first == cell.name:
             yield cell
         else:
-            reason = f"the same trials as {first}, which it differs from in nothing that its method has"
+            reason = f"the same trials as {first}, which it differs from in nothing that its method or training reads"
             omissions.setdefault(f"{cell.name} {reason}", Omission(cell.name, reason))
+
+
+def _read(cell: Cell) -> dict[str, Domain]:
+    """The tuned axes of a cell but those that its optimizer or its schedule, if it is not tuned, does not read."""
+    fixed = {axis: axis.partition(".")[2] for axis in cell.domains if _owner(axis) not in cell.domains}
+    unread = {axis for axis, field in fixed.items() if not reads(cell.example.training, field)}
+    return {axis: domain for axis, domain in cell.domains.items() if axis not in unread}
+
+
+def _owner(axis: str) -> str:
+    return f"training.{READ_BY.get(axis.removeprefix('training.'), ('',))[0]}"
 
 
 def _baselines(space: SearchSpace) -> Iterator[Cell]:

@@ -131,7 +131,7 @@ _EPOCHS = (
         "Odds that the rung predicts, by trials that had ended; it acts from 20 on.",
     ),
     Column("correlation_low", "float64", "", "80 % lower bound of the rank correlation of rung and end."),
-    Column("lr", "float64", "", "Learning rate at the end of the epoch."),
+    Column("lr", "float64", "", "Learning rate of the first step of the epoch."),
     Column("train_loss", "float64", "nats", "Mean training loss."),
     Column("train_accuracy", "float64", "fraction", "Accuracy on the training data as trained on."),
     *_metrics(),

@@ -413,3 +413,35 @@ def test_earlier_rounds_of_imp_prune_the_same_layers_but_in_version_0_1(
     chain = ancestors(configuration(space, {"sparsity": 0.9}), space)
     assert len(chain) > 3
     assert [made.layers for made in chain[1:]] == [before] * (len(chain) - 1)
+
+
+@pytest.mark.parametrize(
+    ("factors", "left_out"),
+    [
+        (
+            {"training.optimizer": ["sgd", "adamw"], "training.momentum": [0.8, 0.9]},
+            ["training.optimizer=adamw/training.momentum=0.9"],
+        ),
+        (
+            {"training.optimizer": ["sgd", "adamw"], "training.nesterov": [True, False]},
+            ["training.optimizer=adamw/training.nesterov=False"],
+        ),
+        (
+            {"training.schedule": ["cosine", "step"], "training.gamma": [0.1, 0.5]},
+            ["training.schedule=cosine/training.gamma=0.5"],
+        ),
+        (
+            {"training.schedule": ["step", "multistep"], "training.milestones": [[0.4, 0.6], [0.4, 0.9]]},
+            ["training.schedule=step/training.milestones=[0.4, 0.9]"],
+        ),
+    ],
+)
+def test_levels_that_an_optimizer_or_schedule_does_not_read_make_no_further_cells(
+    factors: dict[str, list[Any]], left_out: list[str]
+) -> None:
+    plan = planned(factors={"sparsity": [0.5], **factors}, method="static")
+    assert [each.combination for each in plan.omissions] == [f"{name}/dense" for name in left_out] + [
+        f"0.5/{name}" for name in left_out
+    ]
+    assert len([cell for cell in plan.cells if not cell.baseline]) == 3
+    assert len([cell for cell in plan.cells if cell.baseline]) == 3

@@ -99,3 +99,31 @@ def test_values_that_mean_something_else_are_refused(
 )
 def test_what_some_network_reads_is_taken(training: dict[str, Any], axes: dict[str, Any]) -> None:
     make_space({**BASE, "training": training, **axes})
+
+
+@pytest.mark.parametrize(
+    ("training", "axes", "message"),
+    [
+        (
+            {"schedule": "step"},
+            {"factors": {"training.milestones": [[0.5, 0.6], [0.5, 0.9]]}},
+            r"factors.training.milestones: \[0.5, 0.6\] and \[0.5, 0.9\] give the same .* with schedule step",
+        ),
+        (
+            {"schedule": "multistep"},
+            {"search": {"training.milestones": {"choice": [[0.5, 0.6], [0.6, 0.5]]}}},
+            "search.training.milestones: .* with schedule multistep; keep one",
+        ),
+        (
+            {"warmup": 0.1},
+            {"factors": {"training.schedule": ["cosine", "one_cycle"]}},
+            "cosine and one_cycle give the same learning rates; keep one",
+        ),
+    ],
+)
+def test_levels_with_the_same_rates_are_refused(
+    training: dict[str, Any], axes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SpaceError, match=message):
+        make_space({**BASE, "training": training, **axes})
+    make_space({**BASE, "training": training, **axes}, is_stored=True)
