@@ -271,8 +271,12 @@ def test_a_store_with_another_objective_is_not_continued() -> None:
 
 def test_rungs_are_refilled_by_the_objective_of_each_cell() -> None:
     seen: list[tuple[str, float]] = []
+    admitted: list[str] = []
 
     class Listener:
+        def admit(self, trial_id: str, turn: int | None, place: int | None) -> None:
+            admitted.append(trial_id)
+
         def report(self, cell: str, trial_id: str, row: Any, objective: str) -> bool:
             seen.append((trial_id, row[objective]))
             return False
@@ -286,3 +290,4 @@ def test_rungs_are_refilled_by_the_objective_of_each_cell() -> None:
     objectives = {"a": "val_clean_accuracy", "b": "val_matched_accuracy"}
     refill(Listener(), Past(trials, pa.Table.from_pylist(rows), [], 0), objectives)
     assert seen == [("a", 0.25), ("b", 0.75)]
+    assert admitted == ["a", "b"]
