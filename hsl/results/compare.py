@@ -17,7 +17,7 @@ from hsl.results.best import check_columns, check_metric
 from hsl.results.dense import READ_CELLS, READ_TRIALS, SCOPE, counterparts, is_sparsification, levels_of
 from hsl.results.divisions import OF_SPLITS, SPLIT
 from hsl.results.per_sample import KeptSamples
-from hsl.results.ranking import TIE
+from hsl.results.ranking import TESTED, TIE, USABLE
 from hsl.results.sequential import asked_levels
 from hsl.results.shaping import fields, grouped
 from hsl.results.stats import CONFIDENCE, GAIN, adjusted, paired_difference, verdict
@@ -32,12 +32,12 @@ _SPLIT = f"by_{SPLIT}"
 
 _NETWORK = ("method", "distribution", "sparsity")
 
-_OF_TRIALS = ("trial_id", "configuration_id", "seed", "stage", "status", "objective")
+_OF_TRIALS = ("trial_id", "configuration_id", "seed", "stage", "status", "objective", *TESTED)
 _READ = (*_OF_TRIALS, *READ_TRIALS, *_NETWORK)
 
 _SIDE = """
 SELECT trial_id, configuration_id, seed, cell, baseline, objective, test_{metric}_accuracy AS value,
-  coalesce(status = 'completed' AND isfinite(test_{metric}_accuracy), false) AS usable, {columns}
+  {usable} AND coalesce(isfinite(test_{metric}_accuracy), false) AS usable, {columns}
 FROM side WHERE stage = 'confirm' ORDER BY cell, trial_id
 """
 
@@ -164,7 +164,7 @@ def _rows(
     select(connection, "side", where)
     named = dict.fromkeys((*by, "regime", *_SCOPE, *_NETWORK))
     columns = ", ".join(f'"{name}" AS "by_{name}"' for name in named)
-    return run(connection, _SIDE.format(metric=metric, columns=columns)).to_pylist()
+    return run(connection, _SIDE.format(metric=metric, usable=USABLE, columns=columns)).to_pylist()
 
 
 def _with_levels(
@@ -220,10 +220,9 @@ def _of_winners(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _objective(rows: Sequence[Row]) -> float:
-    """Mean of the validation objective over seeds, as far as it is known; minus infinity where it is not."""
-    known = [row["objective"] for row in rows if row["usable"] and row["objective"] is not None]
-    finite = [value for value in known if math.isfinite(value)]
-    return round(fmean(finite), TIE) if finite else -math.inf
+    """Mean of the validation objective over the seeds that count; minus infinity where there are none."""
+    known = sorted(row["objective"] for row in rows if row["usable"])
+    return round(fmean(known), TIE) if known else -math.inf
 
 
 def _counterparts(dense: list[dict[str, Any]], sparse: Sequence[Row]) -> list[dict[str, Any]]:

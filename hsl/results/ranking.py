@@ -9,6 +9,9 @@ import pyarrow as pa
 from hsl.errors import HslError, UnknownNameError
 from hsl.store.database import label, run, sandbox
 
+TESTED = ("test_matched_accuracy", "test_clean_accuracy")
+"""Columns of which a trial that was tested has one."""
+
 READ = (
     *(
         "trial_id",
@@ -25,6 +28,7 @@ READ = (
     ),
     *("method", "distribution", "sparsity", "parameters"),
     *("seconds", "training_flops", "inference_flops", "nonzeros"),
+    *TESTED,
 )
 """Columns of trials that every ranking reads."""
 
@@ -38,7 +42,7 @@ _CONFIGURATIONS = """
 WITH once AS (
   SELECT *, row_number() OVER (
       PARTITION BY {names}, baseline, configuration_id, stage ORDER BY usable DESC, cell, trial_id) AS place
-  FROM (SELECT *, {keys}, status = 'completed' AND coalesce(isfinite(objective), false) AS usable FROM {source})
+  FROM (SELECT *, {keys}, {usable} AS usable FROM {source})
   QUALIFY row_number() OVER (
     PARTITION BY {names}, baseline, configuration_id, stage, seed ORDER BY usable DESC, cell, trial_id) = 1
 ), configurations AS (
@@ -71,6 +75,10 @@ WITH once AS (
   SELECT * FROM (SELECT *, {eligible} AS allowed FROM preferred) WHERE allowed
 )
 """
+
+USABLE = f"""(status = 'completed' AND coalesce(isfinite(objective), false)
+    AND (stage <> 'confirm' OR coalesce(isfinite(coalesce({", ".join(TESTED)})), false)))"""
+"""Which trials count: a confirming one without a test accuracy is lost, for its validation as well."""
 
 _TOP = """
 SELECT *, row_number() OVER (
@@ -152,6 +160,7 @@ def ranked(
         names=names,
         source=source,
         metric=ranking.metric,
+        usable=USABLE,
         eligible=eligible,
         top=int(ranking.top),
         first=first,

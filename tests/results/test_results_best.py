@@ -477,6 +477,7 @@ def test_a_tie_is_broken_by_the_configuration_whatever_the_order_of_rows(seed, p
             stage="confirm",
             seed=place,
             objective=value,
+            test_matched_accuracy=value,
             cell=f"clean/{place}",
             trial_id=f"{name}-{place}",
         )

@@ -155,6 +155,25 @@ def test_winners_are_compared_and_not_their_runners_up(tmp_path: Path) -> None:
     assert (row["a_mean"], row["b_mean"]) == pytest.approx((means["rigl"], means["set"]))
 
 
+def test_best_and_compare_count_the_same_seeds(tmp_path: Path) -> None:
+    """One configuration has a seed without a test accuracy and one without an objective, which would make it first."""
+    rows = [confirmed(0.9, seed, "rigl", configuration_id="a", objective=0.8) for seed in range(4)]
+    rows.append(confirmed(float("nan"), 4, "rigl", configuration_id="a", objective=0.99))
+    rows.append(confirmed(0.1, 5, "rigl", configuration_id="a", objective=float("nan")))
+    rows += [
+        confirmed(0.7 + seed / 100, seed, "rigl", configuration_id="b", objective=0.82) for seed in range(5)
+    ]
+    rows += [confirmed(0.5 + seed / 90, seed, "set", configuration_id="c") for seed in range(5)]
+    store = filled(tmp_path, rows)
+    (row,) = answer(store)
+    shown = {row["method"]: row for row in best(store, by=["method"], top=2).to_pylist() if row["rank"] == 1}
+    assert (row["a_mean"], row["seeds"]) == (shown["rigl"]["test_mean"], shown["rigl"]["seeds"])
+    other = next(
+        row for row in best(store, by=["method"], top=2).to_pylist() if row["configuration_id"] == "a"
+    )
+    assert (other["seeds"], other["seeds_lost"], other["test_mean"]) == (4, 2, pytest.approx(0.9))
+
+
 def test_lost_seeds_and_those_of_an_unpaired_test_are_counted(tmp_path: Path) -> None:
     rows = [confirmed(0.9 + n / 1000, n, "rigl") for n in range(5)]
     rows += [confirmed(0.5 + n / 999, n + 4, "set") for n in range(5)]

@@ -27,7 +27,15 @@ def store(tmp_path: Path) -> Store:
     trials = [
         trial_row(trial_id="x-0", configuration_id="x", cell="a/0.9", regime="a", objective=0.9),
         trial_row(trial_id="y-0", configuration_id="y", cell="a/0.9", regime="a", objective=0.8),
-        trial_row(trial_id="y-1", configuration_id="y", cell="a/0.9", regime="a", stage="confirm", seed=1),
+        trial_row(
+            trial_id="y-1",
+            configuration_id="y",
+            cell="a/0.9",
+            regime="a",
+            stage="confirm",
+            test_matched_accuracy=0.5,
+            seed=1,
+        ),
         trial_row(trial_id="z-0", configuration_id="z", cell="a/0.9", regime="a", status="stopped"),
         trial_row(trial_id="d-0", configuration_id="d", objective=0.9, **dense),
         trial_row(trial_id="e-0", configuration_id="e", objective=0.7, **dense),
