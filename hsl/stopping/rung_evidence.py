@@ -4,8 +4,8 @@ Trials of one kind (regime, dense apart from sparse) that reached a rung after a
 cells. The evidence is the odds at which one would have bet, from each end to the next, that a trial's place among the
 earlier ones at the rung says its place at the end. Where it says nothing, the place at the end is equally likely each,
 for any values at the rung, and whichever trials these let go on: the odds then reach 1 / alpha at any time with
-a probability of at most alpha (Ville 1939; bets on sequential ranks as in Vovk, arXiv 2006.02329, with the likelihood
-of a Gaussian copula).
+a probability of at most alpha (Ville 1939). It is a test of independence by sequential ranks, as of Henzi and Law
+(arXiv 2305.13818), here with the likelihood of a Gaussian copula as the bet.
 """
 
 from __future__ import annotations
