@@ -304,7 +304,7 @@ def test_a_step_that_failed_does_not_hide_the_next_one_of_another(mlp, digits):
 
 
 def test_optimizers_that_step_within_the_backward_pass_are_refused(mlp, digits):
-    make(mlp, sgd(mlp.parameters()))
+    _kept = make(mlp, sgd(mlp.parameters()))
     own = sgd([mlp[0].weight])
 
     def update(_):

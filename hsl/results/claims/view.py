@@ -59,7 +59,8 @@ FROM (
     json_extract(configuration, '$.regime') AS regime,
     nullif(concat_ws(', ', {unlike}), '') AS unlike,
     coalesce(json_extract(configuration, '$.model')::VARCHAR, json_object('name', model)::VARCHAR) AS model_key,
-    TRY_CAST(json_extract(layer_densities, '$.*') AS DOUBLE[]) AS densities
+    CASE WHEN json_valid(layer_densities) THEN TRY_CAST(json_extract(layer_densities, '$.*') AS DOUBLE[]) END
+      AS densities
   FROM labelled WHERE status = 'completed' AND json_valid(configuration)
 ) AS trials LEFT JOIN others USING (cell)
 """
