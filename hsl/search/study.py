@@ -310,19 +310,10 @@ class CellStudy:
             self._study.tell(trial, state=TrialState.FAIL)
 
     def _tell_failure(self, trial: int) -> None:
-        """Report what a configuration has caused as the worst: samplers learn nothing from trials that failed."""
+        """Report what a configuration has caused as the worst, to a sampler that takes a pruned trial for that."""
         self._failed.add(trial)
-        known = [
-            one.values for one in self._study.get_trials(deepcopy=False) if one.state == TrialState.COMPLETE
-        ]
-        if optuna_facts(self._lasting).reads_pruned:
-            self._study.tell(trial, state=TrialState.PRUNED)
-        elif known:
-            worst = {"maximize": min, "minimize": max}
-            sides = zip(self.directions, zip(*known, strict=True), strict=True)
-            self._study.tell(trial, [worst[direction](side) for direction, side in sides])
-        else:
-            self._study.tell(trial, state=TrialState.FAIL)
+        counts = optuna_facts(self._lasting).reads_pruned
+        self._study.tell(trial, state=TrialState.PRUNED if counts else TrialState.FAIL)
 
     def _frozen(self, trial: int) -> optuna.trial.FrozenTrial:
         """A trial as it was; the sampler has received failures as something else."""

@@ -96,7 +96,7 @@ def test_every_sampler_proposes_distinct_valid_configurations_and_the_same_again
     assert [p.values for p in one] != [p.values for p in all_of(study(name, SAMPLERS[name], seed=1))]
 
 
-@pytest.mark.parametrize("name", ["tpe", pytest.param("gp", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["tpe"])
 def test_what_configurations_cause_is_learned_and_what_machines_cause_is_not(name: str) -> None:
     """Learning rates above 0.5 fail, a third of the range, and the best are near: Optuna leaves failed trials out."""
     search = {"training.lr": {"loguniform": [0.001, 10.0]}}
