@@ -22,6 +22,7 @@ from hsl.hardness import keyed
 from hsl.hardness.corruptions.constants import check_corruption
 from hsl.hardness.corruptions.corrupt import as_chosen, correlated_choice, corrupt, mixed
 from hsl.hardness.registries import LABEL_NOISES, SELECTIONS
+from hsl.hardness.returned import check_labels
 from hsl.hardness.schema.keep import Keep
 from hsl.hardness.schema.regimes import Corruption, LabelNoise, Regime
 from hsl.hardness.selection import long_tail, select
@@ -121,6 +122,7 @@ def mislabelled(samples: Samples, noise: LabelNoise, classes: Tensor, seed: int)
     mislabel: Callable[..., tuple[Tensor, Tensor]] = LABEL_NOISES[noise.kind]
     places = torch.searchsorted(classes, samples.labels)
     noisy, is_wrong = mislabel(places, samples.ids, noise.rate, len(classes), key, **options)
+    check_labels(noise.kind, noisy, is_wrong, places, len(classes))
     return classes[noisy], is_wrong
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from hsl.errors import DataError
 from hsl.hardness.orders import share_of, shuffled, tie_order
 from hsl.hardness.registries import SELECTIONS
+from hsl.hardness.returned import check_order
 from hsl.hardness.schema.fields import PROFILES
 from hsl.hardness.scores.logits import check_finite
 
@@ -71,7 +72,7 @@ def select(
     exact, n = _amount(fraction, count, len(ids))
     given = tie_order(ids, key, ties)
     scores, labels, ids = scores[given], labels[given], ids[given]
-    order = partial(_order, scores, ids, partial(SELECTIONS[which], **options), key)
+    order = partial(_order, scores, ids, _checked(which, options), key)
     kept = _balanced(order, labels, exact, n) if class_balanced else order(_positions(ids))[:n]
     asked = f"keep.fraction {fraction}" if count is None else f"keep.count {count}"
     _check_classes(labels, labels[kept], class_balanced, asked)
@@ -141,6 +142,18 @@ def _thinning(place: int, classes: int, imbalance: float, profile: str) -> float
     if profile == "step":
         return imbalance if place >= classes / 2 else 1.0
     return float(imbalance ** (place / max(1, classes - 1)))
+
+
+def _checked(which: str, options: Mapping[str, Any]) -> Callable[[Tensor, Tensor, int], Tensor]:
+    """A selection whose result is looked at."""
+    selection = SELECTIONS[which]
+
+    def ordered(scores: Tensor, ids: Tensor, key: int) -> Tensor:
+        order = selection(scores, ids, key, **options)
+        check_order(which, order, len(ids))
+        return order
+
+    return ordered
 
 
 def _order(

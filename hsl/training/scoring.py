@@ -9,6 +9,7 @@ from torch.nn import functional
 from hsl.errors import DataError, DivergedError
 from hsl.hardness.apply import Samples
 from hsl.hardness.registries import SCORES, ScoreFacts
+from hsl.hardness.returned import check_difficulty
 from hsl.hardness.scores.trajectories import QUANTITIES
 from hsl.training.measuring.evaluation import BATCH, all_logits, to_float
 from hsl.training.trainer import Trainer
@@ -46,6 +47,7 @@ def score_samples(
     given["dtype"] = dtype
     options = {name: given[name] for name in facts.options}
     values: Tensor = SCORES[score](*(given[name] for name in facts.arguments), **options)
+    check_difficulty(score, values, len(samples))
     return values.to(dtype)
 
 
@@ -83,7 +85,10 @@ def _by_gradients(score: str, model: nn.Module, samples: Samples, dtype: torch.d
     """Score in batches, so that the images of a whole data set are never held as floating point numbers."""
     batches = zip(samples.images.split(BATCH), samples.labels.split(BATCH), strict=True)
     options = {"dtype": dtype} if "dtype" in SCORES.facts(score).options else {}
-    scores = [SCORES[score](model, to_float(images), labels, **options) for images, labels in batches]
+    scores = []
+    for images, labels in batches:
+        scores.append(SCORES[score](model, to_float(images), labels, **options))
+        check_difficulty(score, scores[-1], len(images))
     return torch.cat(scores).to(dtype)
 
 

@@ -16,6 +16,7 @@ from hsl.hardness import keyed
 from hsl.hardness.attacks.attacks import Ball, pgd, pgd_divergence, random_start
 from hsl.hardness.attacks.losses import mart_loss, trades_loss
 from hsl.hardness.registries import ATTACKS, TRAININGS, attack_facts
+from hsl.hardness.returned import check_attacked
 from hsl.hardness.schema.regimes import AtBounds, Attack
 
 SMALL_START = 0.001
@@ -74,6 +75,7 @@ class Attacked(TrainingLoss):
         if self.attack.random_start:
             start = random_start(self._key(cycle), ids, tuple(images.shape[1:]), self.attack.eps)
         attacked = ATTACKS[self.attack.name](model, images, labels, start=start, **self._settings)
+        check_attacked(self.attack.name, attacked, images, self.attack.eps, self.attack.norm)
         return super().__call__(model, attacked, labels, ids, cycle)
 
     def _key(self, cycle: int) -> int:
@@ -197,7 +199,8 @@ def evaluation_attack(attack: Attack | None, key: int) -> Callable[..., Tensor] 
     """
     if attack is None:
         return None
-    run = ATTACKS["pgd" if attack.name in TRAININGS else attack.name]
+    name = "pgd" if attack.name in TRAININGS else attack.name
+    run = ATTACKS[name]
     step, reach = attack.step, attack_facts(attack.name).eval_reach
     if reach is not None and attack.eps > 0:
         step = reach * attack.eps / attack.eval_steps
@@ -205,6 +208,8 @@ def evaluation_attack(attack: Attack | None, key: int) -> Callable[..., Tensor] 
 
     def attacked(model: nn.Module, images: Tensor, labels: Tensor, ids: Tensor) -> Tensor:
         start = random_start(key, ids, tuple(images.shape[1:]), attack.eps) if attack.random_start else None
-        return run(model, images, labels, start=start, **settings)
+        moved = run(model, images, labels, start=start, **settings)
+        check_attacked(name, moved, images, attack.eps, attack.norm)
+        return moved
 
     return attacked

@@ -21,6 +21,7 @@ from hsl.hardness import keyed
 from hsl.hardness.attacks.attacks import check_ball, pgd_margin, pgd_odds, random_start
 from hsl.hardness.attacks.modes import in_mode
 from hsl.hardness.registries import ROBUST
+from hsl.hardness.returned import check_right
 from hsl.store.layout import intact
 
 BLOCK = 128
@@ -75,6 +76,7 @@ def still_right(
         block = slice(first, first + BLOCK)
         pixels = images[block].float() / 255 if images.dtype == torch.uint8 else images[block].float()
         found = evaluator(model, pixels, labels[block], ids[block], eps=eps, norm=norm, seed=seed)
+        check_right(measure, found, len(pixels))
         right = torch.cat([right, found])
         if state:
             state.save(right)

@@ -17,6 +17,7 @@ from hsl.hardness import keyed
 from hsl.hardness.corruptions.constants import check_corruption
 from hsl.hardness.corruptions.filters import ROUNDING
 from hsl.hardness.registries import CORRUPTIONS
+from hsl.hardness.returned import check_pixels
 
 _CHUNK_VALUES = 1 << 20
 
@@ -43,7 +44,7 @@ def corrupt(
     Raises:
         UnknownNameError: If there is no such corruption.
         DataError: If the images are not uint8 [N, C, H, W], or the corruption is not defined for their size,
-            their channels or the severity.
+            their channels or the severity, or it has returned no such pixels.
     """
     _check(images, ids)
     check_corruption(name, (images.shape[1], images.shape[2], images.shape[3]), severity)
@@ -53,6 +54,7 @@ def corrupt(
     for first in range(0, len(images), chunk):
         piece = slice(first, first + chunk)
         pixels = damage(images[piece].float(), ids[piece], severity, key)
+        check_pixels(name, pixels, images[piece])
         corrupted[piece] = (pixels + ROUNDING).clamp_(0, 255).to(torch.uint8)
     return corrupted
 
