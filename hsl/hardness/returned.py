@@ -45,7 +45,9 @@ def check_order(name: str, order: Tensor, total: int) -> None:
     if order.dtype != torch.int64:
         raise DataError(f"{what} has returned {order.dtype}; it must return positions, torch.int64")
     if not torch.equal(order.sort().values, torch.arange(total, device=order.device)):
-        raise DataError(f"{what} has returned an order in which not every position of 0-{total - 1} stands once")
+        raise DataError(
+            f"{what} has returned an order in which not every position of 0-{total - 1} stands once"
+        )
 
 
 def check_difficulty(name: str, values: Tensor, total: int) -> None:
@@ -104,7 +106,9 @@ def check_attacked(name: str, attacked: Tensor, images: Tensor, eps: float, norm
     change = (attacked - images).flatten(1)
     far = (change.abs().amax(1) if norm == "linf" else change.norm(dim=1)).max()
     if far > eps * (1 + TOLERANCE) + TOLERANCE:
-        raise DataError(f"{what} has moved an image by {far:.4g} in {norm}, and eps is {eps:.4g}; keep to eps")
+        raise DataError(
+            f"{what} has moved an image by {far:.4g} in {norm}, and eps is {eps:.4g}; keep to eps"
+        )
 
 
 def check_right(name: str, right: Tensor, total: int) -> None:
@@ -116,7 +120,9 @@ def check_right(name: str, right: Tensor, total: int) -> None:
     what = f"robustness measure {name!r}"
     _check_tensor(what, right, (total,))
     if right.dtype != torch.bool:
-        raise DataError(f"{what} has returned {right.dtype}; it must return which images are right, torch.bool")
+        raise DataError(
+            f"{what} has returned {right.dtype}; it must return which images are right, torch.bool"
+        )
 
 
 def _check_tensor(what: str, found: object, shape: tuple[int, ...], *, is_floating: bool = False) -> None:

@@ -92,7 +92,7 @@ def record(sampler: SamplerSettings) -> dict[str, Any]:
 
 
 def notes(space: SearchSpace, cells: tuple[Cell, ...]) -> list[str]:
-    """Sentences on cells whose sampler is not that of the space."""
+    """Sentences on cells whose sampler is not that of the space, and on those that cannot try every method."""
     others: dict[str, list[str]] = {}
     for cell in cells:
         name = sampler_of(space, cell).name
@@ -102,4 +102,29 @@ def notes(space: SearchSpace, cells: tuple[Cell, ...]) -> list[str]:
         "grid": "the budget covers every combination, each is tried once",
         "random": f"fewer than {FEWEST_NUMERIC} numeric parameters for {space.sampler.name}, drawn at random",
     }
-    return [f"{reasons[name]}: {', '.join(cells)}" for name, cells in others.items()]
+    found = [f"{reasons[name]}: {', '.join(named)}" for name, named in others.items()]
+    return [*found, *_untried(cells)]
+
+
+def _first(names: list[str]) -> str:
+    """A few names, and how many others there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"
+
+
+SHOWN = 3
+"""Cells that a note lists."""
+
+
+def _untried(cells: tuple[Cell, ...]) -> list[str]:
+    """Sentences on cells with fewer configurations than pairs of method and distribution: some are never tried."""
+    named: dict[tuple[int, int], list[str]] = {}
+    for cell in cells:
+        pairs = sum(map(len, cell.distributions.values()))
+        if cell.configurations < pairs:
+            named.setdefault((cell.configurations, pairs), []).append(cell.name)
+    return [
+        f"{few} configurations for {pairs} pairs of method and distribution, so that some are not tried: "
+        f"{_first(names)}"
+        for (few, pairs), names in named.items()
+    ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from hsl.errors import HslError, Problem, SpaceError
+from hsl.errors import HslError, InfeasibleError, Problem, SpaceError
 from hsl.hardness.apply import check_regime
 from hsl.hardness.corruptions.constants import check_corruption
 from hsl.hardness.registries import CORRUPTIONS, ROBUST, SCORES
@@ -18,12 +18,14 @@ from hsl.search.turns import shared_model
 from hsl.space.axes import configuration, options_of
 from hsl.space.schema import SearchSpace
 from hsl.sparsity.distributions.allocate import DISTRIBUTIONS
+from hsl.sparsity.distributions.formulas import weight_count
 from hsl.sparsity.layers import Layers, prunable_layers
 from hsl.sparsity.request import chosen_distribution, make_budget
 from hsl.training.available import DATASETS, MODELS, kind_and_path, model_kind
 from hsl.training.build import make_network
 from hsl.training.compiled import check_compiled
-from hsl.training.configuration import Configuration, model_spec
+from hsl.training.configuration import Configuration, ModelSpec, model_spec
+from hsl.training.configuration import Layers as LayersAsked
 from hsl.training.data.datasets import load_divided
 from hsl.training.measuring.evaluation_settings import Evaluation
 from hsl.training.models import Shape
@@ -42,10 +44,12 @@ def preflight(plan: Plan) -> None:
     check_plugins(plan)
     arrays, _ = load_divided(plan.space.dataset, plan.space.split)
     problems: dict[str, Problem] = {}
+    kept: dict[tuple[ModelSpec, LayersAsked, int], float] = {}
     for cell in plan.cells:
         for configuration_ in combinations(plan.space, cell):
             try:
-                check_fits(configuration_, arrays.shape, arrays.classes)
+                left = check_fits(configuration_, arrays.shape, arrays.classes)
+                _check_apart(configuration_, left, kept)
             except HslError as error:
                 problems.setdefault(str(error), Problem(f"cell {cell.name}", str(error)))
     if not plan.space.resources.gpu:  # else the driver may be another kind of machine than the workers
@@ -131,18 +135,52 @@ def combinations(space: SearchSpace, cell: Cell) -> list[Configuration]:
     ]
 
 
-def check_fits(checked: Configuration, shape: Shape, classes: int) -> None:
+def _check_apart(
+    checked: Configuration, left: int | None, kept: dict[tuple[ModelSpec, LayersAsked, int], float]
+) -> None:
+    """Refuse a level of sparsity that leaves as many weights as an earlier one: they would train the same networks.
+
+    Args:
+        checked: A configuration.
+        left: Weights that it keeps; None for dense.
+        kept: Network and number of weights -> the level that came first; it is added to.
+
+    Raises:
+        InfeasibleError: If another level keeps as many.
+    """
+    if left is None:
+        return
+    first = kept.setdefault((checked.model, checked.layers, left), checked.sparsity)
+    if first != checked.sparsity:
+        raise InfeasibleError(
+            f"sparsity {checked.sparsity} keeps as many weights as {first}, {left}, so they would be the same "
+            "networks under two names; keep one of them"
+        )
+
+
+def check_fits(checked: Configuration, shape: Shape, classes: int) -> int | None:
     """Raise unless the images permit the regime, and the layers of the network the sparsity; allocates nothing.
+
+    Returns:
+        How many prunable weights the network keeps; None for dense.
 
     Raises:
         HslError: If a corruption is not defined for the images, the network cannot be built for them, a glob
             matches none of its layers, the method does not take the structure, or the distribution cannot reach
-            the sparsity.
+            the sparsity, or it prunes nothing.
     """
     check_regime(shape, checked.regime)
     with torch.device("meta"):
         network = make_network(checked.model, shape, classes)
-    if checked.distribution is not None:
-        layers = Layers(**checked.layers.model_dump())
-        distribution = chosen_distribution(checked.method, checked.distribution, layers.structure)
-        make_budget(prunable_layers(network, layers), checked.sparsity, distribution or "uniform", layers)
+    if checked.distribution is None:
+        return None
+    layers = Layers(**checked.layers.model_dump())
+    distribution = chosen_distribution(checked.method, checked.distribution, layers.structure)
+    budget = make_budget(
+        prunable_layers(network, layers), checked.sparsity, distribution or "uniform", layers
+    )
+    if checked.sparsity > 0 and budget.total() == (weights := weight_count(budget.shapes)):
+        raise InfeasibleError(
+            f"sparsity {checked.sparsity:g} prunes none of {weights} weights; raise it, or leave it out"
+        )
+    return budget.total()

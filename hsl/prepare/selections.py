@@ -14,7 +14,8 @@ from torch import Tensor
 from hsl.errors import DataError, Problem, SpaceError
 from hsl.hardness.apply import Samples, matched_ids, mislabelled, training_ids
 from hsl.hardness.orders import share_of
-from hsl.hardness.schema.regimes import Regime
+from hsl.hardness.registries import attack_facts
+from hsl.hardness.schema.regimes import Attack, Regime
 from hsl.planning.plan import Plan, regime_of
 from hsl.planning.scores import Scores, scores_for
 from hsl.prepare.parents import Task, missing, scores_task
@@ -141,7 +142,7 @@ def _tried(regime: Regime, parts: Mapping[str, _Part], scores: Tensor | None, se
     if regime.needs_scores is not None and scores is None:
         _check_room(regime, parts["train"])
         return []
-    found = []
+    found = list(_of_attack(regime.attack))
     for name, part in parts.items():
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -151,6 +152,22 @@ def _tried(regime: Regime, parts: Mapping[str, _Part], scores: Tensor | None, se
             _check_several(kept)
             found += _of_noise(regime, kept, part.labels.unique(), seed)
     return found
+
+
+def _of_attack(attack: Attack | None) -> Iterator[str]:
+    """Warnings of an attack that perturbs nothing, or whose steps do not lead from an image to the bound."""
+    if attack is None:
+        return
+    if attack.eps == 0:
+        yield "attack.eps is 0, so its attack changes no image; give another eps, or leave attack out"
+        return
+    steps = {"steps": attack.steps, "eval_steps": attack.eval_steps}
+    for name, count in steps.items() if attack_facts(attack.name).is_attacked else ():
+        if count * attack.step < attack.eps * (1 - 1e-6):
+            yield (
+                f"attack.{name} {count} of {attack.step:.4g} reach {count * attack.step:.4g} from where they begin, "
+                f"and eps is {attack.eps:.4g}; take more or longer steps"
+            )
 
 
 def _check_several(kept: _Part) -> None:
@@ -166,17 +183,25 @@ def _of_noise(regime: Regime, kept: _Part, classes: Tensor, seed: int) -> Iterat
     """Warnings of label noise that changes no label, or by which another label is more frequent than the right one."""
     if regime.label_noise is None:
         return
-    images = torch.zeros((len(kept.ids), 1, 1, 1), dtype=torch.uint8)
-    samples = Samples(images, kept.labels, kept.ids)
-    labels, is_wrong = mislabelled(samples, regime.label_noise, classes, seed)
+    labels, is_wrong = mislabelled(_unseen(kept.labels, kept.ids), regime.label_noise, classes, seed)
     if not is_wrong.any():
         yield f"label noise makes none of the {len(labels)} labels of training data wrong"
-    if lost := [label for label in classes.tolist() if _is_outnumbered(labels[kept.labels == label], label)]:
+    many = kept.labels.repeat(1 + ENOUGH // len(kept.labels))  # what the rate does, not what chance has done
+    labels, _ = mislabelled(_unseen(many, torch.arange(len(many))), regime.label_noise, classes, seed)
+    if lost := [label for label in classes.tolist() if _is_outnumbered(labels[many == label], label)]:
         yield (
             f"label noise gives most training samples of class {listed(lost)} one wrong label rather than the right "
             f"one, so a network that learns well is wrong about them; lower the rate"
         )
 
+
+def _unseen(labels: Tensor, ids: Tensor) -> Samples:
+    """Samples with these labels and ids, int64 [N] each, whose images are of no account."""
+    return Samples(torch.zeros((len(ids), 1, 1, 1), dtype=torch.uint8), labels, ids)
+
+
+ENOUGH = 100_000
+"""Samples on which label noise is tried, so that a rate is told from the next one."""
 
 SURELY = 3.0
 """Standard deviations of a difference of counts that is no chance."""

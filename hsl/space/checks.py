@@ -45,14 +45,22 @@ def method_problems(space: SearchSpace) -> Iterator[Found]:
 
 
 def regime_problems(space: SearchSpace) -> Iterator[Found]:
-    """Compared regimes that differ in their objective alone.
+    """Compared regimes that train the same samples.
 
     An objective is no part of a configuration, so that the same trials, by their ids, would belong to both cells, of
-    which a store can name one.
+    which a store can name one. Several that change no sample would be compared with each other for nothing.
     """
     seen: dict[Regime, str] = {}
+    clean: list[str] = []
     compared = map(str, space.factors.get("regime", ()))
     for name in filter(space.regimes.__contains__, compared):  # others are unknown, which is said elsewhere
+        if space.regimes[name].changes_nothing:
+            clean.append(name)
+            if space.regimes[name].hardness not in seen and len(clean) > 1:
+                message = (
+                    f"changes no sample, and neither does {clean[0]!r}, so they are equal; keep one of them"
+                )
+                yield at(("regimes", name), message)
         first = seen.setdefault(space.regimes[name].hardness, name)
         if first != name:
             message = (

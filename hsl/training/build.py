@@ -7,6 +7,7 @@ from typing import Any, get_type_hints
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.parameter import is_lazy
 
 from hsl.errors import DamagedError, HslError
 from hsl.hardness import keyed
@@ -198,14 +199,21 @@ def make_network(spec: ModelSpec, shape: Shape, classes: int) -> nn.Module:
     """The network that `spec` names.
 
     Raises:
-        HslError: If its builder does not take the options.
+        HslError: If its builder does not take the options or fails, or a parameter has no elements.
     """
     builder = model_builder(spec.name)
     _check_numbers(spec, builder)
+    asked = f"model {spec.name!r}" + (f" with {spec.options}" if spec.options else "")
     try:
-        return builder(shape=shape, classes=classes, **spec.options)
-    except TypeError as error:
-        raise HslError(f"model {spec.name!r} with {spec.options}: {error}") from error
+        network = builder(shape=shape, classes=classes, **spec.options)
+    except (HslError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # a builder can be code from outside
+        raise HslError(f"{asked}: {error}") from error
+    shapes = {name: list(p.shape) for name, p in network.named_parameters() if not is_lazy(p)}
+    if empty := [f"{name} {shape}" for name, shape in shapes.items() if 0 in shape]:
+        raise HslError(f"{asked} has parameters without elements: {', '.join(empty)}; make its layers wider")
+    return network
 
 
 def _check_numbers(spec: ModelSpec, builder: Callable[..., nn.Module]) -> None:

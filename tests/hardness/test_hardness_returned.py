@@ -109,7 +109,9 @@ def test_a_selection_returns_an_order(name, message):
         select(torch.rand(N), torch.zeros(N, dtype=torch.int64), IDS, 0.5, here(name))
 
 
-@pytest.mark.parametrize(("name", "message"), [("all_of_class_nine", "outside 0-2"), ("silent", "call wrong")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("all_of_class_nine", "outside 0-2"), ("silent", "call wrong")]
+)
 def test_a_label_noise_returns_labels(name, message):
     samples = Samples(images(), IDS % 3, IDS)
     with pytest.raises(DataError, match=message):
@@ -121,7 +123,9 @@ def logits(pixels):
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize(("name", "message"), [("too_far", "and eps is 0.1"), ("outside", r"outside \[0, 1\]")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("too_far", "and eps is 0.1"), ("outside", r"outside \[0, 1\]")]
+)
 def test_an_attack_keeps_to_its_bounds(name, message, norm):
     attack = Attack(name=here(name), eps=0.1, step=0.1, steps=1, norm=norm)
     pixels = torch.zeros(N, 3, 8, 8)
@@ -140,5 +144,5 @@ def test_an_attack_within_its_bounds_is_taken():
 
 def test_a_measure_of_robustness_returns_which_are_right():
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 3))
-    with pytest.raises(DataError, match="torch.bool"):
+    with pytest.raises(DataError, match=r"torch\.bool"):
         still_right(here("share_right"), model, images(), IDS % 3, IDS, eps=0.1)

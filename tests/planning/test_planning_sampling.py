@@ -104,3 +104,17 @@ def test_methods_are_asked_for_what_they_have() -> None:
     assert asks("static", "method")
     assert asks("set", "method.drop_fraction")
     assert not asks("static", "method.drop_fraction")
+
+
+def test_methods_that_a_cell_cannot_all_try_are_said() -> None:
+    several = {"method": None, "factors": {"sparsity": [0.5, 0.6, 0.7, 0.8, 0.9]}}
+    tuned = {"method": {"choice": ["static", "set", "rigl", "snip"]}, "training.lr": REAL}
+    few = plan_of("random", tuned, 3, **several)
+    pairs = sum(map(len, few.cells[0].distributions.values()))
+    (note,) = notes(few.space, few.cells)
+    assert note == (
+        f"3 configurations for {pairs} pairs of method and distribution, so that some are not tried: "
+        "0.5, 0.6, 0.7 and 2 more"
+    )
+    enough = plan_of("random", tuned, pairs, **several)
+    assert notes(enough.space, enough.cells) == []

@@ -184,3 +184,41 @@ def test_every_division_of_the_data_is_tried(tmp_path: Path) -> None:
     spoil(Path(task.target), "label", 3)
     with pytest.raises(DataError, match="labels"):
         tried(space, tmp_path)
+
+
+NOISES = [
+    ({"kind": "pair", "rate": 0.55}, "0, 1"),
+    ({"kind": "asymmetric", "rate": 0.55, "map": {3: 5}}, "3"),
+    ({"kind": "pair", "rate": 0.45}, None),
+    ({"kind": "asymmetric", "rate": 0.45, "map": {3: 5}}, None),
+    ({"kind": "symmetric", "rate": 0.85}, None),
+]
+
+
+@pytest.mark.parametrize(("noise", "classes"), NOISES)
+def test_label_noise_that_wins_is_said_however_few_samples_there_are(
+    noise: dict[str, Any], classes: str | None, tmp_path: Path
+) -> None:
+    space = make_space({**BASE, "regimes": {"noisy": {"label_noise": noise}}})
+    said = [text for text in tried(space, tmp_path) if "label noise" in text]
+    assert [f"training samples of class {classes}" in text for text in said] == [True] * bool(classes)
+
+
+@pytest.mark.parametrize(
+    ("attack", "message"),
+    [
+        ({"eps": 0}, "attack.eps is 0, so its attack changes no image"),
+        ({"eps": 0.1, "step": 0.01, "steps": 5}, "attack.steps 5 of 0.01 reach 0.05 from where they begin"),
+        ({"eps": 0.1, "step": 0.01, "eval_steps": 5}, "attack.eval_steps 5 of 0.01 reach 0.05"),
+        ({"eps": 0.1, "step": 0.01}, None),
+        ({"name": "fgsm_rs"}, None),
+        ({"name": "free"}, None),
+        ({"name": "trades"}, None),
+    ],
+)
+def test_an_attack_that_cannot_reach_its_bound_is_said(
+    attack: dict[str, Any], message: str | None, tmp_path: Path
+) -> None:
+    space = make_space({**BASE, "regimes": {"attacked": {"attack": attack}}})
+    said = [text for text in tried(space, tmp_path) if "attack" in text.partition(", ")[2]]
+    assert [str(message) in text for text in said] == [True] * bool(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -142,3 +143,26 @@ def test_regimes_that_train_something_else_or_are_not_compared_have_objectives_o
     with pytest.raises(SpaceError, match="unknown regime 'd'") as caught:
         make_space(of_regimes(["a", "d"], a=HARD))
     assert len(caught.value.problems) == 1
+
+
+CLEAN: list[dict[str, Any]] = [
+    {},
+    {"keep": {"which": "random", "fraction": 1.0}},
+    {"attack": {"eps": 0}},
+    {"attack": {"eps": 0}, "keep": {"which": "random", "fraction": 1.0}},
+]
+
+
+@pytest.mark.parametrize(("first", "second"), list(permutations(CLEAN, 2)))
+def test_compared_regimes_that_change_no_sample_are_refused(
+    first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    with pytest.raises(SpaceError) as caught:
+        make_space(of_regimes(["a", "b"], a=first, b=second))
+    (found,) = caught.value.problems
+    assert found.where.startswith("regimes.b")
+
+
+def test_one_that_changes_no_sample_is_compared_with_others() -> None:
+    make_space(of_regimes(["a", "b"], a={"attack": {"eps": 0}}, b=HARD))
+    make_space(of_regimes(["a", "b"], a={}, b={"attack": {"name": "trades", "eps": 0}}))  # another loss

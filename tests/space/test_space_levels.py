@@ -16,6 +16,7 @@ from hsl.planning.plan import make_plan
 from hsl.space.axes import configuration
 from hsl.space.levels import typed
 from hsl.space.load import load_space, make_space
+from hsl.space.scalars import read_yaml
 from hsl.space.schema import SearchSpace
 from hsl.space.stored import check_continues, space_text, stored_space
 from hsl.store.store import Store
@@ -172,3 +173,13 @@ def test_a_store_with_one_level_twice_is_continued_without_the_second() -> None:
     assert continued.factors == {"training.lr": (0.1, 0.2)}
     with pytest.raises(StoreError, match=r"now without \[0.1\]"):
         check_continues(text, make_space({**BASE, "factors": {"training.lr": [0.2]}}), "t")
+
+
+@pytest.mark.parametrize("text", ["1e-1_0", "1_0", "0.0_1"])
+def test_a_number_with_underscores_is_text(text: str) -> None:
+    """Python alone reads it as a number, the first as 1e-10."""
+    written = f"name: t\ndataset: digits\nmodel: mlp\nfactors: {{training.lr: [0.1, {text}]}}\n"
+    with pytest.raises(SpaceError, match="number"):
+        make_space(read_yaml(written)[0])
+    with pytest.raises(SpaceError, match="number"):
+        make_space({"name": "t", "dataset": "digits", "model": "mlp", "training": {"weight_decay": text}})

@@ -405,3 +405,26 @@ def test_a_pyramid_falls_as_the_squares_of_the_heights():
     assert found["a"] / found["b"] == pytest.approx(20 / 12)
     assert found["b"] / found["c"] == pytest.approx(12 / 6)
     assert sum(found.values()) == pytest.approx(0.4)
+
+
+def too_few_layers(shapes, sparsity, *, keep_dense=frozenset()):
+    return dict.fromkeys(list(shapes)[1:], 1 - sparsity)
+
+
+def not_numbers(shapes, sparsity, *, keep_dense=frozenset()):
+    return dict.fromkeys(shapes, float("nan"))
+
+
+def beyond_one(shapes, sparsity, *, keep_dense=frozenset()):
+    first, *others = shapes
+    return {first: 1.5, **dict.fromkeys(others, 0.1)}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("too_few_layers", "a is missing"), ("not_numbers", "a: nan"), ("beyond_one", "a: 1.5")],
+)
+def test_a_distribution_from_outside_returns_densities(name, message):
+    budget = Budget({"a": (10, 10), "b": (10, 10)}, 0.2, f"{__name__}:{name}")
+    with pytest.raises(InfeasibleError, match=message):
+        budget.check()

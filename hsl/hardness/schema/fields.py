@@ -1,6 +1,7 @@
 """Types of the values in a regime, and the messages for invalid values. Free of torch."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import Annotated, Any, Self, get_args
 
@@ -166,13 +167,13 @@ Step = Annotated[Pixels, AfterValidator(_positive)]
 
 
 class Typed(BaseModel):
-    """Base of every schema: ``true`` and ``false`` are no numbers, although Python takes them for 1 and 0."""
+    """Base of every schema: ``true`` and ``1e-1_0`` are no numbers, although Python takes them for 1 and 1e-10."""
 
     @model_validator(mode="before")
     @classmethod
-    def _switches_are_no_numbers(cls, given: Any) -> Any:
-        """The values, in which a switch in place of a number is its text, which every numeric field refuses."""
-        if not isinstance(given, dict) or not has_switch(given):
+    def _only_numbers_are_numbers(cls, given: Any) -> Any:
+        """The values; what Python alone takes for a number is text that every numeric field refuses."""
+        if not isinstance(given, dict) or not _has(given, _is_number_of_python_alone):
             return given
         numeric = {name for name, field in cls.model_fields.items() if is_numeric(field.annotation)}
         return {name: _as_text(value) if name in numeric else value for name, value in given.items()}
@@ -180,17 +181,34 @@ class Typed(BaseModel):
 
 def has_switch(value: object) -> bool:
     """Whether a value is true or false, or contains it."""
+    return _has(value, lambda part: isinstance(part, bool))
+
+
+def _has(value: object, holds: Callable[[object], bool]) -> bool:
+    """Whether something holds of a value, or of a part of it."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return isinstance(value, bool) or any(map(has_switch, inner))
+    return holds(value) or any(_has(part, holds) for part in inner)
+
+
+def _is_number_of_python_alone(value: object) -> bool:
+    """Whether it is a switch, or text such as ``1_000``, which Python reads as a number and YAML does not."""
+    if isinstance(value, bool):
+        return True
+    try:
+        return isinstance(value, str) and "_" in value and math.isfinite(float(value))
+    except ValueError:
+        return False
 
 
 def _as_text(value: Any) -> Any:
-    """A value whose switches are text."""
+    """A value in which what Python alone takes for a number is text: a switch in small letters, other text quoted."""
     if isinstance(value, list | tuple):
         return [_as_text(item) for item in value]
     if isinstance(value, dict):
         return {key: _as_text(item) for key, item in value.items()}
-    return str(value).lower() if isinstance(value, bool) else value
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value) if _is_number_of_python_alone(value) else value
 
 
 def is_numeric(annotation: object) -> bool:

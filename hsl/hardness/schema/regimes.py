@@ -291,6 +291,12 @@ class Regime(Part):
         return all_kept and self.label_noise is None and self.corruption is None and self.attack is None
 
     @property
+    def changes_nothing(self) -> bool:
+        """Whether it trains and evaluates as a clean regime, if only because the eps of its attack is 0."""
+        is_still = self.attack is not None and self.attack.eps == 0 and self.attack.name in ATTACKS
+        return self.model_copy(update={"attack": None}).is_clean if is_still else self.is_clean
+
+    @property
     def passes_per_step(self) -> float:
         """Forward-backward passes of one training step."""
         return 1 if self.attack is None else self.attack.passes_per_step

@@ -76,7 +76,9 @@ class Budget:
     def densities(self) -> dict[str, float]:
         """Densities per layer at the target; an estimate for layers that are ranked together."""
         if isinstance(self.distribution, str):
-            return DISTRIBUTIONS[self.distribution](self.shapes, self.sparsity, keep_dense=self.keep_dense)
+            made = DISTRIBUTIONS[self.distribution](self.shapes, self.sparsity, keep_dense=self.keep_dense)
+            check_densities(self.distribution, made, self.shapes)
+            return made
         return explicit(self.shapes, self.sparsity, self.distribution, keep_dense=self.keep_dense)
 
     def total(self, progress: float = 1.0) -> int:
@@ -119,6 +121,32 @@ class Budget:
         due = {group: 1.0 - (1.0 - density) * progress for group, density in kept.items()}
         # What is gone cannot come back: no group falls below its final count, nor rises again.
         return allocate(due, shapes, self.sparsity * progress, floors=final, ceilings=limits)
+
+
+def check_densities(name: str, densities: Mapping[str, float], shapes: Mapping[str, Shape]) -> None:
+    """Refuse what a distribution has returned unless it is a density for every layer.
+
+    Args:
+        name: Of the distribution.
+        densities: What it has returned.
+        shapes: Layer names and weight shapes.
+
+    Raises:
+        InfeasibleError: If a layer is missing or unknown, or a density is no number in [0, 1].
+    """
+    if strange := sorted(densities.keys() ^ shapes.keys()):
+        raise InfeasibleError(
+            f"distribution {name!r} must return one density for every layer it is given; "
+            f"{', '.join(strange)} is missing, or no such layer"
+        )
+    outside = {layer: found for layer, found in densities.items() if not -ROUNDING <= found <= 1 + ROUNDING}
+    if outside:
+        found = ", ".join(f"{layer}: {density:g}" for layer, density in outside.items())
+        raise InfeasibleError(f"distribution {name!r} has returned densities that are not in [0, 1]: {found}")
+
+
+ROUNDING = 1e-9
+"""How far a density may be outside [0, 1]."""
 
 
 def check_none_empty(layers: Sequence[str]) -> None:
