@@ -23,14 +23,14 @@ from hsl.prepare.preflight import combinations
 from hsl.space.axes import splits
 from hsl.space.schema import SearchSpace
 from hsl.store.layout import Library
-from hsl.training.configuration import Configuration
+from hsl.training.configuration import Configuration, Split
 from hsl.training.data.arrays import Arrays
 from hsl.training.data.augmentation import misleading
 from hsl.training.data.channels import check_perturbed, constant_channels, perturbs
 from hsl.training.data.classes import misnumbered, unevaluated, unlearnable
 from hsl.training.data.contents.content import Content
 from hsl.training.data.contents.repeats import repeated
-from hsl.training.data.datasets import Division, load_content, load_divided
+from hsl.training.data.datasets import Division, has_own_test, load_content, load_divided
 from hsl.training.data.files.omitted import listed
 from hsl.training.data.score_files import by_id, check_scores
 from hsl.training.data.score_tables import read_table
@@ -53,7 +53,7 @@ def try_selections(
         seed: Of the trials whose selection is tried.
 
     Returns:
-        Warnings: classes named by other numbers than their labels; labels without training, validation or test
+        Warnings: a part of the split that is not read; classes named by other numbers than their labels; labels without training, validation or test
         samples; validation and test samples that are training samples as well; selections that leave a class without a
         sample; and label noise that wins or changes nothing.
 
@@ -70,7 +70,7 @@ def try_selections(
         parts = _parts(arrays, division)
         constant = constant_channels(arrays.images, division.train)
         problems += _of_evaluation(space, constant)
-        found += _of_data(content, division)
+        found += [*_of_split(space.split, content), *_of_data(content, division)]
         for name, example in examples.items():
             found += misleading(space.dataset, example.training.augment, arrays.shape)
             needed = scores_for(example.model_copy(update={"split": split}), space)
@@ -92,6 +92,16 @@ def _of_evaluation(space: SearchSpace, constant: list[int]) -> list[Problem]:
     except DataError as error:
         return [Problem("evaluation", str(error))]
     return []
+
+
+def _of_split(split: Split, content: Content) -> list[str]:
+    """A warning if a test part is asked for of a data set that has one."""
+    if "test" not in split.model_fields_set or not has_own_test(content.is_test):
+        return []
+    count = int(content.is_test.sum())
+    return [
+        f"split.test {split.test:g} is not read: the data set has {count} test samples of its own; leave it out"
+    ]
 
 
 def _of_data(content: Content, division: Division) -> list[str]:

@@ -8,7 +8,8 @@ from hsl.space.axes import known_axes
 from hsl.space.objective import default_regime
 from hsl.space.schema import SearchSpace
 from hsl.sparsity.methods import METHODS
-from hsl.training.configuration import Configuration
+from hsl.training.configuration import READ_BY, Configuration, Training
+from hsl.training.read_settings import reads
 
 DATA = frozenset({"dataset", "split"})
 """Keys of a space that determine its samples."""
@@ -70,12 +71,33 @@ def check_pinned(
                 yield Problem(
                     key, f"{chosen.method} prunes nothing and has none; leave it out, or choose a method"
                 )
+            elif message := _unread_of_training(chosen.training, axis) or _unread_ratio(chosen, axis):
+                yield Problem(key, message)
             elif axis.startswith("regimes.") and axis.split(".")[1] != trained:
                 yield Problem(
                     key, f"regime {trained} is trained; leave it out, or add regime={axis.split('.')[1]}"
                 )
 
     _refuse(problems())
+
+
+def _unread_of_training(training: Training, axis: str) -> str | None:
+    """What keeps a field of the training from having an effect, or None."""
+    field = axis.removeprefix("training.")
+    if not axis.startswith("training.") or reads(training, field):
+        return None
+    owner, readers = READ_BY[field]
+    others = " or ".join(sorted(readers))
+    return f"{owner} {getattr(training, owner)} does not read it; leave it out, or set {owner} to {others}"
+
+
+def _unread_ratio(chosen: Configuration, axis: str) -> str | None:
+    """What keeps a hyperparameter of the method whose scores give the distribution from having an effect, or None."""
+    section, _, name = axis.partition(".")
+    if section != "ratios" or (chosen.all_ratios and name in {"", *chosen.all_ratios}):
+        return None
+    has = f"it has {', '.join(chosen.all_ratios)}" if chosen.all_ratios else "it has none"
+    return f"distribution {chosen.distribution} has no such ratio; {has}"
 
 
 def check_scoring(overrides: Iterable[str], space: SearchSpace) -> None:

@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,6 +21,7 @@ from hsl.prepare.selections import of_plan, try_selections
 from hsl.space.load import make_space
 from hsl.space.schema import SearchSpace
 from hsl.store.layout import Library
+from hsl.training.data.arrays import Arrays
 from hsl.trial.alone import only_configuration, train_once
 
 BASE: dict[str, Any] = {
@@ -222,3 +224,28 @@ def test_an_attack_that_cannot_reach_its_bound_is_said(
     space = make_space({**BASE, "regimes": {"attacked": {"attack": attack}}})
     said = [text for text in tried(space, tmp_path) if "attack" in text.partition(", ")[2]]
     assert [str(message) in text for text in said] == [True] * bool(message)
+
+
+def with_test(path: str) -> Arrays:
+    """60 samples of two classes, the last 20 of which are the publisher's test samples."""
+    images = np.random.default_rng(0).integers(0, 256, (60, 1, 8, 8), dtype=np.uint8)
+    return Arrays(images, np.arange(60) % 2, np.arange(60) >= 40)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "split", "count"),
+    [
+        (f"{__name__}:with_test", {"test": 0.3}, 1),
+        (f"{__name__}:with_test", {"validation": 0.3}, 0),
+        ("digits", {"test": 0.3}, 0),
+    ],
+)
+def test_a_test_part_that_is_not_read_is_said(
+    dataset: str, split: dict[str, float], count: int, tmp_path: Path
+) -> None:
+    space = make_space({**BASE, "dataset": dataset, "split": split})
+    said = [text for text in tried(space, tmp_path) if "split.test" in text]
+    assert (
+        said
+        == ["split.test 0.3 is not read: the data set has 20 test samples of its own; leave it out"] * count
+    )

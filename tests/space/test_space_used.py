@@ -64,6 +64,22 @@ def pinned(*overrides: str) -> Callable[[], Any]:
             ("method=set", "sparsity=0.9", "regimes.pgd.attack.steps=3"),
             "regime clean is trained; leave it out, or add regime=pgd",
         ),
+        (
+            ("method=dense", "training.gamma=0.3"),
+            "schedule cosine does not read it; leave it out, or set schedule to multistep or step",
+        ),
+        (
+            ("method=dense", "training.optimizer=adamw", "training.momentum=0.5"),
+            "optimizer adamw does not read it; leave it out, or set optimizer to sgd",
+        ),
+        (
+            ("method=snip", "sparsity=0.9", "distribution=erk", "ratios.batch=3"),
+            "ratios.batch: distribution erk has no such ratio; it has none",
+        ),
+        (
+            ("method=static", "sparsity=0.9", "distribution=from:grasp", "ratios.batch=3"),
+            "ratios.batch: distribution from:grasp has no such ratio; it has",
+        ),
     ],
 )
 def test_what_the_configuration_has_no_place_for_is_refused(overrides: tuple[str, ...], message: str) -> None:
@@ -117,3 +133,9 @@ def test_the_seed_of_the_space_is_that_of_its_training() -> None:
     rows = [command("train", DIGITS, *fixed, *more).stdout for more in (["seed=1"], ["--seed", 1], [])]
     losses = [re.search(r'"train_loss": ([^,]+)', row)[1] for row in rows]  # type: ignore[index]
     assert losses[0] == losses[1] != losses[2]
+
+
+def test_what_is_read_is_taken() -> None:
+    pinned("method=dense", "regime=clean", "training.schedule=step", "training.gamma=0.3")()
+    grasp = ("method=static", "sparsity=0.9", "distribution=from:grasp")
+    assert pinned("regime=clean", *grasp, "ratios.samples_per_class=3")().ratios == {"samples_per_class": 3}

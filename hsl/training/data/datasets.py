@@ -221,10 +221,9 @@ def divide(arrays: Arrays, split: Split) -> Division:
             of the publisher's test samples is of a class to train on.
     """
     ids = np.arange(len(arrays.labels))
-    own_test = arrays.is_test.any() and not arrays.is_test.all()
     rest, test = (
         (ids[~arrays.is_test], ids[arrays.is_test])
-        if own_test
+        if has_own_test(arrays.is_test)
         else _part(ids, arrays.labels, split.test, split.seed, "test")
     )
     check_classes(arrays.labels[rest], arrays.labels[test])
@@ -232,6 +231,11 @@ def divide(arrays: Arrays, split: Split) -> Division:
     if split.limit and split.limit < len(train):
         train = _limited(train, arrays.labels, split.limit, split.seed + 2)
     return Division(np.sort(train), np.sort(val), np.sort(test))
+
+
+def has_own_test(is_test: np.ndarray) -> bool:
+    """Whether a data set has test samples of its own, by bool [N] which samples are; then `split.test` is not read."""
+    return bool(is_test.any() and not is_test.all())
 
 
 def _limited(ids: np.ndarray, labels: np.ndarray, limit: int, seed: int) -> np.ndarray:
