@@ -83,12 +83,12 @@ def query(
     ],
     format: OutFormat = Format.TABLE,
 ) -> None:
-    """Ask a store in SQL; it only reads."""
+    """Ask a store in SQL; it only reads. Values are shown as they are: accuracies are fractions."""
     from hsl.results.query import query as run_query  # noqa: PLC0415
     from hsl.results.show.output import show as show_rows  # noqa: PLC0415
     from hsl.store.store import Store  # noqa: PLC0415
 
-    show_rows(run_query(Store(store), sql), str(format))
+    show_rows(run_query(Store(store), sql), str(format), in_percent=False)
 
 
 def compare(

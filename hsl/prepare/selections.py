@@ -26,7 +26,7 @@ from hsl.store.layout import Library
 from hsl.training.configuration import Configuration, Split
 from hsl.training.data.arrays import Arrays
 from hsl.training.data.augmentation import misleading
-from hsl.training.data.channels import check_perturbed, constant_channels, perturbs
+from hsl.training.data.channels import check_perturbed, constant_channels, dim, perturbs
 from hsl.training.data.classes import misnumbered, unevaluated, unlearnable
 from hsl.training.data.contents.content import Content
 from hsl.training.data.contents.repeats import repeated
@@ -53,9 +53,9 @@ def try_selections(
         seed: Of the trials whose selection is tried.
 
     Returns:
-        Warnings: a part of the split that is not read; classes named by other numbers than their labels; labels without training, validation or test
-        samples; validation and test samples that are training samples as well; selections that leave a class without a
-        sample; and label noise that wins or changes nothing.
+        Warnings: a part of the split that is not read; classes named by other numbers than their labels; labels without
+        training, validation or test samples; validation and test samples that are training samples as well; selections
+        that leave a class without a sample; label noise that wins or changes nothing; attacks that reach nothing.
 
     Raises:
         DataError: If scores that are there are of other samples or other labels.
@@ -70,7 +70,7 @@ def try_selections(
         parts = _parts(arrays, division)
         constant = constant_channels(arrays.images, division.train)
         problems += _of_evaluation(space, constant)
-        found += [*_of_split(space.split, content), *_of_data(content, division)]
+        found += [*_of_split(space.split, content), *_of_data(arrays, content, division)]
         for name, example in examples.items():
             found += misleading(space.dataset, example.training.augment, arrays.shape)
             needed = scores_for(example.model_copy(update={"split": split}), space)
@@ -104,7 +104,7 @@ def _of_split(split: Split, content: Content) -> list[str]:
     ]
 
 
-def _of_data(content: Content, division: Division) -> list[str]:
+def _of_data(arrays: Arrays, content: Content, division: Division) -> list[str]:
     """Warnings of the data set as it is divided."""
     ids = (division.train, division.val, division.test)
     return [
@@ -112,6 +112,7 @@ def _of_data(content: Content, division: Division) -> list[str]:
         *unlearnable(content.labels, division.train, division.test),
         *unevaluated(content.labels, *ids),
         *repeated(content, *ids),
+        *dim(arrays.images, division.train),
     ]
 
 
@@ -160,6 +161,7 @@ def _tried(regime: Regime, parts: Mapping[str, _Part], scores: Tensor | None, se
         found += [f"{name} data: {warning.message}" for warning in caught]
         if name == "train":
             _check_several(kept)
+            found += _of_ties(regime, part, kept, scores, seed)
             found += _of_noise(regime, kept, part.labels.unique(), seed)
     return found
 
@@ -187,6 +189,27 @@ def _check_several(kept: _Part) -> None:
             f"all {len(kept.ids)} training samples that are kept have the label {classes.tolist()[0]}, and every "
             f"network is right about them; keep more, or set class_balanced"
         )
+
+
+def _of_ties(regime: Regime, train: _Part, kept: _Part, scores: Tensor | None, seed: int) -> Iterator[str]:
+    """A warning if many samples are kept only because they were drawn among others that are exactly as hard."""
+    if scores is None or regime.keep is None:
+        return
+    otherwise = regime.keep.model_copy(update={"ties": "keyed" if regime.keep.ties == "id" else "id"})
+    drawn_otherwise = _select(regime.model_copy(update={"keep": otherwise}), "train", train, scores, seed)
+    if torch.equal(drawn_otherwise, kept.ids.sort().values):
+        return  # scores and other draws decide, not ties
+    left_out = train.ids[~torch.isin(train.ids, kept.ids)]
+    tied = int(torch.isin(scores[kept.ids], scores[left_out]).sum())
+    if tied > TIED * len(kept.ids):
+        yield (
+            f"{tied} of {len(kept.ids)} samples that are kept are exactly as hard by {regime.keep.by} as some that are "
+            "left out, and are drawn among them; choose a score with more values, or average more models"
+        )
+
+
+TIED = 0.1
+"""Share of the kept samples that ties may have decided without a word."""
 
 
 def _of_noise(regime: Regime, kept: _Part, classes: Tensor, seed: int) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -249,3 +250,31 @@ def test_a_test_part_that_is_not_read_is_said(
         said
         == ["split.test 0.3 is not read: the data set has 20 test samples of its own; leave it out"] * count
     )
+
+
+@pytest.mark.parametrize(("score", "is_tied"), [("forgetting", True), ("el2n", False)])
+@pytest.mark.filterwarnings("ignore:keep.fraction")
+def test_how_many_are_drawn_among_ties_is_said(score: str, is_tied: bool, tmp_path: Path) -> None:
+    """Forgetting counts events of two epochs: 0 or 1."""
+    space = space_of(fraction=0.5, by=score, models=1)
+    score_files(space, tmp_path)
+    said = [text for text in tried(space, tmp_path) if "exactly as hard" in text]
+    assert len(said) == is_tied
+    if is_tied:
+        assert re.search(
+            rf"^regime hard, \d+ of 30 samples that are kept are exactly as hard by {score}", said[0]
+        )
+
+
+def dark(path: str) -> Arrays:
+    """60 samples of two classes with the values of a sensor of 12 bits in 16."""
+    images = np.random.default_rng(0).integers(0, 17, (60, 1, 8, 8), dtype=np.uint8)
+    return Arrays(images, np.arange(60) % 2, np.zeros(60, bool))
+
+
+@pytest.mark.parametrize(("dataset", "count"), [(f"{__name__}:dark", 1), ("digits", 0)])
+def test_images_that_use_little_of_their_scale_are_said(dataset: str, count: int, tmp_path: Path) -> None:
+    said = [text for text in tried(make_space({**BASE, "dataset": dataset}), tmp_path) if "brighter" in text]
+    assert [text.partition(",")[0] for text in said] == [
+        "no pixel of the 41 training images is brighter than 16 of 255"
+    ] * count

@@ -156,6 +156,15 @@ def test_people_read_percent_and_few_digits(table, format):
     assert text.rstrip().endswith("what it means")
 
 
+@pytest.mark.parametrize("format", ["table", "markdown"])
+def test_what_sql_has_made_is_shown_as_it_is(format):
+    """A column that SQL calls as one of accuracies may be a count, or percent already."""
+    said = shown(pa.table({"a_accuracy": [91.239], "n_accuracy": [0.5]}), format, in_percent=False)
+    assert "91.24" in said
+    assert "0.5" in said
+    assert "%" not in said
+
+
 def test_markdown_is_a_table(table):
     lines = shown(table, "markdown").strip().splitlines()
     cells = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]

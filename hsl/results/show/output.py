@@ -27,7 +27,14 @@ _UNLIMITED = 100_000
 """Width for output that goes to no terminal: nothing is wrapped."""
 
 
-def show(table: pa.Table, format: str = "table", stream: TextIO | None = None, caption: str = "") -> None:
+def show(
+    table: pa.Table,
+    format: str = "table",
+    stream: TextIO | None = None,
+    caption: str = "",
+    *,
+    in_percent: bool = True,
+) -> None:
     """Write `table` to `stream`.
 
     Args:
@@ -36,6 +43,8 @@ def show(table: pa.Table, format: str = "table", stream: TextIO | None = None, c
             objects), "csv" and "parquet" hold the exact values; in JSON a number that is not finite is null.
         stream: Text stream, standard output if None. Parquet goes to the binary buffer below it.
         caption: Text below a table for people.
+        in_percent: Whether people see accuracies in percent; an expression of SQL may be called as a column of the
+            store is, and be something else.
 
     Raises:
         UnknownNameError: If there is no such format.
@@ -45,7 +54,7 @@ def show(table: pa.Table, format: str = "table", stream: TextIO | None = None, c
     if format not in FORMATS:
         raise UnknownNameError("format", format, FORMATS)
     if format in _PEOPLE:
-        _PEOPLE[format](table, stream, caption)
+        _PEOPLE[format](table, stream, caption, in_percent)
         return
     try:
         _PROGRAMS[format](table, stream)
@@ -89,43 +98,45 @@ def show_claims(answer: pa.Table, format: str = "table", stream: TextIO | None =
         show(answer, format, stream)
 
 
-def _terminal(table: pa.Table, stream: TextIO, caption: str) -> None:
+def _terminal(table: pa.Table, stream: TextIO, caption: str, in_percent: bool) -> None:
     console = Console(file=stream, width=None if stream.isatty() else _UNLIMITED, highlight=False)
-    grid = _grid(table, _printable, Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False))
+    empty = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    grid = _grid(table, _printable, empty, in_percent)
     unlimited = console.options.update(max_width=_UNLIMITED)
     if Measurement.get(console, unlimited, grid).minimum > console.width:
-        _records(table, console)
+        _records(table, console, in_percent)
     else:
         console.print(grid)
     if caption:
         console.print(Text("\n".join(map(_printable, caption.splitlines()))))
 
 
-def _records(table: pa.Table, console: Console) -> None:
+def _records(table: pa.Table, console: Console, in_percent: bool) -> None:
     """One line per value, for rows that are too wide to be lines."""
     for row in table.to_pylist():
         grid = Table(box=None, show_header=False, pad_edge=False)
         for name, value in row.items():
-            grid.add_row(Text(_printable(name)), Text(_printable(text.cell(name, value))))
+            shown = text.cell(name, value, in_percent)
+            grid.add_row(Text(_printable(name)), Text(_printable(shown)))
         console.print(grid, "")
 
 
-def _markdown(table: pa.Table, stream: TextIO, caption: str) -> None:
+def _markdown(table: pa.Table, stream: TextIO, caption: str, in_percent: bool) -> None:
     console = Console(file=stream, width=_UNLIMITED, highlight=False, color_system=None)
-    console.print(_grid(table, _harmless, Table(box=box.MARKDOWN)))
+    console.print(_grid(table, _harmless, Table(box=box.MARKDOWN), in_percent))
     if caption:
         console.print(Text("\n" + caption.replace("\n", "  \n")))
 
 
-def _grid(table: pa.Table, clean: Callable[[str], str], grid: Table) -> Table:
+def _grid(table: pa.Table, clean: Callable[[str], str], grid: Table, in_percent: bool) -> Table:
     """`grid`, filled with the columns and rows of `table`."""
     for field in table.schema:
         number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
-        unit = " %" if text.is_accuracy(field.name) else ""
+        unit = " %" if in_percent and text.is_accuracy(field.name) else ""
         header = Text(clean(field.name) + unit)
         grid.add_column(header, justify="right" if number else "left", overflow="fold")
     for row in table.to_pylist():
-        grid.add_row(*(Text(clean(text.cell(name, value))) for name, value in row.items()))
+        grid.add_row(*(Text(clean(text.cell(name, value, in_percent))) for name, value in row.items()))
     return grid
 
 
@@ -163,7 +174,7 @@ def _parquet(table: pa.Table, stream: TextIO) -> None:
     stream.buffer.write(sink.getvalue())
 
 
-_ForPeople = Callable[[pa.Table, TextIO, str], None]
+_ForPeople = Callable[[pa.Table, TextIO, str, bool], None]
 _ForPrograms = Callable[[pa.Table, TextIO], None]
 _PEOPLE: Mapping[str, _ForPeople] = {"table": _terminal, "markdown": _markdown}
 _PROGRAMS: Mapping[str, _ForPrograms] = {"json": _json, "csv": _csv, "parquet": _parquet}

@@ -50,12 +50,12 @@ def is_accuracy(name: str) -> bool:
     return name.endswith("_accuracy")
 
 
-def cell(name: str, value: object) -> str:
-    """A value for people."""
+def cell(name: str, value: object, in_percent: bool = True) -> str:
+    """A value for people; of a column of accuracies, which are fractions, in percent unless `in_percent` is false."""
     if value is None:
         return "-"
     if isinstance(value, float):
-        return percent(value) if is_accuracy(name) else f"{value:.4g}"
+        return percent(value) if in_percent and is_accuracy(name) else f"{value:.4g}"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, datetime):

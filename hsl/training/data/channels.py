@@ -1,4 +1,6 @@
-"""Channels that are the same in every image. Torch-free."""
+"""Channels that are the same in every image, and images that use little of their scale. Torch-free."""
+
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -23,6 +25,29 @@ def constant_channels(images: np.ndarray, ids: np.ndarray) -> list[int]:
         if not len(constant):
             break
     return [int(channel) for channel in constant]
+
+
+DIM = 64
+"""Brightest pixel, of 255, from which on images use enough of their scale."""
+
+
+def dim(images: np.ndarray, ids: np.ndarray) -> Iterator[str]:
+    """A warning if no pixel of the images is bright, as of values of 12 bits in files of 16.
+
+    Args:
+        images: uint8 [N, C, H, W], which may be memory-mapped; only so many are read as are needed.
+        ids: int64 [n], at least one: which of them count.
+    """
+    brightest = 0
+    for start in range(0, len(ids), CHUNK):
+        brightest = max(brightest, int(images[ids[start : start + CHUNK]].max()))
+        if brightest >= DIM:
+            return
+    yield (
+        f"no pixel of the {len(ids)} training images is brighter than {brightest} of 255, so that corruptions and "
+        "attacks, whose size is a share of 255, are larger than they seem; if the files hold values of fewer bits, "
+        "as of 12 bits in PNG of 16, scale them to the whole range"
+    )
 
 
 def check_perturbed(constant: list[int], is_perturbed: bool) -> None:

@@ -119,6 +119,21 @@ def test_a_tiff_whose_white_is_zero_is_no_negative() -> None:
         assert read_picture("x", content).pixels[0].tolist() == expected
 
 
+@pytest.mark.parametrize(("bits", "kind"), [(8, "u1"), (16, "<u2")])
+def test_a_tiff_of_signed_values_is_refused(bits: int, kind: str) -> None:
+    values = np.array([[0, 3], [100, 7]], kind)
+    content = tiff(values, bits, 1, values.tobytes())
+    assert read_picture("x", content).pixels.shape == (1, 2, 2)
+    end = 8 + 2 + 12 * 9  # of the last entry, in whose place one that says how values are signed stands
+    entry = struct.pack("<HHII", 339, 4, 1, 2)
+    signed = content[:8] + struct.pack("<H", 10) + content[10:end] + entry + content[end:]
+    signed = signed.replace(
+        struct.pack("<HHII", 273, 4, 1, 8 + 2 + 12 * 9 + 4), struct.pack("<HHII", 273, 4, 1, end + 16)
+    )
+    with pytest.raises(DataError, match=r"x: "):
+        read_picture("x", signed)
+
+
 def test_twelve_bits_have_their_own_scale() -> None:
     values = np.array([[0, 4095], [16, 2048]])
     packed = b"".join(

@@ -11,6 +11,7 @@ alpha of any kind           converted to RGB, and the alpha is dropped, as ``con
                             ``ImageFolder`` and of most code on Hugging Face's does; how many images lose
                             transparent pixels that way is logged
 ``I``, ``F``, ``LAB``       refused: there is no scale from black to white (but a 16-bit PNG or PGM is one)
+signed values of TIFF       refused: nothing says which of them is black
 several frames or pages     refused, but for MPO, whose other frames are previews
 ==========================  ==================================================================================
 
@@ -42,8 +43,8 @@ SIXTEEN_BITS_AS_INTEGERS = frozenset({"PNG", "PPM"})
 FIRST_IS_WHOLE = frozenset({"MPO", "PSD"})
 """Formats whose first frame is the image, and the others are previews or layers."""
 
-BITS, PHOTOMETRIC = 258, 262
-"""Tags of TIFF: bits of a value, and whether 0 is white (value 0) or black."""
+BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339
+"""Tags of TIFF: bits of a value; whether 0 is white (value 0) or black; and whether values are signed (2)."""
 
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -102,6 +103,10 @@ def _check_form(where: str, image: Image.Image) -> None:
     if frames > 1:
         raise DataError(
             f"{where}: an image of {frames} frames or pages; save the one that counts as a file of its own"
+        )
+    if 2 in getattr(image, "tag_v2", {}).get(SAMPLE_FORMAT, ()):
+        raise DataError(
+            f"{where}: a TIFF of signed values, of which nothing says what is black; save it unsigned"
         )
     if not (image.mode in GREY | COLOUR or _has_sixteen_bits(image)):
         raise DataError(
