@@ -104,14 +104,14 @@ def _check_form(where: str, image: Image.Image) -> None:
         raise DataError(
             f"{where}: an image of {frames} frames or pages; save the one that counts as a file of its own"
         )
-    if 2 in getattr(image, "tag_v2", {}).get(SAMPLE_FORMAT, ()):
-        raise DataError(
-            f"{where}: a TIFF of signed values, of which nothing says what is black; save it unsigned"
-        )
     if not (image.mode in GREY | COLOUR or _has_sixteen_bits(image)):
         raise DataError(
             f"{where}: an image of Pillow's mode {image.mode} has no scale from black to white; save it as grey of "
             f"8 or 16 bits, or as RGB"
+        )
+    if 2 in getattr(image, "tag_v2", {}).get(SAMPLE_FORMAT, ()):
+        raise DataError(
+            f"{where}: a TIFF of signed values, of which nothing says what is black; save it unsigned"
         )
 
 
