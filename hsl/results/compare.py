@@ -45,7 +45,7 @@ _ANSWER = (
     *fields(pa.string(), "metric"),
     *fields(pa.float64(), "a_mean", "b_mean", "difference", "difference_low", "difference_high"),
     *fields(pa.string(), "difference_kind"),
-    *fields(pa.int64(), "seeds", "seeds_lost", "splits", "samples"),
+    *fields(pa.int64(), "seeds", "seeds_lost", "a_cells", "b_cells", "splits", "samples"),
     *fields(pa.float64(), "difference_samples_low", "difference_samples_high"),
     *fields(pa.float64(), "p_value", "p_adjusted"),
     *fields(pa.string(), "verdict"),
@@ -102,7 +102,8 @@ def compare(
     Returns:
         One row per group: the columns of `by`, then metric, a_mean, b_mean, difference (a - b) with its 95 %
         interval and kind ("paired", "unpaired", or "point" for no interval), seeds, seeds_lost (confirming trials of
-        the winners of both sides that have no such accuracy), splits, samples (of the test set)
+        the winners of both sides that have no such accuracy), a_cells and b_cells (whose winners are averaged, where a
+        group holds several of a side), splits, samples (of the test set)
         with difference_samples_low and difference_samples_high (as of `best`), p_value (two-sided t test), p_adjusted
         (Benjamini-Hochberg over all rows) and verdict: "a is better" or "b is better" (p_adjusted below 0.05),
         "no difference shown", "not enough seeds" (less than 3), or "seeds do not vary" (no t test is possible); the
@@ -310,9 +311,18 @@ def _difference(first: Units, second: Units, level: float) -> dict[str, Any]:
         "difference_high": found.high,
         "difference_kind": found.kind,
         "n": found.n,
+        "a_cells": _cells_of(first),
+        "b_cells": _cells_of(second),
         **_counts(first, second),
         "p_value": found.p,
     }
+
+
+def _cells_of(side: Units) -> int:
+    """Number of cells whose winners a side averages, on one division of the data set."""
+    rows = [row for groups in side.values() for group in groups for row in group]
+    of_splits = grouped(rows, lambda row: row[_SPLIT])
+    return max(len({row["cell"] for row in own}) for own in of_splits.values())
 
 
 def _counts(a: Units, b: Units) -> dict[str, int]:

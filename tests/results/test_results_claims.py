@@ -16,6 +16,7 @@ from hsl.errors import NothingMatchedError
 from hsl.results.claims import CLAIMS, Claim, Statement, evaluate
 from hsl.results.claims.claim import EXACT, MEASURES
 from hsl.results.show.output import show_claims
+from hsl.results.show.text import claimed
 from hsl.store.store import Store
 
 LOW, SHOWN, HIGH = 0.3, 0.8, 0.9
@@ -190,7 +191,9 @@ def test_stopped_and_failed_trials_count_nowhere(tmp_path: Path) -> None:
         for status in ("stopped", "failed")
     ]
     store.append("trials", wrong)
-    assert evaluate(store).to_pylist() == before
+    after = evaluate(store).to_pylist()
+    assert any(row["seeds_lost"] for row in after), "they are said"
+    assert [{**row, "seeds_lost": 0} for row in after] == before
 
 
 ONE = Claim("T", "", "", (Statement("sparse beats dense", "true", "NOT baseline", "above"),))
@@ -526,3 +529,36 @@ def test_corruptions_that_are_tied_to_classes_are_none_of_the_papers(tmp_path: P
     about = [row for row in evaluate(store).to_pylist() if row["verdict"] == "contradicted"]
     left = {row["statement"] for row in evaluate(other).to_pylist() if row["verdict"] == "contradicted"}
     assert left < {row["statement"] for row in about}
+
+
+@pytest.mark.parametrize("keep", [{"class_balanced": True}, {"budget": "steps"}])
+def test_selections_unlike_the_papers_say_nothing(keep: dict[str, Any], tmp_path: Path) -> None:
+    store, other = world(tmp_path / "store", -1), Store(tmp_path / "other")
+    other.append("cells", store.read("cells").to_pylist())
+    rows = store.read("trials").to_pylist()
+    for row in rows:
+        row["configuration"] = json.loads(row["configuration"])
+        if "keep" in row["configuration"]["regime"]:
+            row["configuration"]["regime"]["keep"] |= keep
+    other.append("trials", rows)
+    told = {
+        row["claim"]: row["claim_verdict"] for row in evaluate(other, named("C1", "C2", "C3")).to_pylist()
+    }
+    assert "contradicted" not in told.values()
+    assert "contradicted" in {row["claim_verdict"] for row in evaluate(store, named("C1")).to_pylist()}
+
+
+def test_lost_seeds_are_said(tmp_path: Path) -> None:
+    store = world(tmp_path, -1)
+    before = evaluate(store, named("C3")).to_pylist()
+    assert {row["seeds_lost"] for row in before} == {0}
+    row = store.read("trials").to_pylist()
+    cell = before[0]["cells"][0]
+    example = next(each for each in row if each["cell"] == cell and each["stage"] == "confirm")
+    again = {**example, "configuration": json.loads(example["configuration"])}
+    for seed in (91, 92):
+        store.append("trials", [{**again, "trial_id": f"lost-{seed}", "seed": seed, "status": "failed"}])
+    after = evaluate(store, named("C3")).to_pylist()
+    assert after[0]["seeds_lost"] == 2
+    assert [each["effect"] for each in after] == [each["effect"] for each in before]
+    assert "(2 lost)" in str(claimed(evaluate(store, named("C3"))).to_pylist())

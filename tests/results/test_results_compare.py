@@ -209,3 +209,20 @@ def test_shown_for_people(tmp_path: Path) -> None:
     assert "a is better" in shown
     assert "Benjamini-Hochberg" in shown
     assert "\x1b" not in shown
+
+
+def test_sides_that_average_several_cells_say_so(tmp_path: Path) -> None:
+    store = with_dense(tmp_path)
+    (row,) = answer(store, "sparsity = 0.9", "sparsity = 0.8", by=())
+    assert (row["a_cells"], row["b_cells"]) == (2, 2)  # clean and pgd
+    shown = people(store, "sparsity = 0.9", "sparsity = 0.8", by=())
+    assert "cells a, b" in shown
+    assert "is the mean of their winners" in shown
+    apart = people(store, "sparsity = 0.9", "sparsity = 0.8")
+    assert "cells" not in apart.replace("winner of each cell", "")
+
+
+def people(store: Store, a: str, b: str, **given: Any) -> str:
+    stream = io.StringIO()
+    show_compared(compare(store, a, b, **given), a, b, stream=stream)
+    return stream.getvalue()

@@ -352,6 +352,16 @@ def test_the_caption_explains_what_is_there_and_nothing_else(answer):
     assert caption(answer.slice(0, 0)).startswith("Chosen on validation;  test accuracy")
 
 
+def test_another_dense_network_than_the_one_shown_is_said(answer):
+    """A regime with two dense cells shows the better one; each sparse cell is compared with its own."""
+    rows = answer.to_pylist()
+    dense = {row["regime"]: row["test_mean"] for row in rows if row["baseline"]}
+    own = [{**row, "dense_mean": None if row["baseline"] else dense.get(row["regime"])} for row in rows]
+    assert "need not be the dense row" not in caption(pa.Table.from_pylist(own, answer.schema))
+    other = [{**row, "dense_mean": None if row["baseline"] else 0.123} for row in rows]
+    assert "need not be the dense row" in caption(pa.Table.from_pylist(other, answer.schema))
+
+
 def test_several_of_a_cell_show_their_rank_and_a_front_what_it_weighs(answer):
     assert "rank" not in summary(answer).column_names
     second = pa.Table.from_pylist([{**row, "rank": 2} for row in answer.to_pylist()], answer.schema)
@@ -383,6 +393,8 @@ COMPARED = pa.table(
         "difference_kind": ["unpaired", None],
         "seeds": [5, 0],
         "seeds_lost": [0, 1],
+        "a_cells": [1, 1],
+        "b_cells": [1, 1],
         "p_value": [0.01236, None],
         "p_adjusted": [0.02469, None],
         "verdict": ["better", "not enough data"],
@@ -412,7 +424,15 @@ def test_compared_in_few_columns():
 
 def claim(name, **given):
     row = {"claim": name, "dataset": "d", "model": "m", "factors": "{}", "statement": f"{name} holds"}
-    row |= {"direction": "above", "threshold": 0.02, "effect": 0.05, "low": 0.03, "high": 0.07, "n": 5}
+    row |= {
+        "direction": "above",
+        "threshold": 0.02,
+        "effect": 0.05,
+        "low": 0.03,
+        "high": 0.07,
+        "n": 5,
+        "seeds_lost": 0,
+    }
     row |= {"interval": "95 % t", "p_value": 0.01, "p_adjusted": 0.02, "verdict": "supported", "reason": None}
     return {**row, "claim_verdict": "supported", **given}
 

@@ -75,6 +75,15 @@ def unlike(connection: duckdb.DuckDBPyConnection) -> dict[Scope, str]:
     return {values_of(row, SCOPE): row["unlike"] for row in run(connection, sql).to_pylist()}
 
 
+def lost_seeds(connection: duckdb.DuckDBPyConnection) -> dict[str, set[str]]:
+    """Cells, and the confirming trials of each and of its dense counterpart that did not complete."""
+    sql = """WITH lost AS (SELECT cell, trial_id FROM labelled WHERE stage = 'confirm' AND status <> 'completed')
+      SELECT cell, trial_id FROM lost
+      UNION SELECT counterparts.cell, trial_id FROM lost JOIN counterparts ON counterparts.dense = lost.cell"""
+    found = grouped(run(connection, sql).to_pylist(), lambda row: row["cell"])
+    return {cell: {row["trial_id"] for row in rows} for cell, rows in found.items()}
+
+
 def absent(statement: Statement, present: Sequence[bool]) -> list[Part]:
     """The needs that are not there; of a statement about most none as long as most are there."""
     lacking = [part for part, is_there in zip(statement.needs, present, strict=True) if not is_there]

@@ -19,6 +19,7 @@ from hsl.results.claims.samples import (
     absent,
     by_key,
     each,
+    lost_seeds,
     majority,
     present,
     sample,
@@ -56,6 +57,7 @@ SCHEMA = pa.schema(
         *fields(pa.int64(), "n"),
         *fields(pa.string(), "n_of"),
         *fields(pa.float64(), "p_value", "p_adjusted"),
+        *fields(pa.int64(), "seeds_lost"),
         *fields(pa.list_(pa.string()), "cells"),
         *fields(pa.string(), "source"),
     ]
@@ -85,7 +87,8 @@ def evaluate(store: Store, claims: Iterable[Claim] = CLAIMS) -> pa.Table:
         all its statements are in that scope, contradicted if any is), statement, dataset, model, factors
         (JSON), verdict, reason (what is missing), about (the networks and data sets of the paper), measure, direction,
         threshold, effect with low and high and the name of that interval, n, n_of ("seeds", "trials" or "pairs of
-        cells"), p_value (two-sided, of "within" one-sided), p_adjusted, cells, source.
+        cells"), p_value (two-sided, of "within" one-sided), p_adjusted, seeds_lost (confirming trials of its cells and
+        of their dense counterparts that did not complete), cells, source.
 
     Raises:
         NothingMatchedError: If the store holds no completed trial.
@@ -104,10 +107,13 @@ def evaluate(store: Store, claims: Iterable[Claim] = CLAIMS) -> pa.Table:
             for statement in claim.statements
             for row in _statement(connection, claim, statement, scopes, level)
         ]
+        lost = lost_seeds(connection)
     if not rows:
         raise NothingMatchedError("no completed trial is stored yet; run `hsl sweep` first")
     corrected = adjusted([row.get("p_value") for row in rows])
     decided = [_decided(row, p) for row, p in zip(rows, corrected, strict=True)]
+    for row in decided:
+        row["seeds_lost"] = len(set[str]().union(*(lost.get(cell, ()) for cell in row["cells"])))
     return pa.Table.from_pylist(_with_claims(decided), schema=SCHEMA)
 
 

@@ -24,6 +24,8 @@ UNLIKE = {
     "a part of the data set (split.limit)": "(configuration->>'$.split.limit') IS NOT NULL",
     "layers that are left out or kept dense": """coalesce(len(json_keys(configuration->'$.layers')), 0)
       > len(list_filter(json_keys(configuration->'$.layers'), lambda key: key IN ('ties', 'at_least')))""",
+    "a selection that is balanced over classes": "(configuration->>'$.regime.keep.class_balanced') = 'true'",
+    "as many steps as with all samples": "(configuration->>'$.regime.keep.budget') = 'steps'",
     "corruptions that are tied to classes (skew)": "(configuration->>'$.regime.corruption.skew') IS NOT NULL",
     "attacks whose steps do not reach their bound": """TRY_CAST(configuration->>'$.regime.attack.step' AS DOUBLE)
       * coalesce(TRY_CAST(configuration->>'$.regime.attack.steps' AS DOUBLE), 10)

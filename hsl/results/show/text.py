@@ -107,6 +107,10 @@ def caption(answer: pa.Table, pareto: tuple[str, str] | None = None) -> str:
         lines.append("difference: to dense of the same regime, paired by seed.")
     if "unpaired" in kinds:
         lines.append("~ difference to dense of the same regime, seeds not shared (Welch).")
+    if _compares_with_others(rows):
+        lines.append(
+            "dense %: of the dense counterpart, which need not be the dense row where there are several."
+        )
     noted = {row["difference_note"] for row in rows}
     lines += [f"{mark.strip()} no interval: {note}." for note, mark in NOTES.items() if note in noted]
     if not all(row["confirmed"] for row in rows):
@@ -116,11 +120,22 @@ def caption(answer: pa.Table, pareto: tuple[str, str] | None = None) -> str:
     return "\n".join(lines)
 
 
+def _compares_with_others(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a row is compared with another dense network than those that have rows."""
+    dense = {row["test_mean"] for row in rows if row["baseline"]}
+    return bool(dense) and any(
+        row["dense_mean"] not in dense
+        for row in rows
+        if not row["baseline"] and row["dense_mean"] is not None
+    )
+
+
 def compared(answer: pa.Table) -> pa.Table:
     """The result of `compare` in few columns of text."""
     names = answer.column_names
     keys = names[: names.index("metric")]
     kept = _kept(answer.to_pylist(), "difference")
+    averaged = _averages_cells(answer.to_pylist())
     rows = [
         {
             **{key: cell(key, row[key]) for key in keys},
@@ -131,6 +146,7 @@ def compared(answer: pa.Table) -> pa.Table:
             "n": str(row["seeds"])
             + (f" x {row['splits']} splits" if _splits(row) > 1 else "")
             + (f" ({row['seeds_lost']} lost)" if row["seeds_lost"] else ""),
+            **({"cells a, b": f"{row['a_cells']}, {row['b_cells']}"} if averaged else {}),
             "p": cell("p", row["p_value"]),
             "p corrected": cell("p", row["p_adjusted"]),
             "verdict": row["verdict"],
@@ -140,15 +156,22 @@ def compared(answer: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(rows)
 
 
+def _averages_cells(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a side of some row is the mean of several cells."""
+    return any(max(row["a_cells"], row["b_cells"]) > 1 for row in rows)
+
+
 def compared_caption(answer: pa.Table, a: str, b: str) -> str:
     """What the columns of `compared` mean."""
     rows = answer.to_pylist()
     kinds = {row["difference_kind"] for row in rows}
     paired = "paired by seed" + (", or Welch where marked ~" if "unpaired" in kinds else "")
+    cells = "cells: a side of several is the mean of their winners; name their factors in --by to tell them apart.\n"
     lost = "lost: confirming trials that did not finish; the seeds that did may be the easier ones.\n"
     return (
         f"a: {a}; b: {b}; {rows[0]['metric']} test accuracy of the confirmed winner of each cell, a - b [95 % t "
         f"interval], {paired}.\n{lost if any(row['seeds_lost'] for row in rows) else ''}"
+        f"{cells if _averages_cells(rows) else ''}"
         f"Intervals are {COVERS}; none below {MINIMUM_SEEDS} seeds, or if seeds do not vary.\n"
         + "".join(f"{line}\n" for line in (*_splits_caption(rows), *_samples_caption(rows)))
         + f"p: two-sided t test, corrected over {len(rows)} rows by Benjamini-Hochberg; better means p below 0.05."
@@ -167,7 +190,7 @@ def claimed(answer: pa.Table) -> pa.Table:
             "statement": row["statement"],
             "bound": f"{signs[row['direction']]} {100 * row['threshold']:g}",
             "effect": with_interval(row["effect"], row["low"], row["high"], sign=row["interval"] != "range"),
-            "n": str(row["n"]),
+            "n": str(row["n"]) + (f" ({row['seeds_lost']} lost)" if row["seeds_lost"] else ""),
             "p": cell("p", row["p_adjusted"]),
             "verdict": row["verdict"] + (f" ({row['reason']})" if row["reason"] else ""),
         }
@@ -180,6 +203,7 @@ def claimed_caption(answer: pa.Table) -> str:
     """What the columns of `claimed` mean, and the claims as a whole."""
     rows = answer.to_pylist()
     tested = sum(row["p_value"] is not None for row in rows)
+    lost = any(row["seeds_lost"] for row in rows)
     groups = sorted(grouped(rows, lambda row: row["claim_verdict"]).items())
     claims = {verdict: dict.fromkeys(row["claim"] for row in found) for verdict, found in groups}
     return "\n".join(
@@ -189,6 +213,11 @@ def claimed_caption(answer: pa.Table) -> str:
             "(percent of dense), which seeds hardly change, mean [range] over n trials or pairs of cells.",
             "not testable: the paper does not say it of such networks, data or sparsities, or they are not there; "
             "it neither supports nor contradicts the claim.",
+            *(
+                ["lost: confirming trials that did not finish; the seeds that did may be the easier ones."]
+                if lost
+                else []
+            ),
             f"p: t test against the bound, corrected over {tested} statements by Benjamini-Hochberg; "
             "--format json lists the cells of each.",
         ]
