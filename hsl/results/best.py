@@ -16,7 +16,15 @@ from hsl.results.per_sample import KeptSamples
 from hsl.results.ranking import READ, Ranking, check_objectives, ranked
 from hsl.results.sequential import asked_levels
 from hsl.results.shaping import fields
-from hsl.results.stats import CONFIDENCE, GAIN, SHARE, Difference, mean_interval, paired_difference
+from hsl.results.stats import (
+    CONFIDENCE,
+    GAIN,
+    SHARE,
+    Difference,
+    level_of_chosen,
+    mean_interval,
+    paired_difference,
+)
 from hsl.store.database import label, mentioned_columns, run, sandbox, select
 from hsl.store.documents import mapping
 from hsl.store.rows import arrow_schema, check_names
@@ -30,7 +38,7 @@ _ANSWER = pa.schema(
         *fields(pa.int64(), "rank"),
         *fields(pa.string(), "cell", "configuration_id", "method", "distribution", "parameters", "metric"),
         *fields(pa.bool_(), "confirmed"),
-        *fields(pa.int64(), "seeds", "seeds_lost", "splits"),
+        *fields(pa.int64(), "seeds", "seeds_lost", "splits", "candidates"),
         *fields(pa.float64(), "test_mean", "test_low", "test_high", "val_mean", "dense_mean"),
         *fields(pa.float64(), "difference", "difference_low", "difference_high"),
         *fields(pa.string(), "difference_kind", "difference_note"),
@@ -65,7 +73,8 @@ def best(
     false) and has no interval, because the same number selected it. Test metrics choose nothing. Stopped and
     failed trials are counted and never averaged. Dense baselines have rows of their own and are what
     `difference` refers to (`hsl.results.dense` says which). Where seeds were added until the result was clear,
-    intervals are widened so that they still hold at 95 %.
+    intervals are widened so that they still hold at 95 %, and so are those of a group with several confirmed
+    configurations, as over several sparsities: the best of them is chosen by the seeds that it is reported by.
 
     Args:
         store: Where to read.
@@ -85,9 +94,10 @@ def best(
     Returns:
         One row per group and rank: the columns of `by`, then baseline, rank, cell, configuration_id, method,
         distribution, parameters (short text), metric, confirmed, seeds (averaged), seeds_lost (confirming
-        trials that did not complete), splits (averaged; several where groups are not by `split_seed` and the store has
-        several: `hsl.results.divisions`), test_mean with test_low and test_high (95 % t interval over training seeds,
-        on one fixed split and test set; none below three seeds, or if they do not vary), val_mean,
+        trials that did not complete), candidates (confirmed configurations of the group that it was chosen among; the
+        intervals hold for all of them together), splits (averaged; several where groups are not by `split_seed` and
+        the store has several: `hsl.results.divisions`), test_mean with test_low and test_high (95 % t interval over
+        training seeds, on one fixed split and test set; none below three seeds, or if they do not vary), val_mean,
         dense_mean, difference with difference_low, difference_high and difference_kind ("paired", "unpaired",
         or "point" for no interval) and difference_note (why there is no interval: "not enough seeds", "seeds do not
         vary"), samples (of the test set) with test_samples_low, test_samples_high,
@@ -118,7 +128,8 @@ def best(
         dense = ranked(connection, "dense_trials", Ranking(("cell", *SCOPE), metric))
     asked = asked_levels(tables["cells"])
     for row in (*winners, *dense):
-        row["level"] = asked.get(row["cell"], CONFIDENCE)
+        row["asked"] = asked.get(row["cell"], CONFIDENCE)
+        row["level"] = level_of_chosen(row["asked"], row["candidates"])
     reference = DenseRows(counterparts(tables["cells"], tables["trials"]), dense)
     kept = KeptSamples.of(store, metric)
     rows = [_answer(row, within, reference.of(row), metric, kept) for row in winners]
@@ -257,9 +268,16 @@ def _over_samples(
     low, high, samples = kept.mean(_runs(row), row["level"])
     found: dict[str, object] = {"samples": samples, "test_samples_low": low, "test_samples_high": high}
     if dense and dense["confirmed"]:
-        gain = kept.difference(_runs(row), _runs(dense), max(row["level"], dense["level"]))
+        gain = kept.difference(_runs(row), _runs(dense), _level(row, dense))
         found |= {"difference_samples_low": gain.low, "difference_samples_high": gain.high}
     return found
+
+
+def _level(row: Mapping[str, Any], dense: Mapping[str, Any]) -> float:
+    """Confidence of the difference of two, each chosen among its candidates."""
+    return level_of_chosen(
+        max(row["asked"], dense["asked"]), max(row["candidates"], 1) * max(dense["candidates"], 1)
+    )
 
 
 def _runs(row: Mapping[str, Any]) -> dict[int, list[list[str]]]:
@@ -276,7 +294,7 @@ def _gain(row: Mapping[str, Any], dense: Mapping[str, Any]) -> Difference | None
     if not mine or not its:
         return None
     if row["confirmed"] and dense["confirmed"]:
-        return paired_difference(mine, its, max(row["level"], dense["level"]), GAIN)
+        return paired_difference(mine, its, _level(row, dense), GAIN)
     difference = fmean(mine.values()) - fmean(its.values())
     return Difference(difference, None, None, min(len(mine), len(its)), "point")
 

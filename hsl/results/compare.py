@@ -20,7 +20,7 @@ from hsl.results.per_sample import KeptSamples
 from hsl.results.ranking import TESTED, TIE, USABLE
 from hsl.results.sequential import asked_levels
 from hsl.results.shaping import fields, grouped
-from hsl.results.stats import CONFIDENCE, GAIN, adjusted, paired_difference, verdict
+from hsl.results.stats import CONFIDENCE, GAIN, adjusted, level_of_chosen, paired_difference, verdict
 from hsl.store.database import label, mentioned_columns, run, sandbox, select
 from hsl.store.rows import arrow_schema
 from hsl.store.store import Store
@@ -45,7 +45,7 @@ _ANSWER = (
     *fields(pa.string(), "metric"),
     *fields(pa.float64(), "a_mean", "b_mean", "difference", "difference_low", "difference_high"),
     *fields(pa.string(), "difference_kind"),
-    *fields(pa.int64(), "seeds", "seeds_lost", "a_cells", "b_cells", "splits", "samples"),
+    *fields(pa.int64(), "seeds", "seeds_lost", "a_cells", "b_cells", "candidates", "splits", "samples"),
     *fields(pa.float64(), "difference_samples_low", "difference_samples_high"),
     *fields(pa.float64(), "p_value", "p_adjusted"),
     *fields(pa.string(), "verdict"),
@@ -103,7 +103,8 @@ def compare(
         One row per group: the columns of `by`, then metric, a_mean, b_mean, difference (a - b) with its 95 %
         interval and kind ("paired", "unpaired", or "point" for no interval), seeds, seeds_lost (confirming trials of
         the winners of both sides that have no such accuracy), a_cells and b_cells (whose winners are averaged, where a
-        group holds several of a side), splits, samples (of the test set)
+        group holds several of a side), candidates (pairs of confirmed configurations that winners were chosen
+        among; intervals and p-values hold for all of them together), splits, samples (of the test set)
         with difference_samples_low and difference_samples_high (as of `best`), p_value (two-sided t test), p_adjusted
         (Benjamini-Hochberg over all rows) and verdict: "a is better" or "b is better" (p_adjusted below 0.05),
         "no difference shown", "not enough seeds" (less than 3), or "seeds do not vary" (no t test is possible); the
@@ -119,12 +120,14 @@ def compare(
     check_columns(by or ())
     first, second = _sides(store, a, b, by or (), metric)
     columns = _default_columns(first, second) if by is None else tuple(by)
-    level = max(first.level, second.level)
+    asked = max(first.level, second.level)
     kept = KeptSamples.of(store, metric)
-    rows = [
-        {**group, "metric": metric, **_difference(x, y, level), **_over_samples(x, y, level, kept)}
-        for group, x, y in _groups(first, second, columns)
-    ]
+    rows = list[dict[str, Any]]()
+    for group, x, y in _groups(first, second, columns):
+        level = level_of_chosen(asked, group["candidates"])
+        rows.append(
+            {**group, "metric": metric, **_difference(x, y, level), **_over_samples(x, y, level, kept)}
+        )
     if not rows:
         raise NothingMatchedError(
             f"{a!r} and {b!r} have no {' x '.join(columns)} in common; compare over other columns (by)"
@@ -200,6 +203,7 @@ def _groups(a: _Side, b: _Side, columns: Sequence[str]) -> Iterable[tuple[dict[s
         x, y = (rows.get(tuple(group[name] for name in names), []) for names, rows in parts)
         if broadcast:
             x, y = (_counterparts(x, y), y) if a.dense else (x, _counterparts(y, x))
+        candidates = _candidates(x) * _candidates(y)
         x, y = (_of_winners(side) for side in (x, y))
         lost = sum(not row["usable"] for row in (*x, *y))
         x, y = ([row for row in side if row["usable"]] for side in (x, y))
@@ -207,7 +211,20 @@ def _groups(a: _Side, b: _Side, columns: Sequence[str]) -> Iterable[tuple[dict[s
             x, y = _of_same_splits(x, y)
             unit = _unit([*x, *y])
             sides = _paired(_trials(x, axes, unit), _trials(y, axes, unit))
-            yield ({**group, "seeds_lost": lost}, *sides)
+            yield ({**group, "seeds_lost": lost, "candidates": candidates}, *sides)
+
+
+def _candidates(rows: Sequence[dict[str, Any]]) -> int:
+    """Among how many combinations of confirmed configurations, one of each cell, winners of a division were chosen."""
+    usable = [row for row in rows if row["usable"]]
+    divisions = grouped(usable, lambda row: row[_SPLIT]).values()
+    return max((math.prod(map(len, _by_cell(own))) for own in divisions), default=1)
+
+
+def _by_cell(rows: Iterable[Row]) -> set[frozenset[str]]:
+    """Configurations of each cell; two names of a cell, as in a merged store, are one."""
+    cells = grouped(rows, lambda row: row["cell"]).values()
+    return {frozenset(row["configuration_id"] for row in own) for own in cells}
 
 
 def _of_winners(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -321,8 +338,7 @@ def _difference(first: Units, second: Units, level: float) -> dict[str, Any]:
 def _cells_of(side: Units) -> int:
     """Number of cells whose winners a side averages, on one division of the data set."""
     rows = [row for groups in side.values() for group in groups for row in group]
-    of_splits = grouped(rows, lambda row: row[_SPLIT])
-    return max(len({row["cell"] for row in own}) for own in of_splits.values())
+    return max(len(_by_cell(own)) for own in grouped(rows, lambda row: row[_SPLIT]).values())
 
 
 def _counts(a: Units, b: Units) -> dict[str, int]:

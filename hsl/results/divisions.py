@@ -60,6 +60,7 @@ def _pooled(rows: Sequence[Row]) -> Row:
         **dict.fromkeys(("difference_samples_low", "difference_samples_high")),
         "confirmed": all(row["confirmed"] for row in rows),
         "splits": len(rows),
+        "candidates": max(row["candidates"] for row in rows),
         **_intervals(rows),
     }
 

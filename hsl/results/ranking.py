@@ -72,7 +72,8 @@ WITH once AS (
   SELECT * FROM counted WHERE seeds > 0
   QUALIFY row_number() OVER (PARTITION BY {names}, baseline, configuration_id ORDER BY confirmed DESC) = 1
 ), eligible AS (
-  SELECT * FROM (SELECT *, {eligible} AS allowed FROM preferred) WHERE allowed
+  SELECT *, count(*) FILTER (confirmed) OVER (PARTITION BY {pool}) AS candidates
+  FROM (SELECT *, {eligible} AS allowed FROM preferred) WHERE allowed
 )
 """
 
@@ -138,6 +139,8 @@ def ranked(
 ) -> list[dict[str, Any]]:
     """The first configurations per group of the table `source`, or a front; key_0, key_1, ... name the group.
 
+    `candidates` is the number of confirmed configurations among which they were chosen.
+
     Args:
         connection: Where the table is.
         source: Name of a table with the columns of trials and `baseline`.
@@ -162,6 +165,7 @@ def ranked(
         metric=ranking.metric,
         usable=USABLE,
         eligible=eligible,
+        pool=pool,
         top=int(ranking.top),
         first=first,
         second=second,

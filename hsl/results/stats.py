@@ -19,6 +19,9 @@ from hsl.errors import HslError
 
 CONFIDENCE = 0.95
 
+CHOSEN = "allow for the choice: they hold for all of the confirmed candidates together (Bonferroni)"
+"""What intervals of what was chosen among several do."""
+
 COVERS = "over training seeds on one fixed split and test set"
 """What the intervals of accuracies cover, in one phrase for captions."""
 
@@ -135,6 +138,19 @@ def paired_difference(
     return _unpaired(list(a.values()), list(b.values()), level, within)
 
 
+def level_of_chosen(level: float, candidates: int) -> float:
+    """Confidence of intervals for what was chosen among several, so that those of all candidates hold together.
+
+    Whichever is chosen, and by whatever it is chosen, its interval then misses with at most the promised probability
+    (Bonferroni).
+
+    Args:
+        level: Of confidence of an interval of one that was not chosen, in (0, 1).
+        candidates: Among how many it was chosen; 0 and 1 choose nothing.
+    """
+    return 1 - (1 - level) / max(candidates, 1)
+
+
 def one_sample(
     values: Sequence[float], expected: float = 0.0, level: float = CONFIDENCE, within: Range | None = None
 ) -> Difference:
@@ -144,7 +160,8 @@ def one_sample(
         values: At least one finite number, for example the difference of each seed.
         expected: Mean under the null hypothesis.
         level: Of confidence of the interval, above 95 % where seeds were added until the result was clear (see
-            `hsl.results.sequential`); the p-value is enlarged alike, so that 0.05 decides in any case.
+            `hsl.results.sequential`), or for what was chosen (see `level_of_chosen`); the p-value is enlarged alike,
+            so that 0.05 decides in any case.
         within: Lowest and highest possible mean, at which the interval ends.
 
     Returns:

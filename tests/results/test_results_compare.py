@@ -95,7 +95,7 @@ def with_dense(path: Path) -> Store:
             cell, dense = f"{regime}/{sparsity}", sparsity == 0
             levels = {"regime": regime} | ({} if dense else {"sparsity": sparsity})
             cells.append(cell_row(cell=cell, regime=regime, levels=levels, baseline=dense))
-            named = {"cell": cell, "regime": regime, "sparsity": sparsity}
+            named = {"cell": cell, "configuration_id": cell, "regime": regime, "sparsity": sparsity}
             for seed in range(4):
                 value = (0.9 if regime == "clean" else 0.5) + sparsity / 10 + generator.gauss(0, 0.001)
                 rows.append(confirmed(value, seed, "dense" if dense else "set", **named))

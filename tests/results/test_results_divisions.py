@@ -60,20 +60,21 @@ def test_a_winner_of_every_division_counts_once(tmp_path: Path) -> None:
     assert (row["splits"], row["seeds"], row["configuration_id"]) == (3, 9, None)
     assert (row["method"], row["difference_kind"], row["difference_note"]) == ("rigl", "paired", None)
     assert (row["test_mean"], row["difference"]) == pytest.approx((tests.mean(), gains.mean()))
-    ends = stats.ttest_1samp(gains, 0).confidence_interval()
+    assert row["candidates"] == 2
+    ends = stats.ttest_1samp(gains, 0).confidence_interval(0.975)  # of two
     assert (row["difference_low"], row["difference_high"]) == pytest.approx((ends.low, ends.high))
-    ends = stats.ttest_1samp(tests, 0).confidence_interval()
+    ends = stats.ttest_1samp(tests, 0).confidence_interval(0.975)
     assert (row["test_low"], row["test_high"]) == pytest.approx((ends.low, ends.high))
 
 
 def test_best_and_compare_say_the_same(tmp_path: Path) -> None:
     store = divided(tmp_path)
     (row,) = sparse(best(store))
-    (other,) = compare(store, "configuration_id LIKE '%good' AND NOT baseline", "baseline").to_pylist()
-    names = ("difference", "difference_low", "difference_high", "splits")
+    (other,) = compare(store, "NOT baseline", "baseline").to_pylist()
+    names = ("difference", "difference_low", "difference_high", "splits", "candidates")
     assert [other[name] for name in names] == pytest.approx([row[name] for name in names])
     expected = stats.ttest_1samp(np.array(GAINS) + 0.001, 0).pvalue
-    assert (other["seeds"], other["p_value"]) == (3, pytest.approx(expected))
+    assert (other["seeds"], other["p_value"]) == (3, pytest.approx(2 * expected))
 
 
 def test_by_division_each_has_its_own_winner_and_interval(tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def _answer(gain: float) -> dict[str, Any]:
     numbers = ("dense_mean", "val_mean", "objective", "score", "seconds", "sparsity", "nonzeros")
     return {
         **dict.fromkeys((*numbers, "training_flops", "inference_flops"), 0.5),
-        **dict.fromkeys(("seeds", "seeds_lost", "considered", "stopped", "failed"), 1),
+        **dict.fromkeys(("seeds", "seeds_lost", "considered", "stopped", "failed", "candidates"), 1),
         **dict.fromkeys(("cell", "configuration_id", "method", "distribution", "parameters"), ""),
         "baseline": False,
         "confirmed": True,

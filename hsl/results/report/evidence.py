@@ -1,5 +1,6 @@
 """A snapshot of a store, and the queries that the sections of a report share."""
 
+import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from hsl.results.divisions import SPLIT
 from hsl.results.report.structs import Cell, Table, shortened
 from hsl.results.sequential import asked_levels
 from hsl.results.shaping import fields, grouped
-from hsl.results.stats import CONFIDENCE
+from hsl.results.stats import CONFIDENCE, level_of_chosen
 from hsl.store.database import label, run, sandbox
 from hsl.store.rows import check_names, require_values
 from hsl.store.store import Store
@@ -166,8 +167,9 @@ class Evidence:
         return {key: found.get(key, []) for key in wanted}
 
     def level(self, *rows: Mapping[str, Any]) -> float:
-        """The confidence that intervals over the seeds of these cells need to hold at 95 %."""
-        return max((self._levels.get(row["cell"], CONFIDENCE) for row in rows), default=CONFIDENCE)
+        """The confidence that intervals over the seeds of these winners need to hold at 95 %."""
+        asked = max((self._levels.get(row["cell"], CONFIDENCE) for row in rows), default=CONFIDENCE)
+        return level_of_chosen(asked, math.prod(max(row.get("candidates") or 1, 1) for row in rows))
 
     @cached_property
     def _levels(self) -> dict[str, float]:

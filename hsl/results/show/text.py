@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from hsl.results.divisions import ALIKE_SPLITS, COVERS_SPLITS, FEW_SPLITS
 from hsl.results.shaping import grouped
-from hsl.results.stats import ALIKE, COVERS, COVERS_SAMPLES, EQUAL, FEW, MINIMUM_SEEDS
+from hsl.results.stats import ALIKE, CHOSEN, COVERS, COVERS_SAMPLES, EQUAL, FEW, MINIMUM_SEEDS
 
 NOTES = {FEW: " *", ALIKE: " **", EQUAL: " =", FEW_SPLITS: " *", ALIKE_SPLITS: " **"}
 """Marks of differences without an interval."""
@@ -97,6 +97,7 @@ def caption(answer: pa.Table, pareto: tuple[str, str] | None = None) -> str:
         f"Intervals are {COVERS}; none below {MINIMUM_SEEDS} seeds, or if seeds do not vary.",
         *_splits_caption(rows),
         *_samples_caption(rows),
+        *_chosen_caption(rows),
     ]
     if pareto:
         first, second = pareto
@@ -173,7 +174,9 @@ def compared_caption(answer: pa.Table, a: str, b: str) -> str:
         f"interval], {paired}.\n{lost if any(row['seeds_lost'] for row in rows) else ''}"
         f"{cells if _averages_cells(rows) else ''}"
         f"Intervals are {COVERS}; none below {MINIMUM_SEEDS} seeds, or if seeds do not vary.\n"
-        + "".join(f"{line}\n" for line in (*_splits_caption(rows), *_samples_caption(rows)))
+        + "".join(
+            f"{line}\n" for line in (*_splits_caption(rows), *_samples_caption(rows), *_chosen_caption(rows))
+        )
         + f"p: two-sided t test, corrected over {len(rows)} rows by Benjamini-Hochberg; better means p below 0.05."
     )
 
@@ -286,6 +289,11 @@ def _splits(row: Mapping[str, Any]) -> int:
 def _samples_caption(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     sizes = sorted({row["samples"] for row in rows if row.get("samples") is not None})
     return [f"CI+: {COVERS_SAMPLES}, of {' or '.join(map(str, sizes))} samples."] if sizes else []
+
+
+def _chosen_caption(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    most = max((row.get("candidates") or 0 for row in rows), default=0)
+    return [f"Chosen among up to {most} confirmed candidates; intervals {CHOSEN}."] if most > 1 else []
 
 
 def _difference(row: Mapping[str, Any]) -> str:
