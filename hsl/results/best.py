@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from hsl.errors import HslError, NothingMatchedError, UnknownNameError
+from hsl.results.advantage import advantage, finished
 from hsl.results.dense import READ_CELLS, READ_TRIALS, SCOPE, DenseRows, counterparts
 from hsl.results.divisions import SPLIT, pooled
 from hsl.results.per_sample import KeptSamples
@@ -46,7 +47,8 @@ _ANSWER = pa.schema(
         *fields(pa.float64(), "test_samples_low", "test_samples_high"),
         *fields(pa.float64(), "difference_samples_low", "difference_samples_high"),
         *fields(pa.float64(), "seconds"),
-        *fields(pa.int64(), "considered", "stopped", "failed"),
+        *fields(pa.int64(), "considered", "stopped", "failed", "finished", "dense_finished"),
+        *fields(pa.float64(), "advantage"),
         *fields(pa.float64(), "objective", "sparsity", "training_flops", "inference_flops", "nonzeros"),
         *fields(pa.float64(), "score"),  # the name of objective in 0.1, kept for one version
     ]
@@ -104,8 +106,10 @@ def best(
         difference_samples_low and difference_samples_high (95 % intervals over training seeds *and* test samples, on
         one fixed split, paired by both where they can be, see `hsl.results.crossed`; of matched and clean accuracies,
         where `evaluation.per_sample` has kept which samples are correct), seconds (per trial), of the group's
-        search: considered, stopped; failed (both stages), objective (its mean over the seeds), sparsity,
-        training_flops and inference_flops (relative to dense), nonzeros. Accuracies are fractions. A front is
+        search: considered, stopped; failed (both stages), finished and dense_finished (configurations of the group, and
+        of the dense counterpart, that the search has trained to the end), advantage (what the best of the group gains
+        in the validation objective by having had more of them, or loses: `hsl.results.advantage`), objective (its mean
+        over the seeds), sparsity, training_flops and inference_flops (relative to dense), nonzeros. Accuracies are fractions. A front is
         ordered from its first objective's best.
 
     Raises:
@@ -124,7 +128,9 @@ def best(
         winners = ranked(connection, "matching", ranking, pareto)
         if not winners:
             raise NothingMatchedError(_what_exists(connection, where, confirmed_only))
+        tried = finished(connection, "(SELECT * FROM matching WHERE NOT baseline)", within)
         select(connection, "dense_trials", "baseline")
+        tried_dense = finished(connection, "dense_trials", ["cell"])
         dense = ranked(connection, "dense_trials", Ranking(("cell", *SCOPE), metric))
     asked = asked_levels(tables["cells"])
     for row in (*winners, *dense):
@@ -132,7 +138,17 @@ def best(
         row["level"] = level_of_chosen(row["asked"], row["candidates"])
     reference = DenseRows(counterparts(tables["cells"], tables["trials"]), dense)
     kept = KeptSamples.of(store, metric)
-    rows = [_answer(row, within, reference.of(row), metric, kept) for row in winners]
+    rows = []
+    for row in winners:
+        counterpart = reference.of(row)
+        its = tried_dense.get((counterpart["cell"],), []) if counterpart else []
+        mine = (
+            its
+            if row["baseline"]
+            else tried.get(tuple(row[f"key_{i}"] for i in range(max(len(within), 1))), [])
+        )
+        answer = _answer(row, within, counterpart, metric, kept)
+        rows.append(answer | _tried(mine, its, row["baseline"]))
     rows = rows if within == by else pooled(rows, by)
     keys = map(arrow_schema("trials").field, by)
     others = (field for field in _ANSWER if field.name not in by)
@@ -258,6 +274,15 @@ def _answer(
         "difference_kind": gain and gain.kind,
         "difference_note": (gain and gain.kind != "point" and gain.withheld) or None,
         **(_over_samples(row, None if row["baseline"] else dense, kept) if row["confirmed"] else {}),
+    }
+
+
+def _tried(mine: Sequence[float], its: Sequence[float], is_dense: bool) -> dict[str, object]:
+    """Columns of how many configurations a winner and its dense counterpart were chosen from."""
+    return {
+        "finished": len(mine),
+        "dense_finished": None if is_dense else len(its),
+        "advantage": None if is_dense else advantage(mine, its),
     }
 
 

@@ -27,9 +27,9 @@ COVERS_SPLITS = (
 
 Row = dict[str, Any]
 
-_SUMS = ("seeds", "seeds_lost", "considered", "stopped", "failed")
+_SUMS = ("seeds", "seeds_lost", "considered", "stopped", "failed", "finished")
 _MEANS = (
-    *("test_mean", "val_mean", "dense_mean", "objective", "score", "seconds"),
+    *("test_mean", "val_mean", "dense_mean", "objective", "score", "seconds", "advantage"),
     *("sparsity", "training_flops", "inference_flops", "nonzeros"),
 )
 _COMMON = ("cell", "configuration_id", "method", "distribution", "parameters")
@@ -61,6 +61,7 @@ def _pooled(rows: Sequence[Row]) -> Row:
         "confirmed": all(row["confirmed"] for row in rows),
         "splits": len(rows),
         "candidates": max(row["candidates"] for row in rows),
+        "dense_finished": None if rows[0]["baseline"] else sum(row["dense_finished"] for row in rows),
         **_intervals(rows),
     }
 

@@ -146,6 +146,8 @@ def _answer(gain: float) -> dict[str, Any]:
         "baseline": False,
         "confirmed": True,
         "level": 0.95,
+        **dict.fromkeys(("finished", "dense_finished"), 8),
+        "advantage": 0.0,
         "difference_kind": "paired",
         "test_mean": 0.5 + gain,
         "difference": gain,

@@ -83,8 +83,26 @@ def summary(answer: pa.Table, pareto: tuple[str, str] | None = None) -> pa.Table
     rows = answer.to_pylist()
     if not pareto and any(row["rank"] > 1 for row in rows):
         keys = [*keys, "rank"]
-    kept = _kept(rows, "test", "difference")
-    return pa.Table.from_pylist([_summary(row, keys, pareto) | _over_samples(row, kept) for row in rows])
+    kept, unequal = _kept(rows, "test", "difference"), _had_unequal_choice(rows)
+    shown = [
+        _summary(row, keys, pareto) | (_choice(row) if unequal else {}) | _over_samples(row, kept)
+        for row in rows
+    ]
+    return pa.Table.from_pylist(shown)
+
+
+def _had_unequal_choice(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a winner was chosen from another number of finished configurations than its dense counterpart."""
+    return any(row["advantage"] is not None and row["finished"] != row["dense_finished"] for row in rows)
+
+
+def _choice(row: Mapping[str, Any]) -> dict[str, str]:
+    if row["advantage"] is None:
+        return {"of": str(row["finished"]), "advantage": ""}
+    return {
+        "of": f"{row['finished']} / {row['dense_finished']}",
+        "advantage": percent(row["advantage"], sign=True),
+    }
 
 
 def caption(answer: pa.Table, pareto: tuple[str, str] | None = None) -> str:
@@ -111,6 +129,11 @@ def caption(answer: pa.Table, pareto: tuple[str, str] | None = None) -> str:
     if _compares_with_others(rows):
         lines.append(
             "dense %: of the dense counterpart, which need not be the dense row where there are several."
+        )
+    if _had_unequal_choice(rows):
+        lines.append(
+            "of: configurations trained to the end, of this group / of its dense counterpart; advantage: what the best "
+            "of so many more is expected to gain by that alone, in points of validation."
         )
     noted = {row["difference_note"] for row in rows}
     lines += [f"{mark.strip()} no interval: {note}." for note, mark in NOTES.items() if note in noted]
