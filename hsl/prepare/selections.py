@@ -234,7 +234,7 @@ def _unseen(labels: Tensor, ids: Tensor) -> Samples:
 
 
 ENOUGH = 100_000
-"""Samples on which label noise is tried, so that a rate is told from the next one."""
+"""Samples on which label noise is tried, so that a rate differs from the next one."""
 
 SURELY = 3.0
 """Standard deviations of a difference of counts that is no chance."""

@@ -109,8 +109,8 @@ def best(
         search: considered, stopped; failed (both stages), finished and dense_finished (configurations of the group, and
         of the dense counterpart, that the search has trained to the end), advantage (what the best of the group gains
         in the validation objective by having had more of them, or loses: `hsl.results.advantage`), objective (its mean
-        over the seeds), sparsity, training_flops and inference_flops (relative to dense), nonzeros. Accuracies are fractions. A front is
-        ordered from its first objective's best.
+        over the seeds), sparsity, training_flops and inference_flops (relative to dense), nonzeros. Accuracies are
+        fractions. A front is ordered from its first objective's best.
 
     Raises:
         NothingMatchedError: If no completed trial matches.

@@ -141,7 +141,7 @@ def paired_difference(
 def level_of_chosen(level: float, candidates: int) -> float:
     """Confidence of intervals for what was chosen among several, so that those of all candidates hold together.
 
-    Whichever is chosen, and by whatever it is chosen, its interval then misses with at most the promised probability
+    The interval of the chosen one, however it was chosen, then misses with at most the promised probability
     (Bonferroni).
 
     Args:

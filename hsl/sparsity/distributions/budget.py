@@ -132,7 +132,7 @@ def check_densities(name: str, densities: Mapping[str, float], shapes: Mapping[s
         shapes: Layer names and weight shapes.
 
     Raises:
-        InfeasibleError: If a layer is missing or unknown, or a density is no number in [0, 1].
+        InfeasibleError: If a layer is missing or unknown, or a density is not in [0, 1].
     """
     if strange := sorted(densities.keys() ^ shapes.keys()):
         raise InfeasibleError(
