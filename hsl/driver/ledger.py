@@ -188,8 +188,8 @@ def compact(store: Store) -> None:
             LOG.warning("not compacted, which loses nothing: %s", error)
 
 
-def cell_row(cell: Cell, space: SearchSpace) -> dict[str, Any]:
-    """The row of a planned cell."""
+def cell_row(cell: Cell, space: SearchSpace, enough: int | None = None) -> dict[str, Any]:
+    """The row of a planned cell, whose search has ended after `enough` configurations if it needs no others."""
     return {
         "cell": cell.name,
         "regime": regime_of(cell, space),
@@ -199,6 +199,7 @@ def cell_row(cell: Cell, space: SearchSpace) -> dict[str, Any]:
         "space_hash": digest(space.model_dump(mode="json")),
         "sampler": record(sampler_of(space, cell)),
         "confidence": confidence_of_looks(space.confirm.looks) if space.confirm.stop else None,
+        "enough": enough,
     }
 
 

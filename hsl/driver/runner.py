@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hsl.driver.events import Ended
 from hsl.driver.interruptions import OutOfMemory
+from hsl.driver.ledger import cell_row
 from hsl.driver.session import Session
 from hsl.driver.site import Site
 from hsl.driver.stages import Stage
@@ -118,16 +119,36 @@ class Runner:
         account = self._session.account
         self.failed = sum(row["status"] == Status.FAILED for row in stage.past.trials)
         if stage.is_done:
+            self._note_enough(stage)
             return
         if not account.exceeded():
             self._connect()
             self._prepare(stage)
             self._train(stage)
+            self._note_enough(stage)
         if account.exceeded() and (left := self._unfinished(stage)):
             later = (
                 " and all of confirm" if stage.turns.studies and self._site.plan.space.confirm.seeds else ""
             )
             self.left = f"{account.in_words()}; {stage.name} has {left} trials left{later}"
+
+    def _note_enough(self, stage: Stage) -> None:
+        """Write, and say, which cells have ended before their budget, because nothing that is left is worth a trial."""
+        if not stage.turns.is_over:
+            return
+        site, studies = self._site, stage.turns.studies.values()
+        early = {s.cell.name: s.issued for s in studies if not s.is_open and not s.is_finished}
+        stored = site.store.read("cells", ["cell", "enough"]).to_pylist()
+        known = {row["cell"]: row["enough"] for row in stored if row["enough"] is not None}
+        changed = [s.cell for s in studies if early.get(s.cell.name) != known.get(s.cell.name)]
+        site.store.append(
+            "cells", [cell_row(cell, site.plan.space, early.get(cell.name)) for cell in changed]
+        )
+        if changed and early:
+            spared = sum(s.cell.configurations - s.issued for s in studies if s.cell.name in early)
+            site.announcer.say(
+                f"{len(early)} cells have enough (budget.enough): {spared} configurations are not tried"
+            )
 
     def _connect(self) -> None:
         session = self._session
@@ -196,7 +217,7 @@ class Runner:
         trials = self._site.store.read("trials", ["stage", "cell"]).to_pylist()
         ended = sum(row["stage"] == stage.name and row["cell"] in stage.planned for row in trials)
         studies = [
-            study.issued if study.is_finished else study.cell.configurations
+            study.cell.configurations if study.is_open else study.issued
             for study in stage.turns.studies.values()
         ]
         return sum(studies or stage.planned.values()) - ended

@@ -61,7 +61,7 @@ class Supply:
     def _found(self) -> Next | None:
         if self._queue:
             return Next(self._queue.popleft())
-        is_open = {name: not study.is_finished for name, study in self._turns.studies.items()}
+        is_open = {name: study.is_open for name, study in self._turns.studies.items()}
         if promoted := self.pauses.take(is_open):
             return Next(promoted, was_paused=True)
         turn = self._turns.propose()

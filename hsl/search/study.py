@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import optuna
@@ -18,7 +18,9 @@ from pydantic import ValidationError
 from hsl.planning.plan import Cell
 from hsl.planning.sampling import asks, first_of, sampler_of
 from hsl.search.dominance import Point, ranked, signed
+from hsl.search.enough import Enough
 from hsl.search.grid import grid_order
+from hsl.search.model import Model
 from hsl.search.optuna_terms import Drawn, Given, Recorded, _parameters, _suggest, built
 from hsl.search.outcome import Outcome
 from hsl.search.proposal import Proposal
@@ -55,19 +57,6 @@ class _Entry:
     trial: int | None
 
 
-class Model(Protocol):
-    """What the trials of all cells have shown, shared by the studies; see `hsl.space.samplers.Shared`."""
-
-    def begin(self, cell: str, values: Values) -> None:
-        """Note that a configuration of a cell is tried."""
-
-    def learn(self, cell: str, values: Values, outcome: Outcome) -> None:
-        """Receive how a configuration of a cell ended."""
-
-    def ranked(self, cell: str, candidates: Sequence[Values]) -> list[int]:
-        """Indices of candidates of a cell, the one to try next first."""
-
-
 class CellStudy:
     """Proposes configurations for one cell, never the same twice.
 
@@ -89,6 +78,7 @@ class CellStudy:
         self._failed: set[int] = set()
         self._lowest = 0
         self._exhausted = False
+        self._enough = Enough(space.budget.enough, cell.name, model)
         self._warm: list[Values] = []
         self._first = first_of(space, cell)
         self._seed = int(digest([space.seed, cell.name]), 16) % 2**32
@@ -109,6 +99,21 @@ class CellStudy:
     def is_finished(self) -> bool:
         """Whether nothing more is to be proposed."""
         return self._exhausted or self.issued >= self.cell.configurations
+
+    @property
+    def is_open(self) -> bool:
+        """Whether proposals can still be made, as far as was found out."""
+        return not self.is_finished and not self._enough.was_found
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether nothing that is promised of what is left is worth a trial (`budget.enough`)."""
+        best = next((outcome.objective for _, outcome in self.best(1)), None)
+        return self.issued >= len(self._first) and self._enough.holds(best, self._new_options)
+
+    def _new_options(self) -> list[Values]:
+        made = ((values, self.configuration(values)) for values in self._options(self._free_number()))
+        return [values for values, found in made if found and found.id not in self._entries]
 
     def ask(self) -> Proposal | None:
         """The next configuration, or None if the budget is spent or nothing new can be found."""
@@ -176,8 +181,7 @@ class CellStudy:
             yield "first", self._suggested(given), None
         yield from (("warm_start", values, None) for values in self._warm)
         if self._model and isinstance(self.sampler, Shared):
-            drawn = Drawn(np.random.default_rng([self._seed, number]))
-            candidates = [self._suggested(drawn) for _ in range(self.sampler.candidates)]
+            candidates = self._options(number)
             ranked = self._model.ranked(self.cell.name, candidates)
             yield from ((self.sampler.name, candidates[index], None) for index in ranked)
         elif not self.sampler.is_listed:
@@ -186,6 +190,12 @@ class CellStudy:
             for attempt in range(RANDOM_DRAWS):
                 yield Random().name, self._drawn(Random(), number, attempt)[0], None
         yield from (("grid", values, None) for values in self._grid)
+
+    def _options(self, number: int) -> list[Values]:
+        """The candidates of a sampler across cells under a number."""
+        drawn = Drawn(np.random.default_rng([self._seed, number]))
+        count = self.sampler.candidates if isinstance(self.sampler, Shared) else 0
+        return [self._suggested(drawn) for _ in range(count)]
 
     def _wanted_method(self, number: int) -> str | None:
         """The method to try under a number, independent of lost proposals; None if any will do."""

@@ -116,23 +116,39 @@ class Forest:
         The first configurations of a cell are spread over methods, unless earlier stores are learned from: those whose
         method was tried least in its regime come first. Then it is those that the forest promises most of.
         """
-        is_first = self._begun[cell] < self._settings.first and not self._has_learned
-        if is_first or not self._knows_enough:
+        if not self._chooses(cell):
             regime = self._regimes[cell]
             tried = [self._drawn[regime, str(values.get("method"))] for values in candidates]
             return sorted(range(len(candidates)), key=tried.__getitem__)
+        return [int(index) for index in np.argsort(-self._promises(cell, candidates), kind="stable")]
+
+    @property
+    def version(self) -> int:
+        """Number of ends that the forest is, or is due to be, fitted to."""
+        return _last_of_series(len(self._targets))
+
+    def promise(self, cell: str, candidates: Sequence[Values]) -> float | None:
+        """The best objective that the forest promises of candidates of a cell; None before it chooses."""
+        return float(self._promises(cell, candidates).max()) if self._chooses(cell) else None
+
+    def _chooses(self, cell: str) -> bool:
+        is_first = self._begun[cell] < self._settings.first and not self._has_learned
+        return not is_first and self._knows_enough
+
+    def _promises(self, cell: str, candidates: Sequence[Values]) -> np.ndarray:
+        """Mean prediction for each candidate and a share of its spread, float [N]."""
         self._fit_if_due()
         levels = self._levels[cell]
         rows = np.asarray(
             [self._encode({STORE: 0, **values, **levels}) for values in candidates], dtype=np.float32
         )
         predicted = np.stack([tree.predict(rows)[:, 0] for tree in self._trees])
-        promise = predicted.mean(axis=0) + self._settings.spread * predicted.std(axis=0)
-        return [int(index) for index in np.argsort(-promise, kind="stable")]
+        found: np.ndarray = predicted.mean(axis=0) + self._settings.spread * predicted.std(axis=0)
+        return found
 
     def _fit_if_due(self) -> None:
         """Fit to as many ends as the last of a growing series of numbers says, the same after any interruption."""
-        due = _last_of_series(len(self._targets))
+        due = self.version
         if due == self._fitted:
             return
         targets = np.asarray(self._targets[:due])

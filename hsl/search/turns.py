@@ -13,9 +13,10 @@ from hsl.planning.sampling import lag_of
 from hsl.registry import imported
 from hsl.search.dominance import interleaved
 from hsl.search.lag import Lag
+from hsl.search.model import Model
 from hsl.search.outcome import Outcome
 from hsl.search.proposal import Proposal
-from hsl.search.study import CellStudy, Model
+from hsl.search.study import CellStudy
 from hsl.space.samplers import Shared
 
 MOST = 4.0
@@ -88,16 +89,15 @@ class Turns:
 
     @property
     def is_over(self) -> bool:
-        """Whether no study will propose anything more."""
-        return not self._known and all(study.is_finished for study in self.studies.values())
+        """Whether no study will propose anything more; one that has enough might, as long as trials run."""
+        if self._known:
+            return False
+        is_finished = all(study.is_finished for study in self.studies.values())
+        return is_finished or (self._lag.is_idle and self._next() is None)
 
     def propose(self) -> tuple[CellStudy, Proposal] | None:
         """The next proposal and the study that made it; None if it is over, or has to wait for trials to end."""
-        if not self._lag.is_open:
-            return None
-        self._release()
-        while ready := self._ready():
-            study = min(ready, key=lambda s: s.issued / s.cell.configurations / self._weight(s))
+        while study := self._next():
             self._begin(study)
             if proposal := study.ask():
                 seen = self._lag.seen if self._is_ordered else None
@@ -105,7 +105,19 @@ class Turns:
                 self._enter(study, proposal.configuration.id)
                 self._recall()
                 return study, made
-        self._recall()
+        if self._lag.is_open:
+            self._recall()
+        return None
+
+    def _next(self) -> CellStudy | None:
+        """The study whose turn it is; None if none has anything to propose, or all have to wait for trials to end."""
+        if not self._lag.is_open:
+            return None
+        self._release()
+        while ready := self._ready():
+            study = min(ready, key=lambda s: s.issued / s.cell.configurations / self._weight(s))
+            if not study.has_enough:
+                return study
         return None
 
     def end(self, cell: str, configuration_id: str, outcome: Outcome | None) -> None:
@@ -141,21 +153,25 @@ class Turns:
     def _due(self) -> int | None:
         if self._lag.count in self._known:
             return self._lag.count
-        is_finished = all(study.is_finished for study in self.studies.values())
-        return min(self._known, default=None) if is_finished else None
+        is_open = any(study.is_open for study in self.studies.values())
+        return None if is_open else min(self._known, default=None)
 
     def _ready(self) -> list[CellStudy]:
         """Studies that may propose; those with a warm start once the ends of all neighbours have been released.
 
         Where only such studies are left, they are ready when all that runs has ended.
         """
-        waiting = [study for study in self.studies.values() if not study.is_finished]
-        fed = [study for study in waiting if all(source.is_finished for source in self._of(study))]
+        fed = self._fed()
         ready = [s for s in fed if all(self._last.get(o.cell.name, -1) < self._lag.seen for o in self._of(s))]
-        if ready or not fed or not self._lag.is_idle:
+        if ready or not self._lag.is_idle:
             return ready
-        self._release(self._lag.count)
-        return fed
+        self._release(self._lag.count)  # which may show a cell with enough that it has not
+        return self._fed()
+
+    def _fed(self) -> list[CellStudy]:
+        """Studies that can propose, and whose neighbours have nothing to propose."""
+        waiting = [study for study in self.studies.values() if study.is_open]
+        return [study for study in waiting if not any(source.is_open for source in self._of(study))]
 
     def _of(self, study: CellStudy) -> list[CellStudy]:
         return self._sources.get(study.cell.name, [])

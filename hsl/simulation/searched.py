@@ -9,8 +9,9 @@ import numpy as np
 
 from hsl.errors import HslError
 from hsl.planning.plan import Cell, Plan
+from hsl.search.model import Model
 from hsl.search.outcome import Outcome
-from hsl.search.study import CellStudy, Marks, Model
+from hsl.search.study import CellStudy, Marks
 from hsl.search.turns import Turns, shared_model
 from hsl.simulation.curves import Curve
 from hsl.simulation.nearest import distance, spans_of
@@ -46,8 +47,11 @@ class PoolStudy(CellStudy):
         return list(self._pool)
 
     def _candidates(self, number: int) -> Iterator[tuple[str, Values, Marks | None]]:
-        left = [values for key, values in self._pool.items() if key not in self._entries]
+        left = self._options(number)
         yield from ((self.sampler.name, left[index], None) for index in self._order(left, number))
+
+    def _options(self, number: int) -> list[Values]:
+        return [values for key, values in self._pool.items() if key not in self._entries]
 
     def _order(self, left: Sequence[Values], number: int) -> Sequence[int]:
         """Indices of what is left, the one to try next first."""
@@ -91,7 +95,7 @@ class Searched:
 
     def is_open(self) -> Mapping[str, bool]:
         """For every cell, whether new trials will come."""
-        return {name: not study.is_finished for name, study in self._turns.studies.items()}
+        return {name: study.is_open for name, study in self._turns.studies.items()}
 
     def next(self) -> Proposed | None:
         """The next curve; None if it is over, or has to wait for trials to end."""

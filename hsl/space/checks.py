@@ -24,6 +24,11 @@ def search_problems(space: SearchSpace) -> Iterator[Found]:
     if space.learn_from and not isinstance(space.sampler, Shared):
         advice = "use sampler: transfer, or leave it out; warm_start begins cells with the best of their neighbours"
         yield at(("learn_from",), f"sampler {space.sampler.name} does not learn from other stores; {advice}")
+    if space.budget.enough is not None and not isinstance(space.sampler, Shared):
+        advice = "use sampler: transfer, or leave it out"
+        yield at(
+            ("budget", "enough"), f"sampler {space.sampler.name} predicts nothing of what is left; {advice}"
+        )
     if space.training.cuda_graphs and not space.resources.gpu:
         advice = "set it, for example resources: {gpu: 0.25}, or leave this out"
         yield at(("training", "cuda_graphs"), f"needs a GPU, and resources.gpu is 0; {advice}")

@@ -33,6 +33,8 @@ class Budget(Strict):
 
     Attributes:
         configurations_per_cell: Configurations that the search trains in each cell, the dense cells included.
+        enough: A cell ends when no configuration is predicted to exceed its best one by so much of the objective (0.002
+            is 0.2 points); of samplers across cells alone, which predict.
         epochs: Epochs of all trainings, parents included.
         wall_time: Seconds during which a driver runs, or ``45min``, ``2h``, ``1d``.
         gpu_hours: Hours that trials and parents hold GPUs, times the GPUs that each is given.
@@ -40,6 +42,7 @@ class Budget(Strict):
     """
 
     configurations_per_cell: Annotated[int, Field(ge=1, le=100_000)] = 8
+    enough: Annotated[float, Field(gt=0, lt=1)] | None = None
     epochs: Annotated[int, Field(ge=1)] | None = None
     wall_time: Annotated[Positive | None, BeforeValidator(seconds_of)] = None
     gpu_hours: Positive | None = None
@@ -47,8 +50,8 @@ class Budget(Strict):
 
     @property
     def limits(self) -> dict[str, float]:
-        """The limits by name, without the configurations, which are planned."""
-        given = self.model_dump(exclude={"configurations_per_cell"}, exclude_none=True)
+        """The limits by name, without the configurations, which are planned, and without what is enough of them."""
+        given = self.model_dump(exclude={"configurations_per_cell", "enough"}, exclude_none=True)
         return {name: float(limit) for name, limit in given.items()}
 
 

@@ -148,6 +148,7 @@ _CELLS = (
     Column("space_hash", "string", "", "Hash of the search space that planned the cell."),
     Column("sampler", "json", "", "Sampler of its search with all arguments."),
     Column("confidence", "float64", "", "Level that gives its intervals 95 % coverage if seeds ended early."),
+    Column("enough", "int64", "", "Configurations after which no other was worth a trial (budget.enough)."),
 )
 
 _EVALUATIONS = (

@@ -17,7 +17,7 @@ from hsl.search.outcome import Outcome
 from hsl.search.proposal import Proposal
 from hsl.search.study import CellStudy
 from hsl.search.transfer import Encoding
-from hsl.search.turns import Turns, shared_model
+from hsl.search.turns import Known, Turns, shared_model
 from hsl.space.domain import Domain
 from hsl.space.load import make_space
 from hsl.store.outcomes import Status
@@ -165,3 +165,60 @@ def test_choices_become_columns_and_numbers_stay(values: dict[str, Any], expecte
     found = dict(zip([axis for axis, _ in encode._columns], encode(values), strict=False))
     assert sorted(encode(values)) == sorted(expected)
     assert found["sparsity"] == values["sparsity"]
+
+
+def test_a_cell_that_has_enough_proposes_nothing_more() -> None:
+    """Where all rates are as good, nothing is worth a trial; where one is best, it is found before the cell ends."""
+
+    def flat(cell: str, proposal: Proposal) -> Outcome:
+        return Outcome(Status.COMPLETED, 30, 0.8)
+
+    asked = {**SPACE, "sampler": "transfer", "budget": {"configurations_per_cell": 12}}
+    every = searched(make_plan(make_space(asked)), flat)
+    assert {len(own) for own in every.values()} == {12}
+    enough = {**asked, "budget": {"configurations_per_cell": 12, "enough": 0.005}}
+    few = searched(make_plan(make_space(enough)), flat)
+    assert max(len(own) for own in few.values()) <= 3
+    assert min(len(own) for own in few.values()) >= 2, "the first ones of a cell are tried in any case"
+    some = searched(make_plan(make_space(enough)), smooth)
+    spent = sum(map(len, some.values()))
+    assert 2 * len(some) < spent < 12 * len(some)
+    ideal = {"clean": 0.92, "few": 0.72, "noisy": 0.52}
+    regret = [
+        ideal[cell.split("/")[0]] - max(smooth(cell, one).objective or 0.0 for one in own)
+        for cell, own in some.items()
+    ]
+    assert np.mean(regret) < 0.03
+
+
+def test_what_is_enough_needs_a_sampler_that_predicts() -> None:
+    with pytest.raises(SpaceError, match=r"budget.enough: sampler tpe predicts nothing of what is left"):
+        make_space({**SPACE, "sampler": "tpe", "budget": {"enough": 0.01}})
+
+
+def test_a_search_that_has_enough_is_over_after_every_restart() -> None:
+    """At any point a search that is made again from what was known proposes what the undisturbed one does."""
+    content = {**SPACE, "sampler": "transfer", "budget": {"configurations_per_cell": 12, "enough": 0.01}}
+    plan = make_plan(make_space(content))
+
+    def begun(known: list[Known]) -> Turns:
+        model = shared_model(plan)
+        return Turns(plan, [CellStudy(plan.space, cell, model) for cell in plan.cells], known)
+
+    whole, known = begun([]), list[Known]()
+    while turn := whole.propose():
+        name, one = turn[0].cell.name, turn[1]
+        outcome = smooth(name, one)
+        known.append(
+            Known(name, one.values, one.configuration.id, one.number, one.turn, one.seen, True, outcome)
+        )
+        whole.end(name, one.configuration.id, outcome)
+    assert whole.is_over
+    assert len(known) < 12 * len(plan.cells)
+    assert begun(known).is_over
+    for cut in (1, len(known) // 3, len(known) - 1):
+        again = begun(known[:cut]).propose()
+        assert again is not None
+        assert (again[0].cell.name, again[1].configuration.id, again[1].turn) == (
+            known[cut].cell, known[cut].configuration_id, known[cut].turn,
+        )  # fmt: skip

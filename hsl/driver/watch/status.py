@@ -42,6 +42,7 @@ class SweepStatus:
         failures: One row per stage and reason: reason, trials, and one of them as an example.
         rungs: The audit of each rung by kind of trials (`hsl.results.audit`); empty without early stopping.
         retried: Trials that lost a worker and were started again.
+        enough: Cells whose search has ended early, because nothing that was left was worth a trial.
         epochs_per_hour: Epochs of trials that have ended lately; None if no driver runs or none has ended.
         seconds_left: Estimate of the time until everything planned has ended; None without a rate.
     """
@@ -52,6 +53,7 @@ class SweepStatus:
     failures: list[dict[str, Any]]
     rungs: list[dict[str, Any]]
     retried: int
+    enough: int
     epochs_per_hour: float | None
     seconds_left: float | None
     cluster: ClusterStatus
@@ -86,6 +88,10 @@ class SweepStatus:
         if self.epochs_per_hour is not None and self.seconds_left is not None:
             left = duration(self.seconds_left)
             lines.append(f"rate: {self.epochs_per_hour:.0f} epochs per hour, about {left} left")
+        if self.enough:
+            lines.append(
+                f"{self.enough} cells have ended early: nothing that is left is worth a trial (budget.enough)"
+            )
         if self.retried:
             lines.append(f"{self.retried} trials were started again after they had lost a worker")
         return [*lines, *self.cluster.lines(is_live=self.holder is not None)]
@@ -109,11 +115,14 @@ def read_status(uri: str) -> SweepStatus:
         {"cell": job.identity.cell, "stage": job.identity.stage, "epochs": epochs}
         for job, epochs in checkpointed(Library(absolute(uri)), {row["trial_id"] for row in trials})
     ]
-    cells = _cell_rows(plan, trials, under_way)
+    ends = {row["cell"]: row["enough"] for row in store.read("cells", ["cell", "enough"]).to_pylist()}
+    enough = {cell: count for cell, count in ends.items() if count is not None}
+    cells = _cell_rows(plan, enough, trials, under_way)
     rate = _epochs_per_second(trials, holder)
     return SweepStatus(
         name=plan.space.name,
         cells=cells,
+        enough=len(enough),
         holder=holder,
         failures=_failures(trials),
         rungs=[row for row in audit(store).to_pylist() if row["kind"] and row["cell"] is None],
@@ -124,11 +133,14 @@ def read_status(uri: str) -> SweepStatus:
     )
 
 
-def _cell_rows(plan: Plan, trials: Sequence[Row], under_way: Sequence[Row]) -> list[dict[str, Any]]:
+def _cell_rows(
+    plan: Plan, enough: Mapping[str, int], trials: Sequence[Row], under_way: Sequence[Row]
+) -> list[dict[str, Any]]:
     confirm = plan.space.confirm
-    planned = {("search", cell.name): cell.configurations for cell in plan.cells}
+    counts = {cell.name: enough.get(cell.name) or cell.configurations for cell in plan.cells}
+    planned = {("search", name): count for name, count in counts.items()}
     if confirm.seeds:
-        planned |= {("confirm", cell.name): confirm.trials(cell.configurations) for cell in plan.cells}
+        planned |= {("confirm", name): confirm.trials(count) for name, count in counts.items()}
 
     def of(rows: Sequence[Row], place: tuple[str, str]) -> list[Row]:
         return [row for row in rows if (row["stage"], row["cell"]) == place]
