@@ -36,7 +36,7 @@ MIN_CHOSEN = 3
 _TRIALS = """
 SELECT {settings}, cell, trial_id, method, parameters, objective,
   objective - avg(objective) OVER everyone AS effect, objective - max(objective) OVER everyone AS gap
-FROM labelled WHERE stage = 'search' AND status = 'completed' AND NOT baseline AND isfinite(objective)
+FROM labelled WHERE stage = 'search' AND status = 'completed' AND NOT baseline AND objective BETWEEN 0 AND 1
 WINDOW everyone AS (PARTITION BY cell) ORDER BY md5(trial_id)
 """
 
