@@ -63,9 +63,10 @@ def merge(
 
     A trial that several stores have is taken once, with its epochs: completed before stopped before failed,
     then from the first store. Sequence numbers are assigned again, store by store. A cell or regime whose name
-    means different things in different stores (another data set, model, regime, other levels) is prefixed with the
-    name of its space. The space is kept if all stores have the same; otherwise the merged store answers questions,
-    and no sweep continues it. Parents, scores and checkpoints of trials under way are not copied.
+    means different things in different stores (another data set, network, division, regime, other levels, or a training
+    that differs in what is neither compared nor tuned) is prefixed with the name of its space. The space is kept if all
+    stores have the same; otherwise the merged store answers questions, and no sweep continues it. Parents, scores and
+    checkpoints of trials under way are not copied.
 
     The sources are not changed. Merging again changes nothing; an interrupted merge is completed by another one.
 

@@ -1,7 +1,8 @@
 """The tables of several stores as one: SQL over all their rows, each with the number of its store."""
 
+import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 
 from hsl.store.columns import KEYS, TABLES
 from hsl.store.database import run
+from hsl.store.documents import mapping
 from hsl.store.rows import columns_of, conform
 
 NUMBERS = (
@@ -69,7 +71,9 @@ GROUP BY trial_id HAVING count(DISTINCT {numbers}) > 1 ORDER BY trial_id
 
 _MEANINGS = """
 SELECT source, cell, regime, dataset, model, split_seed,
-  coalesce(json_extract(configuration, '$.regime')::VARCHAR, '{}') AS regime_key
+  coalesce(json_extract(configuration, '$.regime')::VARCHAR, '{}') AS regime_key,
+  json_extract(configuration, ['$.model', '$.split', '$.training'])::VARCHAR[] AS parts,
+  list_sort(json_keys(CASE WHEN json_valid(parameters) THEN parameters END)) AS tuned
 FROM all_trials WHERE json_valid(configuration) GROUP BY ALL ORDER BY ALL
 """
 
@@ -111,10 +115,12 @@ def renamings(connection: duckdb.DuckDBPyConnection, prefixes: Sequence[str]) ->
     """New names, with the prefix of their store, for cells and regimes of one name but different meanings."""
     trials = run(connection, _MEANINGS).to_pylist()
     planned = run(connection, "SELECT source, cell, regime, levels, baseline FROM all_cells").to_pylist()
+    fixed = _with_fixed(trials, planned)
     clashing = {
-        "cell": _clashes(trials, "cell", ("dataset", "model", "split_seed", "regime_key"))
+        "cell": _clashes(fixed, "cell", ("dataset", "model", "split_seed", "regime_key", "fixed"))
         | _clashes(planned, "cell", ("levels", "baseline")),
-        "regime": _clashes(trials, "regime", ("regime_key",)),
+        "regime": _clashes(fixed, "regime", ("regime_key",))
+        | _clashes(fixed, "regime", ("fixed",), among=("dataset", "model")),
     }
     found = {
         (kind, row["source"], row[kind])
@@ -125,14 +131,47 @@ def renamings(connection: duckdb.DuckDBPyConnection, prefixes: Sequence[str]) ->
     return [Renaming(source, kind, old, f"{prefixes[source]}:{old}") for kind, source, old in sorted(found)]
 
 
-def _clashes(rows: Iterable[Mapping[str, Any]], kind: str, meaning: Sequence[str]) -> set[str]:
-    """Names in column `kind` for which two stores have no common values of the columns `meaning`."""
-    found: dict[str, dict[int, set[Any]]] = defaultdict(lambda: defaultdict(set))
+def _with_fixed(
+    trials: Iterable[Mapping[str, Any]], planned: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Trials with what is `fixed` in their store: the network, the division and the training.
+
+    Axes that any store compares or tunes are left out: stores of one search may differ in them.
+    """
+    varied = {axis for row in trials for axis in row["tuned"] or ()}
+    varied |= {axis for row in planned for axis in mapping(row, "cells", "levels")}
+    return [row | {"fixed": _fixed(row["parts"], varied)} for row in map(dict, trials)]
+
+
+def _fixed(parts: Sequence[str | None], varied: Container[str]) -> str:
+    model, split, training = map(_object, parts)
+    own = {f"split.{name}": value for name, value in split.items() if name != "seed"}  # which has a column
+    own |= {f"training.{name}": value for name, value in training.items()} | {"model": model}
+    return json.dumps({axis: value for axis, value in own.items() if axis not in varied}, sort_keys=True)
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    """A JSON object; empty for anything else."""
+    found = json.loads(text) if text else None
+    return found if isinstance(found, dict) else {}
+
+
+def _clashes(
+    rows: Iterable[Mapping[str, Any]], kind: str, meaning: Sequence[str], among: Sequence[str] = ()
+) -> set[str]:
+    """Names in column `kind` for which two stores have no common values of the columns `meaning`.
+
+    Rows that differ in the columns `among` are kept apart by every answer, and are not compared.
+    """
+    found: dict[tuple[Any, ...], dict[int, set[Any]]] = defaultdict(lambda: defaultdict(set))
     for row in rows:
         if row[kind] is not None:  # files of versions without this column
-            found[row[kind]][row["source"]].add(tuple(row[name] for name in meaning))
+            place = (row[kind], *(row[name] for name in among))
+            found[place][row["source"]].add(tuple(row[name] for name in meaning))
     return {
-        name for name, by in found.items() if any(a.isdisjoint(b) for a, b in combinations(by.values(), 2))
+        name
+        for (name, *_), by in found.items()
+        if any(a.isdisjoint(b) for a, b in combinations(by.values(), 2))
     }
 
 

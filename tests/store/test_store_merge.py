@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -268,6 +269,54 @@ def test_regimes_that_mean_something_else_get_other_names(tmp_path: Path) -> Non
     assert levels[0] == {"regime": "s3:clean", "sparsity": 0.9}
     assert {item.new for item in done.renamed} == {"s3:clean", "s5:clean", "s3:clean/0.9", "s5:clean/0.9"}
     assert not merge(stores, Store(tmp_path / "new")).changed
+
+
+NETWORK = {
+    "model": {"name": "mlp", "widths": [8]},
+    "training": {"epochs": 3, "lr": 0.1},
+    "split": {"seed": 1},
+}
+
+
+def merged_of(tmp_path: Path, *configurations: dict[str, Any], **given: Any) -> Store:
+    """Of stores of one trial and its cell each."""
+    stores = []
+    for number, configuration in enumerate(configurations):
+        row = trial(f"{number}-0", configuration=configuration, **given)
+        stores.append(make(tmp_path / str(number), [row], f"name: s{number}\n"))
+        axes = {"regime": "clean", "sparsity": 0.9} | {"training.warmup": 0.5 * number}
+        stores[-1].append("cells", [cell_row(levels=axes if number else {**axes, "training.warmup": 0.0})])
+    merge(stores, Store(tmp_path / "new"))
+    return Store(tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": {"name": "mlp", "widths": [256]}},
+        {"training": {"epochs": 2, "lr": 0.1}},
+        {"split": {"seed": 1, "test": 0.5}},
+    ],
+)
+def test_what_differs_beside_what_is_searched_is_kept_apart(change: dict[str, Any], tmp_path: Path) -> None:
+    """Otherwise a sparse network is compared with the dense one of another width, training or test set."""
+    new = merged_of(tmp_path, NETWORK, NETWORK | change)
+    assert new.read("trials")["regime"].to_pylist() == ["s0:clean", "s1:clean"]
+    assert new.read("trials")["cell"].to_pylist() == ["s0:clean/0.9", "s1:clean/0.9"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"training": {"epochs": 3, "lr": 0.7}},
+        {"training": {"epochs": 3, "lr": 0.1, "warmup": 0.5}},
+        {"method": "rigl", "sparsity": 0.8},
+    ],
+)
+def test_what_is_searched_and_compared_may_differ(change: dict[str, Any], tmp_path: Path) -> None:
+    """A tuned rate, a factor of which each store has another level, another method."""
+    new = merged_of(tmp_path, NETWORK, NETWORK | change, parameters={"training.lr": 0.1})
+    assert new.read("trials")["regime"].to_pylist() == ["clean", "clean"]
 
 
 def test_networks_of_confirmed_trials_are_taken_along(tmp_path: Path) -> None:
