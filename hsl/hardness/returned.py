@@ -4,8 +4,11 @@ A plug-in that returns something else than its registry says would train on wron
 [0, 1] where they are 0 to 255 make every image black.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hsl.errors import DataError
 from hsl.hardness.registries import ATTACKS
@@ -109,6 +112,30 @@ def check_attacked(name: str, attacked: Tensor, images: Tensor, eps: float, norm
         raise DataError(
             f"{what} has moved an image by {far:.4g} in {norm}, and eps is {eps:.4g}; keep to eps"
         )
+
+
+def protected(name: str, run: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """An attack from outside, to whose model, images and labels nothing happens; hsl's own are as they are.
+
+    It is given copies of images and labels, and leaves no gradients behind: with ``loss.backward()`` it would add its
+    own to those of the training step.
+    """
+    if name in ATTACKS:
+        return run
+
+    def attacked(model: nn.Module, images: Tensor, labels: Tensor, **settings: Any) -> Tensor:
+        parameters = list(model.parameters())
+        before = [(parameter.grad, parameter.requires_grad) for parameter in parameters]
+        for parameter in parameters:
+            parameter.grad = None
+        try:
+            return run(model, images.clone(), labels.clone(), **settings).detach()
+        finally:
+            for parameter, (gradient, is_trained) in zip(parameters, before, strict=True):
+                parameter.grad = gradient
+                parameter.requires_grad_(is_trained)
+
+    return attacked
 
 
 def check_right(name: str, right: Tensor, total: int) -> None:

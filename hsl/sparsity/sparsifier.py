@@ -154,8 +154,14 @@ class Sparsifier:
 
     @property
     def target_reached(self) -> bool:
-        """Whether the network is at its final sparsity."""
-        return not self._driver.pending and self.step_count >= self._driver.reached_at
+        """Whether the network is at its final sparsity, by the schedule and by its masks."""
+        is_due = not self._driver.pending and self.step_count >= self._driver.reached_at
+        return is_due and self.excess <= 0
+
+    @property
+    def excess(self) -> int:
+        """Active weights beyond those of the target sparsity; negative where there are fewer."""
+        return sum(active_counts(self._layers).values()) - self._network.budget.total()
 
     def sparsity(self) -> float:
         """Fraction of pruned weights over all prunable weights now, exact.
@@ -297,7 +303,8 @@ class Sparsifier:
         if not self.target_reached:
             LOG.warning(
                 "the network is %.4g %% sparse, not %.4g %%: %s is there after %d steps of the optimizer, and %d were "
-                "taken (total_steps counts steps, not batches: of gradients that accumulate over 4, a quarter)",
+                "taken (total_steps counts steps, not batches: of gradients that accumulate over 4, a quarter; with an "
+                "earlier state of the model belongs that of its Sparsifier)",
                 100 * self.sparsity(),
                 100 * self.target_sparsity,
                 self.method.name,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hsl.errors import DivergedError
+from hsl.errors import DivergedError, MethodError
 from hsl.hardness import keyed
 from hsl.sparsity import Sparsifier
 from hsl.training.configuration import Training
@@ -109,10 +109,13 @@ class Trainer:
 
         Raises:
             DivergedError: If the loss is not finite.
+            MethodError: If the method has left the network at another sparsity than was asked for.
         """
         began = time.perf_counter()
         rate = learning_rate(self.training, self._step, self.total_steps)
         loss, accuracy = self._train_until(self._end_of_epoch)
+        if self.is_done:
+            self._check_sparsity()
         metrics = self._metrics()
         seconds = time.perf_counter() - began
         self.seconds += seconds
@@ -130,6 +133,15 @@ class Trainer:
         if self._target_step is not None:  # a network that is still denser is not what was asked for
             self.best.see(row, self.model.state_dict())
         return row
+
+    def _check_sparsity(self) -> None:
+        """Refuse another sparsity at the end than was asked for, which a method from outside can leave."""
+        if self.sparsifier.excess:
+            raise MethodError(
+                f"method {self.sparsifier.method.name!r} has left the network {100 * self.sparsifier.sparsity():.4g} % "
+                f"sparse at the end, and {100 * self.sparsifier.target_sparsity:.4g} % was asked for; "
+                "hsl.testing.check_method says where it fails"
+            )
 
     def train_steps(self, count: int) -> None:
         """Train until `count` steps are done, without evaluation: parents, scoring models, rewinding points.

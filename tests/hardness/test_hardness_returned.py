@@ -66,6 +66,20 @@ def within(model, images, labels, *, eps, step, steps, norm, start, bn_mode="eva
     return (images + eps).clamp(0, 1)
 
 
+def in_place(model, images, labels, *, eps, step, steps, norm, start, bn_mode="eval"):
+    images += 20 * eps
+    return images
+
+
+def careless(model, images, labels, *, eps, step, steps, norm, start, bn_mode="eval"):
+    """Overwrites the labels, leaves gradients of its own and a frozen model behind."""
+    labels.fill_(0)
+    moved = images.requires_grad_()
+    torch.nn.functional.cross_entropy(model(moved), labels).backward()
+    model.requires_grad_(False)
+    return (moved + eps * moved.grad.sign()).clamp(0, 1)
+
+
 def share_right(model, images, labels, ids, *, eps, norm, seed):
     return torch.rand(len(images))
 
@@ -118,8 +132,12 @@ def test_a_label_noise_returns_labels(name, message):
         mislabelled(samples, LabelNoise(kind=here(name), rate=0.3), torch.arange(3), 0)
 
 
-def logits(pixels):
-    return pixels.mean((2, 3))
+def logits_of_means():
+    class Means(torch.nn.Module):
+        def forward(self, pixels):
+            return pixels.mean((2, 3))
+
+    return Means()
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -130,15 +148,44 @@ def test_an_attack_keeps_to_its_bounds(name, message, norm):
     attack = Attack(name=here(name), eps=0.1, step=0.1, steps=1, norm=norm)
     pixels = torch.zeros(N, 3, 8, 8)
     with pytest.raises(DataError, match=message):
-        training_loss(attack, 0)(logits, pixels, IDS % 3, IDS, 1)
+        training_loss(attack, 0)(logits_of_means(), pixels, IDS % 3, IDS, 1)
     evaluate = evaluation_attack(attack, 0)
     with pytest.raises(DataError, match=message):
-        evaluate(logits, pixels, IDS % 3, IDS)
+        evaluate(logits_of_means(), pixels, IDS % 3, IDS)
+
+
+def test_an_attack_may_not_move_the_images_that_it_is_compared_with():
+    attack = Attack(name=here("in_place"), eps=0.01, step=0.01, steps=1)
+    pixels = torch.full((N, 3, 8, 8), 0.5)
+    with pytest.raises(DataError, match=r"eps is 0\.01"):
+        training_loss(attack, 0)(logits_of(), pixels, IDS % 3, IDS, 1)
+    assert (pixels == 0.5).all()
+
+
+def logits_of():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 3))
+
+
+def test_what_an_attack_does_to_its_inputs_does_not_count():
+    """Labels stay, the gradients of the step are those of its loss alone, and the model is trained."""
+    attack = Attack(name=here("careless"), eps=0.1, step=0.1, steps=1)
+    model, labels, pixels = logits_of(), IDS % 3, torch.rand(N, 3, 8, 8)
+    _, loss = training_loss(attack, 0)(model, pixels, labels, IDS, 1)
+    assert torch.equal(labels, IDS % 3)
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+    loss.backward()
+    assert model[1].weight.grad.abs().sum() > 0
+    before = [parameter.grad.clone() for parameter in model.parameters()]
+    evaluation_attack(attack, 0)(model, pixels, labels, IDS)
+    assert all(
+        torch.equal(parameter.grad, old) for parameter, old in zip(model.parameters(), before, strict=True)
+    )
 
 
 def test_an_attack_within_its_bounds_is_taken():
     attack = Attack(name=here("within"), eps=0.1, step=0.1, steps=1)
-    moved = evaluation_attack(attack, 0)(logits, torch.zeros(N, 3, 8, 8), IDS % 3, IDS)
+    moved = evaluation_attack(attack, 0)(logits_of_means(), torch.zeros(N, 3, 8, 8), IDS % 3, IDS)
     assert moved.max() == pytest.approx(0.1)
 
 

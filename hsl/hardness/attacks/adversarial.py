@@ -16,7 +16,7 @@ from hsl.hardness import keyed
 from hsl.hardness.attacks.attacks import Ball, pgd, pgd_divergence, random_start
 from hsl.hardness.attacks.losses import mart_loss, trades_loss
 from hsl.hardness.registries import ATTACKS, TRAININGS, attack_facts
-from hsl.hardness.returned import check_attacked
+from hsl.hardness.returned import check_attacked, protected
 from hsl.hardness.schema.regimes import AtBounds, Attack
 
 SMALL_START = 0.001
@@ -74,7 +74,8 @@ class Attacked(TrainingLoss):
         start = None
         if self.attack.random_start:
             start = random_start(self._key(cycle), ids, tuple(images.shape[1:]), self.attack.eps)
-        attacked = ATTACKS[self.attack.name](model, images, labels, start=start, **self._settings)
+        run = protected(self.attack.name, ATTACKS[self.attack.name])
+        attacked = run(model, images, labels, start=start, **self._settings)
         check_attacked(self.attack.name, attacked, images, self.attack.eps, self.attack.norm)
         return super().__call__(model, attacked, labels, ids, cycle)
 
@@ -200,7 +201,7 @@ def evaluation_attack(attack: Attack | None, key: int) -> Callable[..., Tensor] 
     if attack is None:
         return None
     name = "pgd" if attack.name in TRAININGS else attack.name
-    run = ATTACKS[name]
+    run = protected(name, ATTACKS[name])
     step, reach = attack.step, attack_facts(attack.name).eval_reach
     if reach is not None and attack.eps > 0:
         step = reach * attack.eps / attack.eval_steps
