@@ -63,12 +63,12 @@ def evaluate(
     hsl evaluate runs/digits "evaluation={per_class: true, checkpoints: final}"  (the whole section: nothing else)
     """
     from hsl.results.show.output import show  # noqa: PLC0415
-    from hsl.training.build import default_device  # noqa: PLC0415
+    from hsl.training.build import usable_device  # noqa: PLC0415
     from hsl.trial.evaluate import StoredEvaluation  # noqa: PLC0415
 
     overrides = [each for each in asked or () if _is_override(each)]
     cells = [each for each in asked or () if each not in overrides]
-    evaluation = StoredEvaluation(store, cells, overrides, device or default_device(), narrate)
+    evaluation = StoredEvaluation(store, cells, overrides, usable_device(device), narrate)
     rows = evaluation.run()
     is_brief = format in {Format.TABLE, Format.MARKDOWN}
     caption = (

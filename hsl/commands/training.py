@@ -31,9 +31,9 @@ def train(
     check_pinned(overrides or (), loaded, chosen, only_regime(loaded))
     seed = loaded.seed if seed is None else seed
     from hsl.training import checkpoint  # noqa: PLC0415
-    from hsl.training.build import default_device  # noqa: PLC0415
+    from hsl.training.build import usable_device  # noqa: PLC0415
 
-    trainer = train_once(loaded, chosen, seed, device or default_device(), _narrate_epoch)
+    trainer = train_once(loaded, chosen, seed, usable_device(device), _narrate_epoch)
     if out:
         checkpoint.write(
             out, {"trainer": trainer.state_dict(), "configuration": chosen.model_dump(mode="json")}
@@ -89,9 +89,9 @@ def score(
     asked = asked_scores(loaded, by, models, epoch, label_noise, precision.value)
     from hsl.prepare.ranked_samples import draw_sheet, extremes, found_wrong, make_scores  # noqa: PLC0415
     from hsl.results.show.output import show  # noqa: PLC0415
-    from hsl.training.build import default_device  # noqa: PLC0415
+    from hsl.training.build import usable_device  # noqa: PLC0415
 
-    scores = make_scores(asked, store, device or default_device(), narrate)
+    scores = make_scores(asked, store, usable_device(device), narrate)
     shown = extremes(scores, str(split), top)
     if out:
         from hsl.store.tables import write_table  # noqa: PLC0415

@@ -158,6 +158,22 @@ def _check_apart(
         )
 
 
+def _check_outputs(name: str, network: torch.nn.Module, shape: Shape, classes: int) -> None:
+    """Refuse a network from outside with another number of outputs than classes; one that needs values is not tried."""
+    if name in MODELS:
+        return
+    try:
+        with torch.no_grad(), torch.device("meta"):
+            outputs = network.eval()(torch.empty(1, *shape))
+    except Exception:  # noqa: BLE001  code of the user's, which can look at values
+        return
+    if tuple(getattr(outputs, "shape", ())) != (1, classes):
+        found = list(getattr(outputs, "shape", ())) or type(outputs).__name__
+        raise HslError(
+            f"model {name!r} makes {found} of one image, and must make [1, {classes}], one per class"
+        )
+
+
 def check_fits(checked: Configuration, shape: Shape, classes: int) -> int | None:
     """Raise unless the images permit the regime, and the layers of the network the sparsity; allocates nothing.
 
@@ -172,6 +188,7 @@ def check_fits(checked: Configuration, shape: Shape, classes: int) -> int | None
     check_regime(shape, checked.regime)
     with torch.device("meta"):
         network = make_network(checked.model, shape, classes)
+    _check_outputs(checked.model.name, network, shape, classes)
     if checked.distribution is None:
         return None
     layers = Layers(**checked.layers.model_dump())

@@ -41,6 +41,24 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def usable_device(name: str | None) -> str:
+    """A torch device that tensors can be on here; by default `default_device`.
+
+    Raises:
+        HslError: If there is none of this name.
+    """
+    if name is None:
+        return default_device()
+    try:
+        torch.zeros(1, device=name).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise HslError(
+            f"--device {name}: no such device here ({reason}); leave it out for {default_device()}"
+        ) from error
+    return name
+
+
 def build_trainer(
     configuration: Configuration,
     seed: int,

@@ -1,10 +1,11 @@
 """Evaluation of the confirmed networks of a store, after the sweep: without Ray, and nothing twice."""
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import yaml
@@ -93,7 +94,7 @@ class StoredEvaluation:
             raise HslError("\n".join(problems))
         self._networks = self._found(rows)
         stored = self._store.read("evaluations").to_pylist()
-        self._there = {tuple(row[name] for name in KEY): _parameters(row["parameters"]) for row in stored}
+        self._there = {tuple(row[name] for name in KEY): _measured_with(row["parameters"]) for row in stored}
 
     def _found(self, rows: Sequence[Row]) -> list[Network]:
         """The networks of some trials; a message lists all that are missing."""
@@ -170,7 +171,8 @@ class StoredEvaluation:
 
     def _is_done(self, trial_id: str, checkpoint: str, item: Item) -> bool:
         key = (trial_id, checkpoint, item.split, *item.sign)
-        return self._there.get(key) == _parameters(item.parameters)
+        known, wanted = self._there.get(key), _measured_with(item.parameters)
+        return known is not None and known.parameters == wanted.parameters and known.samples >= wanted.samples
 
     def _answer(self) -> pa.Table:
         """The requested rows of the store: network by network, in the order of the request."""
@@ -178,13 +180,14 @@ class StoredEvaluation:
         trials = {network.row["trial_id"]: place for place, network in enumerate(self._networks)}
         checkpoints = {name: place for place, name in enumerate(self._evaluation.checkpoints)}
         measures = {
-            (item.split, name, _parameters(item.parameters)): place
+            (item.split, name, _measured_with(item.parameters).parameters): place
             for place, item in enumerate(items(self._evaluation))
             for name in item.rows
         }
         placed = []
         for number, row in enumerate(stored.to_pylist()):
-            measure = measures.get((row["split"], row["measure"], _parameters(row["parameters"])))
+            parameters = _measured_with(row["parameters"]).parameters
+            measure = measures.get((row["split"], row["measure"], parameters))
             if row["trial_id"] in trials and row["checkpoint"] in checkpoints and measure is not None:
                 place = (trials[row["trial_id"]], checkpoints[row["checkpoint"]], measure)
                 placed.append((*place, number))
@@ -213,10 +216,21 @@ def _check_key(text: str) -> None:
         raise SpaceError(text, [Problem(key, f"unknown key{likely}; known: {', '.join(known)}")])
 
 
-def _parameters(given: Mapping[str, Any] | str | None) -> str:
-    """Parameters, given or as JSON of a stored row, so that equal ones are equal text."""
-    values = json.loads(given) if isinstance(given, str) else given
-    return json.dumps(dict(values or {}), sort_keys=True)
+class _With(NamedTuple):
+    """Settings of a measurement as text, and the number of its samples: infinity for all.
+
+    One on more samples is never replaced by one on fewer, which would mix test sets.
+    """
+
+    parameters: str
+    samples: float
+
+
+def _measured_with(given: Mapping[str, Any] | str | None) -> _With:
+    """Parameters, given or as JSON of a stored row, so that equal ones are equal."""
+    values = dict((json.loads(given) if isinstance(given, str) else given) or {})
+    samples = values.pop("samples", math.inf)
+    return _With(json.dumps(values, sort_keys=True), samples)
 
 
 def _gone(names: Sequence[str], store: Store) -> str:

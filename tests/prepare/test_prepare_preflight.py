@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from hsl.errors import SpaceError
 from hsl.planning.plan import make_plan
@@ -46,3 +48,28 @@ def test_one_weight_is_something() -> None:
 def test_a_layer_without_units_is_refused(widths: list[int]) -> None:
     with pytest.raises(SpaceError, match="model 'mlp' with"):
         check(model={"name": "mlp", "widths": widths}, sparsity=0.5)
+
+
+def fifteen(shape: tuple[int, int, int], classes: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes + 5))
+
+
+def by_value(shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """A network whose outputs can only be known by trying it."""
+
+    class ByValue(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rest = nn.Linear(64, classes)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            flat = images.flatten(1)
+            return self.rest(flat if float(flat.sum()) > 0 else -flat)
+
+    return ByValue()
+
+
+def test_a_network_has_one_output_for_each_class() -> None:
+    with pytest.raises(SpaceError, match=r"makes \[1, 15\] of one image, and must make \[1, 10\]"):
+        check(model=f"{__name__}:fifteen", sparsity=0.5)
+    check(model=f"{__name__}:by_value", sparsity=0.5)

@@ -208,3 +208,23 @@ def test_a_finished_model_computes_the_same_without_masks(format, cnn, digits):
 def test_an_unknown_format_is_refused(mlp):
     with pytest.raises(MethodError, match="format is 'coo', it must be 'dense', 'csr' or '2:4'"):
         make(mlp, sgd(mlp)).finalize("coo")
+
+
+def test_an_earlier_state_of_the_model_is_not_at_the_target(mlp, digits, caplog):
+    """As of the best epoch; the schedule has passed, the masks have not."""
+    optimizer = sgd(mlp)
+    sparsifier = make(mlp, optimizer, "gmp", hyperparameters={})
+    early = copy.deepcopy(mlp.state_dict())
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        loss_of(mlp, digits, slice(32 * step, 32 * step + 32)).backward()
+        optimizer.step()
+    assert sparsifier.target_reached
+    assert sparsifier.excess == 0
+    mlp.load_state_dict(early)
+    assert not sparsifier.target_reached
+    assert sparsifier.excess > 0
+    with caplog.at_level("WARNING"):
+        sparsifier.finalize()
+    assert "the network is 0 % sparse, not 80 %" in caplog.text
+    assert "with an earlier state of the model belongs that of its Sparsifier" in caplog.text

@@ -147,6 +147,19 @@ def test_samples_are_added_to_what_is_there(store: Path, measured: list[str]) ->
         assert (correct.mean(), len(correct)) == (pytest.approx(accuracy), row["samples"])
 
 
+def test_more_samples_are_not_replaced_by_fewer(store: Path, measured: list[str]) -> None:
+    """Otherwise cells would be compared on other samples."""
+    before = timeless(store)
+    answer = evaluate(store, asked=("evaluation.samples=20",))
+    assert measured == []
+    assert timeless(store) == before
+    assert len(answer) == len(before)
+    evaluate(store, asked=("evaluation.samples=90",))
+    assert set(measured) == {"fgsm"}
+    rows = [row for row in Store(store).read("evaluations").to_pylist() if row["measure"] == "fgsm"]
+    assert {row["samples"] for row in rows} == {90}
+
+
 def test_an_interrupted_evaluation_goes_on(
     trained: Path, bare: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,12 +193,12 @@ def test_a_space_may_leave_all_of_it_for_later(trained: Path, bare: Path) -> Non
 
 
 def test_other_parameters_are_measured_anew(store: Path, measured: list[str]) -> None:
-    answer = evaluate(store, asked=("evaluation.samples=30", "evaluation.deciles=null")).to_pylist()
+    answer = evaluate(store, asked=("evaluation.samples=90", "evaluation.deciles=null")).to_pylist()
     rows = [row for row in answer if row["measure"] == "fgsm"]
     assert set(measured) == {"fgsm"}
     order = [row["measure"] for row in answer]
     assert order[: len(order) // 8] == ["clean", "matched", *["class"] * 10, "worst_class", "fgsm"]
-    assert {row["samples"] for row in rows} == {30}
+    assert {row["samples"] for row in rows} == {90}
     stored = [row for row in timeless(store) if row["measure"] == "fgsm"]
     assert len(stored) == len(rows) == 4 * 2
 
