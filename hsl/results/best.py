@@ -26,7 +26,7 @@ from hsl.results.stats import (
     mean_interval,
     paired_difference,
 )
-from hsl.store.database import label, mentioned_columns, run, sandbox, select
+from hsl.store.database import check_selects, label, mentioned_columns, run, sandbox, select
 from hsl.store.documents import mapping
 from hsl.store.rows import arrow_schema, check_names
 from hsl.store.store import Store
@@ -114,9 +114,11 @@ def best(
 
     Raises:
         NothingMatchedError: If no completed trial matches.
-        HslError: If an argument is out of range, or `where` is no expression over these columns.
+        HslError: If an argument is out of range, or `where` is no expression over these columns, or one over test
+            results.
     """
     _check(by or (), metric, top, pareto)
+    check_selects(where)
     tables = _tables(store, by or (), metric, where)
     with sandbox(tables) as connection:
         label(connection)

@@ -31,7 +31,7 @@ from hsl.results.ranking import TESTED, TIE, USABLE
 from hsl.results.sequential import asked_levels
 from hsl.results.shaping import fields, grouped
 from hsl.results.stats import CONFIDENCE, adjusted, level_of_chosen, verdict
-from hsl.store.database import label, mentioned_columns, run, sandbox, select
+from hsl.store.database import check_selects, label, mentioned_columns, run, sandbox, select
 from hsl.store.rows import arrow_schema
 from hsl.store.store import Store
 
@@ -115,10 +115,12 @@ def compare(
 
     Raises:
         NothingMatchedError: If a side has no such trial, or the sides have no group in common.
-        HslError: If a trial matches both filters, or an argument is out of range.
+        HslError: If a trial matches both filters, a filter is on test results, or an argument is out of range.
     """
     check_metric(metric)
     check_columns(by or ())
+    for where in (a, b):
+        check_selects(where)
     first, second = _sides(store, a, b, by or (), metric)
     columns = _default_columns(first, second) if by is None else tuple(by)
     asked = max(first.level, second.level)

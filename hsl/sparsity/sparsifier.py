@@ -39,6 +39,9 @@ from hsl.sparsity.request import (
 from hsl.sparsity.saliency import ratio_budget
 from hsl.sparsity.steps import Steps
 
+LATER_SETTINGS = frozenset({"keep_dense", "at_least"})
+"""Settings that checkpoints of version 0.1 do not have."""
+
 LOG = logging.getLogger(__name__)
 AS_GIVEN = Ratios()
 
@@ -282,10 +285,10 @@ class Sparsifier:
             state: What `state_dict` returned.
 
         Raises:
-            MethodError: If it is the state of another method, sparsity, distribution or schedule.
+            MethodError: If it is the state of another method, sparsity, distribution or schedule, or of other layers.
         """
         for name, here in self._settings().items():
-            if state.get(name) != here:
+            if state.get(name, here if name in LATER_SETTINGS else None) != here:
                 raise MethodError(
                     f"the checkpoint was written with {name} {state.get(name)!r}, this one has {here!r}; "
                     "build the Sparsifier with the settings of the checkpoint, or start again"
@@ -320,6 +323,8 @@ class Sparsifier:
             "total_steps": self.total_steps,
             "hyperparameters": dict(self.hyperparameters),
             "structure": self.structure,
+            "keep_dense": sorted(self._network.budget.keep_dense),
+            "at_least": self._network.budget.at_least,
         }
 
     def _start(self) -> None:

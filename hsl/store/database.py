@@ -89,6 +89,21 @@ def mentioned_columns(condition: str | None) -> list[str]:
     return known if "columns" in words else [name for name in known if name in words]
 
 
+def check_selects(condition: str | None) -> None:
+    """Refuse a condition on test results: it chooses trials by what they are to show, and means are of the lucky ones.
+
+    Raises:
+        HslError: If it names a column of test results.
+    """
+    words = set(re.findall(r"\w+", (condition or "").casefold()))
+    results = [column.name for column in columns_of("trials") if "test_" in column.name]
+    if chosen := [name for name in results if name in words]:
+        raise HslError(
+            f"condition {condition!r} selects by {', '.join(chosen)}: test results choose nothing, or what is shown "
+            "would be the mean of the lucky seeds; leave it out, or look at single trials with hsl query"
+        )
+
+
 def run(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
     """The rows that `sql` returns.
 

@@ -113,7 +113,7 @@ def train_once(
     library = Library(str(cache_folder() / "prerequisites"))
     inputs = Prerequisites(make_plan(space), library)
     tasks = list(inputs.of(chosen, seed))
-    name = next((name for name, regime in space.regimes.items() if regime == chosen.regime), "")
+    name = next((name for name, regime in space.regimes.items() if regime.hardness == chosen.regime), "")
     try_selections(space, {name: chosen}, library, seed)
     make_here(missing(tasks), device)
     for warning in try_selections(space, {name: chosen}, library, seed):

@@ -9,6 +9,7 @@ import pytest
 from results_rows import cell_row, filled, trial_row
 from scipy import stats
 
+from hsl.errors import HslError
 from hsl.results.best import best
 from hsl.results.compare import compare
 from hsl.results.stats import level_of_chosen
@@ -102,3 +103,15 @@ def test_without_a_choice_nothing_is_widened(tmp_path: Path) -> None:
 def test_the_level_of_one_of_none_is_that_of_one() -> None:
     assert level_of_chosen(0.95, 0) == level_of_chosen(0.95, 1) == 0.95
     assert level_of_chosen(0.95, 5) == pytest.approx(0.99)
+
+
+@pytest.mark.parametrize(
+    "column", ["test_matched_accuracy", "TEST_clean_accuracy", "best_test_matched_accuracy"]
+)
+def test_no_condition_selects_seeds_by_their_test_results(column: str, tmp_path: Path) -> None:
+    store = filled(tmp_path, [trial_row(stage="confirm", test_matched_accuracy=0.8)])
+    condition = f"{column} > 0.75"
+    with pytest.raises(HslError, match="test results choose nothing"):
+        best(store, where=condition)
+    with pytest.raises(HslError, match="test results choose nothing"):
+        compare(store, "sparsity = 0.9", condition)

@@ -11,7 +11,7 @@ from torch import multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
 from hsl.errors import MethodError
-from hsl.sparsity import Sparsifier, prunable_layers
+from hsl.sparsity import Layers, Sparsifier, prunable_layers
 
 STEPS = 12
 
@@ -228,3 +228,32 @@ def test_an_earlier_state_of_the_model_is_not_at_the_target(mlp, digits, caplog)
         sparsifier.finalize()
     assert "the network is 0 % sparse, not 80 %" in caplog.text
     assert "with an earlier state of the model belongs that of its Sparsifier" in caplog.text
+
+
+@pytest.mark.parametrize("method", ["snfs", "rigl", "set", "mest"])
+def test_every_layer_keeps_its_fewest_weights_through_all_updates(method):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 40), nn.ReLU(), nn.Linear(40, 40), nn.ReLU(), nn.Linear(40, 5))
+    optimizer = sgd(model)
+    layers = Layers(at_least=10)
+    sparsifier = Sparsifier(
+        model, optimizer, method=method, sparsity=0.985, total_steps=100, layers=layers,
+        hyperparameters={"interval": 0.05, "drop_fraction": 0.9},
+    )  # fmt: skip
+    images, labels = torch.randn(64, 20), torch.randint(5, (64,))
+    for _ in range(100):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+        counts = [row.non_zeros for row in sparsifier.report()]
+        assert min(counts) >= 10
+        assert sum(counts) == round(0.015 * 2600)
+
+
+def test_a_state_of_other_layers_is_refused(mlp):
+    other, last = copy.deepcopy(mlp), copy.deepcopy(mlp)
+    state = make(mlp, sgd(mlp), layers=Layers(last_dense=True)).state_dict()
+    with pytest.raises(MethodError, match="was written with keep_dense"):
+        make(other, sgd(other)).load_state_dict(state)
+    del state["keep_dense"], state["at_least"]  # as of version 0.1
+    make(last, sgd(last), layers=Layers(last_dense=True)).load_state_dict(state)

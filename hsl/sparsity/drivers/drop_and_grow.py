@@ -177,7 +177,11 @@ class RedistributingDriver(DropAndGrowDriver):
             for name, layer in layers.items()
         }
         room = {name: layer.weight.numel() - active[name] + dropped[name] for name, layer in layers.items()}
-        grown = share_out(sum(dropped.values()), means, room)
+        least = self._network.budget.floors()
+        owed = {name: max(0, least[name] - active[name] + dropped[name]) for name in layers}
+        free = {name: room[name] - owed[name] for name in layers}
+        shared = share_out(sum(dropped.values()) - sum(owed.values()), means, free)
+        grown = {name: owed[name] + shared[name] for name in layers}
         masks = {}
         for name, layer in layers.items():
             drop, grow = self._scores(name, self._momentum[name])
