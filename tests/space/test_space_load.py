@@ -317,7 +317,7 @@ def test_a_problem_of_early_stopping_as_a_whole_stands_at_its_key(given: object)
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ("budget", "7: keys with values are needed; known: configurations_per_cell, cost, epochs, "),
+        ("budget", "7: keys with values are needed; known: configurations_per_cell, cost, enough, epochs, "),
         ("regimes", "7: keys with values are needed"),
     ],
 )

@@ -29,6 +29,7 @@ DEFAULTS: Mapping[type[BaseModel], Mapping[str, Any]] = {
         "wall_time": None,
         "gpu_hours": None,
         "cost": None,
+        "enough": None,
     },
     Confirm: {"top": 1, "seeds": 5, "min_seeds": 3, "stop": None},
     WarmStart: {"configurations": 2},
@@ -36,6 +37,7 @@ DEFAULTS: Mapping[type[BaseModel], Mapping[str, Any]] = {
 
 LIMITS = [
     (Budget, "configurations_per_cell", (1, 2, 100_000), (0, -1, 100_001, 1.5)),
+    (Budget, "enough", (1e-9, 0.5, 0.999, None), (0, -0.1, 1, math.nan)),
     (Budget, "epochs", (1, 10**9, None), (0, -1, 1.5)),
     (Budget, "wall_time", (1e-9, 1, 1.5, None), (0, -1, math.nan)),
     (Budget, "gpu_hours", (1e-9, 1, 1.5, None), (0, -1, math.nan)),
