@@ -24,19 +24,21 @@ class Enough:
     @property
     def was_found(self) -> bool:
         """Whether `holds` has said so of the model as it is now."""
-        return bool(self._model and self._found == (self._model.version, True))
+        return (
+            self._found is not None and self._model is not None and self._found == (self._model.version, True)
+        )
 
-    def holds(self, best: float | None, new: Callable[[], Sequence[Values]]) -> bool:
+    def holds(self, best: Callable[[], float | None], new: Callable[[], Sequence[Values]]) -> bool:
         """Whether nothing new is promised to exceed the best by enough; with further ends it may be.
 
         Args:
-            best: Best objective of the cell so far; None where nothing was trained to the end.
+            best: Finds the best objective of the cell so far; None where nothing was trained to the end.
             new: Makes configurations that the cell could try next.
         """
-        if self._least is None or self._model is None or best is None:
+        if self._least is None or self._model is None or (known := best()) is None:
             return False
         version = self._model.version
         if self._found is None or self._found[0] != version:
             promised = self._model.promise(self._cell, options) if (options := new()) else None
-            self._found = version, promised is not None and promised - best < self._least
+            self._found = version, promised is not None and promised - known < self._least
         return self._found[1]

@@ -108,8 +108,10 @@ class CellStudy:
     @property
     def has_enough(self) -> bool:
         """Whether nothing that is promised of what is left is worth a trial (`budget.enough`)."""
-        best = next((outcome.objective for _, outcome in self.best(1)), None)
-        return self.issued >= len(self._first) and self._enough.holds(best, self._new_options)
+        return self.issued >= len(self._first) and self._enough.holds(self._best, self._new_options)
+
+    def _best(self) -> float | None:
+        return next((outcome.objective for _, outcome in self.best(1)), None)
 
     def _new_options(self) -> list[Values]:
         made = ((values, self.configuration(values)) for values in self._options(self._free_number()))

@@ -85,7 +85,7 @@ class Forest:
         self._begun: Counter[str] = Counter()
         self._inputs: list[list[float]] = []
         self._targets: list[float] = []
-        self._fitted = 0
+        self._due = self._fitted = 0
         self._trees: list[Any] = []
         for number, ends in enumerate(earlier_ends(plan.space.learn_from), start=1):
             for earlier in ends:
@@ -105,6 +105,7 @@ class Forest:
         if not outcome.is_lost:
             self._inputs.append(self._encode({STORE: 0, **values}))
             self._targets.append(math.nan if outcome.is_failure else float(outcome.objective or 0.0))
+            self._due = _last_of_series(len(self._targets))
 
     @property
     def _knows_enough(self) -> bool:
@@ -125,7 +126,7 @@ class Forest:
     @property
     def version(self) -> int:
         """Number of ends that the forest is, or is due to be, fitted to."""
-        return _last_of_series(len(self._targets))
+        return self._due
 
     def promise(self, cell: str, candidates: Sequence[Values]) -> float | None:
         """The best objective that the forest promises of candidates of a cell; None before it chooses."""
@@ -148,7 +149,7 @@ class Forest:
 
     def _fit_if_due(self) -> None:
         """Fit to as many ends as the last of a growing series of numbers says, the same after any interruption."""
-        due = self.version
+        due = self._due
         if due == self._fitted:
             return
         targets = np.asarray(self._targets[:due])

@@ -90,10 +90,14 @@ class Turns:
     @property
     def is_over(self) -> bool:
         """Whether no study will propose anything more; one that has enough might, as long as trials run."""
-        if self._known:
-            return False
-        is_finished = all(study.is_finished for study in self.studies.values())
-        return is_finished or (self._lag.is_idle and self._next() is None)
+        if self._has_proposed_all:
+            return True
+        can_rest = self._space.budget.enough is not None and not self._known
+        return can_rest and self._lag.is_idle and self._next() is None
+
+    @property
+    def _has_proposed_all(self) -> bool:
+        return not self._known and all(study.is_finished for study in self.studies.values())
 
     def propose(self) -> tuple[CellStudy, Proposal] | None:
         """The next proposal and the study that made it; None if it is over, or has to wait for trials to end."""
@@ -123,7 +127,7 @@ class Turns:
     def end(self, cell: str, configuration_id: str, outcome: Outcome | None) -> None:
         """Note the end of a proposal; None for one that waits at a rung."""
         self._lag.end(cell, configuration_id, outcome)
-        if self.is_over or not self._is_ordered:
+        if self._has_proposed_all or not self._is_ordered:
             self._release(self._lag.count)
 
     def _release(self, count: int | None = None) -> None:
