@@ -5,6 +5,7 @@ A plug-in that returns something else than its registry says would train on wron
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +16,6 @@ from hsl.hardness.registries import ATTACKS
 
 TOLERANCE = 1e-4
 """How far the perturbation of an attack may exceed eps, or an image [0, 1], for rounding."""
-
 
 VISIBLE = 32
 """Pixel, of 255, that is seen as another than black: no damage leaves 1 of it in every image."""
@@ -86,21 +86,37 @@ def check_labels(name: str, noisy: Tensor, is_wrong: Tensor, places: Tensor, cla
         raise DataError(f"{what} has changed labels that it does not call wrong")
 
 
-def check_attacked(name: str, attacked: Tensor, images: Tensor, eps: float, norm: str) -> None:
-    """Refuse what an attack has made of images; hsl's own attacks keep to it, and are not looked at at every batch.
+def attack_of(name: str) -> Callable[..., Tensor]:
+    """An attack of the registry; one from outside is watched, hsl's own are not looked at at every batch.
 
-    Args:
-        name: Of the attack.
-        attacked: What it has returned.
-        images: What it was given, float32 [B, C, H, W] in [0, 1].
-        eps: Radius of the ball around an image, in pixel units.
-        norm: ``linf`` or ``l2``.
+    To the model, the images and the labels that an attack from outside is given nothing happens: it has copies of
+    images and labels, and leaves no gradients behind, which ``loss.backward()`` would add to those of the training.
 
     Raises:
-        DataError: If `attacked` has another shape, is not finite, leaves [0, 1], or is further away than eps.
+        DataError: When it is called and returns another shape, what is not finite, leaves [0, 1], or moves an image by
+            more than eps.
     """
-    if name in ATTACKS:
-        return
+    return ATTACKS[name] if name in ATTACKS else partial(_watched, name, ATTACKS[name])
+
+
+def _watched(
+    name: str, run: Callable[..., Tensor], model: nn.Module, images: Tensor, labels: Tensor, **settings: Any
+) -> Tensor:
+    parameters = list(model.parameters())
+    before = [(parameter.grad, parameter.requires_grad) for parameter in parameters]
+    for parameter in parameters:
+        parameter.grad = None
+    try:
+        attacked = run(model, images.clone(), labels.clone(), **settings)
+    finally:
+        for parameter, (gradient, is_trained) in zip(parameters, before, strict=True):
+            parameter.grad = gradient
+            parameter.requires_grad_(is_trained)
+    _check_attacked(name, attacked, images, settings["eps"], settings["norm"])
+    return attacked.detach()
+
+
+def _check_attacked(name: str, attacked: Tensor, images: Tensor, eps: float, norm: str) -> None:
     what = f"attack {name!r}"
     _check_tensor(what, attacked, images.shape, is_floating=True)
     _check_finite(what, attacked)
@@ -112,30 +128,6 @@ def check_attacked(name: str, attacked: Tensor, images: Tensor, eps: float, norm
         raise DataError(
             f"{what} has moved an image by {far:.4g} in {norm}, and eps is {eps:.4g}; keep to eps"
         )
-
-
-def protected(name: str, run: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """An attack from outside, to whose model, images and labels nothing happens; hsl's own are as they are.
-
-    It is given copies of images and labels, and leaves no gradients behind: with ``loss.backward()`` it would add its
-    own to those of the training step.
-    """
-    if name in ATTACKS:
-        return run
-
-    def attacked(model: nn.Module, images: Tensor, labels: Tensor, **settings: Any) -> Tensor:
-        parameters = list(model.parameters())
-        before = [(parameter.grad, parameter.requires_grad) for parameter in parameters]
-        for parameter in parameters:
-            parameter.grad = None
-        try:
-            return run(model, images.clone(), labels.clone(), **settings).detach()
-        finally:
-            for parameter, (gradient, is_trained) in zip(parameters, before, strict=True):
-                parameter.grad = gradient
-                parameter.requires_grad_(is_trained)
-
-    return attacked
 
 
 def check_right(name: str, right: Tensor, total: int) -> None:

@@ -15,8 +15,8 @@ from torch.nn import functional
 from hsl.hardness import keyed
 from hsl.hardness.attacks.attacks import Ball, pgd, pgd_divergence, random_start
 from hsl.hardness.attacks.losses import mart_loss, trades_loss
-from hsl.hardness.registries import ATTACKS, TRAININGS, attack_facts
-from hsl.hardness.returned import check_attacked, protected
+from hsl.hardness.registries import TRAININGS, attack_facts
+from hsl.hardness.returned import attack_of
 from hsl.hardness.schema.regimes import AtBounds, Attack
 
 SMALL_START = 0.001
@@ -74,9 +74,7 @@ class Attacked(TrainingLoss):
         start = None
         if self.attack.random_start:
             start = random_start(self._key(cycle), ids, tuple(images.shape[1:]), self.attack.eps)
-        run = protected(self.attack.name, ATTACKS[self.attack.name])
-        attacked = run(model, images, labels, start=start, **self._settings)
-        check_attacked(self.attack.name, attacked, images, self.attack.eps, self.attack.norm)
+        attacked = attack_of(self.attack.name)(model, images, labels, start=start, **self._settings)
         return super().__call__(model, attacked, labels, ids, cycle)
 
     def _key(self, cycle: int) -> int:
@@ -200,8 +198,7 @@ def evaluation_attack(attack: Attack | None, key: int) -> Callable[..., Tensor] 
     """
     if attack is None:
         return None
-    name = "pgd" if attack.name in TRAININGS else attack.name
-    run = protected(name, ATTACKS[name])
+    run = attack_of("pgd" if attack.name in TRAININGS else attack.name)
     step, reach = attack.step, attack_facts(attack.name).eval_reach
     if reach is not None and attack.eps > 0:
         step = reach * attack.eps / attack.eval_steps
@@ -209,8 +206,6 @@ def evaluation_attack(attack: Attack | None, key: int) -> Callable[..., Tensor] 
 
     def attacked(model: nn.Module, images: Tensor, labels: Tensor, ids: Tensor) -> Tensor:
         start = random_start(key, ids, tuple(images.shape[1:]), attack.eps) if attack.random_start else None
-        moved = run(model, images, labels, start=start, **settings)
-        check_attacked(name, moved, images, attack.eps, attack.norm)
-        return moved
+        return run(model, images, labels, start=start, **settings)
 
     return attacked
