@@ -1,5 +1,7 @@
 """Amounts in words."""
 
+from collections.abc import Iterable
+
 
 def amount(budget: str, value: float) -> str:
     """An amount as people write it."""
@@ -22,6 +24,13 @@ def count(number: int, noun: str) -> str:
     """``1 trial``, ``1,234 trials``."""
     plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
     return f"{number:,} {noun if number == 1 else plural}"
+
+
+def and_more(names: Iterable[object], most: int) -> str:
+    """The first names, and how many others there are: ``a, b and 3 more``."""
+    every = [str(name) for name in names]
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return f"{', '.join(every[:most])}{more}"
 
 
 def kind_of(regime: str, is_sparse: bool) -> str:

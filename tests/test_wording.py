@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
-from hsl.wording import amount, duration
+from hsl.wording import amount, and_more, duration
 
 
 @pytest.mark.parametrize(
@@ -26,3 +28,17 @@ def test_durations(seconds: float, text: str) -> None:
 )
 def test_amounts(budget: str, value: float, text: str) -> None:
     assert amount(budget, value) == text
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        ("", ""),
+        ("a", "a"),
+        ("abc", "a, b, c"),
+        ("abcd", "a, b, c and 1 more"),
+        (range(9), "0, 1, 2 and 6 more"),
+    ],
+)
+def test_first_names(names: Iterable[object], text: str) -> None:
+    assert and_more(names, 3) == text

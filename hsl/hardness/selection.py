@@ -20,6 +20,7 @@ from hsl.hardness.registries import SELECTIONS
 from hsl.hardness.returned import check_order
 from hsl.hardness.schema.fields import PROFILES
 from hsl.hardness.scores.logits import check_finite
+from hsl.wording import and_more
 
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
@@ -218,5 +219,4 @@ def _where(mask: Tensor) -> list[int]:
 
 
 def _class_names(classes: Sequence[int]) -> str:
-    more = f" and {len(classes) - _SHOWN} more" if len(classes) > _SHOWN else ""
-    return f"class {', '.join(map(str, classes[:_SHOWN]))}{more}"
+    return f"class {and_more(classes, _SHOWN)}"

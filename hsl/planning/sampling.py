@@ -10,6 +10,7 @@ from hsl.space.axes import Values
 from hsl.space.samplers import FEWEST_NUMERIC, Grid, SamplerSettings
 from hsl.space.schema import SearchSpace
 from hsl.sparsity.methods import METHODS
+from hsl.wording import and_more
 
 
 def sampler_of(space: SearchSpace, cell: Cell) -> SamplerSettings:
@@ -106,12 +107,6 @@ def notes(space: SearchSpace, cells: tuple[Cell, ...]) -> list[str]:
     return [*found, *_untried(cells)]
 
 
-def _first(names: list[str]) -> str:
-    """A few names, and how many others there are."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{', '.join(names[:SHOWN])}{more}"
-
-
 SHOWN = 3
 """Cells that a note lists."""
 
@@ -125,6 +120,6 @@ def _untried(cells: tuple[Cell, ...]) -> list[str]:
             named.setdefault((cell.configurations, pairs), []).append(cell.name)
     return [
         f"{few} configurations for {pairs} pairs of method and distribution, so that some are not tried: "
-        f"{_first(names)}"
+        f"{and_more(names, SHOWN)}"
         for (few, pairs), names in named.items()
     ]

@@ -36,7 +36,7 @@ from hsl.training.data.datasets import load_divided
 from hsl.training.measuring.evaluation_settings import Attacks, Evaluation
 from hsl.training.measuring.kept import Kept, evaluate_kept, kept_networks
 from hsl.training.measuring.measures import Item, items
-from hsl.wording import count
+from hsl.wording import and_more, count
 
 Row = Mapping[str, Any]
 Say = Callable[[str], None]
@@ -234,9 +234,8 @@ def _measured_with(given: Mapping[str, Any] | str | None) -> _With:
 
 
 def _gone(names: Sequence[str], store: Store) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return (
-        f"{', '.join(names[:5])}{more}; {store.uri}/checkpoints has the networks of confirmed trials, the best of a "
+        f"{and_more(names, 5)}; {store.uri}/checkpoints has the networks of confirmed trials, the best of a "
         "training only if the space said so when it was trained: copy them there, or sweep into a new store"
     )
 

@@ -42,6 +42,7 @@ from hsl.results.stats import (
 )
 from hsl.store.database import label, run, sandbox
 from hsl.store.store import Store
+from hsl.wording import and_more
 
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
 OPEN, UNTESTABLE = "not enough data", "not testable"
@@ -169,9 +170,7 @@ def _missing(
 
 
 def _listed(words: Iterable[str]) -> str:
-    shown = list(dict.fromkeys(words))
-    more = len(shown) - SHOWN_PARTS
-    return ", ".join(shown[:SHOWN_PARTS]) + (f" and {more} more" if more > 0 else "")
+    return and_more(dict.fromkeys(words), SHOWN_PARTS)
 
 
 def _in_bounds(
