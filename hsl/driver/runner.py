@@ -134,9 +134,9 @@ class Runner:
 
     def _note_enough(self, stage: Stage) -> None:
         """Write, and say, which cells have ended before their budget, because nothing that is left is worth a trial."""
-        if not stage.turns.is_over:
-            return
         site, studies = self._site, stage.turns.studies.values()
+        if not (studies and stage.turns.is_over):
+            return
         early = {s.cell.name: s.issued for s in studies if not s.is_open and not s.is_finished}
         stored = site.store.read("cells", ["cell", "enough"]).to_pylist()
         known = {row["cell"]: row["enough"] for row in stored if row["enough"] is not None}

@@ -6,7 +6,8 @@ from typing import Any
 
 import duckdb
 
-from hsl.results.ranking import TIE, USABLE
+from hsl.results.ranking import TIE, USABLE, key_columns, key_names
+from hsl.results.shaping import values_of
 from hsl.store.database import run
 
 Key = tuple[Any, ...]
@@ -53,11 +54,10 @@ def finished(
         source: Name of a table with the columns of trials.
         by: Columns; a configuration counts once in each combination of their values.
     """
-    keys = ", ".join(f'"{name}" AS key_{index}' for index, name in enumerate(by)) or "0 AS key_0"
-    names = [f"key_{index}" for index in range(max(len(by), 1))]
+    names = key_names(by)
     sql = f"""WITH found AS (
-        SELECT {keys}, configuration_id, max(objective) AS value FROM {source}
+        SELECT {key_columns(by)}, configuration_id, max(objective) AS value FROM {source}
         WHERE stage = 'search' AND {USABLE} GROUP BY ALL)
       SELECT {", ".join(names)}, list(value ORDER BY value) AS found FROM found GROUP BY ALL"""
     rows = run(connection, sql).to_pylist()
-    return {tuple(row[name] for name in names): row["found"] for row in rows}
+    return {values_of(row, names): row["found"] for row in rows}

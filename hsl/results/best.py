@@ -14,9 +14,9 @@ from hsl.results.advantage import advantage, finished
 from hsl.results.dense import READ_CELLS, READ_TRIALS, SCOPE, DenseRows, counterparts
 from hsl.results.divisions import SPLIT, pooled
 from hsl.results.per_sample import KeptSamples
-from hsl.results.ranking import READ, Ranking, check_objectives, ranked
+from hsl.results.ranking import READ, Ranking, check_objectives, key_names, ranked
 from hsl.results.sequential import asked_levels
-from hsl.results.shaping import fields
+from hsl.results.shaping import fields, values_of
 from hsl.results.stats import (
     CONFIDENCE,
     GAIN,
@@ -144,13 +144,8 @@ def best(
     for row in winners:
         counterpart = reference.of(row)
         its = tried_dense.get((counterpart["cell"],), []) if counterpart else []
-        mine = (
-            its
-            if row["baseline"]
-            else tried.get(tuple(row[f"key_{i}"] for i in range(max(len(within), 1))), [])
-        )
-        answer = _answer(row, within, counterpart, metric, kept)
-        rows.append(answer | _tried(mine, its, row["baseline"]))
+        mine = its if row["baseline"] else tried.get(values_of(row, key_names(within)), [])
+        rows.append(_answer(row, within, counterpart, metric, kept) | _tried(mine, its, row["baseline"]))
     rows = rows if within == by else pooled(rows, by)
     keys = map(arrow_schema("trials").field, by)
     others = (field for field in _ANSWER if field.name not in by)
@@ -301,10 +296,8 @@ def _over_samples(
 
 
 def _level(row: Mapping[str, Any], dense: Mapping[str, Any]) -> float:
-    """Confidence of the difference of two, each chosen among its candidates."""
-    return level_of_chosen(
-        max(row["asked"], dense["asked"]), max(row["candidates"], 1) * max(dense["candidates"], 1)
-    )
+    """Confidence of the difference of two confirmed ones, each chosen among its candidates."""
+    return level_of_chosen(max(row["asked"], dense["asked"]), row["candidates"] * dense["candidates"])
 
 
 def _runs(row: Mapping[str, Any]) -> dict[int, list[list[str]]]:

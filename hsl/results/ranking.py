@@ -131,6 +131,16 @@ class Ranking(NamedTuple):
     confirmed_only: bool | None = None
 
 
+def key_names(by: Sequence[str]) -> list[str]:
+    """Names of the columns that say which group a row is of: key_0, key_1, ...; one where all rows are one group."""
+    return [f"key_{i}" for i in range(max(len(by), 1))]
+
+
+def key_columns(by: Sequence[str]) -> str:
+    """These columns in SQL, of the columns that make the groups."""
+    return ", ".join(f'"{name}" AS key_{i}' for i, name in enumerate(by)) or "0 AS key_0"
+
+
 def ranked(
     connection: duckdb.DuckDBPyConnection,
     source: str,
@@ -149,8 +159,7 @@ def ranked(
             losing in the other. Dense competes with sparse. Of equal points all are listed; a configuration that
             lacks a value is left out.
     """
-    keys = ", ".join(f'"{name}" AS key_{i}' for i, name in enumerate(ranking.by)) or "0 AS key_0"
-    names = ", ".join(f"key_{i}" for i in range(max(len(ranking.by), 1)))
+    keys, names = key_columns(ranking.by), ", ".join(key_names(ranking.by))
     pool = names if objectives else f"{names}, baseline"  # within which a confirmed one shuts out the others
     eligible = {
         True: "confirmed",

@@ -56,16 +56,9 @@ def regime_problems(space: SearchSpace) -> Iterator[Found]:
     which a store can name one. Several that change no sample would be compared with each other for nothing.
     """
     seen: dict[Regime, str] = {}
-    clean: list[str] = []
+    clean: str | None = None
     compared = map(str, space.factors.get("regime", ()))
     for name in filter(space.regimes.__contains__, compared):  # others are unknown, which is said elsewhere
-        if space.regimes[name].changes_nothing:
-            clean.append(name)
-            if space.regimes[name].hardness not in seen and len(clean) > 1:
-                message = (
-                    f"changes no sample, and neither does {clean[0]!r}, so they are equal; keep one of them"
-                )
-                yield at(("regimes", name), message)
         first = seen.setdefault(space.regimes[name].hardness, name)
         if first != name:
             message = (
@@ -74,6 +67,13 @@ def regime_problems(space: SearchSpace) -> Iterator[Found]:
                 f"of its own"
             )
             yield at(("regimes", name, "objective"), message)
+        elif space.regimes[name].changes_nothing:
+            if clean:
+                message = (
+                    f"changes no sample, and neither does {clean!r}, so they are equal; keep one of them"
+                )
+                yield at(("regimes", name), message)
+            clean = clean or name
 
 
 def check_priced(space: SearchSpace, fleet: Fleet | None) -> None:

@@ -85,8 +85,12 @@ def _nodes(plan: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 def mentioned_columns(condition: str | None) -> list[str]:
     """Columns of trials that `condition` names, or all if it may select columns by pattern."""
     known = [column.name for column in columns_of("trials")]
-    words = set(re.findall(r"\w+", (condition or "").casefold()))
+    words = _words(condition)
     return known if "columns" in words else [name for name in known if name in words]
+
+
+def _words(condition: str | None) -> set[str]:
+    return set(re.findall(r"\w+", (condition or "").casefold()))
 
 
 def check_selects(condition: str | None) -> None:
@@ -95,7 +99,7 @@ def check_selects(condition: str | None) -> None:
     Raises:
         HslError: If it names a column of test results.
     """
-    words = set(re.findall(r"\w+", (condition or "").casefold()))
+    words = _words(condition)
     results = [column.name for column in columns_of("trials") if "test_" in column.name]
     if chosen := [name for name in results if name in words]:
         raise HslError(

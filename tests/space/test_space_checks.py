@@ -164,5 +164,6 @@ def test_compared_regimes_that_change_no_sample_are_refused(
 
 
 def test_one_that_changes_no_sample_is_compared_with_others() -> None:
-    make_space(of_regimes(["a", "b"], a={"attack": {"eps": 0}}, b=HARD))
-    make_space(of_regimes(["a", "b"], a={}, b={"attack": {"name": "trades", "eps": 0}}))  # another loss
+    trades = {"attack": {"name": "trades", "eps": 0}}  # another loss
+    for first, second in (({"attack": {"eps": 0}}, HARD), ({}, trades)):
+        assert make_space(of_regimes(["a", "b"], a=first, b=second)).factors["regime"] == ("a", "b")

@@ -169,7 +169,7 @@ class Evidence:
     def level(self, *rows: Mapping[str, Any]) -> float:
         """The confidence that intervals over the seeds of these winners need to hold at 95 %."""
         asked = max((self._levels.get(row["cell"], CONFIDENCE) for row in rows), default=CONFIDENCE)
-        return level_of_chosen(asked, math.prod(max(row.get("candidates") or 1, 1) for row in rows))
+        return level_of_chosen(asked, math.prod(row.get("candidates") or 1 for row in rows))
 
     @cached_property
     def _levels(self) -> dict[str, float]:

@@ -17,6 +17,10 @@ NOTES = {FEW: " *", ALIKE: " **", EQUAL: " =", FEW_SPLITS: " *", ALIKE_SPLITS: "
 """Marks of differences without an interval."""
 
 
+LOST = "lost: confirming trials that did not finish; the seeds that did may be the easier ones.\n"
+"""What lost seeds mean."""
+
+
 def percent(value: float | None, width: float | None = None, sign: bool = False) -> str:
     """A fraction as percent: one decimal, or two where the interval is narrower than half a percent.
 
@@ -191,10 +195,9 @@ def compared_caption(answer: pa.Table, a: str, b: str) -> str:
     kinds = {row["difference_kind"] for row in rows}
     paired = "paired by seed" + (", or Welch where marked ~" if "unpaired" in kinds else "")
     cells = "cells: a side of several is the mean of their winners; name their factors in --by to tell them apart.\n"
-    lost = "lost: confirming trials that did not finish; the seeds that did may be the easier ones.\n"
     return (
         f"a: {a}; b: {b}; {rows[0]['metric']} test accuracy of the confirmed winner of each cell, a - b [95 % t "
-        f"interval], {paired}.\n{lost if any(row['seeds_lost'] for row in rows) else ''}"
+        f"interval], {paired}.\n{LOST if any(row['seeds_lost'] for row in rows) else ''}"
         f"{cells if _averages_cells(rows) else ''}"
         f"Intervals are {COVERS}; none below {MINIMUM_SEEDS} seeds, or if seeds do not vary.\n"
         + "".join(
@@ -229,7 +232,6 @@ def claimed_caption(answer: pa.Table) -> str:
     """What the columns of `claimed` mean, and the claims as a whole."""
     rows = answer.to_pylist()
     tested = sum(row["p_value"] is not None for row in rows)
-    lost = any(row["seeds_lost"] for row in rows)
     groups = sorted(grouped(rows, lambda row: row["claim_verdict"]).items())
     claims = {verdict: dict.fromkeys(row["claim"] for row in found) for verdict, found in groups}
     return "\n".join(
@@ -239,11 +241,7 @@ def claimed_caption(answer: pa.Table) -> str:
             "(percent of dense), which seeds hardly change, mean [range] over n trials or pairs of cells.",
             "not testable: the paper does not say it of such networks, data or sparsities, or they are not there; "
             "it neither supports nor contradicts the claim.",
-            *(
-                ["lost: confirming trials that did not finish; the seeds that did may be the easier ones."]
-                if lost
-                else []
-            ),
+            *([LOST.rstrip()] if any(row["seeds_lost"] for row in rows) else []),
             f"p: t test against the bound, corrected over {tested} statements by Benjamini-Hochberg; "
             "--format json lists the cells of each.",
         ]
